@@ -1,0 +1,35 @@
+"""The one command: `hushgate SERVICE`."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "up": "run everything on this machine, with the page",
+    "signaling": "the public HTTP door: tokens, offers, placement, the page",
+    "media": "WebRTC legs, gate and playout",
+    "upstream": "Realtime sessions with the provider",
+    "metering": "usage to ledger to Prometheus",
+    "rehearsal": "the embedded provider: a Realtime server with a local voice",
+    "call": "make one synthetic call and print what happened",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; each lives in `services.<command>.__main__` as `main(arguments) -> exit code`.
+
+    Only the command's own package is imported, so that a pod needs only its service's extra.
+    """
+    parser = argparse.ArgumentParser(prog="hushgate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    chosen, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    package = "callers" if chosen.command == "call" else chosen.command
+    result: int = importlib.import_module(f"services.{package}.__main__").main(rest)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Audio between the services: s16le mono, 16 kHz up, 24 kHz down, in frames of 20 ms."""
+
+from dataclasses import dataclass
+
+FRAME_MS = 20
+UP_HZ = 16_000
+DOWN_HZ = 24_000
+SAMPLE_BYTES = 2
+UP_FRAME_SAMPLES = UP_HZ * FRAME_MS // 1000
+DOWN_FRAME_SAMPLES = DOWN_HZ * FRAME_MS // 1000
+UP_FRAME_BYTES = UP_FRAME_SAMPLES * SAMPLE_BYTES
+DOWN_FRAME_BYTES = DOWN_FRAME_SAMPLES * SAMPLE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFrame:
+    """20 ms of a caller: ``pcm`` is 640 bytes of s16le mono at 16 kHz.
+
+    ``index`` counts the frames of the call from 0 and is its audio clock: gaps are filled,
+    so ``index * 20`` is the time in ms since the first packet.
+    """
+
+    index: int
+    pcm: bytes
+
+
+def samples_to_ms(samples: int, *, hz: int = DOWN_HZ) -> int:
+    """Whole milliseconds that ``samples`` last at ``hz``, rounded down."""
+    return samples * 1000 // hz
+
+
+def ms_to_samples(ms: int, *, hz: int = DOWN_HZ) -> int:
+    """Samples in ``ms`` at ``hz``, rounded down."""
+    return ms * hz // 1000

@@ -1,0 +1,18 @@
+"""Why calls end: one closed set for the client, the log, the metric, `hg.calls.ended` and the ledger."""
+
+from enum import StrEnum
+
+
+class EndReason(StrEnum):
+    """Why a call ended."""
+
+    HANGUP = "hangup"
+    CLIENT_GONE = "client_gone"
+    IDLE = "idle"
+    MAX_SECONDS = "max_seconds"
+    BUDGET = "budget"
+    PROVIDER_ERROR = "provider_error"
+    PROVIDER_REFUSED = "provider_refused"
+    DRAINED = "drained"
+    SETUP_TIMEOUT = "setup_timeout"
+    INTERNAL = "internal"

@@ -1,0 +1,121 @@
+"""The bus frame: one ordered stream per call and direction carries audio and all that must keep its place in it.
+
+Little-endian header, then the item id, then the payload:
+`version u8 · kind u8 · flags u16 · epoch u64 · position u64 · sent_unix_ms u64 · item_len u8 · item_id · payload`.
+Golden bytes are in tests/contracts/golden/frames.json.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from services.contracts.ids import Epoch, ItemId
+
+VERSION = 1
+MAX_AUDIO_DOWN_BYTES = 16 * 1024
+MAX_FRAME_BYTES = 256 * 1024
+"""Half of the server's `max_payload`; nothing of ours comes near."""
+
+_HEADER = struct.Struct("<BBHQQQB")
+_SEQUENCE = struct.Struct("<Q")
+
+
+class Kind(IntEnum):
+    """What a frame carries. ``position`` counts caller frames (up) or samples of the item (down, reports)."""
+
+    AUDIO_UP = 1  # up; position: frame index; 1 or 2 frames of 20 ms at 16 kHz
+    UTTERANCE_START = 2  # up; position: index of the first frame sent; payload: messages.UtteranceStart
+    UTTERANCE_END = 3  # up; position: index after the last frame sent; payload: messages.UtteranceEnd
+    CLIENT_EVENT = 4  # up; position: frame index; payload: the client's JSON, checked and size-capped
+    PLAYOUT_REPORT = 5  # up; position: samples of the item played; payload: messages.PlayoutReport
+    AUDIO_DOWN = 6  # down; position: sample within the item; s16le mono 24 kHz, at most 16 KiB
+    SERVER_EVENT = 7  # down; position: release after this sample of the item; payload: sequence u64, JSON
+    ALIVE = 8  # both; after 1 s of nothing else, and at once when media has learned its worker
+    CLEAR = 9  # down; stop the playout of the item now; media answers with a PLAYOUT_REPORT that is cut
+    ENDED = 10  # both; the call is over; payload: messages.Ended
+
+
+class Flag(IntFlag):
+    """Bits of the header's ``flags``; unknown bits are ignored."""
+
+    PRE_ROLL = 1  # AUDIO_UP: audio from before the onset
+    ITEM_END = 2  # AUDIO_DOWN: the item has no further audio (the payload may be empty)
+    CUTTABLE = 4  # SERVER_EVENT: never shown if the playout of its item is cut before its position
+    RELEASE_ALL = 8  # SERVER_EVENT: shown at once, with everything held in front of it
+
+
+NO_FLAGS = Flag(0)
+
+
+class MalformedFrameError(ValueError):
+    """Bytes that are not a frame of this version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message of a call's stream."""
+
+    kind: Kind
+    epoch: Epoch
+    position: int
+    sent_unix_ms: int
+    item_id: ItemId | None = None
+    flags: Flag = NO_FLAGS
+    payload: bytes = b""
+
+
+def encode(frame: Frame) -> bytes:
+    """Pack ``frame``.
+
+    Raises:
+        struct.error: a number does not fit its field.
+    """
+    item = frame.item_id.encode("ascii") if frame.item_id else b""
+    header = _HEADER.pack(VERSION, frame.kind, frame.flags, frame.epoch, frame.position, frame.sent_unix_ms, len(item))
+    return b"".join((header, item, frame.payload))
+
+
+def decode(data: bytes) -> Frame:
+    """Unpack what came from the bus.
+
+    Raises:
+        MalformedFrameError: too short, too long, another version or an unknown kind.
+    """
+    if not _HEADER.size <= len(data) <= MAX_FRAME_BYTES:
+        raise MalformedFrameError(f"{len(data)} bytes")
+    version, kind, flags, epoch, position, sent, item_len = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise MalformedFrameError(f"version {version}")
+    end = _HEADER.size + item_len
+    if len(data) < end:
+        raise MalformedFrameError(f"item id of {item_len} bytes is cut off")
+    try:
+        known = Kind(kind)
+        item = data[_HEADER.size : end].decode("ascii")
+    except ValueError as exc:
+        raise MalformedFrameError(f"kind {kind} or its item id is unknown here") from exc
+    return Frame(
+        kind=known,
+        epoch=Epoch(epoch),
+        position=position,
+        sent_unix_ms=sent,
+        item_id=ItemId(item) if item else None,
+        flags=Flag(flags & 0xF),
+        payload=data[end:],
+    )
+
+
+def encode_server_event(sequence: int, event: bytes) -> bytes:
+    """The payload of a SERVER_EVENT: its sequence number within the session and the client's JSON."""
+    return _SEQUENCE.pack(sequence) + event
+
+
+def decode_server_event(payload: bytes) -> tuple[int, bytes]:
+    """Split the payload of a SERVER_EVENT into sequence number and JSON.
+
+    Raises:
+        MalformedFrameError: shorter than the sequence number.
+    """
+    if len(payload) < _SEQUENCE.size:
+        raise MalformedFrameError("server event without a sequence number")
+    return _SEQUENCE.unpack_from(payload)[0], payload[_SEQUENCE.size :]

@@ -1,0 +1,100 @@
+"""Identifiers: who makes which is in docs/architecture.md. All are safe as one subject token."""
+
+import re
+import secrets
+import string
+from typing import NewType
+
+CallId = NewType("CallId", str)
+LegId = NewType("LegId", str)
+SessionId = NewType("SessionId", str)
+ItemId = NewType("ItemId", str)
+ResponseId = NewType("ResponseId", str)
+EventId = NewType("EventId", str)
+TenantId = NewType("TenantId", str)
+ProcessId = NewType("ProcessId", str)
+"""A media process, `<pod>-<n>`."""
+WorkerId = NewType("WorkerId", str)
+"""An upstream process, `<pod>-<n>`."""
+Epoch = NewType("Epoch", int)
+"""One worker's ownership of a call: the KV revision of the `create` of its lease."""
+
+_ALPHABET = string.ascii_lowercase + string.digits
+_CALL = re.compile(r"rtc_[a-z0-9]{26}\Z")
+_PROCESS = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}\Z")
+
+
+class InvalidIdError(ValueError):
+    """Text that was to become an identifier does not have its form."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{text[:80]!r} is not a valid {kind}")
+        self.kind = kind
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def new_call_id() -> CallId:
+    """`rtc_` and 26 random characters: 134 bits, so it cannot be guessed."""
+    return CallId(f"rtc_{_random(26)}")
+
+
+def new_leg_id() -> LegId:
+    """`leg_` and 20 random characters."""
+    return LegId(f"leg_{_random(20)}")
+
+
+def new_session_id() -> SessionId:
+    """`sess_` and 20 random characters."""
+    return SessionId(f"sess_{_random(20)}")
+
+
+def new_item_id() -> ItemId:
+    """`item_` and 20 random characters: what clients see; the provider's own id stays with upstream."""
+    return ItemId(f"item_{_random(20)}")
+
+
+def new_response_id() -> ResponseId:
+    """`resp_` and 20 random characters."""
+    return ResponseId(f"resp_{_random(20)}")
+
+
+def new_event_id() -> EventId:
+    """`event_` and 20 random characters."""
+    return EventId(f"event_{_random(20)}")
+
+
+def call_id(text: str) -> CallId:
+    """Check ``text`` before it becomes part of a subject.
+
+    Raises:
+        InvalidIdError: it is not `rtc_` and 26 of `[a-z0-9]`.
+    """
+    if not _CALL.match(text):
+        raise InvalidIdError("call id", text)
+    return CallId(text)
+
+
+def process_id(text: str) -> ProcessId:
+    """Check the name of a process (media or upstream) before it becomes part of a subject.
+
+    Raises:
+        InvalidIdError: it is not 1 to 63 of `[A-Za-z0-9_-]`.
+    """
+    if not _PROCESS.match(text):
+        raise InvalidIdError("process id", text)
+    return ProcessId(text)
+
+
+def tenant_id(text: str) -> TenantId:
+    """Check the name of a tenant before it becomes part of a subject.
+
+    Raises:
+        InvalidIdError: it is not 1 to 48 of `[a-z0-9_-]`, beginning with a letter or digit.
+    """
+    if not _TENANT.match(text):
+        raise InvalidIdError("tenant id", text)
+    return TenantId(text)

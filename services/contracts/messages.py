@@ -1,0 +1,252 @@
+"""Every control message. JSON, told apart by `type`; receivers ignore fields they do not know.
+
+Only add fields, with a default. A breaking change is a new `type`.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from services.contracts.endings import EndReason
+from services.contracts.grant import Grant
+from services.contracts.ids import CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
+
+
+class MalformedMessageError(ValueError):
+    """Bytes that are no control message, or not the one expected. Never quotes its input: it may hold secrets."""
+
+
+class Message(BaseModel):
+    """Base of all control messages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    def encode(self) -> bytes:
+        """The JSON that goes on the bus."""
+        return self.model_dump_json().encode()
+
+
+# --- placement -------------------------------------------------------------------------------------------------
+
+
+class Heartbeat(Message):
+    """A media process says once a second that it lives and how full it is."""
+
+    type: Literal["media.heartbeat"] = "media.heartbeat"
+    process: ProcessId
+    zone: str = ""
+    version: str
+    draining: bool
+    active: int = Field(ge=0)
+    reserved: int = Field(ge=0)
+    capacity: int = Field(ge=1)
+    loop_lag_ms: float = Field(ge=0)
+    http_url: str
+
+
+class Offer(Message):
+    """Asks a media process to answer a leg. Idempotent on (call, leg, attempt). ``sdp`` is sanitised."""
+
+    type: Literal["offer"] = "offer"
+    call: CallId
+    leg: LegId
+    attempt: int = Field(ge=1)
+    sdp: str
+    grant: Grant
+
+
+class OfferAnswered(Message):
+    """The SDP answer; the leg is waiting for its peer."""
+
+    type: Literal["offer.answered"] = "offer.answered"
+    sdp: str
+
+
+OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "provider_refused", "internal"]
+
+
+class OfferRefused(Message):
+    """This process does not take the leg. All but `bad_offer` are worth trying elsewhere."""
+
+    type: Literal["offer.refused"] = "offer.refused"
+    reason: OfferRefusal
+    detail: str = ""
+
+
+# --- ownership -------------------------------------------------------------------------------------------------
+
+
+class Claim(Message):
+    """Asks the upstream queue group for a worker. ``providers`` in order of preference; empty: the worker's own."""
+
+    type: Literal["claim"] = "claim"
+    call: CallId
+    process: ProcessId
+    grant: Grant
+    providers: tuple[str, ...] = ()
+    deadline_unix_ms: int
+
+
+class ClaimGranted(Message):
+    """The worker holds the lease. It sends nothing down before it has heard the first frame from media."""
+
+    type: Literal["claim.granted"] = "claim.granted"
+    worker: WorkerId
+    epoch: Epoch
+    session: SessionId
+    provider: str
+    model: str
+
+
+ClaimRefusal = Literal["full", "draining", "unknown_provider", "lease_taken", "too_late", "internal"]
+
+
+class ClaimRefused(Message):
+    """This worker does not take the call."""
+
+    type: Literal["claim.refused"] = "claim.refused"
+    reason: ClaimRefusal
+    detail: str = ""
+
+
+class Hangup(Message):
+    """Signaling asks media to end a call."""
+
+    type: Literal["hangup"] = "hangup"
+    call: CallId
+    reason: EndReason = EndReason.HANGUP
+
+
+class Done(Message):
+    """The request was carried out."""
+
+    type: Literal["done"] = "done"
+
+
+# --- in band (payloads of frames) ------------------------------------------------------------------------------
+
+OpenCause = Literal["speech"]
+CloseReason = Literal["speech_end", "no_packets", "max_utterance", "hangup"]
+
+
+class UtteranceStart(Message):
+    """The gate opened. ``onset_index``: the first frame of speech, after the pre-roll. Frames follow."""
+
+    type: Literal["utterance.start"] = "utterance.start"
+    cause: OpenCause
+    onset_index: int = Field(ge=0)
+
+
+class UtteranceEnd(Message):
+    """The gate closed. ``speech_end_index``: the frame after the last speech, before the tail."""
+
+    type: Literal["utterance.end"] = "utterance.end"
+    reason: CloseReason
+    speech_end_index: int = Field(ge=0)
+
+
+class PlayoutReport(Message):
+    """How far the item in the header was played; the header's position is the samples that left the socket.
+
+    ``cut``: playout was stopped there and the rest is thrown away, never to be played.
+    """
+
+    type: Literal["playout.report"] = "playout.report"
+    heard_ms: int = Field(ge=0)
+    cut: bool = False
+    cause: Literal["barge_in", "client_clear", "worker_clear"] | None = None
+
+
+class Ended(Message):
+    """The call is over for the sender; the receiver ends it too. Sent once, never answered."""
+
+    type: Literal["ended"] = "ended"
+    reason: EndReason
+    detail: str = ""
+
+
+# --- history (JetStream CALLS) ---------------------------------------------------------------------------------
+
+
+class CallStarted(Message):
+    """A call was answered. Published by media."""
+
+    type: Literal["call.started"] = "call.started"
+    call: CallId
+    tenant: TenantId
+    process: ProcessId
+    provider: str
+    model: str
+    started_unix_ms: int
+
+
+class CallEnded(Message):
+    """A call is over. Published by media, exactly one per CallStarted unless the process died."""
+
+    type: Literal["call.ended"] = "call.ended"
+    call: CallId
+    tenant: TenantId
+    process: ProcessId
+    provider: str
+    model: str
+    reason: EndReason
+    started_unix_ms: int
+    ended_unix_ms: int
+
+
+class Watermark(Message):
+    """Metering has committed everything of ``source`` up to and including ``sequence``."""
+
+    type: Literal["watermark"] = "watermark"
+    source: str
+    sequence: int = Field(ge=0)
+
+
+AnyMessage = Annotated[
+    Heartbeat
+    | Offer
+    | OfferAnswered
+    | OfferRefused
+    | Claim
+    | ClaimGranted
+    | ClaimRefused
+    | Hangup
+    | Done
+    | UtteranceStart
+    | UtteranceEnd
+    | PlayoutReport
+    | Ended
+    | CallStarted
+    | CallEnded
+    | Watermark,
+    Field(discriminator="type"),
+]
+
+_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
+
+M = TypeVar("M", bound=Message)
+
+
+def decode(data: bytes) -> AnyMessage:
+    """Read any control message.
+
+    Raises:
+        MalformedMessageError: not JSON, no known `type`, or a field is wrong.
+    """
+    try:
+        return _ADAPTER.validate_json(data)
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_input=False))
+        raise MalformedMessageError(problems) from None
+
+
+def expect(kind: type[M], data: bytes) -> M:
+    """Read a control message that must be a ``kind``.
+
+    Raises:
+        MalformedMessageError: it is malformed or another message.
+    """
+    message = decode(data)
+    if not isinstance(message, kind):
+        raise MalformedMessageError(f"{message.type} where {kind.__name__} belongs")
+    return message

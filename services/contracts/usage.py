@@ -1,0 +1,144 @@
+"""The usage event: a CloudEvents 1.0 JSON of at most 4 KB with cumulative or exact integer meters."""
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from services.contracts.ids import CallId, Epoch, SessionId, TenantId
+
+MAX_EVENT_BYTES = 4096
+MAX_QUANTITY = 2**53 - 1
+"""Larger integers lose digits in other JSON readers; no call comes near."""
+
+
+class MalformedUsageError(ValueError):
+    """Bytes that are no usage event."""
+
+
+class Meter(StrEnum):
+    """What is measured. Media produces gated, played and call_ms; upstream all others."""
+
+    AUDIO_SENT_MS = "audio_sent_ms"
+    AUDIO_GATED_MS = "audio_gated_ms"
+    AUDIO_GENERATED_MS = "audio_generated_ms"
+    AUDIO_PLAYED_MS = "audio_played_ms"
+    SESSION_MS = "session_ms"
+    CALL_MS = "call_ms"
+    TOKENS_TEXT_IN = "tokens_text_in"
+    TOKENS_TEXT_IN_CACHED = "tokens_text_in_cached"
+    TOKENS_TEXT_OUT = "tokens_text_out"
+    TOKENS_AUDIO_IN = "tokens_audio_in"
+    TOKENS_AUDIO_IN_CACHED = "tokens_audio_in_cached"
+    TOKENS_AUDIO_OUT = "tokens_audio_out"
+    TOKENS_IMAGE_IN = "tokens_image_in"
+    TOKENS_IMAGE_IN_CACHED = "tokens_image_in_cached"
+    TOKENS_IMAGE_OUT = "tokens_image_out"
+    TRANSCRIBE_MS = "transcribe_ms"
+    TRANSCRIBE_TOKENS_IN = "transcribe_tokens_in"
+    TRANSCRIBE_TOKENS_OUT = "transcribe_tokens_out"
+    ITEMS_CREATED = "items_created"
+    TOOL_CALLS = "tool_calls"
+    TURN_RELAY_BYTES = "turn_relay_bytes"
+
+
+TIME_METERS = frozenset(
+    {
+        Meter.AUDIO_SENT_MS,
+        Meter.AUDIO_GATED_MS,
+        Meter.AUDIO_GENERATED_MS,
+        Meter.AUDIO_PLAYED_MS,
+        Meter.SESSION_MS,
+        Meter.CALL_MS,
+        Meter.ITEMS_CREATED,
+        Meter.TOOL_CALLS,
+        Meter.TURN_RELAY_BYTES,
+    }
+)
+"""Cumulative within (tenant, call, session, epoch, meter): the ledger takes the largest.
+All others are exact per (tenant, call, session, provider_ref, meter). The `_in` meters hold what was *not* cached:
+cached tokens have their own meter, so that the meters of a response add up to its total."""
+
+Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY, strict=True)]
+
+
+class UsageData(BaseModel):
+    """What was used. ``provider_ref`` names the provider's response (or transcription) for exact meters, else empty.
+
+    One event carries either time meters or exact ones, never both. ``seq`` counts this producer's events of the call.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    call_id: CallId = Field(pattern=r"^rtc_[a-z0-9]{26}$")
+    session_id: SessionId = Field(max_length=64)
+    epoch: Epoch = Field(ge=0)
+    seq: int = Field(ge=0)
+    provider: str = Field(min_length=1, max_length=64)
+    model: str = Field(min_length=1, max_length=128)
+    price_book: str = Field(default="", max_length=64)
+    provider_ref: str = Field(default="", max_length=128)
+    meters: dict[Meter, Quantity] = Field(min_length=1)
+
+    def content_hash(self) -> str:
+        """SHA-256 of what must not differ between two copies of the event."""
+        content = self.model_dump(mode="json", exclude={"seq"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class UsageEvent(BaseModel):
+    """The envelope. ``source`` is the outbox, ``outboxseq`` its place there from 1, ``outboxfloor`` the lowest left."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(min_length=1, max_length=64)
+    source: str = Field(pattern=r"^[A-Za-z0-9_-]{1,96}$")
+    type: Literal["hushgate.usage.v1"] = "hushgate.usage.v1"
+    time: AwareDatetime
+    subject: TenantId = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")
+    datacontenttype: Literal["application/json"] = "application/json"
+    outboxseq: int = Field(ge=1)
+    outboxfloor: int = Field(ge=1)
+    contenthash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    data: UsageData
+
+    def encode(self) -> bytes:
+        """The JSON that is kept and published."""
+        return self.model_dump_json().encode()
+
+
+def usage_event(  # noqa: PLR0913 - the envelope's fields, all by keyword
+    data: UsageData, *, event_id: str, source: str, tenant: TenantId, time: datetime, sequence: int, floor: int
+) -> UsageEvent:
+    """Seal ``data`` for the bus."""
+    return UsageEvent(
+        id=event_id,
+        source=source,
+        time=time,
+        subject=tenant,
+        outboxseq=sequence,
+        outboxfloor=floor,
+        contenthash=data.content_hash(),
+        data=data,
+    )
+
+
+def decode(data: bytes) -> UsageEvent:
+    """Read a usage event.
+
+    Raises:
+        MalformedUsageError: too long, not JSON, an unknown meter, a wrong quantity or a hash that does not match.
+    """
+    if len(data) > MAX_EVENT_BYTES:
+        raise MalformedUsageError(f"{len(data)} bytes")
+    try:
+        event = UsageEvent.model_validate_json(data)
+    except ValidationError as exc:
+        raise MalformedUsageError("; ".join(e["msg"] for e in exc.errors(include_input=False))) from None
+    if event.data.content_hash() != event.contenthash:
+        raise MalformedUsageError("the content hash does not match")
+    return event

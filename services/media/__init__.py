@@ -1,0 +1,1 @@
+"""WebRTC legs, gate, playout."""

@@ -1,0 +1,1 @@
+"""Decisions of the media plane, sans-IO."""

@@ -1,0 +1,1 @@
+"""The aiortc and aioice shell of a WebRTC leg."""

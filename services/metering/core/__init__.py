@@ -1,0 +1,1 @@
+"""Pricing and booking, sans-IO."""

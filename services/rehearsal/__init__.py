@@ -1,0 +1,1 @@
+"""The embedded provider: a Realtime server with a local voice."""

@@ -1,0 +1,1 @@
+"""What the rehearsal says and bills, sans-IO."""

@@ -1,0 +1,1 @@
+"""What every process needs: settings, bus, clock, logs, health, outbox. Imports contracts only."""

@@ -1,0 +1,207 @@
+"""NATS as this project uses it: one connection for call traffic, one for JetStream.
+
+nats-py's defaults suit neither: see docs/adr/0001-bus-and-delivery.md.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError, NoServersError, OutboundBufferLimitError
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError as NatsNoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
+
+from services.contracts import messages
+from services.contracts.messages import AnyMessage, MalformedMessageError, Message
+from services.runtime import metrics
+from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
+from services.runtime.logging import get_logger
+
+MAX_PENDING_BYTES = 64 * 1024
+"""With `pending_size=-1` nats-py never forces a flush, so above this audio is dropped instead."""
+_CONNECT_TIMEOUT_S = 5.0
+_RECEIVE_LIMIT = 64 * 1024 * 1024
+
+FrameHandler = Callable[[str, bytes], None]
+RequestHandler = Callable[[AnyMessage], Awaitable[Message]]
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(slots=True)
+class Bus:
+    """Publishes, asks and listens. Made by `Bus.connect`."""
+
+    _calls: Client
+    _stream: Client
+    jetstream: JetStreamContext = field(init=False)
+    _answers: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.jetstream = self._stream.jetstream()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str, *, name: str) -> AsyncIterator["Bus"]:
+        """Connect both connections; they are drained when the block ends.
+
+        Raises:
+            BusUnavailableError: nobody answers at ``url``, or without JetStream.
+        """
+        # The server must be there at the start (a clear error beats a silent wait); later it may go and come.
+        calls = await _open(url, f"{name}-calls", pending_size=-1)
+        try:
+            stream = await _open(url, f"{name}-stream", pending_size=2 * 1024 * 1024)
+        except BusUnavailableError:
+            await calls.close()
+            raise
+        bus = cls(calls, stream)
+        try:
+            try:
+                await bus.jetstream.account_info()
+            except NatsError as exc:
+                raise BusUnavailableError(url, f"JetStream: {exc}") from exc
+            yield bus
+            await _drain(calls)
+        finally:
+            for task in bus._answers:
+                task.cancel()
+            await asyncio.gather(*bus._answers, return_exceptions=True)
+            await _close(stream)
+            await _close(calls)
+
+    @property
+    def connected(self) -> bool:
+        """Whether call traffic flows now."""
+        return self._calls.is_connected
+
+    async def publish(self, subject: str, message: Message) -> None:
+        """Send a control message; lost, and counted, while the server is away."""
+        await self.send(subject, message.encode())
+
+    async def send(self, subject: str, data: bytes) -> bool:
+        """Send bytes; False, and counted, while the server is away: nothing is kept to arrive late."""
+        try:
+            await self._calls.publish(subject, data)
+        except (OutboundBufferLimitError, ConnectionClosedError):
+            metrics.BUS_DROPPED.labels("disconnected").inc()
+            return False
+        return True
+
+    async def send_audio(self, subject: str, data: bytes) -> bool:
+        """Send caller audio, or drop and count it while more than 64 KiB wait: late speech is worthless."""
+        if self._calls.pending_data_size > MAX_PENDING_BYTES:
+            metrics.BUS_DROPPED.labels("backlog").inc()
+            return False
+        return await self.send(subject, data)
+
+    async def request(self, subject: str, message: Message, *, timeout_s: float) -> AnyMessage:
+        """Ask and wait for the answer.
+
+        Raises:
+            NoRespondersError: nobody listens (known within a millisecond), or the bus is away.
+            RequestTimeoutError: somebody listens and does not answer.
+            MalformedMessageError: the answer is none of ours.
+        """
+        try:
+            reply = await self._calls.request(subject, message.encode(), timeout=timeout_s)
+        except (NatsNoRespondersError, OutboundBufferLimitError, ConnectionClosedError) as exc:
+            raise NoRespondersError(subject) from exc
+        except NatsTimeoutError as exc:
+            raise RequestTimeoutError(subject, timeout_s) from exc
+        return messages.decode(reply.data)
+
+    async def serve(self, subject: str, handler: RequestHandler, *, queue: str = "") -> Subscription:
+        """Answer requests on ``subject``, each in a task of its own.
+
+        A request that cannot be read, or whose handler fails, is logged and not answered.
+        """
+
+        async def answer(msg: Msg) -> None:
+            try:
+                reply = await handler(messages.decode(msg.data))
+                if msg.reply:
+                    await self.send(msg.reply, reply.encode())
+            except MalformedMessageError as exc:
+                metrics.BUS_DROPPED.labels("malformed").inc()
+                get_logger().warning("request_malformed", subject=subject, error=str(exc))
+            except Exception:  # noqa: BLE001 - the edge of a task: one bad request must not end the process
+                get_logger().exception("request_failed", subject=subject)
+
+        async def receive(msg: Msg) -> None:
+            task = asyncio.create_task(answer(msg), name=f"answer {subject}")
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+        return await self._calls.subscribe(subject, queue=queue, cb=receive)
+
+    async def listen(self, subject: str, handler: FrameHandler) -> Subscription:
+        """Hand every message on ``subject`` to ``handler(subject, data)``, in order. It must not block."""
+
+        async def receive(msg: Msg) -> None:
+            handler(msg.subject, msg.data)
+
+        # Never the client's own drop: it would throw away the newest, and down is lossless by credit.
+        return await self._calls.subscribe(
+            subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=_RECEIVE_LIMIT
+        )
+
+    async def flush(self) -> None:
+        """Wait until the server has everything that was sent."""
+        await self._calls.flush()
+
+
+async def _open(url: str, name: str, *, pending_size: int) -> Client:
+    async def on_error(error: Exception) -> None:
+        metrics.BUS_ERRORS.labels(type(error).__name__).inc()
+        get_logger().warning("bus_error", connection=name, reason=type(error).__name__, error=str(error))
+
+    async def on_disconnect() -> None:
+        get_logger().warning("bus_disconnected", connection=name)
+
+    async def on_reconnect() -> None:
+        metrics.BUS_RECONNECTS.labels(name.rpartition("-")[2]).inc()
+        get_logger().info("bus_reconnected", connection=name)
+
+    client = Client()
+    try:
+        # Reconnecting for ever also means trying for ever at the start, so that has a limit of its own.
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            await client.connect(
+                url,
+                name=name,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                connect_timeout=2,
+                reconnect_time_wait=1,
+                max_reconnect_attempts=-1,
+                allow_reconnect=True,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                pending_size=pending_size,
+            )
+    except (NoServersError, OSError, NatsError, TimeoutError) as exc:
+        await client.close()
+        raise BusUnavailableError(url, str(exc) or "no answer") from exc
+    return client
+
+
+async def _drain(client: Client) -> None:
+    """Finish what was received and sent, if the server is there."""
+    if client.is_connected:
+        try:
+            await client.drain()
+        except NatsError as exc:
+            get_logger().warning("bus_drain_failed", error=str(exc))
+
+
+async def _close(client: Client) -> None:
+    if not client.is_closed:
+        await client.close()

@@ -1,0 +1,19 @@
+"""The only place that reads a clock. Cores get `now` as an argument."""
+
+import time
+from datetime import UTC, datetime
+
+
+def monotonic() -> float:
+    """Seconds that never go back; for time-outs and durations."""
+    return time.monotonic()
+
+
+def unix_ms() -> int:
+    """Milliseconds since 1970; for wires and records, never for durations."""
+    return time.time_ns() // 1_000_000
+
+
+def utc_now() -> datetime:
+    """The wall clock as an aware datetime."""
+    return datetime.now(UTC)

@@ -1,0 +1,26 @@
+"""Metrics that every process exports."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LOOP_LAG = Gauge(
+    "hushgate_event_loop_lag_seconds", "How late the event loop woke from its last quarter-second nap.", ["role"]
+)
+BUS_DROPPED = Counter(
+    "hushgate_bus_frames_dropped_total", "Frames that were not sent or not accepted, by reason.", ["reason"]
+)
+BUS_RECONNECTS = Counter(
+    "hushgate_bus_reconnects_total", "Times that a connection to NATS was made again.", ["connection"]
+)
+BUS_ERRORS = Counter("hushgate_bus_errors_total", "Errors that the NATS client reported, by kind.", ["kind"])
+BUS_FRAME_AGE = Histogram(
+    "hushgate_bus_frame_age_seconds",
+    "Time from sending a frame to handling it, by the two machines' wall clocks.",
+    ["direction"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+OUTBOX_OLDEST = Gauge(
+    "hushgate_usage_outbox_oldest_seconds", "Age of the oldest usage event that is not yet in the ledger."
+)
+OUTBOX_EVENTS = Counter(
+    "hushgate_usage_outbox_events_total", "Usage events written to, published from and freed from the outbox.", ["step"]
+)

@@ -1,0 +1,127 @@
+"""The frame around every service process: settings, logs, signals, bus, exit code."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from services.runtime import clock, metrics
+from services.runtime.bus import Bus
+from services.runtime.errors import HushgateError
+from services.runtime.health import Health
+from services.runtime.logging import configure, get_logger
+from services.runtime.settings import ServiceSettings, load
+
+EXIT_FAILED = 1
+EXIT_STUCK = 70
+_LAG_NAP_S = 0.25
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(slots=True)
+class Process:
+    """What a service is told by, and tells, the outside."""
+
+    role: str
+    health: Health = field(default_factory=Health)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by SIGTERM or SIGINT: take no new work, finish the old, return from `serve`."""
+
+    def ready(self, http_url: str) -> None:
+        """All is up: `/readyz` says so, and the log line names the URL, which `hushgate up` waits for."""
+        self.health.blocked_by.discard("starting")
+        get_logger().info("service_ready", http_url=http_url)
+
+
+async def _watch_lag(role: str) -> None:
+    gauge = metrics.LOOP_LAG.labels(role)
+    while True:
+        due = clock.monotonic() + _LAG_NAP_S
+        await asyncio.sleep(_LAG_NAP_S)
+        gauge.set(max(0.0, clock.monotonic() - due))
+
+
+def _catch_signals(process: Process, kill_after_s: float) -> None:
+    def stop() -> None:
+        if process.stopping.is_set():
+            return
+        process.health.blocked_by.add("draining")
+        process.stopping.set()
+        get_logger().info("service_stopping")
+        # A loop that hangs in its last work must not outlive its pod's grace unseen.
+        watchdog = threading.Timer(kill_after_s, os._exit, args=(EXIT_STUCK,))
+        watchdog.daemon = True
+        watchdog.start()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def _supervise(process: Process, work: Callable[[Process], Awaitable[None]], kill_after_s: float) -> None:
+    _catch_signals(process, kill_after_s)
+    lag = asyncio.create_task(_watch_lag(process.role), name="loop-lag")
+    try:
+        await work(process)
+    finally:
+        lag.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await lag
+
+
+def run(
+    role: str,
+    settings_type: type[S],
+    work: Callable[[S, Process], Awaitable[None]],
+    *,
+    kill_after_s: Callable[[S], float] = lambda _: 10.0,
+) -> int:
+    """Run a service that needs no bus until a signal; returns the exit code.
+
+    ``kill_after_s``: seconds after the signal at which a process that still runs ends itself with exit code 70.
+    """
+    try:
+        settings = load(settings_type)
+    except HushgateError as exc:
+        sys.stderr.write(f"hushgate {role}: {exc}\n")
+        return 2
+    configure(service=role, log_format=settings.log_format, level=settings.log_level)
+    process = Process(role)
+    failed = False
+    try:
+        asyncio.run(_supervise(process, lambda p: work(settings, p), kill_after_s(settings)))
+    except* HushgateError as group:
+        for error in _leaves(group):
+            get_logger().error("service_failed", error=str(error), reason=type(error).__name__)
+        failed = True
+    get_logger().info("service_stopped")
+    return EXIT_FAILED if failed else 0
+
+
+def _leaves(group: BaseExceptionGroup[HushgateError]) -> list[HushgateError]:
+    found: list[HushgateError] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
+
+
+def run_with_bus(
+    role: str,
+    settings_type: type[S],
+    serve: Callable[[Bus, S, Process], Awaitable[None]],
+    *,
+    kill_after_s: Callable[[S], float] = lambda _: 10.0,
+) -> int:
+    """Run a service on the bus until a signal; returns the exit code."""
+
+    async def work(settings: S, process: Process) -> None:
+        async with Bus.connect(settings.nats_url, name=f"{role}-{settings.process_id}") as bus:
+            await serve(bus, settings, process)
+
+    return run(role, settings_type, work, kill_after_s=kill_after_s)

@@ -1,0 +1,59 @@
+"""Settings come from the environment, once, and are refused whole if one is wrong or misspelt."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.errors import SettingsError
+from services.runtime.logging import LogFormat
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs. Each service adds its own and a prefix: `MEDIA_NATS_URL`, `MEDIA_HTTP_PORT`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """0 takes a free port; `service_ready` in the log names it."""
+    log_format: LogFormat = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    data_dir: Path = Path(".hushgate")
+    """Where an outbox or a ledger lies."""
+    process_id: str = Field(default="local-0", pattern=r"^[A-Za-z0-9_-]{1,63}$")
+    """The name of this process on the bus, `<pod>-<n>`; one at a time may have it."""
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load(settings: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """Read ``settings`` from the environment.
+
+    Raises:
+        SettingsError: a value is wrong, or a name with the service's prefix is unknown.
+    """
+    prefix = settings.model_config.get("env_prefix", "")
+    names = {f"{prefix}{name}".upper() for name in settings.model_fields}
+    present = os.environ if environment is None else environment
+    unknown = sorted(name for name in present if name.upper().startswith(prefix) and name.upper() not in names)
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}: this service knows {', '.join(sorted(names))}")
+    try:
+        if environment is None:
+            return settings()
+        low = {name.upper(): value for name, value in environment.items()}
+        return settings.model_validate(
+            {name: low[key] for name in settings.model_fields if (key := f"{prefix}{name}".upper()) in low}
+        )
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            for e in exc.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(problems) from None

@@ -1,0 +1,1 @@
+"""The public HTTP door: tokens, offers, placement, the page."""

@@ -1,0 +1,1 @@
+"""Decisions of signaling, sans-IO."""

@@ -1,0 +1,1 @@
+"""One machine: nats-server and the services as child processes."""
