@@ -42,6 +42,7 @@ class Flag(IntFlag):
     ITEM_END = 2  # AUDIO_DOWN: the item has no further audio (the payload may be empty)
     CUTTABLE = 4  # SERVER_EVENT: never shown if the playout of its item is cut before its position
     RELEASE_ALL = 8  # SERVER_EVENT: shown at once, with everything held in front of it
+    AT_ONCE = 16  # SERVER_EVENT: has no place in the audio; shown at once, ahead of what is held
 
 
 NO_FLAGS = Flag(0)
@@ -100,7 +101,7 @@ def decode(data: bytes) -> Frame:
         position=position,
         sent_unix_ms=sent,
         item_id=ItemId(item) if item else None,
-        flags=Flag(flags & 0xF),
+        flags=Flag(flags & 0x1F),
         payload=data[end:],
     )
 
