@@ -57,3 +57,20 @@ def load(settings: type[S], environment: Mapping[str, str] | None = None) -> S:
             for e in exc.errors(include_input=False, include_url=False)
         )
         raise SettingsError(problems) from None
+
+
+_SERVICE_PREFIXES = ("SIGNALING_", "MEDIA_", "UPSTREAM_", "METERING_", "REHEARSAL_")
+_PROVIDER_KEYS = ("OPENAI_API_KEY",)
+
+
+def inherited_environment(command: str) -> dict[str, str]:
+    """This process's environment for a child that runs `hushgate <command>`.
+
+    Left out are the settings of other services and the provider's key, which upstream alone gets as its own setting.
+    """
+    mine = f"{command.upper()}_"
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _PROVIDER_KEYS and (name.startswith(mine) or not name.startswith(_SERVICE_PREFIXES))
+    }

@@ -1,0 +1,118 @@
+# Hushgate. Every target does its own set-up; `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+DEV_READY := $(VENV)/.dev-ready
+# What the tests need from Debian: a browser, voices that pocketsphinx hears.
+TEST_PACKAGES := chromium flite
+UP_ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up ---------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Hushgate needs Python 3.11 to 3.13, this is $$($(PYTHON) --version 2>&1): make PYTHON=python3.12 …" >&2; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  version=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv "$$version"; \
+	  else echo "Python's venv module is not complete. Run: sudo apt-get install python3-venv" >&2; exit 1; fi; fi
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_READY): requirements/run.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_READY): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUN_READY)
+
+.PHONY: install
+install: $(DEV_READY) ## editable install with everything, and the pre-commit hooks
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit install; fi
+
+.PHONY: test-packages
+test-packages:
+	@missing=""; for package in $(TEST_PACKAGES); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi
+
+.PHONY: lock
+lock: $(DEV_READY) ## pin all dependencies anew
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra all --extra build pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+# --- run ------------------------------------------------------------------------------------------------------
+
+.PHONY: up
+up: $(RUN_READY) ## everything on this machine, with the page (UP_ARGS='--port 9000')
+	@exec $(BIN)/hushgate up $(UP_ARGS)
+
+# --- check ----------------------------------------------------------------------------------------------------
+
+.PHONY: format
+format: $(DEV_READY) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --exit-zero .
+
+.PHONY: lint
+lint: $(DEV_READY) ## style, spelling, who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+.PHONY: types
+types: $(DEV_READY) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: check
+check: lint types ## lint and types
+
+# --- test -----------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check cover test-system ## everything that CI runs
+
+.PHONY: test-unit
+test-unit: $(DEV_READY) ## cores, contracts and shells; no browser
+	$(BIN)/python -m pytest -m 'not system'
+
+.PHONY: cover
+cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 100 %
+	$(BIN)/python -m pytest -m 'not system' --cov=services --cov-branch --cov-report=
+	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
+
+.PHONY: test-system
+test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
+	$(BIN)/python -m pytest -m system
+
+# --- measure --------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, into docs/bench
+	$(BIN)/python tests/bench/turns.py
+
+.PHONY: screenshots
+screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images
+	$(BIN)/python tests/bench/screenshots.py
+
+.PHONY: clean
+clean: ## remove the environment and caches (never data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist

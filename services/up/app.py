@@ -1,0 +1,124 @@
+"""`hushgate up`: starts everything in order, watches it, stops it in order."""
+
+import asyncio
+import secrets
+import signal
+import sys
+
+from services.runtime.errors import HushgateError
+from services.runtime.http import listen
+from services.up import plan
+from services.up.child import Child, ChildSpec
+from services.up.console import LogConsole
+from services.up.datadir import DataDirectory, data_directory
+from services.up.natsd import nats_server
+from services.up.options import UpOptions, is_loopback
+
+STOP_WITHIN_S = 5.0
+_RESERVE_S = 0.6  # for nats-server and the rest after the last child
+
+
+class _Cluster:
+    """The children that run, in the order in which they started."""
+
+    def __init__(self, options: UpOptions, data: DataDirectory, nats_url: str, console: LogConsole) -> None:
+        self._options = options
+        self._data = data
+        self._nats_url = nats_url
+        self._console = console
+        self._children: dict[str, Child] = {}
+        self._complete = False
+
+    def url(self, name: str) -> str:
+        return self._children[name].http_url
+
+    async def start(self, *specs: ChildSpec) -> None:
+        """Start ``specs`` side by side and wait until all are ready."""
+        fresh = [Child(spec, self._console, on_change=self._announce) for spec in specs]
+        self._children.update({child.spec.name: child for child in fresh})
+        results = await asyncio.gather(*(child.start() for child in fresh), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def complete(self) -> None:
+        """All are ready: from now on every change is written to `up.json`."""
+        self._complete = True
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._complete:
+            services = {name: (child.pid, child.http_url) for name, child in self._children.items()}
+            self._data.announce(url=self.url("signaling"), nats_url=self._nats_url, services=services)
+
+    async def stop(self) -> None:
+        """Callers' side first, so that the last usage still reaches the ledger; all within the promised time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_WITHIN_S - _RESERVE_S
+        self._complete = False
+        for group in plan.STOP_ORDER:
+            children = [child for name, child in self._children.items() if name.partition("-")[0] in group]
+            left = max(0.1, deadline - loop.time())
+            await asyncio.gather(*(child.stop(left) for child in children))
+
+
+async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with nats_server(data.path) as nats:
+        cluster = _Cluster(options, data, nats.url, console)
+        try:
+            work = asyncio.create_task(_start(cluster, options, data, nats.url), name="start")
+            stop = asyncio.create_task(stopping.wait(), name="signal")
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+                cluster.complete()
+                if not is_loopback(options.host):
+                    console.say("demo_page_open_to_the_network", level="warning", host=options.host)
+                sys.stdout.write(f"Hushgate is up: {cluster.url('signaling')}\n")
+                sys.stdout.flush()
+                await _until_stopped(stop, nats.process, console)
+            else:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        finally:
+            console.say("stopping")
+            await cluster.stop()
+
+
+async def _until_stopped(stop: asyncio.Task[bool], nats: asyncio.subprocess.Process, console: LogConsole) -> None:
+    bus = asyncio.create_task(nats.wait(), name="nats-server")
+    try:
+        await asyncio.wait({stop, bus}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            console.say("nats_server_died", level="error", exit_code=nats.returncode)
+            raise HushgateError("nats-server died: its log is nats/nats.log in the data directory")
+    finally:
+        bus.cancel()
+
+
+async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats_url: str) -> None:
+    shared = plan.Shared(options, data, nats_url, metering_token=secrets.token_urlsafe(32))
+    if options.upstream is None:
+        await cluster.start(plan.metering(shared), plan.rehearsal(shared))
+        provider = f"{cluster.url('rehearsal').replace('http', 'ws', 1)}/v1/realtime"
+    else:
+        await cluster.start(plan.metering(shared))
+        provider = options.upstream
+    await cluster.start(plan.upstream(shared, provider), *plan.media(shared))
+    await cluster.start(plan.signaling(shared, metering_url=cluster.url("metering")))
+
+
+def run(options: UpOptions) -> int:
+    """Run until a signal; returns the exit code."""
+    console = LogConsole(options.log_format)
+    try:
+        with data_directory(options.data) as data:
+            listen(options.host, options.port).close()  # the most likely mistake is told before anything starts
+            asyncio.run(_run(options, data, console))
+    except HushgateError as exc:
+        sys.stderr.write(f"hushgate: {exc}\n")
+        return 1
+    return 0

@@ -1,0 +1,131 @@
+"""One child process: started, listened to, started again when it dies, stopped."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.runtime.errors import HushgateError
+from services.runtime.settings import inherited_environment
+from services.up.console import LogConsole, read_line
+from services.up.natsd import die_with_parent, stop
+
+START_TIMEOUT_S = 60.0
+_BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_LINE_LIMIT = 1024 * 1024
+
+
+class ChildFailedError(HushgateError):
+    """A child ended before it was ready; the message is the child's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What to run: `hushgate <command>` with settings in the environment."""
+
+    name: str
+    command: str
+    environment: Mapping[str, str]
+    port_setting: str
+    """Name of the setting that fixes its HTTP port when it is started again, so that others find it."""
+
+
+class Child:
+    """A running child. ``on_change`` is called when its pid or URL has changed."""
+
+    def __init__(self, spec: ChildSpec, console: LogConsole, *, on_change: Callable[[], None]) -> None:
+        self.spec = spec
+        self.http_url = ""
+        self._console = console
+        self._on_change = on_change
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._last_error = ""
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now, or ran last."""
+        return self._process.pid if self._process else 0
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready.
+
+        Raises:
+            ChildFailedError: it ended first, or was not ready in time.
+        """
+        await self._spawn()
+        self._task = asyncio.create_task(self._keep_alive(), name=f"child {self.spec.name}")
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait({ready, self._task}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if not self._ready.is_set():
+            reason = self._last_error or "it ended without a word" if self._task.done() else "it is not ready in time"
+            raise ChildFailedError(f"{self.spec.name}: {reason}")
+
+    async def stop(self, timeout_s: float) -> None:
+        """SIGTERM, after ``timeout_s`` SIGKILL; it is not started again."""
+        self._stopping = True
+        if self._process is not None:
+            await stop(self._process, timeout_s)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _spawn(self) -> None:
+        port = {self.spec.port_setting: self.http_url.rpartition(":")[2]} if self.http_url else {}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.cli",
+            self.spec.command,
+            env={**inherited_environment(self.spec.command), **self.spec.environment, **port},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LINE_LIMIT,
+            preexec_fn=die_with_parent(signal.SIGTERM),
+            start_new_session=True,  # Ctrl-C reaches `up` only, which stops the children in order
+        )
+        self._on_change()
+
+    async def _keep_alive(self) -> None:
+        attempt = 0
+        while True:
+            was_ready = await self._listen()
+            if self._stopping or not self._ready.is_set():
+                return
+            attempt = 0 if was_ready else attempt + 1
+            pause = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
+            code = self._process.returncode if self._process else None
+            self._console.say("child_died", level="error", child=self.spec.name, exit_code=code, restart_in_s=pause)
+            await asyncio.sleep(pause)
+            await self._spawn()
+
+    async def _listen(self) -> bool:
+        """Pass its log on until it ends; whether it was ready meanwhile."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return False
+        was_ready = False
+        while line := await process.stdout.readline():
+            event = read_line(line)
+            self._console.event(self.spec.name, event)
+            was_ready = self._notice(event) or was_ready
+        await process.wait()
+        return was_ready
+
+    def _notice(self, event: Mapping[str, Any]) -> bool:
+        if event.get("level") in ("error", "critical") or event.get("event") == "output":
+            self._last_error = str(event.get("error") or event.get("text") or event.get("event"))
+        if event.get("event") != "service_ready":
+            return False
+        self.http_url = str(event.get("http_url", ""))
+        self._ready.set()
+        self._on_change()
+        return True

@@ -1,0 +1,60 @@
+"""The interleaved log of all children: for people in colours, for programs in JSON."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from services.runtime import clock
+from services.runtime.logging import LogFormat, redact_text
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+_LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
+_HIDDEN = frozenset({"timestamp", "level", "event", "service", "exception"})
+_NAME_WIDTH = 10
+
+
+class LogConsole:
+    """Writes one line per event to ``stream`` (stderr: stdout belongs to what `up` has to say)."""
+
+    def __init__(self, log_format: LogFormat, stream: TextIO | None = None) -> None:
+        self._json = log_format == "json"
+        self._out = stream or sys.stderr
+        self._rich = Console(file=self._out, highlight=False, soft_wrap=True)
+        self._colour: dict[str, str] = {}
+
+    def event(self, service: str, event: Mapping[str, Any]) -> None:
+        """Write what ``service`` logged."""
+        if self._json:
+            self._out.write(json.dumps({**event, "service": service}, default=str) + "\n")
+            self._out.flush()
+            return
+        colour = self._colour.setdefault(service, _COLOURS[len(self._colour) % len(_COLOURS)])
+        line = Text(f"{str(event.get('timestamp', ''))[11:19]} ", style="dim")
+        line.append(f"{service:<{_NAME_WIDTH}} ", style=colour)
+        line.append(str(event.get("event", "")), style=_LEVELS.get(str(event.get("level")), ""))
+        for key, value in event.items():
+            if key not in _HIDDEN:
+                line.append(f" {key}=", style="dim").append(str(value))
+        self._rich.print(line)
+        if "exception" in event:
+            self._rich.print(Text(str(event["exception"]), style="red"))
+
+    def say(self, event: str, *, level: str = "info", **fields: object) -> None:
+        """Write an event of `up` itself."""
+        self.event("up", {"event": event, "level": level, **fields, "timestamp": clock.utc_now().isoformat()})
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """A child's line as an event; what is no JSON object (a crash, a library's print) becomes one, redacted."""
+    text = line.decode(errors="replace").rstrip("\n")
+    try:
+        event = json.loads(text)
+    except json.JSONDecodeError:
+        event = None
+    if isinstance(event, dict):
+        return event
+    return {"event": "output", "level": "warning", "text": redact_text(text), "timestamp": clock.utc_now().isoformat()}

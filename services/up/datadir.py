@@ -1,0 +1,116 @@
+"""The data directory of `hushgate up`: who uses it, its tenant and key, and `up.json`."""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.runtime.errors import HushgateError
+
+TENANT = "local"
+_KEY_FILE = "tenant.key"
+_TENANTS_FILE = "tenants.json"
+_UP_FILE = "up.json"
+
+
+class DataDirectoryError(HushgateError):
+    """The data directory cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """A directory that is ours alone while we run."""
+
+    path: Path
+    tenant_key: str
+
+    @property
+    def tenants_file(self) -> Path:
+        """Hashes of the tenant keys, for signaling."""
+        return self.path / _TENANTS_FILE
+
+    def announce(self, *, url: str, nats_url: str, services: Mapping[str, tuple[int, str]]) -> None:
+        """Write `up.json` whole: where everything is, for tests, load and scripts."""
+        content = {
+            "url": url,
+            "tenant_key": self.tenant_key,
+            "nats_url": nats_url,
+            "services": {name: {"pid": pid, "http_url": http} for name, (pid, http) in services.items()},
+        }
+        _write_private(self.path / _UP_FILE, json.dumps(content, indent=2) + "\n")
+
+    def withdraw(self) -> None:
+        """Remove `up.json`: nothing runs any more."""
+        (self.path / _UP_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def data_directory(path: Path) -> Iterator[DataDirectory]:
+    """Take ``path`` for this process, making it and its tenant key if they are not there.
+
+    Raises:
+        DataDirectoryError: another process has it, or it cannot be written.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Locking the directory itself leaves no lock file behind, however we end.
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as exc:
+        raise DataDirectoryError(f"cannot use {path} for data ({exc.strerror}): choose another with --data") from exc
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataDirectoryError(
+                f"{path} is in use by another `hushgate up`{_where(path)}: stop that one, or choose another with --data"
+            ) from None
+        try:
+            directory = DataDirectory(path.resolve(), _tenant_key(path))
+            _write_private(directory.tenants_file, _tenants(directory.tenant_key))
+        except OSError as exc:
+            raise DataDirectoryError(f"cannot write in {path} ({exc.strerror}): choose another with --data") from exc
+        try:
+            yield directory
+        finally:
+            directory.withdraw()
+    finally:
+        os.close(handle)
+
+
+def _where(path: Path) -> str:
+    try:
+        return f" ({json.loads((path / _UP_FILE).read_text())['url']})"
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _tenant_key(path: Path) -> str:
+    file = path / _KEY_FILE
+    if not file.exists():
+        _write_private(file, f"hg_{secrets.token_urlsafe(32)}\n")
+    return file.read_text().strip()
+
+
+def _tenants(key: str) -> str:
+    tenant = {
+        "id": TENANT,
+        "keys_sha256": [hashlib.sha256(key.encode()).hexdigest()],
+        "session": {},
+        "limits": {"max_seconds": 3600},
+        "origins": [],
+    }
+    return json.dumps({"tenants": [tenant]}, indent=2) + "\n"
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Replace ``file`` in one step, readable by its owner only."""
+    part = file.with_suffix(".part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
+    part.replace(file)

@@ -1,0 +1,147 @@
+"""What `hushgate up` is asked to do, checked before anything starts."""
+
+import argparse
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.errors import HushgateError
+from services.runtime.logging import LogFormat
+
+OPENAI_URL = "wss://api.openai.com/v1/realtime"
+_PROVIDERS = {"api.openai.com": "openai", "api.x.ai": "xai"}
+"""Whose price book a host's usage is booked by; any other host is `custom` and booked as unpriced."""
+
+
+class OptionError(HushgateError):
+    """The command line contradicts itself or names what is not there."""
+
+
+class _ProviderKey(BaseSettings):
+    model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore")
+
+    openai_api_key: SecretStr = SecretStr("")
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The command line and the provider's key, in their final form."""
+
+    host: str
+    port: int
+    data: Path
+    upstream: str | None
+    """Realtime URL of the provider; None: the rehearsal."""
+    provider: str
+    provider_key: SecretStr
+    media_processes: int
+    advertise: str
+    log_format: LogFormat
+    tls_cert: Path | None
+    tls_key: Path | None
+
+
+def parse(arguments: Sequence[str]) -> UpOptions:
+    """Read the command line.
+
+    Raises:
+        OptionError: a combination that cannot work.
+    """
+    parser = argparse.ArgumentParser(prog="hushgate up", description="Run everything on this machine, with the page.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
+    parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
+    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
+    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
+    parser.add_argument("--media-processes", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--tls-cert", type=Path, metavar="PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM")
+    args = parser.parse_args(arguments)
+    if not 0 <= args.port <= 65535:  # noqa: PLR2004 - TCP's ports
+        raise OptionError(f"--port {args.port} is no port: give 0 to 65535")
+    if not 1 <= args.media_processes <= 64:  # noqa: PLR2004 - more than any machine has cores for
+        raise OptionError(f"--media-processes {args.media_processes}: give 1 to 64")
+    _check_tls(args.host, args.tls_cert, args.tls_key)
+    key = _ProviderKey().openai_api_key
+    upstream = args.upstream or (OPENAI_URL if key.get_secret_value() else None)
+    url = realtime_url(upstream) if upstream else None
+    return UpOptions(
+        host=args.host,
+        port=args.port,
+        data=args.data,
+        upstream=url,
+        provider=_PROVIDERS.get(urlsplit(url).hostname or "", "custom") if url else "rehearsal",
+        provider_key=key,
+        media_processes=args.media_processes,
+        advertise=args.advertise or advertised(args.host),
+        log_format=args.log_format,
+        tls_cert=args.tls_cert,
+        tls_key=args.tls_key,
+    )
+
+
+def _check_tls(host: str, cert: Path | None, key: Path | None) -> None:
+    if (cert is None) != (key is None):
+        raise OptionError("--tls-cert and --tls-key belong together: give both")
+    if cert is None and not is_loopback(host):
+        raise OptionError(
+            f"--host {host} needs --tls-cert and --tls-key: a browser gives no microphone to plain http elsewhere"
+        )
+    for path in (cert, key):
+        if path is not None and not path.is_file():
+            raise OptionError(f"{path} is not a file: give the certificate and its key in PEM")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def realtime_url(text: str) -> str:
+    """A provider's URL as a WebSocket URL; without a path it gets the Realtime API's.
+
+    Raises:
+        OptionError: no http, https, ws or wss URL.
+    """
+    parts = urlsplit(text)
+    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
+    if scheme is None or not parts.hostname:
+        raise OptionError(f"--upstream {text!r} is no URL of a Realtime API: give for example {OPENAI_URL}")
+    path = parts.path if parts.path.strip("/") else "/v1/realtime"
+    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def advertised(host: str) -> str:
+    """The address that browsers send their media to when they reach the page at ``host``.
+
+    Raises:
+        OptionError: it cannot be found; `--advertise` says it.
+    """
+    if is_loopback(host):
+        return "127.0.0.1"
+    try:
+        if not ipaddress.ip_address(host).is_unspecified:
+            return host
+    except ValueError:
+        pass
+    # Connecting a UDP socket sends nothing; the kernel names the address of the default route.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError as exc:
+            raise OptionError(f"cannot find this machine's address ({exc.strerror}): give it with --advertise") from exc
