@@ -103,6 +103,10 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
 	$(BIN)/python -m pytest -m system
 
+.PHONY: golden
+golden: $(DEV_READY) ## write the golden files of the public messages anew
+	$(BIN)/python -m pytest -q tests/contracts --write-golden
+
 # --- measure --------------------------------------------------------------------------------------------------
 
 .PHONY: bench

@@ -9,6 +9,10 @@ from services.runtime.bus import Bus
 from services.up.natsd import nats_server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
 @pytest.fixture
 async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
     async with nats_server(tmp_path) as server:

@@ -44,6 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        sock.listen(1024)  # at once: two sockets may be bound to a port as long as neither listens
     except OSError as exc:
         sock.close()
         raise AddressInUseError(host, port, exc.strerror or str(exc)) from exc

@@ -1,0 +1,115 @@
+import json
+import typing
+from pathlib import Path
+
+import pytest
+
+from services.contracts import messages
+from services.contracts.endings import EndReason
+from services.contracts.grant import Grant, Limits
+from services.contracts.ids import CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.messages import MalformedMessageError, Message
+
+GOLDEN = Path(__file__).parent / "golden" / "messages"
+CALL = CallId("rtc_" + "a1" * 13)
+TENANT = TenantId("acme")
+MEDIA = ProcessId("media-0")
+GRANT = Grant(
+    tenant=TENANT,
+    session={"type": "realtime", "model": "gpt-realtime-2.1", "instructions": "Be brief."},
+    limits=Limits(max_seconds=600, max_cost_usd="1.50"),
+    locked=("instructions",),
+    events=("gate",),
+)
+EXAMPLES: list[Message] = [
+    messages.Heartbeat(
+        process=MEDIA,
+        zone="a",
+        version="0.1.0",
+        draining=False,
+        active=3,
+        reserved=1,
+        capacity=50,
+        loop_lag_ms=0.4,
+        http_url="http://10.0.0.7:8080",
+    ),
+    messages.Offer(call=CALL, leg=LegId("leg_1"), attempt=1, sdp="v=0\r\n", grant=GRANT),
+    messages.OfferAnswered(sdp="v=0\r\n"),
+    messages.OfferRefused(reason="full"),
+    messages.Claim(call=CALL, process=MEDIA, grant=GRANT, providers=("openai",), deadline_unix_ms=1_700_000_002_000),
+    messages.ClaimGranted(
+        worker=WorkerId("upstream-0"),
+        epoch=Epoch(12),
+        session=SessionId("sess_1"),
+        provider="openai",
+        model="gpt-realtime-2.1",
+    ),
+    messages.ClaimRefused(reason="draining"),
+    messages.Hangup(call=CALL),
+    messages.Done(),
+    messages.UtteranceStart(cause="speech", onset_index=110),
+    messages.UtteranceEnd(reason="speech_end", speech_end_index=190),
+    messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in"),
+    messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
+    messages.CallStarted(
+        call=CALL, tenant=TENANT, process=MEDIA, provider="openai", model="m", started_unix_ms=1_700_000_000_000
+    ),
+    messages.CallEnded(
+        call=CALL,
+        tenant=TENANT,
+        process=MEDIA,
+        provider="openai",
+        model="m",
+        reason=EndReason.HANGUP,
+        started_unix_ms=1_700_000_000_000,
+        ended_unix_ms=1_700_000_060_000,
+    ),
+    messages.Watermark(source="outbox_1", sequence=42),
+]
+
+
+def name(message: Message) -> str:
+    return str(message.model_dump()["type"])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=name)
+def test_a_message_is_the_agreed_json(message: Message, pytestconfig: pytest.Config) -> None:
+    file = GOLDEN / f"{name(message)}.json"
+    if pytestconfig.getoption("--write-golden"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(json.loads(message.encode()), indent=2) + "\n")
+    assert json.loads(message.encode()) == json.loads(file.read_text())
+    assert messages.decode(file.read_bytes()) == message
+
+
+def test_every_message_has_an_example() -> None:
+    union = typing.get_args(typing.get_args(messages.AnyMessage)[0])
+    assert {type(example) for example in EXAMPLES} == set(union)
+
+
+def test_a_field_of_a_later_version_is_ignored() -> None:
+    assert messages.decode(b'{"type": "done", "later": 1}') == messages.Done()
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"[]", b'{"type": "unheard.of"}', b'{"type": "hangup"}'])
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedMessageError):
+        messages.decode(data)
+
+
+def test_a_refusal_never_quotes_its_input() -> None:
+    with pytest.raises(MalformedMessageError) as caught:
+        messages.decode(b'{"type": "hangup", "call": ["ek_secret"]}')
+    assert "ek_secret" not in str(caught.value)
+
+
+def test_another_message_than_the_expected_one_is_refused() -> None:
+    with pytest.raises(MalformedMessageError, match="done where Hangup belongs"):
+        messages.expect(messages.Hangup, messages.Done().encode())
+    assert messages.expect(messages.Done, messages.Done().encode()) == messages.Done()
+
+
+def test_the_model_is_always_locked_and_the_rest_only_if_listed() -> None:
+    assert GRANT.is_locked("model")
+    assert GRANT.is_locked("instructions")
+    assert not GRANT.is_locked("tools")

@@ -1,0 +1,50 @@
+import pytest
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.errors import SettingsError
+from services.runtime.settings import ServiceSettings, inherited_environment, load
+
+
+class GateSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="GATE_")
+
+    hangover_ms: int = Field(default=500, ge=100)
+    api_key: SecretStr = SecretStr("")
+    address: str
+
+
+def test_values_come_from_the_environment() -> None:
+    settings = load(GateSettings, {"GATE_HANGOVER_MS": "400", "GATE_ADDRESS": "127.0.0.1", "OTHER": "x"})
+    assert (settings.hangover_ms, settings.address) == (400, "127.0.0.1")
+
+
+def test_a_misspelt_name_is_refused_with_the_names_that_exist() -> None:
+    with pytest.raises(SettingsError, match=r"GATE_HANGOVER: .*GATE_HANGOVER_MS"):
+        load(GateSettings, {"GATE_ADDRESS": "x", "GATE_HANGOVER": "1"})
+
+
+def test_a_wrong_value_is_named_but_never_quoted() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(GateSettings, {"GATE_ADDRESS": "x", "GATE_HANGOVER_MS": "sk-secret"})
+    assert "GATE_HANGOVER_MS" in str(caught.value)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_what_must_be_chosen_has_no_default() -> None:
+    with pytest.raises(SettingsError, match="GATE_ADDRESS: Field required"):
+        load(GateSettings, {})
+
+
+def test_the_real_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATE_ADDRESS", "10.0.0.1")
+    assert load(GateSettings).address == "10.0.0.1"
+
+
+def test_a_child_inherits_its_own_settings_and_no_provider_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("MEDIA_ZONE", "a")
+    monkeypatch.setenv("METERING_API_TOKEN", "t")
+    environment = inherited_environment("media")
+    assert environment["MEDIA_ZONE"] == "a"
+    assert not {"OPENAI_API_KEY", "METERING_API_TOKEN"} & set(environment)

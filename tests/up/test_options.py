@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from services.up.options import OptionError, is_loopback, parse, realtime_url
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def test_without_a_key_the_rehearsal_answers() -> None:
+    options = parse([])
+    assert (options.upstream, options.provider, options.advertise) == (None, "rehearsal", "127.0.0.1")
+
+
+def test_with_a_key_the_real_provider_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    options = parse([])
+    assert (options.upstream, options.provider) == ("wss://api.openai.com/v1/realtime", "openai")
+    assert "sk-test" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("http://127.0.0.1:9", "ws://127.0.0.1:9/v1/realtime"),
+        ("wss://host/openai/v1/realtime", "wss://host/openai/v1/realtime"),
+        ("https://host/", "wss://host/v1/realtime"),
+    ],
+)
+def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
+    assert realtime_url(given) == used
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--upstream", "host:80"], "no URL of a Realtime API"),
+        (["--host", "0.0.0.0"], "needs --tls-cert and --tls-key"),  # noqa: S104 - what is refused here
+        (["--tls-cert", "x"], "belong together"),
+        (["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "is not a file"),
+        (["--port", "70000"], "no port"),
+        (["--media-processes", "0"], "1 to 64"),
+    ],
+)
+def test_a_contradiction_is_told_before_anything_starts(arguments: list[str], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        parse(arguments)
+
+
+def test_with_tls_other_addresses_are_served_and_advertised(tmp_path: Path) -> None:
+    pem = tmp_path / "x.pem"
+    pem.touch()
+    options = parse(["--host", "192.0.2.7", "--tls-cert", str(pem), "--tls-key", str(pem)])
+    assert options.advertise == "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"), [("localhost", True), ("::1", True), ("10.0.0.1", False), ("host", False)]
+)
+def test_loopback_is_known(host: str, loopback: bool) -> None:  # noqa: FBT001 - a table's column
+    assert is_loopback(host) is loopback
