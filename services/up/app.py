@@ -5,7 +5,7 @@ import secrets
 import signal
 import sys
 
-from services.runtime.errors import HushgateError
+from services.runtime.errors import AddressInUseError, HushgateError
 from services.runtime.http import listen
 from services.up import plan
 from services.up.child import Child, ChildSpec
@@ -111,12 +111,19 @@ async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nat
     await cluster.start(plan.signaling(shared, metering_url=cluster.url("metering")))
 
 
+def _check_port(options: UpOptions) -> None:
+    try:
+        listen(options.host, options.port).close()
+    except AddressInUseError as exc:
+        raise HushgateError(f"{exc}: choose another with --port, or 0 for any that is free") from exc
+
+
 def run(options: UpOptions) -> int:
     """Run until a signal; returns the exit code."""
     console = LogConsole(options.log_format)
     try:
         with data_directory(options.data) as data:
-            listen(options.host, options.port).close()  # the most likely mistake is told before anything starts
+            _check_port(options)  # the most likely mistake is told before anything starts
             asyncio.run(_run(options, data, console))
     except HushgateError as exc:
         sys.stderr.write(f"hushgate: {exc}\n")
