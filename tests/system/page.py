@@ -1,0 +1,86 @@
+"""The page in a real browser, with a caller who speaks when the test says so."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from playwright.async_api import Browser, Locator, Page, expect
+
+from services.callers.speech import Clip, wav_bytes
+
+_SCRIPT = (Path(__file__).parent / "browser_caller.js").read_text()
+TIMEOUT_MS = 20_000
+
+
+class CallPage:
+    """The page and its caller."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def part(self, name: str) -> Locator:
+        return self.page.get_by_test_id(name)
+
+    async def talk(self) -> str:
+        """Press Talk; gives the id of the call when it is live."""
+        await self.part("talk").click()
+        await self.page.wait_for_function("window.hushgate.state === 'live'", timeout=TIMEOUT_MS)
+        await self.event("session.created")
+        return str(await self.page.evaluate("window.hushgate.callId"))
+
+    async def hang_up(self) -> None:
+        await self.part("talk").click()
+        await expect(self.part("bill")).to_be_visible(timeout=TIMEOUT_MS)
+
+    async def say(self, clip: Clip) -> None:
+        """Speak; returns when the last sample has been spoken."""
+        await self.page.evaluate("wav => window.caller.say(wav)", base64.b64encode(wav_bytes(clip)).decode())
+
+    async def event(self, kind: str, *, number: int = 1, **fields: object) -> dict[str, Any]:
+        """The ``number``-th server event of ``kind`` with ``fields``, waited for."""
+        found = await self.page.wait_for_function(
+            """([kind, number, fields]) => window.caller.events.filter((event) => event.type === kind
+                 && Object.entries(fields).every(([key, value]) => event[key] === value))[number - 1]""",
+            arg=[kind, number, fields],
+            timeout=TIMEOUT_MS,
+        )
+        event: dict[str, Any] = await found.json_value()
+        return event
+
+    async def events(self) -> list[dict[str, Any]]:
+        """All server events so far."""
+        events: list[dict[str, Any]] = await self.page.evaluate("window.caller.events")
+        return events
+
+    async def sounding(self) -> None:
+        """Wait until the answer is heard."""
+        await self.page.wait_for_function("window.caller.sounding(0.2)", timeout=TIMEOUT_MS)
+
+    async def silent(self) -> None:
+        """Wait until nothing has been heard for half a second."""
+        await self.page.wait_for_function("!window.caller.sounding(0.5)", timeout=TIMEOUT_MS)
+
+    async def heard(self) -> tuple[NDArray[np.int16], int]:
+        """What was played so far, and its rate."""
+        captured = await self.page.evaluate("window.caller.heard()")
+        return np.frombuffer(base64.b64decode(captured["pcm"]), "<i2"), int(captured["rate"])
+
+
+@asynccontextmanager
+async def open_page(browser: Browser, url: str, **context: Any) -> AsyncIterator[CallPage]:  # noqa: ANN401 - playwright's own
+    """Open the page at ``url`` with the scripted caller; whatever the page logs as an error fails the test."""
+    opened = await browser.new_context(**context)
+    page = await opened.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.add_init_script(_SCRIPT)
+    await page.goto(url)
+    try:
+        yield CallPage(page)
+    finally:
+        await opened.close()
+    assert not errors
