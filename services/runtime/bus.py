@@ -163,7 +163,8 @@ async def _open(url: str, name: str, *, pending_size: int) -> Client:
         get_logger().warning("bus_error", connection=name, reason=type(error).__name__, error=str(error))
 
     async def on_disconnect() -> None:
-        get_logger().warning("bus_disconnected", connection=name)
+        if not (client.is_draining or client.is_closed):
+            get_logger().warning("bus_disconnected", connection=name)
 
     async def on_reconnect() -> None:
         metrics.BUS_RECONNECTS.labels(name.rpartition("-")[2]).inc()
