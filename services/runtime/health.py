@@ -1,5 +1,6 @@
 """`/healthz`: the loop turns. `/readyz`: takes new calls. `/metrics`: Prometheus."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Response
@@ -8,14 +9,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 @dataclass(slots=True)
 class Health:
-    """Whether this process takes new work. A reason in ``blocked_by`` makes it unready."""
+    """Whether this process takes new work. A reason in ``blocked_by``, or a check that fails, makes it unready."""
 
     blocked_by: set[str] = field(default_factory=lambda: {"starting"})
+    checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    """By reason: what must be true now, such as a connection that comes and goes."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """All reasons against new work."""
+        return sorted(self.blocked_by | {reason for reason, fine in self.checks.items() if not fine()})
 
     @property
     def ready(self) -> bool:
         """No reason against new work."""
-        return not self.blocked_by
+        return not self.reasons
 
 
 def add_routes(app: FastAPI, health: Health) -> None:
@@ -29,7 +37,7 @@ def add_routes(app: FastAPI, health: Health) -> None:
     async def readyz() -> Response:
         if health.ready:
             return Response("ready\n", media_type="text/plain")
-        return Response(f"not ready: {', '.join(sorted(health.blocked_by))}\n", 503, media_type="text/plain")
+        return Response(f"not ready: {', '.join(health.reasons)}\n", 503, media_type="text/plain")
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
