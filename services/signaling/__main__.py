@@ -1,0 +1,17 @@
+"""`hushgate signaling`: the public HTTP door."""
+
+import sys
+from collections.abc import Sequence
+
+from services.runtime import process
+from services.signaling import app
+from services.signaling.settings import SignalingSettings
+
+
+def main(_: Sequence[str]) -> int:
+    """Run signaling; everything is set by the environment."""
+    return process.run_with_bus("signaling", SignalingSettings, app.serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""Where signaling's parts meet."""
+
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from services.contracts.ids import TenantId
+from services.runtime.bus import Bus
+from services.runtime.errors import SettingsError
+from services.runtime.health import Health, add_routes
+from services.runtime.http import serve_http
+from services.runtime.process import Process
+from services.runtime.streams import grants_bucket
+from services.signaling import usage
+from services.signaling.api import Api
+from services.signaling.auth import Authority
+from services.signaling.directory import Directory
+from services.signaling.errors import ApiError, on_api_error, on_http_error
+from services.signaling.grants import Grants
+from services.signaling.middleware import Cors, LastNet, Measured
+from services.signaling.page import CONSOLE, Demo
+from services.signaling.settings import SignalingSettings
+from services.signaling.tenants_file import TenantsFile
+from services.signaling.usage import UsageSource
+
+
+async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None:
+    """Serve the public door until told to stop."""
+    tenants = TenantsFile(settings.tenants_file)
+    if settings.demo_tenant and tenants.current().by_id(TenantId(settings.demo_tenant)) is None:
+        raise SettingsError(f"SIGNALING_DEMO_TENANT: {settings.demo_tenant} is not in the tenants file")
+    process.health.checks["bus"] = lambda: bus.connected
+    headers = {"Authorization": f"Bearer {settings.metering_token.get_secret_value()}"}
+    async with httpx.AsyncClient(base_url=settings.metering_url, headers=headers, timeout=usage.TIMEOUT_S) as client:
+        directory = Directory(bus)
+        await directory.listen()
+        api = Api(
+            bus=bus,
+            authority=Authority(tenants, Grants(await grants_bucket(bus.jetstream))),
+            directory=directory,
+            usage=UsageSource(client, configured=bool(settings.metering_url)),
+            default_model=settings.default_model,
+        )
+        app = build(api, settings, process.health)
+        async with serve_http(app, host=settings.http_host, port=settings.http_port, tls=settings.tls) as url:
+            process.ready(url)
+            await process.stopping.wait()
+
+
+def build(api: Api, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
+    """The HTTP application."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    add_routes(app, health)
+    api.add_routes(app)
+    if settings.demo_tenant:
+        Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, console).add_routes(app)
+    # The last one added is the outermost.
+    app.add_middleware(LastNet)
+    app.add_middleware(Cors, allowed_origins=settings.allowed_origins)
+    app.add_middleware(Measured)
+    return app

@@ -1,0 +1,122 @@
+"""Who asks: a tenant by its key, or the holder of a redeemed token about its own call."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from services.contracts import ids
+from services.contracts.ids import CallId, InvalidIdError, TenantId
+from services.runtime.logging import get_logger
+from services.signaling import metrics
+from services.signaling.core import origins
+from services.signaling.core.origins import Own
+from services.signaling.core.tenants import Tenant
+from services.signaling.core.token import Rejection
+from services.signaling.errors import ApiError, no_such_call, unauthorized
+from services.signaling.grants import Grants, TokenRejectedError
+from services.signaling.tenants_file import TenantsFile
+
+
+def own(request: Request) -> Own:
+    """This door, as the request names it."""
+    return Own(scheme=request.url.scheme, host=request.headers.get("host", ""))
+
+
+def bearer(request: Request) -> str:
+    """The key or token of the request.
+
+    Raises:
+        ApiError: 401, there is none.
+    """
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not value.strip():
+        raise rejected("missing")
+    return value.strip()
+
+
+def rejected(reason: str) -> ApiError:
+    """Count why, and say nothing."""
+    metrics.TOKENS_REJECTED.labels(reason).inc()
+    return unauthorized()
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Decides who may do what."""
+
+    tenants: TenantsFile
+    grants: Grants
+
+    def tenant_of_key(self, request: Request) -> Tenant | None:
+        """The tenant, if the request carries a tenant's key and comes from where that tenant allows."""
+        found = self.tenants.current().by_key(bearer(request))
+        if found is not None:
+            self.check_origin(request, found)
+        return found
+
+    def tenant(self, request: Request) -> Tenant:
+        """The tenant whose key the request carries.
+
+        Raises:
+            ApiError: 401, or 403 for an origin that the tenant does not allow.
+        """
+        found = self.tenant_of_key(request)
+        if found is None:
+            raise rejected("key")
+        return found
+
+    def tenant_of_token(self, request: Request, tenant: TenantId) -> Tenant:
+        """The tenant that a token was made for: gone from the file, its tokens are worth nothing.
+
+        Raises:
+            ApiError: 401, or 403 for an origin that the tenant does not allow.
+        """
+        found = self.tenants.current().by_id(tenant)
+        if found is None:
+            raise rejected(Rejection.TENANT_GONE)
+        self.check_origin(request, found)
+        return found
+
+    @staticmethod
+    def check_origin(request: Request, tenant: Tenant) -> None:
+        """Hold a browser to the tenant's own list of origins.
+
+        Raises:
+            ApiError: 403.
+        """
+        origin = request.headers.get("origin")
+        if origin and tenant.origins and not origins.allowed(origin, origins=tenant.origins, own=own(request)):
+            raise ApiError(403, "This origin may not use this tenant's calls.", code="origin_not_allowed")
+
+    async def call(self, request: Request, text: str) -> tuple[CallId, Tenant]:
+        """The call that the request may hang up and read the usage of.
+
+        Raises:
+            ApiError: 401; 404 for a call that is unknown or another's.
+        """
+        tenant = self.tenant_of_key(request)
+        if tenant is None:
+            return await self._call_of_token(request, text)
+        call = _call_id(text)
+        if await self.grants.owner(call) != tenant.id:
+            get_logger().warning("call_access_refused", call_id=call, tenant_id=tenant.id)
+            raise no_such_call()
+        return call, tenant
+
+    async def _call_of_token(self, request: Request, text: str) -> tuple[CallId, Tenant]:
+        try:
+            call, tenant_id = await self.grants.afterlife(bearer(request))
+        except TokenRejectedError as exc:
+            raise rejected(exc.reason) from None
+        tenant = self.tenant_of_token(request, tenant_id)
+        if text != call:
+            get_logger().warning("call_access_refused", call_id=call, tenant_id=tenant_id)
+            raise no_such_call()
+        return call, tenant
+
+
+def _call_id(text: str) -> CallId:
+    try:
+        return ids.call_id(text)
+    except InvalidIdError:
+        raise no_such_call() from None

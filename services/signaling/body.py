@@ -1,0 +1,119 @@
+"""Reads bodies up to a limit and in a limited time, and takes them apart."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from fastapi import Request
+from pydantic import JsonValue
+from pydantic_core import from_json
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from services.signaling.core.sdp_lines import MAX_OFFER_BYTES
+from services.signaling.core.session_config import MAX_SESSION_BYTES
+from services.signaling.errors import ApiError
+
+MAX_JSON_BYTES = MAX_SESSION_BYTES + 4096
+_MAX_MULTIPART_BYTES = MAX_OFFER_BYTES + MAX_JSON_BYTES + 4096
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class OfferBody:
+    """What came with `POST /v1/realtime/calls`."""
+
+    sdp: bytes
+    session: dict[str, JsonValue] | None
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The body.
+
+    Raises:
+        ApiError: 413 for one above ``limit`` bytes, before it is read if it says so; 408 for one that takes too long.
+    """
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+                parts.append(part)
+    except TimeoutError:
+        raise ApiError(408, "The body did not arrive in time.", code="body_timeout") from None
+    return b"".join(parts)
+
+
+async def read_json(request: Request) -> dict[str, JsonValue]:
+    """The body as a JSON object; an empty one is `{}`.
+
+    Raises:
+        ApiError: 400, 408 or 413.
+    """
+    return json_object(await read(request, MAX_JSON_BYTES), param=None)
+
+
+def json_object(text: bytes | str, *, param: str | None) -> dict[str, JsonValue]:
+    """Read a JSON object; nothing at all is an empty one.
+
+    Raises:
+        ApiError: 400, no JSON, nested too deeply, or no object.
+    """
+    if not text.strip():
+        return {}
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        raise ApiError(400, "The body is not valid JSON.", code="invalid_json", param=param) from None
+    if not isinstance(value, dict):
+        raise ApiError(400, "A JSON object belongs here.", code="invalid_json", param=param)
+    return value
+
+
+async def read_offer(request: Request) -> OfferBody:
+    """The offer, and the session if one came with it.
+
+    Raises:
+        ApiError: 400, 408, 413 or 415.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/sdp":
+        return OfferBody(await read(request, MAX_OFFER_BYTES), None)
+    if kind == "multipart/form-data":
+        return await _read_parts(request)
+    raise ApiError(
+        415, "Send the offer as application/sdp, or as multipart/form-data with sdp and session.", code="media_type"
+    )
+
+
+async def _read_parts(request: Request) -> OfferBody:
+    body = await read(request, _MAX_MULTIPART_BYTES)
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=2, max_fields=4, max_part_size=_MAX_MULTIPART_BYTES)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError):
+        raise ApiError(400, "The multipart body cannot be read.", code="invalid_multipart") from None
+    try:
+        parts = {name: value if isinstance(value, str) else await value.read() for name, value in form.items()}
+    finally:
+        await form.close()
+    if "sdp" not in parts:
+        raise ApiError(400, "The multipart body has no part named sdp.", code="invalid_multipart", param="sdp")
+    sdp, session = parts["sdp"], parts.get("session")
+    sdp = sdp.encode() if isinstance(sdp, str) else sdp
+    if len(sdp) > MAX_OFFER_BYTES:
+        raise _too_large(MAX_OFFER_BYTES)
+    return OfferBody(sdp, None if session is None else json_object(session, param="session"))
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The body is larger than {limit} bytes.", code="body_too_large")

@@ -1,0 +1,29 @@
+"""What signaling measures."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("hushgate_requests_total", "HTTP requests, by route template and status.", ["route", "code"])
+REQUEST_SECONDS = Histogram(
+    "hushgate_request_duration_seconds",
+    "Time from the first byte of a request to the end of its answer.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+TOKENS_ISSUED = Counter("hushgate_tokens_issued_total", "Ephemeral tokens made.", ["tenant"])
+TOKENS_REJECTED = Counter(
+    "hushgate_tokens_rejected_total", "Keys and ephemeral tokens that were refused, by reason.", ["reason"]
+)
+TOKENS_RELEASED = Counter(
+    "hushgate_tokens_released_total", "Redeemed tokens set free again because no answer was produced.", ["result"]
+)
+OFFERS_REFUSED = Counter("hushgate_offers_refused_total", "Offers that were not placed, by reason.", ["reason"])
+PLACEMENT_ATTEMPTS = Counter(
+    "hushgate_placement_attempts_total", "Media processes asked to answer an offer, by outcome.", ["outcome"]
+)
+HEARTBEATS_MALFORMED = Counter("hushgate_heartbeats_malformed_total", "Heartbeats that could not be read.")
+MEDIA_PROCESSES = Gauge("hushgate_media_processes", "Media processes heard within the last five seconds.")
+TENANTS = Gauge("hushgate_tenants", "Tenants in the tenants file that is in force.")
+TENANTS_RELOADS = Counter(
+    "hushgate_tenants_file_reloads_total", "Times that a changed tenants file was read, by result.", ["result"]
+)
+METERING_ERRORS = Counter("hushgate_metering_errors_total", "Usage questions that metering did not answer.", ["reason"])

@@ -1,0 +1,87 @@
+"""The demo door: the page and a token for it. Only `hushgate up` switches it on."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from services.contracts.ids import TenantId
+from services.signaling.api import Api
+from services.signaling.auth import own
+from services.signaling.core import origins
+from services.signaling.core.mint import Extension, MintRequest
+from services.signaling.errors import ApiError, unavailable
+
+CONSOLE = Path(__file__).parent / "console"
+_SERVED = frozenset({".css", ".html", ".ico", ".js", ".json", ".png", ".svg", ".webmanifest", ".woff2"})
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self)",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The page's handlers."""
+
+    api: Api
+    tenant: TenantId
+    provider: str
+    charged: bool
+    console: Path = CONSOLE
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Give ``app`` the demo door."""
+        app.add_api_route("/", self.index, methods=["GET", "HEAD"], response_model=None)
+        app.add_api_route("/assets/{path:path}", self.asset, methods=["GET", "HEAD"], response_model=None)
+        app.add_api_route("/demo/info", self.info, methods=["GET"], response_model=None)
+        app.add_api_route("/demo/token", self.token, methods=["POST"], response_model=None)
+
+    async def index(self) -> Response:
+        """The page."""
+        return self._file("index.html")
+
+    async def asset(self, path: str) -> Response:
+        """What the page is made of."""
+        return self._file(path)
+
+    async def info(self, request: Request) -> Response:
+        """What the page tells its visitor. A GET of the own page carries no Origin, so only another's is refused."""
+        if "origin" in request.headers:
+            _check(request)
+        model = self.api.authority.tenants.current().by_id(self.tenant)
+        shown = (model.session.get("model") if model else None) or self.api.default_model
+        info = {"provider": self.provider, "charged": self.charged, "model": shown}
+        return JSONResponse(info, headers={"Cache-Control": "no-store"})
+
+    async def token(self, request: Request) -> Response:
+        """A token for one call of the page."""
+        _check(request)
+        tenant = self.api.authority.tenants.current().by_id(self.tenant)
+        if tenant is None:
+            raise unavailable("The demo's tenant is no longer in the tenants file.", "demo_tenant_gone")
+        return await self.api.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "usage"])))
+
+    def _file(self, name: str) -> Response:
+        # Names are taken apart, not resolved: what has no plain parts is not looked for.
+        parts = PurePosixPath(name).parts
+        path = self.console.joinpath(*parts)
+        plain = all(part not in {"..", "/"} and not part.startswith(".") for part in parts)
+        if not plain or path.suffix not in _SERVED or not path.is_file():
+            raise HTTPException(404)
+        cache = "no-store" if path.suffix == ".html" else "no-cache"
+        return FileResponse(path, headers={**_HEADERS, "Cache-Control": cache})
+
+
+def _check(request: Request) -> None:
+    if not origins.is_own_page(request.headers.get("origin"), own=own(request)):
+        raise ApiError(
+            403,
+            "Tokens of the demo page are given to the page itself only, opened at http://127.0.0.1 or over https.",
+            code="origin_not_allowed",
+        )

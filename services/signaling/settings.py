@@ -1,0 +1,44 @@
+"""Signaling's settings: `SIGNALING_…`."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.http import Tls
+from services.runtime.settings import ServiceSettings
+
+
+class SignalingSettings(ServiceSettings):
+    """See ServiceSettings for what all services have."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGNALING_", frozen=True, hide_input_in_errors=True)
+
+    tenants_file: Path
+    """JSON with the hashes of the tenants' keys; read again when it changes."""
+    metering_url: Annotated[str, Field(pattern=r"^$|^https?://")] = ""
+    """Where usage is asked for; empty: usage is answered 503."""
+    metering_token: SecretStr = SecretStr("")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    demo_tenant: str = ""
+    """The tenant whom the page's calls belong to; empty: no page."""
+    provider: str = ""
+    """The provider's name as the page shows it."""
+    charged: bool = True
+    """Whether that provider really charges."""
+    default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("SIGNALING_TLS_CERT and SIGNALING_TLS_KEY belong together")
+        return self
+
+    @property
+    def tls(self) -> Tls | None:
+        """Certificate and key, if the door speaks https by itself."""
+        return Tls(self.tls_cert, self.tls_key) if self.tls_cert and self.tls_key else None
