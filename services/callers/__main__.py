@@ -1,0 +1,92 @@
+"""`hushgate call`: make one call, speak, wait for the answers, print what happened."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from services.callers.conversation import Line, converse
+from services.callers.errors import CallerError
+from services.callers.report import show
+from services.callers.speech import read_wav, synthesise
+from services.callers.target import Target, running_target
+from services.callers.wire import root
+
+_INTERRUPTED = 130
+_TRANSCRIBER = "gpt-4o-mini-transcribe"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the call that ``arguments`` ask for; 0 when every line was answered."""
+    options = _parser().parse_args(arguments)
+    try:
+        asyncio.run(_call(options))
+    except CallerError as exc:
+        sys.stderr.write(f"hushgate call: {exc}\n")
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+async def _call(options: argparse.Namespace) -> None:
+    target = _target(options)
+    lines = [await _line(kind, text, options.voice) for kind, text in options.lines]
+    account = await converse(target.url, target.key, lines, session=_session(options), answer_timeout_s=options.timeout)
+    if options.json:
+        sys.stdout.write(json.dumps(account.as_json(), indent=2) + "\n")
+    else:
+        show(account, Console())
+
+
+def _target(options: argparse.Namespace) -> Target:
+    if options.url and options.key:
+        return Target(options.url, options.key)
+    running = running_target(options.data)
+    if options.url and root(options.url) != root(running.url):
+        raise CallerError(f"{options.url} needs --key: the key of the running `hushgate up` is not for other endpoints")
+    return Target(running.url, options.key or running.key)
+
+
+def _session(options: argparse.Namespace) -> dict[str, Any]:
+    session: dict[str, Any] = {
+        "type": "realtime",
+        "audio": {"input": {"transcription": {"model": _TRANSCRIBER}}},
+    }
+    for name in ("model", "instructions"):
+        if getattr(options, name):
+            session[name] = getattr(options, name)
+    return session
+
+
+async def _line(kind: str, text: str, voice: Any) -> Line:  # noqa: ANN401 - argparse has checked it
+    return Line(text, await synthesise(text, voice=voice) if kind == "say" else read_wav(Path(text)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hushgate call", description=__doc__)
+    parser.add_argument("--url", help="root of a Realtime endpoint (default: the running `hushgate up`)")
+    parser.add_argument("--key", help="tenant key or ek_ token (default: that of the running `hushgate up`)")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".hushgate"), help="data directory of `hushgate up` (default: %(default)s)"
+    )
+    say, wav = (lambda text: ("say", text)), (lambda text: ("wav", text))
+    parser.add_argument("--say", dest="lines", action="append", type=say, default=[], metavar="TEXT", help="speak text")
+    parser.add_argument("--wav", dest="lines", action="append", type=wav, metavar="FILE", help="play a 16-bit WAV file")
+    parser.add_argument("--voice", choices=("slt", "rms"), default="slt", help="flite voice (default: %(default)s)")
+    parser.add_argument("--model", help="model to ask for (default: the endpoint's)")
+    parser.add_argument("--instructions", help="instructions of the session")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for an answer (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

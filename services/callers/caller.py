@@ -1,0 +1,206 @@
+"""One synthetic caller: a WebRTC peer that speaks when told and remembers all that it hears."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aioice.ice
+import httpx
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidStateError, OperationError
+
+from services.callers.ear import Ear
+from services.callers.errors import CallEndedError, NotConnectedError, StrangeAnswerError
+from services.callers.events import Event, EventLog, Received
+from services.callers.mouth import Mouth, Spoken
+from services.callers.speech import Clip
+from services.callers.wire import Answer, Wire
+from services.runtime import clock
+
+DEFAULT_SESSION: dict[str, Any] = {"type": "realtime"}
+_HTTP_TIMEOUT_S = 15.0
+_CONNECT_TIMEOUT_S = 15.0
+_LABEL = "oai-events"
+_SETTLE_NAP_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """How long the parts of the set-up took, in seconds."""
+
+    token_s: float
+    answer_s: float
+    """From the start of the offer to its answer."""
+    connected_s: float
+    """From the start of the offer to the open data channel: ICE, DTLS and SCTP are up."""
+
+
+class Caller:
+    """A live call. Made by `Caller.call`."""
+
+    def __init__(self, wire: Wire, token: str) -> None:
+        self._wire = wire
+        self._token = token
+        self._opened = asyncio.Event()
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._mouth = Mouth()
+        self._channel: RTCDataChannel | None = None
+        self.ear = Ear()
+        self.events = EventLog()
+        self.call_id = ""
+        self.set_up = SetUp(0.0, 0.0, 0.0)
+
+    @classmethod
+    @asynccontextmanager
+    async def call(
+        cls,
+        url: str,
+        key: str,
+        *,
+        session: dict[str, Any] | None = None,
+        events: Sequence[str] = (),
+        max_seconds: int | None = None,
+    ) -> AsyncIterator["Caller"]:
+        """Make a call; its connection is closed when the block ends (without a hang-up: a client that goes away).
+
+        ``key`` is a tenant's key, or an `ek_` token. ``events`` asks for Hushgate's own ones (`gate`, `usage`).
+
+        Raises:
+            UnreachableError: nobody answers at ``url``.
+            RefusedError: key, token or offer refused.
+            StrangeAnswerError: what answers is no Realtime endpoint.
+            NotConnectedError: the offer was answered, but no connection came up.
+        """
+        async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S) as http:
+            wire = Wire(http, url)
+            began = clock.monotonic()
+            token = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
+            caller = cls(wire, token)
+            try:
+                await caller._connect(clock.monotonic() - began)
+                yield caller
+            finally:
+                await caller._close()
+
+    async def say(self, clip: Clip) -> Spoken:
+        """Speak now; returns when the last true speech sample has left, with the times of onset and end.
+
+        Raises:
+            CallEndedError: the call was closed before the end.
+        """
+        try:
+            return await self._mouth.say(clip)
+        except Exception as exc:
+            if self._mouth.readyState == "ended":
+                raise CallEndedError("the end of what was being said") from exc
+            raise
+
+    def send(self, event: Event) -> None:
+        """Send a client event.
+
+        Raises:
+            CallEndedError: the data channel is closed.
+        """
+        if self._channel is None or self._channel.readyState != "open":
+            raise CallEndedError("the data channel")
+        self._channel.send(json.dumps(event))
+
+    async def event(self, event_type: str, *, timeout_s: float) -> Received:
+        """The next event of the type that was not given out yet (`events.skip` forgets those so far).
+
+        Raises:
+            NothingCameError: none came in time.
+            CallEndedError: the call ended first.
+        """
+        return await self.events.next(event_type, timeout_s=timeout_s)
+
+    async def hang_up(self) -> None:
+        """End the call by HTTP, as an app does, and close the connection.
+
+        Raises:
+            RefusedError: not this token's call.
+            UnreachableError: nobody answers.
+        """
+        if self.call_id:
+            await self._wire.hang_up(self._token, self.call_id)
+        await self._close()
+
+    async def usage(self) -> dict[str, Any] | None:
+        """What the call used and cost so far, as the endpoint says; None where it does not know."""
+        return await self._wire.usage(self._token, self.call_id) if self.call_id else None
+
+    async def bill(self, *, timeout_s: float) -> dict[str, Any] | None:
+        """The account after the end of the call; the last one that there is when it is not closed in time."""
+        deadline = clock.monotonic() + timeout_s
+        while True:
+            account = await self.usage()
+            if (account and account.get("status") == "ended") or clock.monotonic() >= deadline:
+                return account
+            await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no way to tell us
+
+    async def _connect(self, token_s: float) -> None:
+        began = clock.monotonic()
+        self._listen()
+        await self._peer.setLocalDescription(await self._peer.createOffer())
+        answer = await self._wire.offer(self._token, self._peer.localDescription.sdp)
+        answered = clock.monotonic()
+        await self._accept(answer)
+        self.set_up = SetUp(token_s, answered - began, clock.monotonic() - began)
+
+    def _listen(self) -> None:
+        transceiver = self._peer.addTransceiver(self._mouth, direction="sendrecv")
+        self.ear.attach(transceiver.receiver)
+        self._channel = self._peer.createDataChannel(_LABEL)
+        self._channel.on("open", self._opened.set)
+        self._channel.on("message", self._received)
+        self._channel.on("close", self.events.close)
+        self._peer.on("connectionstatechange", self._changed)
+
+    async def _accept(self, answer: Answer) -> None:
+        self.call_id = answer.call_id
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
+        except (ValueError, IndexError, InvalidStateError, OperationError) as exc:
+            raise StrangeAnswerError(self._wire.url, f"its answer is not usable SDP ({exc})") from exc
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await self._opened.wait()
+        except TimeoutError:
+            raise NotConnectedError(self._peer.connectionState, _CONNECT_TIMEOUT_S) from None
+
+    def _received(self, message: str | bytes) -> None:
+        event = json.loads(message)
+        if isinstance(event, dict):
+            self.events.add(event)
+
+    def _changed(self) -> None:
+        if self._peer.connectionState in {"failed", "closed"}:
+            self._mouth.stop()
+            self.events.close()
+
+    async def _close(self) -> None:
+        self._mouth.stop()
+        await self._peer.close()
+        self.events.close()
+
+
+def _with_loopback_when_alone() -> None:
+    """Let aioice use 127.0.0.1 where there is nothing else: it leaves loopback out, a laptop offline has no other."""
+    host_addresses = aioice.ice.get_host_addresses
+
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001 - aioice's signature
+        return host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+    aioice.ice.get_host_addresses = addresses
+
+
+_with_loopback_when_alone()

@@ -1,0 +1,147 @@
+"""What a call heard: every RTP packet with the moment of its arrival, decoded when somebody asks.
+
+aiortc's jitter buffer and decoder thread are left out: the first would add 80 ms, the second a thread's delay.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtp import RtpPacket
+from av import AudioCodecContext, CodecContext, Packet
+
+from services.callers.errors import NothingCameError
+from services.callers.speech import Samples, resample
+from services.runtime import clock
+
+_OPUS_HZ = 48_000
+_SILENCE_BYTES = 3
+"""Opus says silence in 1 to 3 bytes, with and without DTX; speech takes more."""
+_MAX_GAP_S = 30.0  # a longer jump of RTP time is a restart of the sender's clock, not silence
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPacket:
+    """One RTP packet. ``timestamp`` is unwrapped RTP time in 1/48000 s, ``at_s`` monotonic seconds of its arrival."""
+
+    at_s: float
+    timestamp: int
+    payload: bytes
+
+    @property
+    def sounds(self) -> bool:
+        """Whether it holds more than silence."""
+        return len(self.payload) > _SILENCE_BYTES
+
+
+class _NoJitterBuffer:
+    """Takes packets and never gives a frame, so that aiortc decodes nothing; its RTCP reports go on."""
+
+    def add(self, _: RtpPacket) -> tuple[bool, None]:
+        return False, None
+
+
+@dataclass(slots=True)
+class Ear:
+    """Records a receiver. Gives times by packet arrival and PCM by RTP time."""
+
+    packets: list[ReceivedPacket] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def attach(self, receiver: RTCRtpReceiver) -> None:
+        """Listen to ``receiver`` from its first packet on. The one place that touches aiortc's private names."""
+        pass_on = receiver._handle_rtp_packet  # noqa: SLF001 - aiortc has no hook for packets
+        receiver._RTCRtpReceiver__jitter_buffer = _NoJitterBuffer()  # type: ignore[attr-defined]  # noqa: SLF001
+
+        async def tap(packet: RtpPacket, arrival_time_ms: int) -> None:
+            self.hear(packet)
+            await pass_on(packet, arrival_time_ms)
+
+        receiver._handle_rtp_packet = tap  # type: ignore[method-assign]  # noqa: SLF001
+
+    def hear(self, packet: RtpPacket) -> None:
+        """Note a packet that has just arrived."""
+        timestamp = packet.timestamp
+        if self.packets:
+            last = self.packets[-1].timestamp
+            timestamp = last + ((packet.timestamp - last + (1 << 31)) % (1 << 32)) - (1 << 31)
+        self.packets.append(ReceivedPacket(clock.monotonic(), timestamp, bytes(packet.payload)))
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def sounding(self, *, since_s: float) -> list[ReceivedPacket]:
+        """The packets with sound that arrived at ``since_s`` or later."""
+        return [packet for packet in self.packets if packet.at_s >= since_s and packet.sounds]
+
+    async def first_sound(self, *, since_s: float, timeout_s: float) -> ReceivedPacket:
+        """The first packet with sound at or after ``since_s``; waits for it.
+
+        Raises:
+            NothingCameError: none came in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (found := self.sounding(since_s=since_s)):
+                    await self._news.wait()
+        except TimeoutError:
+            raise NothingCameError("sound", timeout_s) from None
+        return found[0]
+
+    async def last_sound(self, *, since_s: float, quiet_s: float, timeout_s: float) -> ReceivedPacket:
+        """The last packet with sound before a pause of ``quiet_s``, from ``since_s`` on; waits for that pause.
+
+        Raises:
+            NothingCameError: no sound at all, or no pause in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (found := self._before_pause(since_s, quiet_s)) is None:
+                    await self._news_within(quiet_s)
+        except TimeoutError:
+            raise NothingCameError("end of the sound", timeout_s) from None
+        return found
+
+    def pcm(self, *, hz: int, since_s: float = 0.0, until_s: float = float("inf")) -> Samples:
+        """The sound of the packets that arrived in between, mono; pauses are silence, as long as RTP time says."""
+        chosen = [packet for packet in self.packets if since_s <= packet.at_s <= until_s]
+        chosen.sort(key=lambda packet: packet.timestamp)
+        return resample(_decode(chosen), from_hz=_OPUS_HZ, to_hz=hz)
+
+    def _before_pause(self, since_s: float, quiet_s: float) -> ReceivedPacket | None:
+        found = self.sounding(since_s=since_s)
+        for earlier, later in pairwise(found):
+            if later.at_s - earlier.at_s >= quiet_s:
+                return earlier
+        return found[-1] if found and clock.monotonic() - found[-1].at_s >= quiet_s else None
+
+    async def _news_within(self, timeout_s: float) -> None:
+        news = asyncio.create_task(self._news.wait(), name="news")
+        await asyncio.wait([news], timeout=timeout_s)
+        news.cancel()
+
+
+def _decoder() -> AudioCodecContext:
+    decoder = CodecContext.create("libopus", "r")
+    if not isinstance(decoder, AudioCodecContext):
+        raise TypeError("libopus is no audio codec here")
+    decoder.sample_rate = _OPUS_HZ
+    decoder.layout = "mono"
+    decoder.format = "s16"
+    return decoder
+
+
+def _decode(packets: list[ReceivedPacket]) -> Samples:
+    """Decode in order of RTP time, with silence where nothing was sent."""
+    decoder = _decoder()
+    pieces: list[Samples] = [np.zeros(0, dtype=np.int16)]
+    due = packets[0].timestamp if packets else 0
+    for packet in packets:
+        gap = packet.timestamp - due
+        if 0 < gap <= _MAX_GAP_S * _OPUS_HZ:
+            pieces.append(np.zeros(gap, dtype=np.int16))
+        decoded = [frame.to_ndarray().reshape(-1).astype(np.int16) for frame in decoder.decode(Packet(packet.payload))]
+        pieces.extend(decoded)
+        due = packet.timestamp + sum(len(piece) for piece in decoded)
+    return np.concatenate(pieces)

@@ -1,0 +1,68 @@
+"""What can go wrong with a call, as the caller sees it: one line each that says what to do."""
+
+from services.runtime.errors import HushgateError
+
+
+class CallerError(HushgateError):
+    """Base: the call could not be made or did not last."""
+
+
+class UnreachableError(CallerError):
+    """Nobody answers HTTP at the URL."""
+
+    retryable = True
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(f"cannot reach {url} ({cause}): is it running, and is the URL right?")
+        self.url = url
+
+
+class RefusedError(CallerError):
+    """The endpoint answered, and said no."""
+
+    def __init__(self, what: str, *, status: int, code: str | None, message: str) -> None:
+        hint = {401: ": check the key", 404: ": is this the URL of a Realtime endpoint?"}.get(status, "")
+        super().__init__(f"{what} was refused with {status}{f' {code}' if code else ''}{hint}. It says: {message}")
+        self.status = status
+        self.code = code
+
+
+class StrangeAnswerError(CallerError):
+    """The endpoint answered with something that is not of the Realtime wire."""
+
+    def __init__(self, url: str, what: str) -> None:
+        super().__init__(f"{url} does not speak the Realtime wire: {what}. Is the URL right?")
+        self.url = url
+
+
+class NotConnectedError(CallerError):
+    """The offer was answered, but WebRTC did not come up."""
+
+    retryable = True
+
+    def __init__(self, state: str, timeout_s: float) -> None:
+        super().__init__(
+            f"no WebRTC connection within {timeout_s:g} s (state {state}): "
+            "does UDP get through to the address in the answer?"
+        )
+        self.state = state
+
+
+class CallEndedError(CallerError):
+    """The other side ended the call while something was still expected."""
+
+    def __init__(self, waited_for: str) -> None:
+        super().__init__(f"the call ended while waiting for {waited_for}")
+        self.waited_for = waited_for
+
+
+class NothingCameError(CallerError):
+    """What was waited for did not come in time."""
+
+    def __init__(self, waited_for: str, timeout_s: float) -> None:
+        super().__init__(f"no {waited_for} within {timeout_s:g} s")
+        self.waited_for = waited_for
+
+
+class SpeechError(CallerError):
+    """Text or a file cannot be turned into speech."""

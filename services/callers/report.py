@@ -1,0 +1,55 @@
+"""The account of a call for people."""
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from services.callers.conversation import Account, Turn
+
+
+def show(account: Account, console: Console) -> None:
+    """Print set-up, turns and bill."""
+    console.print(Group(_head(account), *([_turns(account.turns)] if account.turns else []), _bill(account.usage)))
+
+
+def _head(account: Account) -> Text:
+    return Text(
+        f"Call {account.call_id or '(unnamed)'} at {account.url}: token {account.token_ms:.0f} ms, "
+        f"answer {account.answer_ms:.0f} ms, connected after {account.set_up_ms:.0f} ms"
+    )
+
+
+def _turns(turns: tuple[Turn, ...]) -> Table:
+    table = Table(title="Turns", title_justify="left")
+    for name in ("said", "understood", "answer"):
+        table.add_column(name, overflow="fold")
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column("answer", justify="right", no_wrap=True)
+    for turn in turns:
+        latency = "no sound" if turn.latency_ms is None else f"{turn.latency_ms:.0f} ms"
+        words = (Text(turn.said), Text(turn.heard or "-"), Text(turn.answer or "-"))
+        table.add_row(*words, latency, f"{turn.answer_s:.1f} s")
+    return table
+
+
+def _bill(usage: dict[str, Any] | None) -> Table | Text:
+    if usage is None:
+        return Text("This endpoint keeps no account of the call.")
+    charged = "" if usage.get("charged", True) else " (not charged: an imitation of the provider's list price)"
+    table = Table(title=f"Bill: {usage.get('provider')} {usage.get('model')}{charged}", title_justify="left")
+    table.add_column("meter")
+    for name in ("quantity", "price", "cost"):
+        table.add_column(name, justify="right")
+    for line in usage.get("lines", ()):
+        price = f"${line.get('price_usd')} per {line.get('per'):,}"
+        table.add_row(str(line.get("meter")), f"{line.get('quantity'):,}", price, _usd(line.get("cost_nano_usd", 0)))
+    table.add_section()
+    seconds = f"{usage.get('sent_seconds')} s sent, {usage.get('gated_seconds')} s held back"
+    table.add_row("total", seconds, f"{usage.get('billed_seconds')} s billed", f"${usage.get('cost_usd')}")
+    return table
+
+
+def _usd(nano: int) -> str:
+    return f"${nano / 1e9:.9f}"

@@ -1,0 +1,133 @@
+"""The HTTP side of a call: tokens, offers, hang-up, usage. The wire is OpenAI's; usage is Hushgate's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from services.callers.errors import RefusedError, StrangeAnswerError, UnreachableError
+
+_TOKEN_PREFIX = "ek_"  # noqa: S105 - what tokens begin with, not one
+_NOT_FOUND = 404
+_MESSAGE_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an offer was answered with. ``call_id`` is empty when the endpoint names none."""
+
+    sdp: str
+    call_id: str
+
+
+class Wire:
+    """One endpoint. ``url`` is its root, with or without `/v1` or `/v1/realtime` behind it."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+        self._http = http
+        self.url = root(url)
+
+    async def mint(
+        self, key: str, *, session: dict[str, Any], events: Sequence[str] = (), max_seconds: int | None = None
+    ) -> str:
+        """Get a token for one call; a token given as ``key`` is used as it is.
+
+        Raises:
+            RefusedError: wrong key or session.
+            StrangeAnswerError: what came is no token.
+            UnreachableError: nobody answers.
+        """
+        if key.startswith(_TOKEN_PREFIX):
+            return key
+        body: dict[str, Any] = {"session": session}
+        # Other endpoints refuse a field that they do not know, so ours is sent only when it says something.
+        own: dict[str, Any] = {"events": list(events)} if events else {}
+        own |= {"max_seconds": max_seconds} if max_seconds is not None else {}
+        body |= {"hushgate": own} if own else {}
+        response = await self._send("POST", "/v1/realtime/client_secrets", key, what="the token", json=body)
+        try:
+            return str(response.json()["value"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise StrangeAnswerError(self.url, "it gave no token") from exc
+
+    async def offer(self, token: str, sdp: str) -> Answer:
+        """Post the offer; gives the answer.
+
+        Raises:
+            RefusedError: token, offer or place refused.
+            UnreachableError: nobody answers.
+        """
+        response = await self._send(
+            "POST",
+            "/v1/realtime/calls",
+            token,
+            what="the call",
+            content=sdp.encode(),
+            headers={"Content-Type": "application/sdp"},
+        )
+        return Answer(response.text, response.headers.get("Location", "").rpartition("/")[2])
+
+    async def hang_up(self, token: str, call_id: str) -> None:
+        """End the call by HTTP. A call that has just ended by itself is no error.
+
+        Raises:
+            RefusedError: not this token's call.
+            UnreachableError: nobody answers.
+        """
+        path = f"/v1/realtime/calls/{call_id}/hangup"
+        await self._send("POST", path, token, what="the hang-up", but_for=_NOT_FOUND)
+
+    async def usage(self, token: str, call_id: str) -> dict[str, Any] | None:
+        """What the call used and cost; None where nobody knows (yet), or the endpoint keeps no such account.
+
+        Raises:
+            RefusedError: not this token's call.
+            UnreachableError: nobody answers.
+        """
+        response = await self._send("GET", f"/v1/calls/{call_id}/usage", token, what="the usage", but_for=_NOT_FOUND)
+        return None if response.status_code == _NOT_FOUND else dict(response.json())
+
+    async def _send(  # noqa: PLR0913 - what goes into a request
+        self,
+        method: str,
+        path: str,
+        bearer: str,
+        *,
+        what: str,
+        json: object = None,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        but_for: int = 0,
+    ) -> httpx.Response:
+        try:
+            response = await self._http.request(
+                method,
+                f"{self.url}{path}",
+                headers={"Authorization": f"Bearer {bearer}", **(headers or {})},
+                json=json,
+                content=content,
+            )
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            raise UnreachableError(self.url, str(exc) or type(exc).__name__) from exc
+        if response.is_error and response.status_code != but_for:
+            raise _refused(what, response)
+        return response
+
+
+def root(url: str) -> str:
+    """``url`` without what people copy behind the root of a Realtime endpoint."""
+    bare = url.rstrip("/")
+    for tail in ("/calls", "/realtime", "/v1"):
+        bare = bare.removesuffix(tail)
+    return bare
+
+
+def _refused(what: str, response: httpx.Response) -> RefusedError:
+    """Read the provider's error shape, or quote what came instead."""
+    try:
+        error = response.json()["error"]
+        code, message = error.get("code") or error.get("type"), str(error.get("message", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, message = None, response.text.strip() or response.reason_phrase
+    return RefusedError(what, status=response.status_code, code=code, message=message[:_MESSAGE_CHARS])

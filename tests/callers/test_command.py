@@ -1,0 +1,106 @@
+import asyncio
+import json
+import wave
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from services.callers.__main__ import main
+
+
+class Endpoint(Protocol):
+    """What tests/callers/conftest.py gives."""
+
+    url: str
+    key: str
+    response_status: str
+    hung_up: list[str]
+
+
+async def run(*arguments: str) -> int:
+    """The command has an event loop of its own; the endpoint runs in the test's."""
+    return await asyncio.to_thread(main, arguments)
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> str:
+    wave_of_300_hz = np.sin(np.arange(8000) / 16_000 * 2 * np.pi * 300) * 9000
+    with wave.open(str(tmp_path / "question.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(wave_of_300_hz.astype("<i2").tobytes())
+    return str(tmp_path / "question.wav")
+
+
+async def test_every_line_is_answered_and_accounted_for(
+    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question, "--wav", question, "--json")
+    account = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert endpoint.hung_up == ["rtc_one"]
+    assert account["usage"] == {"call_id": "rtc_one", "status": "ended"}
+    assert [(turn["heard"], turn["answer"]) for turn in account["turns"]] == [("what was said", "a tune")] * 2
+    assert all(turn["latency_ms"] > 0 and turn["answer_s"] > 0.5 for turn in account["turns"])
+
+
+async def test_the_account_is_readable(
+    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question) == 0
+    shown = capsys.readouterr().out
+    assert "what was said" in shown
+    assert "a tune" in shown
+    assert "connected after" in shown
+    assert endpoint.key not in shown
+
+
+async def test_the_running_up_is_called_by_default(endpoint: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text(json.dumps({"url": endpoint.url, "tenant_key": endpoint.key}))
+    assert await run("--data", str(tmp_path), "--json") == 0
+
+
+async def test_the_key_of_the_running_up_goes_to_no_other_endpoint(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "tenant_key": endpoint.key}))
+    assert await run("--data", str(tmp_path), "--url", endpoint.url) == 1
+    assert "needs --key" in capsys.readouterr().err
+
+
+async def test_a_failed_answer_is_one_line_and_an_exit_code(
+    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.response_status = "failed"
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question) == 1
+    assert capsys.readouterr().err == "hushgate call: the answer failed: no reason was given\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "start `hushgate up`"), ("{}", "is not what `hushgate up` writes"), ("[", "restart it")],
+    ids=["missing", "empty", "broken"],
+)
+async def test_without_an_endpoint_the_error_says_what_to_do(
+    content: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "up.json").write_text(content)
+    assert await run("--data", str(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run("--url", endpoint.url, "--key", "hg_wrong") == 1
+    error = capsys.readouterr().err
+    assert "check the key" in error
+    assert "hg_wrong" not in error
+    assert error.count("\n") == 1

@@ -1,0 +1,104 @@
+import asyncio
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from aiortc.rtp import RtpPacket
+from av import AudioCodecContext, AudioFrame, CodecContext
+
+from services.callers.correlation import best_match
+from services.callers.ear import Ear
+from services.callers.errors import NothingCameError
+from services.runtime import clock
+
+FRAME = 960
+SOUND = (np.random.default_rng(3).normal(size=FRAME * 20) * 6000).astype(np.int16)
+SILENCE = b"\xf8\xff\xfe"
+
+
+def opus(samples: np.ndarray) -> list[bytes]:
+    encoder = CodecContext.create("libopus", "w")
+    assert isinstance(encoder, AudioCodecContext)
+    encoder.sample_rate, encoder.format, encoder.bit_rate = 48_000, "s16", 128_000
+    encoder.layout, encoder.time_base = "mono", Fraction(1, 48_000)
+    packets = []
+    for at in range(0, len(samples), FRAME):
+        frame = AudioFrame.from_ndarray(samples[np.newaxis, at : at + FRAME], layout="mono")
+        frame.sample_rate, frame.pts = 48_000, at
+        packets += [bytes(packet) for packet in encoder.encode(frame)]
+    return packets
+
+
+def hear(ear: Ear, payload: bytes, timestamp: int) -> None:
+    packet = RtpPacket(timestamp=timestamp % (1 << 32))
+    packet.payload = payload
+    ear.hear(packet)
+
+
+def test_packets_are_decoded_in_order_of_rtp_time() -> None:
+    ear = Ear()
+    packets = list(enumerate(opus(SOUND)))
+    packets[4], packets[5] = packets[5], packets[4]
+    for index, payload in packets:
+        hear(ear, payload, index * FRAME)
+    heard = ear.pcm(hz=48_000)
+    assert heard.size >= SOUND.size - FRAME
+    assert best_match(SOUND[FRAME * 2 : FRAME * 15], heard).peak > 0.8
+
+
+def test_a_pause_of_the_sender_is_silence_as_long_as_rtp_time_says() -> None:
+    ear = Ear()
+    first, second = opus(SOUND)[:2]
+    hear(ear, first, 0)
+    hear(ear, second, FRAME * 11)
+    heard = ear.pcm(hz=48_000)
+    assert heard.size == FRAME * 12
+    assert not heard[FRAME : FRAME * 11].any()
+
+
+def test_rtp_time_may_wrap() -> None:
+    ear = Ear()
+    for index, payload in enumerate(opus(SOUND)[:4]):
+        hear(ear, payload, (1 << 32) - 2 * FRAME + index * FRAME)
+    assert ear.pcm(hz=48_000).size == 4 * FRAME
+
+
+def test_nothing_heard_is_no_sound() -> None:
+    assert Ear().pcm(hz=16_000).size == 0
+
+
+async def test_silence_is_no_sound() -> None:
+    ear = Ear()
+    began = clock.monotonic()
+    hear(ear, SILENCE, 0)
+    hear(ear, b"\xf8", FRAME)
+    with pytest.raises(NothingCameError):
+        await ear.first_sound(since_s=began, timeout_s=0.01)
+    hear(ear, opus(SOUND)[3], 2 * FRAME)
+    assert (await ear.first_sound(since_s=began, timeout_s=1)).timestamp == 2 * FRAME
+
+
+async def test_who_waits_for_sound_is_woken_by_it() -> None:
+    ear = Ear()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(ear.first_sound(since_s=0, timeout_s=5))
+        await asyncio.sleep(0)
+        hear(ear, opus(SOUND)[3], 0)
+    assert waiting.result() is ear.packets[0]
+
+
+async def test_the_last_sound_is_that_before_the_pause() -> None:
+    ear = Ear()
+    sound = opus(SOUND)[3]
+    for index in range(3):
+        hear(ear, sound, index * FRAME)
+    assert (await ear.last_sound(since_s=0, quiet_s=0.05, timeout_s=5)) is ear.packets[2]
+    hear(ear, sound, 9 * FRAME)
+    assert (await ear.last_sound(since_s=0, quiet_s=0.05, timeout_s=5)) is ear.packets[2]
+
+
+async def test_sound_without_a_pause_has_no_last_one() -> None:
+    ear = Ear()
+    hear(ear, opus(SOUND)[3], 0)
+    with pytest.raises(NothingCameError, match="end of the sound"):
+        await ear.last_sound(since_s=0, quiet_s=60, timeout_s=0.01)
