@@ -1,0 +1,77 @@
+// The HTTP of a call: the two demo doors of `hushgate up`, then the public wire only.
+
+import { Problem } from "./problems.js";
+
+/** An answer other than 2xx, in the provider's shape `{"error": {"message", "type", "code", "param"}}`. */
+export class ApiError extends Error {
+  constructor(status, error, retryAfter) {
+    super(error.message ?? `HTTP ${status}`);
+    this.name = "ApiError";
+    this.status = status;
+    this.type = error.type ?? null;
+    this.code = error.code ?? null;
+    this.retryAfter = retryAfter;
+  }
+}
+
+async function readError(response) {
+  let error = {};
+  try {
+    error = (await response.json()).error ?? {};
+  } catch {
+    // A proxy in front may answer with a page of its own; the status still says enough.
+  }
+  return new ApiError(response.status, error, response.headers.get("Retry-After"));
+}
+
+/** `fetch` that fails with an ApiError on a refusal and with a Problem when nobody answers. */
+async function request(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(navigator.onLine ? "gateway_unreachable" : "offline");
+  }
+  if (!response.ok) throw await readError(response);
+  return response;
+}
+
+const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+
+/** What the page shows before a call: `{provider, charged, model}`. */
+export async function demoInfo() {
+  return (await request("/demo/info")).json();
+}
+
+/** A single-use token `ek_…` from the demo door. */
+export async function mintToken(signal) {
+  const body = await (await request("/demo/token", { method: "POST", signal })).json();
+  return body.value;
+}
+
+/** Posts the offer: `{callId, sdp}` of the answer. */
+export async function placeCall(token, offer, signal) {
+  const response = await request("/v1/realtime/calls", {
+    method: "POST",
+    headers: { ...bearer(token), "Content-Type": "application/sdp" },
+    body: offer,
+    signal,
+  });
+  const location = response.headers.get("Location") ?? "";
+  return { callId: location.split("/").pop(), sdp: await response.text() };
+}
+
+/** Ends a call; `keepalive` lets the request outlive the page. */
+export async function hangUp(token, callId) {
+  await request(`/v1/realtime/calls/${encodeURIComponent(callId)}/hangup`, {
+    method: "POST",
+    headers: bearer(token),
+    keepalive: true,
+  });
+}
+
+/** Cost and meters of the token's own call. */
+export async function callUsage(token, callId, signal) {
+  return (await request(`/v1/calls/${encodeURIComponent(callId)}/usage`, { headers: bearer(token), signal })).json();
+}

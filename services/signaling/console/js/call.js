@@ -1,0 +1,168 @@
+// One call over the public wire: microphone, token, offer and answer, data channel, hang-up.
+
+import * as api from "./api.js";
+import { openMicrophone, release } from "./microphone.js";
+import { ending, Problem, refusalProblem } from "./problems.js";
+import { StatsReader } from "./stats.js";
+
+const SETUP_TIMEOUT_MS = 15_000; // the gateway gives up after 10 s and says so; this is for when it cannot
+const UNSTEADY_MS = 5_000;
+const STATS_EVERY_MS = 1_000;
+
+/**
+ * A call's life: `start()` once, `hangUp()` at any time; it ends exactly once.
+ *
+ * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, steady;
+ * `onMicrophone(stream)`, `onAnswer(stream)`, `onServerEvent(event)`, `onStats(stats)`, `onMicrophoneLost()`,
+ * `onEnd({state, reason, ending})` where state is idle (cancelled before it was live), ended or failed.
+ */
+export class Call {
+  #handlers;
+  #abort = new AbortController();
+  #microphone = null;
+  #peer = null;
+  #channel = null;
+  #setupTimer = 0;
+  #unsteadyTimer = 0;
+  #statsTimer = 0;
+  #live = false;
+  #over = false;
+
+  id = null;
+  token = null;
+
+  constructor(handlers) {
+    this.#handlers = handlers;
+  }
+
+  async start() {
+    try {
+      await this.#setUp();
+    } catch (error) {
+      this.#fail(error instanceof Problem ? error : new Problem("unexpected", String(error)));
+    }
+  }
+
+  /** The caller hangs up, or cancels a call that is not live yet. */
+  hangUp() {
+    this.#finish({ state: this.#live ? "ended" : "idle", reason: "hangup", ending: null }, { tell: true });
+  }
+
+  /** Sends a client event; without an open channel it is dropped. */
+  send(event) {
+    if (this.#channel?.readyState === "open") this.#channel.send(JSON.stringify(event));
+  }
+
+  async #setUp() {
+    this.#handlers.onStage("microphone");
+    const microphone = await openMicrophone();
+    if (this.#over) return release(microphone);
+    this.#microphone = microphone;
+    this.#handlers.onMicrophone(microphone);
+    microphone.getAudioTracks()[0].onended = () => this.#handlers.onMicrophoneLost();
+
+    this.#handlers.onStage("token");
+    this.token = await this.#ask("token", () => api.mintToken(this.#abort.signal));
+    if (this.#over) return undefined;
+
+    this.#handlers.onStage("call");
+    return this.#connect();
+  }
+
+  async #connect() {
+    this.#peer = new RTCPeerConnection();
+    this.#peer.ontrack = ({ streams, track }) => this.#handlers.onAnswer(streams[0] ?? new MediaStream([track]));
+    this.#peer.onconnectionstatechange = () => this.#connectionChanged();
+    for (const track of this.#microphone.getAudioTracks()) this.#peer.addTrack(track, this.#microphone);
+    this.#openChannel();
+
+    await this.#peer.setLocalDescription();
+    const { callId, sdp } = await this.#ask("call", () =>
+      api.placeCall(this.token, this.#peer.localDescription.sdp, this.#abort.signal),
+    );
+    this.id = callId;
+    if (this.#over) return void this.#tellGateway();
+
+    this.#handlers.onStage("connecting");
+    this.#setupTimer = setTimeout(() => this.#fail(new Problem("no_path")), SETUP_TIMEOUT_MS);
+    try {
+      await this.#peer.setRemoteDescription({ type: "answer", sdp });
+    } catch (error) {
+      throw new Problem("bad_answer", String(error));
+    }
+  }
+
+  #openChannel() {
+    this.#channel = this.#peer.createDataChannel("oai-events");
+    this.#channel.onopen = () => this.#opened();
+    this.#channel.onclose = () => this.#fail(new Problem(this.#live ? "lost" : "no_path"));
+    this.#channel.onmessage = ({ data }) => this.#received(data);
+  }
+
+  #opened() {
+    clearTimeout(this.#setupTimer);
+    this.#live = true;
+    const reader = new StatsReader(this.#peer);
+    this.#statsTimer = setInterval(async () => {
+      const stats = await reader.read();
+      if (!this.#over) this.#handlers.onStats(stats);
+    }, STATS_EVERY_MS);
+    this.#handlers.onStage("live");
+  }
+
+  #received(data) {
+    let event;
+    try {
+      event = JSON.parse(data);
+    } catch {
+      return; // not of this protocol; the next message may be
+    }
+    if (event.type === "hushgate.ended") {
+      const words = ending(event.reason);
+      this.#finish({ state: words?.failed ? "failed" : "ended", reason: event.reason, ending: words });
+    } else {
+      this.#handlers.onServerEvent(event);
+    }
+  }
+
+  #connectionChanged() {
+    const state = this.#peer.connectionState;
+    clearTimeout(this.#unsteadyTimer);
+    if (state === "failed") this.#fail(new Problem(this.#live ? "lost" : "no_path"));
+    else if (state === "disconnected" && this.#live) {
+      this.#handlers.onStage("unsteady");
+      this.#unsteadyTimer = setTimeout(() => this.#fail(new Problem("lost")), UNSTEADY_MS);
+    } else if (state === "connected" && this.#live) this.#handlers.onStage("steady");
+  }
+
+  async #ask(step, request) {
+    try {
+      return await request();
+    } catch (error) {
+      throw refusalProblem(error, step);
+    }
+  }
+
+  #fail(problem) {
+    this.#finish({ state: "failed", reason: null, problem }, { tell: true });
+  }
+
+  #finish(outcome, { tell = false } = {}) {
+    if (this.#over) return;
+    this.#over = true;
+    this.#abort.abort();
+    clearTimeout(this.#setupTimer);
+    clearTimeout(this.#unsteadyTimer);
+    clearInterval(this.#statsTimer);
+    if (tell) this.#tellGateway();
+    release(this.#microphone);
+    this.#channel?.close();
+    this.#peer?.close();
+    this.#handlers.onEnd(outcome);
+  }
+
+  /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */
+  #tellGateway() {
+    if (this.id) api.hangUp(this.token, this.id).catch(() => {});
+  }
+}

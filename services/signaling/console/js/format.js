@@ -1,0 +1,51 @@
+// Numbers as people read them. Money stays an integer of nano-dollars until it is text.
+
+const NANO_DIGITS = 9;
+
+/**
+ * Nano-dollars as dollars, rounded half up.
+ * @param {number} nano integer
+ * @param {number} digits digits after the point, at most 9
+ */
+export function usd(nano, digits = 4) {
+  const unit = 10n ** BigInt(NANO_DIGITS - digits);
+  const amount = BigInt(Math.trunc(nano));
+  const size = amount < 0n ? -amount : amount;
+  const rounded = (size + unit / 2n) / unit;
+  const text = rounded.toString().padStart(digits + 1, "0");
+  const sign = amount < 0n && rounded > 0n ? "−" : "";
+  return digits ? `${sign}$${text.slice(0, -digits)}.${text.slice(-digits)}` : `${sign}$${text}`;
+}
+
+/** Whole seconds, for figures that run. */
+export function wholeSeconds(ms) {
+  return `${Math.round(ms / 1000)} s`;
+}
+
+/** Seconds with one decimal, for figures that stand still. */
+export function seconds(ms) {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+export function milliseconds(ms) {
+  return `${Math.round(ms)} ms`;
+}
+
+export function count(number) {
+  return number.toLocaleString("en-US");
+}
+
+/** A share from 0 to 1 as a percentage: whole, but never "0 %" for something that is there. */
+export function percent(share) {
+  if (share > 0 && share < 0.005) return "< 1 %";
+  return `${Math.round(share * 100)} %`;
+}
+
+/** mm:ss, or h:mm:ss from an hour on. */
+export function clock(ms) {
+  const total = Math.max(0, Math.floor(ms / 1000));
+  const pad = (number) => String(number).padStart(2, "0");
+  const minutes = Math.floor(total / 60);
+  if (minutes < 60) return `${pad(minutes)}:${pad(total % 60)}`;
+  return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(total % 60)}`;
+}

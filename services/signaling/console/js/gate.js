@@ -1,0 +1,69 @@
+// What the gate sent and what it held back, from `hushgate.gate` events; between events it goes on as it is.
+
+const PRE_ROLL_MS = 200; // when an opening does not say how much went with it
+const LONGEST_LEAD_MS = 2_000;
+const PATH_MS = 60; // from the microphone through encoder, network and jitter buffer into the gate
+
+/** The gate on the time line of the call. Times named `at` are `performance.now()`; the events count audio time. */
+export class GateTimeline {
+  #origin = Infinity; // when the call's audio began, by our clock
+  #utterances = []; // {from, to} in ms of audio time; `to` is null while open
+  #sentMs = 0;
+  #heldMs = 0;
+  #sentBefore = 0; // at the start of the open utterance
+  #since;
+
+  constructor(at) {
+    this.#since = at;
+  }
+
+  get isOpen() {
+    return this.#utterances.length > 0 && this.#utterances.at(-1).to === null;
+  }
+
+  /** Takes an event with state `open` or `closed`. */
+  apply(event, at) {
+    // The event that took least time on its way tells best when the audio began.
+    this.#origin = Math.min(this.#origin, at - PATH_MS - event.at_ms);
+    if (event.state === "open") this.#open(event);
+    else this.#close(event);
+    this.#sentMs = event.sent_ms;
+    this.#heldMs = event.gated_ms;
+    this.#since = at;
+  }
+
+  /** The call is over: nothing runs any more. */
+  stop(at) {
+    const { sentMs, heldMs } = this.totals(at);
+    this.#sentMs = sentMs;
+    this.#heldMs = heldMs;
+    this.#since = Infinity;
+    if (this.isOpen) this.#utterances.at(-1).to = at - this.#origin;
+  }
+
+  totals(at) {
+    const more = Math.max(0, at - this.#since);
+    return { sentMs: this.#sentMs + (this.isOpen ? more : 0), heldMs: this.#heldMs + (this.isOpen ? 0 : more) };
+  }
+
+  /** Whether what the microphone heard then was sent. Pre-roll and tail are known only afterwards. */
+  wasSent(at) {
+    const time = at - this.#origin;
+    return this.#utterances.some(({ from, to }) => from <= time && (to === null || time < to));
+  }
+
+  #open(event) {
+    const grown = event.sent_ms - this.#sentMs;
+    const lead = grown > 0 && grown < LONGEST_LEAD_MS ? grown : PRE_ROLL_MS;
+    this.#sentBefore = this.#sentMs;
+    this.#utterances.push({ from: event.at_ms - lead, to: null });
+  }
+
+  /** An utterance ends where its sent time ends; the silence that the gate waited out was held back. */
+  #close(event) {
+    if (!this.isOpen) return;
+    const utterance = this.#utterances.at(-1);
+    const sent = event.sent_ms - this.#sentBefore;
+    utterance.to = sent > 0 ? Math.min(event.at_ms, utterance.from + sent) : event.at_ms;
+  }
+}

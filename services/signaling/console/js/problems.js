@@ -1,0 +1,130 @@
+// What can go wrong, in words that say what to do.
+
+/** A failure with a kind of the catalogue below. */
+export class Problem extends Error {
+  constructor(kind, detail = "") {
+    super(detail || kind);
+    this.name = "Problem";
+    this.kind = kind;
+    this.detail = detail;
+  }
+}
+
+const CATALOGUE = {
+  insecure: [
+    "The browser gives this page no microphone",
+    "Microphones are only for pages on https:// or on this machine. Open the page as http://localhost on the machine " +
+      "that runs Hushgate, or start it with --tls-cert and --tls-key and open it as https://.",
+  ],
+  unsupported: ["This browser cannot make calls", "It has no WebRTC. Use a current Chromium, Firefox or Safari."],
+  no_microphone: [
+    "No microphone found",
+    "Plug one in or switch it on in the system's sound settings, then press Talk again.",
+  ],
+  permission: [
+    "The microphone was refused",
+    "Allow it for this page: click the icon beside the address, set Microphone to Allow, then press Talk again. If it " +
+      "is allowed there, look in the system's privacy settings whether the browser may use it.",
+  ],
+  busy: [
+    "The microphone is in use",
+    "Another program holds it. Close other calls or recorders, then press Talk again.",
+  ],
+  microphone_lost: [
+    "The microphone has stopped",
+    "It was unplugged or taken back. The call goes on and you can listen; to be heard, hang up, plug it in and press Talk again.",
+  ],
+  offline: ["You are offline", "This device has no network. Connect it, then press Talk again."],
+  gateway_unreachable: [
+    "The gateway does not answer",
+    "Look whether “hushgate up” still runs and reload this page.",
+  ],
+  no_demo: [
+    "This gateway has no demo",
+    "The page gets its token from a demo door that only “hushgate up” opens. Start the gateway that way, or mint tokens from your own backend.",
+  ],
+  origin: [
+    "The gateway refused this page a token",
+    "It only trusts a page that it served itself. Open the address that “hushgate up” printed, not one of a proxy or a copy.",
+  ],
+  token: ["The gateway refused a token", "Reload the page and press Talk again. If it stays so, the gateway's log says why."],
+  too_many: ["Too many calls in a short time", "Wait a moment, then press Talk again."],
+  full: ["The gateway takes no calls just now", "It is full, starting or being stopped. Wait a few seconds, then press Talk again."],
+  refused: ["The call was refused", "Press Talk to try again. If it stays so, the gateway's log has the cause."],
+  bad_answer: [
+    "The gateway's answer makes no call",
+    "The browser could not use it. Reload the page; if it stays so, the gateway and this browser do not fit together.",
+  ],
+  no_path: [
+    "No sound path to the gateway",
+    "The call was accepted, but no packet came through within 15 seconds. A firewall or VPN may block UDP to the address " +
+      "that the gateway advertises; allow it or switch the VPN off, then press Talk again.",
+  ],
+  lost: [
+    "The connection was lost",
+    "The network went away or the gateway was stopped. Check both, then press Talk for a new call.",
+  ],
+  unexpected: ["Something went wrong in this page", "Reload it and press Talk again."],
+};
+
+const ENDINGS = {
+  client_gone: ["The gateway lost you", "It heard nothing from this browser for a while. Check the network, then press Talk for a new call."],
+  idle: ["The call ended: nobody spoke", "Press Talk for a new call."],
+  max_seconds: ["The call reached its longest time", "The tenant's limit ended it. Press Talk for a new call."],
+  budget: ["The call reached its budget", "Raise the tenant's budget or wait for its next period."],
+  provider_error: ["The provider failed", "The gateway lost its connection to the AI provider. Press Talk to try again; the upstream's log has the cause."],
+  provider_refused: ["The provider refused the call", "Check the provider's key, model and quota; the upstream's log has its words."],
+  drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
+  setup_timeout: ["The call was not set up in time", "A firewall or VPN may block UDP. Press Talk to try again."],
+  internal: ["The gateway failed", "The fault is on its side and in its log. Press Talk to try again."],
+};
+
+const MICROPHONE_ERRORS = {
+  NotAllowedError: "permission",
+  SecurityError: "permission",
+  NotFoundError: "no_microphone",
+  OverconstrainedError: "no_microphone",
+  NotReadableError: "busy",
+  AbortError: "busy",
+};
+
+/** Endings that are nobody's failure. */
+const QUIET_ENDINGS = new Set(["idle", "max_seconds", "budget", "drained"]);
+
+/** Whether this page can make calls at all; null when it can. */
+export function obstacle() {
+  if (!window.isSecureContext) return new Problem("insecure");
+  if (!navigator.mediaDevices?.getUserMedia || !window.RTCPeerConnection) return new Problem("unsupported");
+  return null;
+}
+
+/** The Problem behind what `getUserMedia` threw. */
+export function microphoneProblem(error) {
+  return new Problem(MICROPHONE_ERRORS[error.name] ?? "unexpected", `${error.name}: ${error.message}`);
+}
+
+/** The Problem behind a refusal; `step` is `info`, `token` or `call`. */
+export function refusalProblem(error, step) {
+  if (error.name !== "ApiError") return error instanceof Problem ? error : new Problem("unexpected", String(error));
+  const detail = error.code ? `${error.message} (${error.status}, ${error.code})` : `${error.message} (${error.status})`;
+  if (error.status === 429) return new Problem("too_many", detail);
+  if (error.status === 502 || error.status === 503 || error.status === 504) return new Problem("full", detail);
+  if (step === "call") return new Problem("refused", detail);
+  if (error.status === 404) return new Problem("no_demo", detail);
+  return new Problem(error.status === 403 ? "origin" : "token", detail);
+}
+
+/** How the server's reason for ending a call reads; null for a plain hang-up. `failed` tells a failure from a limit. */
+export function ending(reason) {
+  if (reason === "hangup") return null;
+  const [title, advice] = ENDINGS[reason] ?? ["The gateway ended the call", "Press Talk for a new call."];
+  const failed = !QUIET_ENDINGS.has(reason);
+  return { title, advice, detail: "", kind: reason, failed, tone: failed ? "problem" : "notice" };
+}
+
+/** What to show for a Problem. */
+export function describe(problem) {
+  const [title, advice] = CATALOGUE[problem.kind] ?? CATALOGUE.unexpected;
+  const tone = problem.kind === "microphone_lost" ? "notice" : "problem";
+  return { title, advice, detail: problem.detail, kind: problem.kind, failed: true, tone };
+}

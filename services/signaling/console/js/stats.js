@@ -1,0 +1,52 @@
+// What the browser measures: round trip, loss, delay of its jitter buffer.
+
+const LOSS_WINDOW = 10; // readings, one a second
+
+/** Reads `getStats()` and keeps what is needed to tell differences. */
+export class StatsReader {
+  #peer;
+  #history = [];
+
+  constructor(peer) {
+    this.#peer = peer;
+  }
+
+  /** `{roundTripMs, loss, jitterBufferMs}`; null where nothing is known yet, loss from 0 to 1 over the last 10 s. */
+  async read() {
+    const now = totals(await this.#peer.getStats());
+    const before = this.#history.at(-1) ?? now;
+    const oldest = this.#history[0] ?? now;
+    this.#history.push(now);
+    if (this.#history.length > LOSS_WINDOW) this.#history.shift();
+    return { roundTripMs: now.roundTripMs, loss: lossBetween(oldest, now), jitterBufferMs: delayBetween(before, now) };
+  }
+}
+
+function totals(report) {
+  const sums = { roundTripMs: null, received: 0, lost: 0, lostUp: 0, delay: 0, emitted: 0 };
+  for (const entry of report.values()) {
+    if (entry.type === "candidate-pair" && entry.nominated && entry.currentRoundTripTime !== undefined) {
+      sums.roundTripMs = entry.currentRoundTripTime * 1000;
+    } else if (entry.type === "inbound-rtp" && entry.kind === "audio") {
+      sums.received = entry.packetsReceived ?? 0;
+      sums.lost = entry.packetsLost ?? 0;
+      sums.delay = entry.jitterBufferDelay ?? 0;
+      sums.emitted = entry.jitterBufferEmittedCount ?? 0;
+    } else if (entry.type === "remote-inbound-rtp" && entry.kind === "audio") {
+      sums.lostUp = entry.fractionLost ?? 0;
+    }
+  }
+  return sums;
+}
+
+/** The worse of both directions: what we miss of the answer, what the gateway says it misses of us. */
+function lossBetween(before, now) {
+  const lost = Math.max(0, now.lost - before.lost);
+  const expected = lost + now.received - before.received;
+  return Math.max(expected > 0 ? lost / expected : 0, now.lostUp);
+}
+
+function delayBetween(before, now) {
+  const emitted = now.emitted - before.emitted;
+  return emitted > 0 ? ((now.delay - before.delay) / emitted) * 1000 : null;
+}
