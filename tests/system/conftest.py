@@ -42,3 +42,10 @@ async def browser() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(CHROMIUM_ARGS))
         yield launched
         await launched.close()
+
+
+@pytest.fixture
+def own_up(tmp_path: Path) -> Iterator[Up]:
+    """A gateway that a test may break."""
+    with running_up(tmp_path / "data") as running:
+        yield running

@@ -1,6 +1,8 @@
 """The page in a real browser, with a caller who speaks when the test says so."""
 
 import base64
+import io
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Locator, Page, expect
 
-from services.callers.speech import Clip, wav_bytes
+from services.callers.speech import Clip
 
 _SCRIPT = (Path(__file__).parent / "browser_caller.js").read_text()
 TIMEOUT_MS = 20_000
+
+
+def wav_base64(clip: Clip) -> str:
+    """``clip`` as a WAV file for the browser."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(clip.hz)
+        out.writeframes(clip.samples.astype("<i2").tobytes())
+    return base64.b64encode(file.getvalue()).decode()
 
 
 class CallPage:
@@ -38,7 +51,7 @@ class CallPage:
 
     async def say(self, clip: Clip) -> None:
         """Speak; returns when the last sample has been spoken."""
-        await self.page.evaluate("wav => window.caller.say(wav)", base64.b64encode(wav_bytes(clip)).decode())
+        await self.page.evaluate("wav => window.caller.say(wav)", wav_base64(clip))
 
     async def event(self, kind: str, *, number: int = 1, **fields: object) -> dict[str, Any]:
         """The ``number``-th server event of ``kind`` with ``fields``, waited for."""

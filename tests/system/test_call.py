@@ -1,0 +1,154 @@
+"""One real call from the page to the ledger: a browser, flite's voice, the rehearsal."""
+
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from playwright.async_api import Browser, expect
+
+from services.callers.correlation import best_match
+from services.callers.hearing import grammar, recognise
+from services.callers.speech import Samples, resample, synthesise
+from tests.system.gateway import Up
+from tests.system.page import CallPage, open_page
+
+RATE = 24_000
+
+
+def token_meters(usage: dict[str, Any]) -> dict[str, int]:
+    """The provider's usage object as our meters: input without what was cached."""
+    details, out = usage["input_token_details"], usage["output_token_details"]
+    cached = details["cached_tokens_details"]
+    return {
+        "tokens_text_in": details["text_tokens"] - cached["text_tokens"],
+        "tokens_text_in_cached": cached["text_tokens"],
+        "tokens_text_out": out["text_tokens"],
+        "tokens_audio_in": details["audio_tokens"] - cached["audio_tokens"],
+        "tokens_audio_in_cached": cached["audio_tokens"],
+        "tokens_audio_out": out["audio_tokens"],
+    }
+
+
+async def get(url: str, token: str = "") -> dict[str, Any]:
+    async with httpx.AsyncClient() as http:
+        response = await http.get(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    response.raise_for_status()
+    body: dict[str, Any] = response.json()
+    return body
+
+
+async def billed_session(up: Up) -> dict[str, Any]:
+    """What the rehearsal would bill for the last session in which it spoke."""
+    sessions = (await get(f"{up.service('rehearsal')}/billing"))["sessions"]
+    spoken: list[dict[str, Any]] = [session for session in sessions if session["responses"]]
+    return spoken[-1]
+
+
+async def sent_audio(up: Up, item: str) -> Samples:
+    """The PCM that the rehearsal sent for one of its items."""
+    async with httpx.AsyncClient() as http:
+        response = await http.get(f"{up.service('rehearsal')}/audio/{item}")
+    response.raise_for_status()
+    return np.frombuffer(response.content, "<i2")
+
+
+async def heard_audio(caller: CallPage) -> Samples:
+    captured, hz = await caller.heard()
+    return resample(captured, from_hz=hz, to_hz=RATE)
+
+
+async def ask(caller: CallPage, text: str) -> None:
+    await caller.say(await synthesise(text, voice="slt"))
+
+
+async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.url) as caller:
+        await caller.talk()
+        await ask(caller, "count to five")
+        asked = await caller.event("conversation.item.input_audio_transcription.completed")
+        assert "five" in asked["transcript"].lower()
+        await caller.event("output_audio_buffer.stopped")
+        await caller.silent()
+        await expect(caller.part("transcript")).to_contain_text(asked["transcript"])
+        await expect(caller.part("transcript")).to_contain_text("five", ignore_case=True)
+        heard = await heard_audio(caller)
+        response = (await billed_session(up))["responses"][-1]
+        sent = await sent_audio(up, response["item_ids"][0])
+        await caller.hang_up()
+    # A second from the middle: clocks of the browser and of the gateway drift over longer stretches.
+    middle = sent[len(sent) // 2 - RATE // 2 : len(sent) // 2 + RATE // 2]
+    assert best_match(middle, heard).peak > 0.8
+    said = recognise(heard, hz=RATE, jsgf=grammar("one two three four five", "five four three two one", "hello"))
+    assert said == "one two three four five"
+
+
+async def test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.url) as caller:
+        await caller.talk()
+        await ask(caller, "tell me a long story")
+        started = await caller.event("output_audio_buffer.started")
+        await caller.sounding()
+        await ask(caller, "what time is it")
+        await caller.event("output_audio_buffer.cleared", response_id=started["response_id"])
+        cut = await caller.event("conversation.item.truncated")
+        cancelled = await caller.event("response.done")
+        assert cancelled["response"]["status"] == "cancelled"
+        await caller.event("response.done", number=2)  # the second question is answered
+        await expect(caller.part("transcript")).to_contain_text("cut here")
+        await caller.event("output_audio_buffer.stopped")
+        await caller.silent()
+        heard = await heard_audio(caller)
+        session = await billed_session(up)
+        await caller.hang_up()
+    truncation = session["truncations"][0]
+    assert truncation["audio_end_ms"] == cut["audio_end_ms"]
+    assert truncation["audio_end_ms"] > 0
+    story = await sent_audio(up, truncation["item_id"])
+    cut_at = truncation["audio_end_ms"] * RATE // 1000
+    assert cut_at < len(story)
+    # What the provider now believes was heard was heard ...
+    first = story[: min(cut_at, RATE)]
+    assert best_match(first, heard).peak > 0.7
+    # ... and what came two seconds later never was.
+    unheard = story[cut_at + 2 * RATE : cut_at + 3 * RATE]
+    assert best_match(unheard, heard).peak < 0.5
+
+
+async def test_the_ledger_matches_the_providers_own_usage_to_the_unit(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.url) as caller:
+        call = await caller.talk()
+        await ask(caller, "what time is it")
+        await caller.event("output_audio_buffer.stopped")
+        await ask(caller, "hello")
+        await caller.event("output_audio_buffer.stopped", number=2)
+        await caller.hang_up()
+        shown = await caller.part("cost").inner_text()
+    usage = await get(f"{up.url}/v1/calls/{call}/usage", up.tenant_key)
+    billed = await billed_session(up)
+    of_responses = [token_meters(response["usage"]) for response in billed["responses"]]
+    for meter in of_responses[0]:
+        assert usage["meters"].get(meter, 0) == sum(used[meter] for used in of_responses), meter
+    assert usage["meters"]["audio_sent_ms"] == billed["audio_received_ms"]
+    assert usage["meters"]["audio_generated_ms"] == billed["audio_generated_ms"]
+    assert usage["cost_nano_usd"] == billed["cost_nano_usd"] > 0
+    assert usage["billed_seconds"] == pytest.approx(usage["sent_seconds"] + usage["generated_seconds"])
+    assert (usage["status"], usage["ended_reason"]) == ("ended", "hangup")
+    assert usage["saved_nano_usd"] == 0
+    assert Decimal(shown.strip("$")) == pytest.approx(Decimal(usage["cost_usd"]), abs=Decimal("0.0001"))
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(f"{up.service('metering')}/metrics")).text
+    assert 'hushgate_billed_seconds_total{model="gpt-realtime-2.1",provider="rehearsal"' in metrics
+
+
+async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.url) as caller:
+        call = await caller.talk()
+        clip = await synthesise("hello", voice="slt")
+        await caller.say(clip)
+        await caller.event("output_audio_buffer.stopped")
+        await caller.hang_up()
+    usage = await get(f"{up.url}/v1/calls/{call}/usage", up.tenant_key)
+    assert 0 < usage["sent_seconds"] < clip.speech_s + 0.5
+    assert usage["gated_seconds"] > usage["sent_seconds"]
