@@ -1,4 +1,4 @@
-"""Streams and buckets of JetStream: made by whoever needs them first, the same for all."""
+"""JetStream streams and buckets. Whoever needs one first makes it; all calls are idempotent."""
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
@@ -7,53 +7,84 @@ from nats.js.kv import KeyValue
 
 from services.contracts import subjects
 
-GRANT_TTL_S = 48 * 3600
-"""A redeemed token works for 24 h; twice that, so that a grant never goes while its token still does."""
-LEASE_TTL_S = 10
-_WEEK_S = 7 * 24 * 3600
-_USAGE_BYTES = 1024**3
+LEASE_TTL_S = 10.0
+GRANT_TTL_S = 48 * 3600.0
+"""A redeemed token may hang up its call and read its usage for 24 h; the rest is what a clock may be wrong."""
+_CALLS_AGE_S = 7 * 24 * 3600.0
+_USAGE_BYTES = 1024 * 1024 * 1024  # 400,000 events: hours of a large site with metering away
+_CALLS_BYTES = 256 * 1024 * 1024
+_NAME_IN_USE = 10058  # "stream name already in use with a different configuration": another version made it
 
 
 async def ensure_usage_stream(js: JetStreamContext) -> None:
-    """`USAGE`: kept a week; full, it refuses new events, which then wait in their outboxes."""
-    await _ensure(js, subjects.USAGE_STREAM, subjects.USAGE_SUBJECTS)
+    """`USAGE`: kept until metering acknowledges. Full, it refuses what is new, which then waits in the outboxes.
+
+    Raises:
+        nats.errors.Error: the server does not do it.
+    """
+    await _ensure(
+        js,
+        StreamConfig(
+            name=subjects.USAGE_STREAM,
+            subjects=[subjects.USAGE_SUBJECTS],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=_USAGE_BYTES,
+            duplicate_window=120,
+        ),
+    )
 
 
 async def ensure_calls_stream(js: JetStreamContext) -> None:
-    """`CALLS`: what began and ended, kept a week."""
-    await _ensure(js, subjects.CALLS_STREAM, subjects.CALLS_SUBJECTS)
+    """`CALLS`: a week of history; each reader has a durable consumer of its own.
+
+    Raises:
+        nats.errors.Error: the server does not do it.
+    """
+    await _ensure(
+        js,
+        StreamConfig(
+            name=subjects.CALLS_STREAM,
+            subjects=[subjects.CALLS_SUBJECTS],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_bytes=_CALLS_BYTES,
+            max_age=_CALLS_AGE_S,
+            duplicate_window=120,
+        ),
+    )
 
 
 async def grants_bucket(js: JetStreamContext) -> KeyValue:
-    """Grants under the hash of their token."""
+    """KV of grants under the hash of their token, on disk; an entry is forgotten after two days.
+
+    Raises:
+        nats.errors.Error: the server does not do it.
+    """
     return await _bucket(js, KeyValueConfig(bucket=subjects.GRANTS_BUCKET, ttl=GRANT_TTL_S, storage=StorageType.FILE))
 
 
 async def leases_bucket(js: JetStreamContext) -> KeyValue:
-    """Who owns a call; an entry that is not renewed goes by itself.
+    """KV of calls and their owners; an entry that is not renewed is gone after 10 s.
 
-    On file, so that a restarted server goes on counting revisions: an epoch must never come twice.
+    Raises:
+        nats.errors.Error: the server does not do it.
     """
     return await _bucket(js, KeyValueConfig(bucket=subjects.LEASES_BUCKET, ttl=LEASE_TTL_S, storage=StorageType.FILE))
 
 
-async def _ensure(js: JetStreamContext, name: str, pattern: str) -> None:
-    config = StreamConfig(
-        name=name,
-        subjects=[pattern],
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.LIMITS,
-        discard=DiscardPolicy.NEW,
-        max_age=_WEEK_S,
-        max_bytes=_USAGE_BYTES,
-    )
+async def _ensure(js: JetStreamContext, config: StreamConfig) -> None:
+    name = str(config.name)
     try:
         await js.stream_info(name)
     except NotFoundError:
         try:
             await js.add_stream(config)
-        except BadRequestError:  # another process was faster, with a server that minds
-            await js.stream_info(name)
+        except BadRequestError as exc:
+            if exc.err_code != _NAME_IN_USE:
+                raise
 
 
 async def _bucket(js: JetStreamContext, config: KeyValueConfig) -> KeyValue:
@@ -61,6 +92,8 @@ async def _bucket(js: JetStreamContext, config: KeyValueConfig) -> KeyValue:
         return await js.key_value(config.bucket)
     except BucketNotFoundError:
         try:
-            return await js.create_key_value(config=config)
-        except BadRequestError:
-            return await js.key_value(config.bucket)
+            return await js.create_key_value(config)
+        except BadRequestError as exc:
+            if exc.err_code != _NAME_IN_USE:
+                raise
+        return await js.key_value(config.bucket)

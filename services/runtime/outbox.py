@@ -1,0 +1,279 @@
+"""Usage on its way to the ledger: on the disk first, then JetStream, deleted only on metering's watermark.
+
+Neither a crash of this process nor an acknowledged write that JetStream lost loses an event.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+from nats.errors import Error as NatsError
+from nats.js.api import Header
+from nats.js.errors import NoStreamResponseError, NotFoundError
+
+from services.contracts import messages, subjects
+from services.contracts.ids import TenantId
+from services.contracts.messages import MalformedMessageError, Watermark
+from services.contracts.usage import UsageData, usage_event
+from services.runtime import clock, metrics, streams
+from services.runtime.bus import Bus
+from services.runtime.logging import get_logger
+from services.runtime.outboxfile import Kept, OutboxError, OutboxFile
+
+__all__ = ["Outbox", "OutboxError", "OutboxTiming"]
+
+_BATCH = 100
+_MAX_UNCONFIRMED = 10_000
+"""So many may be published without a watermark; the rest waits on the disk."""
+_PUBLISH_TIMEOUT_S = 2.0
+_MIN_PAUSE_S = 0.1
+_MAX_PAUSE_S = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxTiming:
+    """Seconds. ``heal_s``: without a watermark for so long we look whether the stream still has the event.
+
+    ``settle_s``: how long the end of the context waits for the ledger; the rest stays on the disk.
+    """
+
+    heal_s: float = 10.0
+    settle_s: float = 1.5
+
+
+@dataclass(slots=True)
+class _Sent:
+    """An event without a watermark: its place in the stream, when we last looked, how often it was published."""
+
+    event: Kept
+    stream_seq: int
+    seen_at: float
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Made by `Outbox.open`; one per process and file."""
+
+    _bus: Bus
+    _timing: OutboxTiming
+    _thread: ThreadPoolExecutor
+    _file: OutboxFile
+    _published: int = 0
+    _watermark: int = 0
+    _floor: int = 0
+    _sent: dict[int, _Sent] = field(default_factory=dict)
+    _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _marked: asyncio.Event = field(default_factory=asyncio.Event)
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, *, bus: Bus, timing: OutboxTiming | None = None) -> AsyncIterator["Outbox"]:
+        """Open or make the file and publish what an earlier life left in it.
+
+        Raises:
+            OutboxError: the file cannot be used, or another process uses it.
+        """
+        chosen = timing or OutboxTiming()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as thread:
+            file = await loop.run_in_executor(thread, OutboxFile, path)
+            try:
+                outbox = cls(bus, chosen, thread, file)
+                async with outbox._running():
+                    yield outbox
+                    if not await outbox.settled(chosen.settle_s):
+                        get_logger().warning("outbox_left", reason="not_settled", path=str(path))
+            finally:
+                await loop.run_in_executor(thread, file.close)
+
+    @property
+    def source(self) -> str:
+        """The name under which metering knows this file."""
+        return self._file.source
+
+    async def put(self, tenant: TenantId, data: UsageData) -> None:
+        """Keep a usage event: when this returns it is on the disk and will reach the ledger.
+
+        Raises:
+            OutboxError: it is not kept; the process must take no new calls.
+            pydantic.ValidationError: ``tenant`` is not one.
+        """
+        event_id, made, text = uuid4().hex, clock.unix_ms(), data.model_dump_json()
+        self._sealed(Kept(1, event_id, tenant, made, text))  # what cannot be sealed would block all behind it
+        try:
+            await self._in_thread(lambda: self._file.put(event_id, tenant, made, text))
+        except OutboxError as exc:
+            metrics.OUTBOX_EVENTS.labels("refused").inc()
+            get_logger().error("outbox_refused", reason="disk", error=str(exc))
+            raise
+        metrics.OUTBOX_EVENTS.labels("written").inc()
+        self._empty.clear()
+        self._work.set()
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until the ledger has everything; False when it has not after ``timeout_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        return self._empty.is_set()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        subscription = await self._bus.listen(subjects.watermark(self.source), self._on_watermark)
+        self._work.set()
+        await self._note_oldest()
+        loops = (self._publish_new, self._free, self._heal, self._measure)
+        tasks = [asyncio.create_task(_forever(each), name=f"outbox {each.__name__}") for each in loops]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(NatsError):  # a closed connection has no subscription either
+                await subscription.unsubscribe()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # Shielded: the write goes on when its caller is cancelled, and the file must not close under it.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work))
+
+    # --- publishing ------------------------------------------------------------------------------------------------
+
+    async def _publish_new(self) -> None:
+        """Publish what is on the disk, in order, one after the other."""
+        await self._work.wait()
+        self._work.clear()
+        while len(self._sent) < _MAX_UNCONFIRMED:
+            batch = await self._in_thread(lambda: self._file.after(self._published, _BATCH))
+            if not batch:
+                return
+            self._floor = self._floor or batch[0].seq
+            for event in batch:
+                stream_seq = await self._publish(event, message_id=event.event_id)
+                self._published = event.seq
+                self._sent[event.seq] = _Sent(event, stream_seq, clock.monotonic())
+                metrics.OUTBOX_EVENTS.labels("published").inc()
+
+    async def _publish(self, event: Kept, *, message_id: str) -> int:
+        """Try until the stream has it; gives its place there."""
+        pause, body = _MIN_PAUSE_S, self._sealed(event)
+        headers = {Header.MSG_ID.value: message_id}
+        subject = subjects.usage(event.tenant)
+        while True:
+            # nats-py would keep it while the server is away, and time it out here: it would arrive twice.
+            if self._bus.connected:
+                try:
+                    ack = await self._bus.jetstream.publish(
+                        subject, body, timeout=_PUBLISH_TIMEOUT_S, stream=subjects.USAGE_STREAM, headers=dict(headers)
+                    )
+                except NoStreamResponseError:
+                    await self._make_stream()
+                except NatsError as exc:  # away, slow, or the stream is full: all pass
+                    if pause == _MIN_PAUSE_S:
+                        get_logger().warning("outbox_waits", reason="stream", error=str(exc))
+                else:
+                    return int(ack.seq)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE_S)
+
+    async def _make_stream(self) -> None:
+        try:
+            await streams.ensure_usage_stream(self._bus.jetstream)
+        except NatsError as exc:
+            get_logger().warning("outbox_waits", reason="no_stream", error=str(exc))
+
+    def _sealed(self, event: Kept) -> bytes:
+        return usage_event(
+            UsageData.model_validate_json(event.data),
+            event_id=event.event_id,
+            source=self.source,
+            tenant=event.tenant,
+            time=datetime.fromtimestamp(event.made_unix_ms / 1000, UTC),
+            sequence=event.seq,
+            floor=min(self._floor or event.seq, event.seq),
+        ).encode()
+
+    # --- what metering says ----------------------------------------------------------------------------------------
+
+    def _on_watermark(self, _subject: str, data: bytes) -> None:
+        try:
+            mark = messages.expect(Watermark, data)
+        except MalformedMessageError as exc:
+            get_logger().warning("watermark_malformed", reason="malformed", error=str(exc))
+            return
+        self._watermark = max(self._watermark, mark.sequence)
+        self._marked.set()
+
+    async def _free(self) -> None:
+        """Delete what the ledger has. Never what this life has not published: the number may be of another file."""
+        await self._marked.wait()
+        self._marked.clear()
+        up_to = min(self._watermark, self._published)
+        if up_to < self._floor or not self._floor:
+            return
+        freed = await self._in_thread(lambda: self._file.free(up_to))
+        metrics.OUTBOX_EVENTS.labels("freed").inc(freed)
+        for seq in [seq for seq in self._sent if seq <= up_to]:
+            del self._sent[seq]
+        self._floor = up_to + 1
+        self._work.set()
+        await self._note_oldest()
+
+    async def _heal(self) -> None:
+        """Publish again what has no watermark and is no longer in the stream: lost there, or its watermark was."""
+        await asyncio.sleep(self._timing.heal_s / 4)
+        waiting = sorted(self._sent)[:_BATCH]
+        for sent in [self._sent[seq] for seq in waiting]:
+            patience = self._timing.heal_s * min(2 ** (sent.times - 1), 32)
+            if clock.monotonic() - sent.seen_at < patience or not self._bus.connected:
+                continue
+            if not await self._in_stream(sent):
+                # Another message id: within its window the stream would drop the copy of what it no longer has.
+                again = f"{sent.event.event_id}.{sent.times}"
+                sent.stream_seq = await self._publish(sent.event, message_id=again)
+                sent.times += 1
+                metrics.OUTBOX_EVENTS.labels("republished").inc()
+            sent.seen_at = clock.monotonic()
+
+    async def _in_stream(self, sent: _Sent) -> bool:
+        try:
+            found = await self._bus.jetstream.get_msg(subjects.USAGE_STREAM, sent.stream_seq)
+        except NotFoundError:
+            return False
+        # A stream that was made anew counts from 1 again.
+        message_id: str = (found.headers or {}).get(Header.MSG_ID.value, "")
+        return message_id.startswith(sent.event.event_id)
+
+    async def _measure(self) -> None:
+        await self._note_oldest()
+        await asyncio.sleep(1.0)
+
+    async def _note_oldest(self) -> None:
+        oldest = await self._in_thread(self._file.oldest)
+        if oldest is None:
+            self._empty.set()
+        metrics.OUTBOX_OLDEST.set(max(0, clock.unix_ms() - oldest[1]) / 1000 if oldest else 0)
+
+
+async def _forever(step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat ``step``; the disk and the server may fail and come back."""
+    while True:
+        try:
+            await step()
+        except (OutboxError, NatsError, TimeoutError) as exc:
+            get_logger().warning("outbox_failed", reason=type(exc).__name__, step=step.__name__, error=str(exc))
+            await asyncio.sleep(_MAX_PAUSE_S / 5)
+        except Exception:  # noqa: BLE001 - the edge of a task: the outbox must go on for the other events
+            get_logger().exception("outbox_failed", reason="internal", step=step.__name__)
+            await asyncio.sleep(_MAX_PAUSE_S)

@@ -1,0 +1,200 @@
+"""The outbox against a real nats-server; the ledger is played by the test."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from services.contracts import subjects, usage
+from services.contracts.ids import CallId, Epoch, SessionId, TenantId
+from services.contracts.messages import Watermark
+from services.contracts.usage import Meter, UsageData, UsageEvent
+from services.runtime import streams
+from services.runtime.bus import Bus
+from services.runtime.outbox import Outbox, OutboxError, OutboxTiming
+
+ACME = TenantId("acme")
+QUICK = OutboxTiming(heal_s=0.2, settle_s=0)
+
+
+def sent_ms(quantity: int) -> UsageData:
+    return UsageData(
+        call_id=CallId("rtc_" + "a" * 26),
+        session_id=SessionId("sess_1"),
+        epoch=Epoch(7),
+        seq=quantity,
+        provider="rehearsal",
+        model="gpt-realtime-2.1",
+        meters={Meter.AUDIO_SENT_MS: quantity},
+    )
+
+
+def quantities(events: list[UsageEvent]) -> list[int]:
+    return [event.data.meters[Meter.AUDIO_SENT_MS] for event in events]
+
+
+@asynccontextmanager
+async def ledger(bus: Bus) -> AsyncIterator[JetStreamContext.PullSubscription]:
+    await streams.ensure_usage_stream(bus.jetstream)
+    subscription = await bus.jetstream.pull_subscribe(
+        subjects.USAGE_SUBJECTS, durable="ledger", stream=subjects.USAGE_STREAM
+    )
+    yield subscription
+    await subscription.unsubscribe()
+
+
+async def take(subscription: JetStreamContext.PullSubscription, count: int) -> list[UsageEvent]:
+    taken: list[Msg] = []
+    while len(taken) < count:
+        for msg in await subscription.fetch(count - len(taken), timeout=10):
+            await msg.ack_sync()
+            taken.append(msg)
+    return [usage.decode(msg.data) for msg in taken]
+
+
+async def commit(bus: Bus, event: UsageEvent) -> None:
+    mark = Watermark(source=event.source, sequence=event.outboxseq)
+    await bus.publish(subjects.watermark(event.source), mark)
+
+
+async def test_events_arrive_in_the_order_they_were_put_and_leave_on_the_watermark(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        for quantity in (20, 40, 60):
+            await outbox.put(ACME, sent_ms(quantity))
+        events = await take(stream, 3)
+        assert quantities(events) == [20, 40, 60]
+        assert [event.outboxseq for event in events] == [1, 2, 3]
+        assert {event.outboxfloor for event in events} == {1}
+        await commit(bus, events[-1])
+        assert await outbox.settled(10)
+
+
+async def test_a_watermark_frees_only_what_it_covers(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        await outbox.put(ACME, sent_ms(40))
+        first, second = await take(stream, 2)
+        await commit(bus, first)
+        assert not await outbox.settled(0)
+        await commit(bus, second)
+        assert await outbox.settled(10)
+
+
+async def test_an_acknowledged_event_that_the_stream_lost_is_published_again(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        (lost,) = await take(stream, 1)  # acknowledged and gone from the stream, but never committed
+        (again,) = await take(stream, 1)
+        assert again == lost
+        await commit(bus, again)
+        assert await outbox.settled(10)
+
+
+async def test_a_stream_that_is_gone_is_made_again_and_filled(bus: Bus, tmp_path: Path) -> None:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        async with ledger(bus) as stream:
+            await take(stream, 1)
+        await bus.jetstream.delete_stream(subjects.USAGE_STREAM)
+        await outbox.put(ACME, sent_ms(40))
+        async with ledger(bus) as stream, asyncio.timeout(20):
+            seen: set[int] = set()
+            while seen != {20, 40}:
+                seen.update(quantities(await take(stream, 1)))
+
+
+async def test_what_was_not_committed_is_published_by_the_next_life_under_the_same_numbers(
+    bus: Bus, tmp_path: Path
+) -> None:
+    path = tmp_path / "outbox.sqlite"
+    async with Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+        source = outbox.source
+        await outbox.put(ACME, sent_ms(20))
+    await streams.ensure_usage_stream(bus.jetstream)
+    await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
+    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(40))
+        async with asyncio.timeout(20):
+            events: dict[int, UsageEvent] = {}
+            while set(events) != {1, 2}:
+                events |= {event.outboxseq: event for event in await take(stream, 1)}
+        assert quantities([events[1], events[2]]) == [20, 40]
+        assert outbox.source == source
+        await commit(bus, events[2])
+        assert await outbox.settled(10)
+
+
+async def test_a_number_is_never_used_twice_and_the_floor_says_what_is_gone(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    async with ledger(bus) as stream:
+        async with Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+            await outbox.put(ACME, sent_ms(20))
+            await commit(bus, (await take(stream, 1))[0])
+            assert await outbox.settled(10)
+        async with Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+            await outbox.put(ACME, sent_ms(40))
+            (event,) = await take(stream, 1)
+            assert (event.outboxseq, event.outboxfloor) == (2, 2)
+
+
+async def test_a_watermark_above_what_was_published_frees_nothing(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await bus.publish(subjects.watermark(outbox.source), Watermark(source=outbox.source, sequence=99))
+        await bus.send(subjects.watermark(outbox.source), b"no message")
+        await outbox.put(ACME, sent_ms(20))
+        assert quantities(await take(stream, 1)) == [20]
+
+
+async def test_a_full_stream_only_delays(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        info = await bus.jetstream.stream_info(subjects.USAGE_STREAM)
+        await bus.jetstream.update_stream(info.config, max_msgs=1)
+        for quantity in (20, 40, 60):
+            await outbox.put(ACME, sent_ms(quantity))
+        assert quantities(await take(stream, 3)) == [20, 40, 60]
+
+
+async def test_a_file_in_use_by_another_process_is_refused_with_what_to_do(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    async with Outbox.open(path, bus=bus, timing=QUICK):
+        with pytest.raises(OutboxError, match="stop the other process"):
+            async with Outbox.open(path, bus=bus, timing=QUICK):
+                pass
+
+
+async def test_a_file_that_is_no_database_is_refused(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    path.write_bytes(b"x" * 4096)
+    with pytest.raises(OutboxError, match="not a database"):
+        async with Outbox.open(path, bus=bus, timing=QUICK):
+            pass
+
+
+async def test_a_full_disk_is_an_error_of_the_put_and_harms_nothing_before_it(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, tenant TEXT,"
+                   " made_unix_ms INTEGER, data TEXT)")  # fmt: skip
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON event WHEN (SELECT count(*) FROM event) = 1"
+            " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+    db.close()
+    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        with pytest.raises(OutboxError, match="free disk space"):
+            await outbox.put(ACME, sent_ms(40))
+        assert quantities(await take(stream, 1)) == [20]
+
+
+async def test_usage_of_something_that_is_no_tenant_is_refused_at_once(bus: Bus, tmp_path: Path) -> None:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        with pytest.raises(ValueError, match="subject"):
+            await outbox.put(TenantId("Not A Tenant"), sent_ms(20))
+        assert await outbox.settled(0)
