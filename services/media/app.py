@@ -1,0 +1,57 @@
+"""Where the parts of a media process meet."""
+
+import asyncio
+
+from services.contracts.ids import ProcessId
+from services.media.core.detector import DETECTORS
+from services.media.heartbeat import Pulse
+from services.media.history import History
+from services.media.pool import Pool, PoolConfig
+from services.media.rtc import patch, peer
+from services.media.settings import MediaSettings
+from services.media.usage import Meters
+from services.runtime.bus import Bus
+from services.runtime.health import health_app
+from services.runtime.http import serve_http
+from services.runtime.logging import get_logger
+from services.runtime.outbox import Outbox, OutboxTiming
+from services.runtime.process import Process
+from services.runtime.streams import ensure_calls_stream, ensure_usage_stream
+
+
+async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
+    """Carry calls until the process is told to stop, then let them finish."""
+    bound = patch.advertise(settings.advertised_address)
+    get_logger().info("media_address", advertised=settings.advertised_address, bound=bound)
+    await ensure_usage_stream(bus.jetstream)
+    await ensure_calls_stream(bus.jetstream)
+    path = settings.data_dir / f"outbox-media-{settings.process_id}.sqlite"
+    async with (
+        Outbox.open(path, bus=bus, timing=OutboxTiming(settle_s=settings.settle_timeout_s)) as outbox,
+        serve_http(health_app(process.health), host=settings.http_host, port=settings.http_port) as url,
+    ):
+        await _carry_calls(bus, settings, process, Meters(outbox, process.health), url)
+
+
+async def _carry_calls(bus: Bus, settings: MediaSettings, process: Process, meters: Meters, url: str) -> None:
+    config = PoolConfig(
+        process=ProcessId(settings.process_id),
+        capacity=settings.max_calls,
+        gate=settings.gate,
+        detector=lambda: DETECTORS[settings.vad](settings.detector),
+    )
+    async with asyncio.TaskGroup() as group:
+        pool = Pool(config, bus=bus, answerer=peer.answer, history=History(bus), meters=meters, group=group)
+        pulse = Pulse(pool, config, bus=bus, zone=settings.zone, http_url=url)
+        await pool.open()
+        always = [
+            group.create_task(pulse.keep_beating(), name="heartbeat"),
+            group.create_task(meters.keep_writing(pool.calls), name="usage"),
+        ]
+        process.ready(url)
+        await process.stopping.wait()
+        pool.draining = True
+        await pulse.beat()
+        await pool.close(timeout_s=settings.drain_timeout_s)
+        for task in always:
+            task.cancel()

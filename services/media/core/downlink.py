@@ -1,0 +1,154 @@
+"""The way down: answers to the playout buffer, events in step with them, reports of what was played."""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+from services.contracts.audio import DOWN_HZ, samples_to_ms
+from services.contracts.frame import Flag, Frame, Kind, MalformedFrameError, decode_server_event
+from services.contracts.ids import ItemId
+from services.contracts.messages import PlayoutReport
+from services.media.core import notices
+from services.media.core.commands import Command, CountDropped, SendEvent, SendUp
+from services.media.core.playout import MAX_REMEMBERED_ITEMS, Cut, Playout, Pulled
+from services.media.core.release import HeldEvent, ReleaseQueue
+from services.media.core.truncation import EarDelay, HeardClock
+
+REPORT_FRAMES = 10
+"""Every 200 ms while playing: the worker's credit."""
+MAX_POSITION = 24 * 3600 * DOWN_HZ
+"""No item lasts a day; beyond that a position is an error."""
+
+CutCause = Literal["barge_in", "client_clear", "worker_clear"]
+_NAMES_RESPONSE = ("response.output_item.added", "response.content_part.added")
+
+
+@dataclass(frozen=True, slots=True)
+class WasCut:
+    """An item that a cut stopped."""
+
+    item_id: ItemId
+    heard_ms: int
+    started: bool
+
+
+class Downlink:
+    """One call's answers and events on their way to the client."""
+
+    def __init__(self) -> None:
+        self.playout = Playout()
+        self.events = ReleaseQueue(self.playout)
+        self.ear = EarDelay()
+        self._heard = HeardClock()
+        self._responses: OrderedDict[ItemId, str] = OrderedDict()
+        self._ends: OrderedDict[ItemId, int] = OrderedDict()  # what was heard of items that are over
+        self._unreported = 0
+
+    def open(self) -> list[Command]:
+        """The client's channel is open."""
+        return [SendEvent(text) for text in self.events.open()]
+
+    def audio(self, frame: Frame) -> list[Command]:
+        """AUDIO_DOWN."""
+        if frame.item_id is None or frame.position > MAX_POSITION:
+            return [CountDropped("malformed")]
+        over = self.playout.push(frame.item_id, frame.position, frame.payload, end=Flag.ITEM_END in frame.flags)
+        return [command for item_id in over for command in self._item_over(item_id)]
+
+    def server_event(self, frame: Frame) -> list[Command]:
+        """SERVER_EVENT."""
+        try:
+            sequence, raw = decode_server_event(frame.payload)
+            text = raw.decode()
+        except (MalformedFrameError, UnicodeDecodeError):
+            return [CountDropped("malformed")]
+        if any(name in text for name in _NAMES_RESPONSE):
+            self._learn_response(text)
+        held = HeldEvent(text, frame.item_id, frame.position, frame.flags)
+        return [SendEvent(shown) for shown in self.events.take(held, sequence=sequence)]
+
+    def clear(self, frame: Frame, *, now: float) -> list[Command]:
+        """CLEAR: the worker stops an item. It is answered in any case, so that the worker can rely on it."""
+        if frame.item_id is not None and (heard_ms := self._ends.get(frame.item_id)) is not None:
+            return [self._report(frame.item_id, heard_ms, cause="worker_clear")]
+        return self.cut("worker_clear", now=now, item_id=frame.item_id)[1]
+
+    def cut(self, cause: CutCause, *, now: float, item_id: ItemId | None = None) -> tuple[list[WasCut], list[Command]]:
+        """Stop what plays (or only ``item_id``), settle its events, tell the client and the worker, in this order."""
+        sounding = self.playout.current
+        cuts = self.playout.cut(item_id)
+        done = [WasCut(cut.item_id, self._heard_of(cut, sounding, now), cut.started) for cut in cuts]
+        commands: list[Command] = []
+        for cut in cuts:
+            commands += [SendEvent(text) for text in self.events.cut(cut.item_id, played=cut.played)]
+        for was in done:
+            if was.started:
+                commands += self._buffer_event("cleared", was.item_id)
+            self._remember_end(was.item_id, was.heard_ms)
+            commands.append(self._report(was.item_id, was.heard_ms, cause=cause))
+        return done, commands
+
+    def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        """The next 20 ms for the caller, and what follows from their leaving."""
+        pulled = self.playout.pull()
+        if pulled is None or pulled.item_id is None:
+            return pulled, []
+        commands: list[Command] = []
+        if pulled.first:
+            self._heard.started()
+            self._unreported = 0
+            commands += self._buffer_event("started", pulled.item_id)
+        self._heard.played(pulled.start, pulled.end, now=now)
+        self._unreported += 1
+        if pulled.last:
+            return pulled, commands + self._item_over(pulled.item_id)
+        commands += [SendEvent(text) for text in self.events.release()]
+        if self._unreported >= REPORT_FRAMES:
+            self._unreported = 0
+            commands.append(self._report(pulled.item_id, self._heard_ms(now)))
+        return pulled, commands
+
+    def _item_over(self, item_id: ItemId) -> list[Command]:
+        heard_ms = samples_to_ms(self.playout.played(item_id))  # the rest is on its way, and nothing will stop it
+        self._remember_end(item_id, heard_ms)
+        commands: list[Command] = [SendEvent(text) for text in self.events.release()]
+        if heard_ms:
+            commands += self._buffer_event("stopped", item_id)
+        report = PlayoutReport(heard_ms=heard_ms)
+        commands.append(SendUp(Kind.PLAYOUT_REPORT, self.playout.played(item_id), report.encode(), item_id=item_id))
+        return commands
+
+    def _heard_ms(self, now: float) -> int:
+        return self._heard.heard_ms(now=now, ear_delay_ms=self.ear.ms)
+
+    def _heard_of(self, cut: Cut, sounding: ItemId | None, now: float) -> int:
+        return self._heard_ms(now) if cut.started and cut.item_id == sounding else 0
+
+    def _remember_end(self, item_id: ItemId, heard_ms: int) -> None:
+        self._ends[item_id] = heard_ms
+        if len(self._ends) > MAX_REMEMBERED_ITEMS:
+            self._ends.popitem(last=False)
+
+    def _report(self, item_id: ItemId, heard_ms: int, *, cause: CutCause | None = None) -> SendUp:
+        report = PlayoutReport(heard_ms=heard_ms, cut=cause is not None, cause=cause)
+        return SendUp(Kind.PLAYOUT_REPORT, self.playout.played(item_id), report.encode(), item_id=item_id)
+
+    def _buffer_event(self, state: notices.BufferState, item_id: ItemId) -> list[Command]:
+        response_id = self._responses.get(item_id)
+        if response_id is None:  # strict clients refuse the event without it
+            return []
+        text = notices.output_audio_buffer(state, response_id=response_id)
+        return [SendEvent(shown) for shown in self.events.show(HeldEvent(text))]
+
+    def _learn_response(self, text: str) -> None:
+        try:
+            event = json.loads(text)
+            item_id = event["item"]["id"] if "item" in event else event["item_id"]
+            response_id = event["response_id"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return  # another event that only quotes the name
+        if isinstance(item_id, str) and isinstance(response_id, str):
+            self._responses[ItemId(item_id)] = response_id
+            if len(self._responses) > MAX_REMEMBERED_ITEMS:
+                self._responses.popitem(last=False)

@@ -1,0 +1,45 @@
+"""The few client events that media authors itself."""
+
+import json
+from typing import Literal
+
+from services.contracts.endings import EndReason
+from services.contracts.ids import ItemId, new_event_id
+
+BufferState = Literal["started", "stopped", "cleared"]
+
+
+def _event(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, "event_id": new_event_id(), **fields}, separators=(",", ":"))
+
+
+def output_audio_buffer(state: BufferState, *, response_id: str) -> str:
+    """Playout of a response began, ran out or was stopped."""
+    return _event(f"output_audio_buffer.{state}", response_id=response_id)
+
+
+def gate_opened(*, at_ms: int, cause: str, barge_in: bool, sent_ms: int, gated_ms: int) -> str:
+    """Opt-in: the caller is heard."""
+    return _event(
+        "hushgate.gate", state="open", at_ms=at_ms, cause=cause, barge_in=barge_in, sent_ms=sent_ms, gated_ms=gated_ms
+    )
+
+
+def gate_closed(*, at_ms: int, reason: str, sent_ms: int, gated_ms: int) -> str:
+    """Opt-in: the caller's turn is over."""
+    return _event("hushgate.gate", state="closed", at_ms=at_ms, reason=reason, sent_ms=sent_ms, gated_ms=gated_ms)
+
+
+def turn_answered(*, item_id: ItemId, latency_ms: int) -> str:
+    """Opt-in: the first packet of an answer left, so long after the true end of speech."""
+    return _event("hushgate.gate", state="answered", latency_ms=latency_ms, item_id=item_id)
+
+
+def playout_stopped(*, item_id: ItemId, heard_ms: int, stop_ms: int) -> str:
+    """Opt-in: a barge-in stopped the item, so long after its onset."""
+    return _event("hushgate.gate", state="stopped", item_id=item_id, heard_ms=heard_ms, stop_ms=stop_ms)
+
+
+def ended(reason: EndReason) -> str:
+    """Opt-in: the call ends."""
+    return _event("hushgate.ended", reason=reason)

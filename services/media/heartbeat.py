@@ -1,0 +1,47 @@
+"""Tells signaling once a second that this process lives and how full it is."""
+
+import asyncio
+from importlib.metadata import version
+
+from services.contracts import subjects
+from services.contracts.messages import Heartbeat
+from services.media.pool import Pool, PoolConfig
+from services.runtime import clock
+from services.runtime.bus import Bus
+
+EVERY_S = 1.0
+
+
+class Pulse:
+    """Sends the heartbeats of one process."""
+
+    def __init__(self, pool: Pool, config: PoolConfig, *, bus: Bus, zone: str, http_url: str) -> None:
+        self._pool = pool
+        self._config = config
+        self._bus = bus
+        self._zone = zone
+        self._http_url = http_url
+        self._lag_ms = 0.0
+
+    async def keep_beating(self) -> None:
+        """Beat for ever."""
+        while True:
+            await self.beat()
+            due = clock.monotonic() + EVERY_S
+            await asyncio.sleep(EVERY_S)
+            self._lag_ms = max(0.0, clock.monotonic() - due) * 1000
+
+    async def beat(self) -> None:
+        """Send one heartbeat now."""
+        beat = Heartbeat(
+            process=self._config.process,
+            zone=self._zone,
+            version=version("hushgate"),
+            draining=self._pool.draining,
+            active=self._pool.active,
+            reserved=self._pool.reserved,
+            capacity=self._config.capacity,
+            loop_lag_ms=self._lag_ms,
+            http_url=self._http_url,
+        )
+        await self._bus.publish(subjects.MEDIA_HEARTBEAT, beat)

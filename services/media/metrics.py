@@ -1,0 +1,58 @@
+"""What the media plane exports."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CALLS_STARTED = Counter("hushgate_calls_started_total", "Calls that were answered.")
+CALLS_ENDED = Counter("hushgate_calls_ended_total", "Calls that ended, by reason.", ["provider", "reason"])
+CALLS_ACTIVE = Gauge("hushgate_media_calls_active", "Calls that this process carries.")
+CALLS_RESERVED = Gauge("hushgate_media_calls_reserved", "Calls that are being answered.")
+CALLS_CAPACITY = Gauge("hushgate_media_calls_capacity", "Calls that this process may carry.")
+CALL_DURATION = Histogram(
+    "hushgate_call_duration_seconds",
+    "Length of calls, from the answer to the end.",
+    buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200),
+)
+SETUP_DURATION = Histogram(
+    "hushgate_call_setup_duration_seconds",
+    "Time that a stage of the set-up took: claim, answer (both from the offer), connect (from the answer).",
+    ["stage"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
+)
+OFFERS_REFUSED = Counter("hushgate_offers_refused_total", "Offers that were not answered, by reason.", ["reason"])
+TURN_LATENCY = Histogram(
+    "hushgate_turn_response_latency_seconds",
+    "True end of speech to the first packet of the answer.",
+    ["provider", "model"],
+    buckets=(0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 3, 5, 10),
+)
+BARGE_INS = Counter("hushgate_barge_in_total", "Answers that a caller stopped by speaking.")
+BARGE_IN_STOP = Histogram(
+    "hushgate_barge_in_stop_latency_seconds",
+    "Onset of the caller's speech to the end of playout.",
+    buckets=(0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1),
+)
+GATE_OPENS = Counter("hushgate_gate_opens_total", "Times that a gate opened, by cause.", ["cause"])
+GATE_CLOSES = Counter("hushgate_gate_closes_total", "Times that a gate closed, by reason.", ["reason"])
+INPUT_DROPPED = Counter(
+    "hushgate_media_input_dropped_total", "Things that came in and were thrown away, by reason.", ["reason"]
+)
+EVENTS_LOST = Counter(
+    "hushgate_media_events_lost_total", "Events for a client that it never got, by reason.", ["reason"]
+)
+UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio did not come in time.")
+OVERRUNS = Counter("hushgate_playout_overruns_total", "Chunks that a worker sent beyond its credit.")
+PACKETS = Counter("hushgate_packets_total", "Audio packets decoded and sent.", ["direction"])
+CONCEALED_SECONDS = Counter("hushgate_concealed_seconds_total", "Caller audio that was missing and became silence.")
+PACER_LATENESS = Histogram(
+    "hushgate_pacer_lateness_seconds",
+    "How late audio frames left.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
+)
+RTT = Histogram(
+    "hushgate_rtt_seconds",
+    "Round trip to clients, by RTCP.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
+)
+HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
+USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
+LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])

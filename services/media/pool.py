@@ -1,0 +1,290 @@
+"""The calls of one media process: who may come in, who is there, how they go."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from services.contracts import frame as frames
+from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
+from services.contracts.ids import CallId, InvalidIdError, LegId, ProcessId, call_id, tenant_id
+from services.contracts.messages import (
+    AnyMessage,
+    ClaimGranted,
+    Done,
+    Ended,
+    Hangup,
+    MalformedMessageError,
+    Message,
+    Offer,
+    OfferAnswered,
+    OfferRefused,
+)
+from services.media import metrics
+from services.media.call import Call, CallFacts
+from services.media.claims import ClaimFailedError, claim
+from services.media.core.conversation import Conversation, ConversationConfig
+from services.media.core.detector import Detector
+from services.media.core.gate import GateConfig
+from services.media.history import History
+from services.media.leg import Answerer, BadOfferError, Leg
+from services.media.usage import Meters
+from services.runtime import clock
+from services.runtime import metrics as bus_metrics
+from services.runtime.bus import Bus
+from services.runtime.logging import get_logger
+
+ANSWER_S = 1.8
+MAX_REMEMBERED_OFFERS = 1024
+
+OfferKey = tuple[CallId, LegId, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """What all calls of a process have in common."""
+
+    process: ProcessId
+    capacity: int
+    gate: GateConfig
+    detector: Callable[[], Detector]
+
+
+class Pool:
+    """Answers offers, routes frames, ends calls. Its calls are tasks of ``group``."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        *,
+        bus: Bus,
+        answerer: Answerer,
+        history: History,
+        meters: Meters,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._answerer = answerer
+        self._history = history
+        self._meters = meters
+        self._group = group
+        self._offers: dict[OfferKey, asyncio.Future[Message]] = {}
+        self._calls: dict[CallId, Call] = {}
+        self._reserved: set[CallId] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._offer_subscription: Subscription | None = None
+        self._subscriptions = AsyncExitStack()
+        self.draining = False
+        metrics.CALLS_CAPACITY.set(config.capacity)
+
+    @property
+    def active(self) -> int:
+        """Calls that were answered and are not over."""
+        return len(self._calls)
+
+    @property
+    def reserved(self) -> int:
+        """Calls that are being answered."""
+        return len(self._reserved)
+
+    def calls(self) -> Iterable[Call]:
+        """The live calls."""
+        return self._calls.values()
+
+    async def open(self) -> None:
+        """Listen to workers and to signaling."""
+        down = await self._bus.listen(subjects.down_of(self._config.process), self._worker_frame)
+        self._subscriptions.push_async_callback(_unsubscribe, down)
+        self._offer_subscription = await self._bus.serve(subjects.offer(self._config.process), self.offer)
+
+    async def close(self, *, timeout_s: float) -> None:
+        """Take no more offers, let calls finish for ``timeout_s``, then end them as drained."""
+        self.draining = True
+        if self._offer_subscription is not None:
+            await _unsubscribe(self._offer_subscription)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            get_logger().warning("drain_timed_out", calls=self.active)
+            for call in tuple(self._calls.values()):
+                call.end(EndReason.DRAINED)
+            await self._empty.wait()
+        await self._subscriptions.aclose()
+
+    async def offer(self, message: AnyMessage) -> Message:
+        """Answer an offer, or say why not. The same offer again gets the same answer."""
+        if not isinstance(message, Offer):
+            raise MalformedMessageError(f"{message.type} where an offer belongs")
+        key = (message.call, message.leg, message.attempt)
+        if key not in self._offers:
+            self._offers[key] = asyncio.get_running_loop().create_future()
+            self._forget_old_offers()
+            try:
+                self._offers[key].set_result(await self._admit(message))
+            except BaseException:
+                self._offers.pop(key).cancel()  # the next try is a new one
+                raise
+        return await asyncio.shield(self._offers[key])
+
+    async def _admit(self, offer: Offer) -> Message:
+        reply: Message | None = self._refusal(offer)
+        if reply is None:
+            self._reserved.add(offer.call)
+            self._count()
+            try:
+                reply = await self._answer(offer)
+            finally:
+                self._reserved.discard(offer.call)
+                self._count()
+        if isinstance(reply, OfferRefused):
+            metrics.OFFERS_REFUSED.labels(reply.reason).inc()
+            get_logger().warning("offer_refused", call_id=offer.call, reason=reply.reason, detail=reply.detail)
+        return reply
+
+    def _refusal(self, offer: Offer) -> OfferRefused | None:
+        try:
+            call_id(offer.call)
+            tenant_id(offer.grant.tenant)
+        except InvalidIdError as exc:
+            return OfferRefused(reason="bad_offer", detail=f"no valid {exc.kind}")
+        if self.draining:
+            return OfferRefused(reason="draining")
+        if self._meters.failing:
+            return OfferRefused(reason="internal", detail="usage cannot be written to the disk")
+        if offer.call in self._calls or offer.call in self._reserved:
+            return OfferRefused(reason="internal", detail="the call is here already; further legs are not served")
+        if self.active + self.reserved >= self._config.capacity:
+            return OfferRefused(reason="full")
+        return None
+
+    async def _answer(self, offer: Offer) -> Message:
+        """Claim and answer at the same time; what one got is given back if the other failed."""
+        began = clock.monotonic()
+        owner, answered = await asyncio.gather(
+            claim(self._bus, call=offer.call, process=self._config.process, grant=offer.grant),
+            self._answer_leg(offer),
+            return_exceptions=True,
+        )
+        if isinstance(owner, ClaimGranted) and not isinstance(answered, BaseException):
+            leg, sdp = answered
+            metrics.SETUP_DURATION.labels("answer").observe(clock.monotonic() - began)
+            await self._begin(offer, owner, leg)
+            return OfferAnswered(sdp=sdp)
+        if isinstance(owner, ClaimGranted):
+            await self._give_back(offer.call, owner)
+        if not isinstance(answered, BaseException):
+            await answered[0].close()
+        return _refused(owner, answered)
+
+    async def _answer_leg(self, offer: Offer) -> tuple[Leg, str]:
+        async with asyncio.timeout(ANSWER_S):
+            return await self._answerer(offer.leg, offer.sdp)
+
+    async def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg) -> None:
+        config = ConversationConfig(
+            epoch=owner.epoch,
+            max_seconds=offer.grant.limits.max_seconds,
+            gate=self._config.gate,
+            own_events=offer.grant.events,
+            receive_delay_ms=leg.receive_delay_ms,
+        )
+        facts = CallFacts(offer.call, offer.grant.tenant, self._config.process, owner, clock.unix_ms())
+        call = Call(
+            facts,
+            leg=leg,
+            conversation=Conversation(config, now=clock.monotonic()),
+            detector=self._config.detector(),
+            bus=self._bus,
+        )
+        self._calls[offer.call] = call
+        self._empty.clear()
+        metrics.CALLS_STARTED.inc()
+        get_logger().info("call_started", call_id=offer.call, tenant=facts.tenant, worker=owner.worker)
+        self._group.create_task(self._carry(call), name=f"call {offer.call}")
+
+    async def _carry(self, call: Call) -> None:
+        facts = call.facts
+        began = clock.monotonic()
+        reason = EndReason.INTERNAL
+        control = await self._listen_for_control(call)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._history.started(facts.started()), name="started")
+                reason = await call.run()
+        except Exception:  # noqa: BLE001 - the edge of a task: one call's failure must not end the others
+            get_logger().exception("call_failed", call_id=facts.id, stage="run")
+        finally:
+            self._calls.pop(facts.id, None)
+            self._count()
+        try:
+            if control is not None:
+                await _unsubscribe(control)
+            await self._meters.write(call)
+            await self._history.ended(facts.ended(reason))
+        finally:
+            metrics.CALLS_ENDED.labels(facts.owner.provider, reason).inc()
+            metrics.CALL_DURATION.observe(clock.monotonic() - began)
+            get_logger().info("call_ended", call_id=facts.id, tenant=facts.tenant, reason=reason)
+            if not self._calls:
+                self._empty.set()
+
+    async def _listen_for_control(self, call: Call) -> Subscription | None:
+        try:
+            return await self._bus.serve(subjects.control(call.facts.id), self._control)
+        except NatsError as exc:
+            get_logger().error("call_failed", call_id=call.facts.id, stage="control", reason=type(exc).__name__)
+            call.end(EndReason.INTERNAL)
+            return None
+
+    async def _control(self, message: AnyMessage) -> Message:
+        if not isinstance(message, Hangup):
+            raise MalformedMessageError(f"{message.type} where a hang-up belongs")
+        if call := self._calls.get(message.call):
+            call.end(message.reason)
+        return Done()
+
+    async def _give_back(self, call: CallId, owner: ClaimGranted) -> None:
+        ended = Ended(reason=EndReason.INTERNAL, detail="the offer could not be answered")
+        frame = Frame(Kind.ENDED, owner.epoch, 0, clock.unix_ms(), payload=ended.encode())
+        await self._bus.send(subjects.up(owner.worker, call), frames.encode(frame))
+
+    def _worker_frame(self, subject: str, data: bytes) -> None:
+        call = self._calls.get(subjects.call_of(subject))
+        if call is None:  # in flight when the call ended
+            bus_metrics.BUS_DROPPED.labels("no_call").inc()
+            return
+        call.worker_frame(data)
+
+    def _forget_old_offers(self) -> None:
+        while len(self._offers) > MAX_REMEMBERED_OFFERS:
+            self._offers.pop(next(iter(self._offers)))
+
+    def _count(self) -> None:
+        metrics.CALLS_ACTIVE.set(self.active)
+        metrics.CALLS_RESERVED.set(self.reserved)
+
+
+def _refused(owner: ClaimGranted | BaseException, answered: object) -> OfferRefused:
+    if isinstance(answered, BadOfferError):
+        return OfferRefused(reason="bad_offer", detail=str(answered))
+    if isinstance(owner, ClaimFailedError):
+        return OfferRefused(reason=owner.reason, detail=owner.detail)
+    for failure in (owner, answered):
+        if isinstance(failure, BaseException):
+            get_logger().error("offer_failed", reason=type(failure).__name__, exc_info=failure)
+    return OfferRefused(reason="internal", detail="the media process could not answer")
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    try:
+        await subscription.unsubscribe()
+    except NatsError as exc:  # the connection is gone, and the subscription with it
+        get_logger().warning("unsubscribe_failed", reason=type(exc).__name__)

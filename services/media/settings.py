@@ -1,0 +1,84 @@
+"""`MEDIA_*`."""
+
+from ipaddress import ip_address
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.contracts.audio import FRAME_MS
+from services.media.core.detector import DETECTORS, DetectorConfig
+from services.media.core.gate import GateConfig
+from services.runtime.settings import ServiceSettings
+
+
+class MediaSettings(ServiceSettings):
+    """Settings of one media process. VAD times are multiples of a frame."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDIA_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    advertised_address: str
+    """The IP address by which clients reach this process. No default: a wrong guess is a call without sound."""
+    max_calls: int = Field(default=50, ge=1)
+    """Calls at a time. Stock aiortc saturates a core at about 18 that talk all the time; most calls don't."""
+    drain_timeout_s: float = Field(default=3600, gt=0)
+    """How long calls may go on after SIGTERM; then they end as `drained`."""
+    zone: str = Field(default="", max_length=64)
+    """Where this process runs; signaling prefers its own zone."""
+    vad: str = "webrtcvad"
+    vad_mode: int = Field(default=3, ge=0, le=3)
+    vad_gain_db: int = Field(default=20, ge=0, le=40)
+    """How much a quiet talker is lifted for the detector's ears; nobody else hears it."""
+    vad_onset_ms: int = Field(default=60, ge=20, le=1000, multiple_of=FRAME_MS)
+    vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
+    """Speech that stops an answer. Lower stops sooner; a cough stops it too."""
+    vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
+    vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
+    """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
+    vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
+    vad_tail_ms: int = Field(default=120, ge=0, le=5000, multiple_of=FRAME_MS)
+    """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Less clips words."""
+    vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
+
+    @field_validator("advertised_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if ip_address(value).is_unspecified:
+            raise ValueError("clients cannot reach an unspecified address; name the one they use")
+        return value
+
+    @field_validator("vad")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in DETECTORS:
+            raise ValueError(f"unknown detector; there are {', '.join(sorted(DETECTORS))}")
+        return value
+
+    @model_validator(mode="after")
+    def _tail_fits(self) -> Self:
+        if self.vad_tail_ms > self.vad_hangover_ms:
+            raise ValueError("VAD_TAIL_MS is part of VAD_HANGOVER_MS and cannot be longer")
+        return self
+
+    @property
+    def settle_timeout_s(self) -> float:
+        """How long the end of the process waits for usage to reach the ledger; what is left stays in the outbox."""
+        return min(10.0, self.drain_timeout_s / 2)
+
+    @property
+    def gate(self) -> GateConfig:
+        """The gate's thresholds in frames."""
+        return GateConfig(
+            onset_frames=self.vad_onset_ms // FRAME_MS,
+            barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
+            resume_frames=self.vad_resume_ms // FRAME_MS,
+            hangover_frames=self.vad_hangover_ms // FRAME_MS,
+            pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
+            tail_frames=self.vad_tail_ms // FRAME_MS,
+            max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
+        )
+
+    @property
+    def detector(self) -> DetectorConfig:
+        """What the detector is told."""
+        return DetectorConfig(mode=self.vad_mode, max_gain_db=self.vad_gain_db)

@@ -1,0 +1,64 @@
+"""Writes what calls use: every few seconds for all of them together, and at each one's end."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from services.contracts.ids import TenantId
+from services.contracts.usage import UsageData
+from services.media import metrics
+from services.media.call import Call
+from services.runtime import clock
+from services.runtime.health import Health
+from services.runtime.logging import get_logger
+
+EVERY_S = 5.0
+RETRY_S = 30.0
+"""After so long a new call may show whether usage can be kept again."""
+BLOCKED = "usage"
+
+
+class UsageSink(Protocol):
+    """Where usage becomes durable: the outbox."""
+
+    async def put(self, tenant: TenantId, data: UsageData) -> object:
+        """Keep ``data``; it is safe when this returns."""
+
+
+class Meters:
+    """Reads the meters of calls. While usage cannot be kept the process takes no new calls."""
+
+    def __init__(self, sink: UsageSink, health: Health) -> None:
+        self._sink = sink
+        self._health = health
+        self._failed_at: float | None = None
+
+    @property
+    def failing(self) -> bool:
+        """The last write failed, not long ago."""
+        return self._failed_at is not None and clock.monotonic() - self._failed_at < RETRY_S
+
+    async def write(self, call: Call) -> None:
+        """Write one call's usage. Meters are cumulative, so what fails now is made good by the next."""
+        try:
+            await self._sink.put(call.facts.tenant, call.usage())
+            self._failed_at = None
+        except Exception:  # noqa: BLE001 - a full disk must not end calls; the metric pages
+            metrics.USAGE_FAILED.inc()
+            self._failed_at = clock.monotonic()
+            get_logger().exception("usage_write_failed", call_id=call.facts.id)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.failing:
+            self._health.blocked_by.add(BLOCKED)
+        else:
+            self._health.blocked_by.discard(BLOCKED)
+
+    async def keep_writing(self, calls: Callable[[], Iterable[Call]]) -> None:
+        """Write the usage of all live calls, for ever."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            for call in tuple(calls()):
+                await self.write(call)
+            self._tell()
