@@ -89,15 +89,20 @@ class Ear:
             raise NothingCameError("sound", timeout_s) from None
         return found[0]
 
-    async def last_sound(self, *, since_s: float, quiet_s: float, timeout_s: float) -> ReceivedPacket:
+    async def last_sound(
+        self, *, since_s: float, quiet_s: float, timeout_s: float, any_packet: bool = False
+    ) -> ReceivedPacket:
         """The last packet with sound before a pause of ``quiet_s``, from ``since_s`` on; waits for that pause.
 
+        ``any_packet`` counts packets of silence too: for endpoints that send nothing while nothing plays, as Hushgate,
+        where a pause between two sentences is no end.
+
         Raises:
-            NothingCameError: no sound at all, or no pause in time.
+            NothingCameError: no packet at all, or no pause in time.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                while (found := self._before_pause(since_s, quiet_s)) is None:
+                while (found := self._before_pause(since_s, quiet_s, any_packet=any_packet)) is None:
                     await self._news_within(quiet_s)
         except TimeoutError:
             raise NothingCameError("end of the sound", timeout_s) from None
@@ -109,8 +114,8 @@ class Ear:
         chosen.sort(key=lambda packet: packet.timestamp)
         return resample(_decode(chosen), from_hz=_OPUS_HZ, to_hz=hz)
 
-    def _before_pause(self, since_s: float, quiet_s: float) -> ReceivedPacket | None:
-        found = self.sounding(since_s=since_s)
+    def _before_pause(self, since_s: float, quiet_s: float, *, any_packet: bool) -> ReceivedPacket | None:
+        found = [packet for packet in self.packets if packet.at_s >= since_s and (any_packet or packet.sounds)]
         for earlier, later in pairwise(found):
             if later.at_s - earlier.at_s >= quiet_s:
                 return earlier

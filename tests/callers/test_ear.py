@@ -97,6 +97,14 @@ async def test_the_last_sound_is_that_before_the_pause() -> None:
     assert (await ear.last_sound(since_s=0, quiet_s=0.05, timeout_s=5)) is ear.packets[2]
 
 
+async def test_a_pause_in_the_sound_is_no_end_where_silence_is_sent_too() -> None:
+    ear = Ear()
+    hear(ear, opus(SOUND)[3], 0)
+    hear(ear, SILENCE, FRAME)
+    last = await ear.last_sound(since_s=0, quiet_s=0.05, timeout_s=5, any_packet=True)
+    assert last is ear.packets[1]
+
+
 async def test_sound_without_a_pause_has_no_last_one() -> None:
     ear = Ear()
     hear(ear, opus(SOUND)[3], 0)
