@@ -18,6 +18,7 @@ const STATUS = {
   unsteady: "The connection is unsteady, waiting for it to come back …",
 };
 const TRY = "Try “What time is it?”, “Count to ten” or “Tell me a long story”, and interrupt it.";
+const TRANSCRIBER = "gpt-4o-mini-transcribe";
 const PROVIDERS = { openai: "OpenAI", azure: "Azure OpenAI", xai: "xAI", rehearsal: "Rehearsal provider" };
 
 const view = new View();
@@ -58,7 +59,9 @@ async function showProvider() {
 }
 
 function talk() {
-  view.problem(null);
+  const problem = obstacle();
+  view.problem(problem && describe(problem));
+  if (problem) return;
   enterState("connecting");
   view.button("cancel");
   live = new LiveCall({ view, strip, transcript });
@@ -74,7 +77,10 @@ function handlersOf(ours) {
       ours.hear("answer", stream);
       play(stream);
     },
-    onServerEvent: (event) => ours.serverEvent(event),
+    onServerEvent: (event) => {
+      if (event.type === "session.created") askForTranscription(event.session);
+      ours.serverEvent(event);
+    },
     onStats: (stats) => {
       ours.stats(stats);
       reportStats(stats);
@@ -101,6 +107,13 @@ async function play(stream) {
     // A call that has ended meanwhile interrupts play() too; only a refusal needs the caller.
     view.askForSound(error.name === "NotAllowedError");
   }
+}
+
+/** The caller's words are transcribed only where a session asks for it; one that already does keeps its own model. */
+function askForTranscription(session) {
+  if (session?.audio?.input?.transcription) return;
+  const audio = { input: { transcription: { model: TRANSCRIBER } } };
+  call.send({ type: "session.update", session: { type: "realtime", audio } });
 }
 
 /** Our own client event: how late the ear is, so that the gateway knows what was really heard. */

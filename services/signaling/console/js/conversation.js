@@ -27,7 +27,7 @@ export class Conversation {
   }
 
   apply(event) {
-    this.#handlers[event.type]?.(event);
+    if (Object.hasOwn(this.#handlers, event.type)) this.#handlers[event.type](event);
   }
 
   /** The call is over: nothing more will come for what is open. */

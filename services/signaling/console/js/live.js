@@ -69,11 +69,12 @@ export class LiveCall {
     this.#levels.close();
     this.#usage?.stop();
     this.#gate.stop(now);
-    this.#view.stripEnd("end of the call");
     this.#conversation.close();
     this.#transcript.render(this.#conversation.lines);
     this.#view.level(0, now);
-    if (this.#liveSince !== null) this.#view.timer(now - this.#liveSince);
+    if (this.#liveSince === null) return;
+    this.#view.stripEnd("end of the call");
+    this.#view.timer(now - this.#liveSince);
   }
 
   /** Asks for the bill and shows it; gives the usage, or null where the ledger does not know the call. */

@@ -22,7 +22,7 @@ const CATALOGUE = {
     "Plug one in or switch it on in the system's sound settings, then press Talk again.",
   ],
   permission: [
-    "The microphone was refused",
+    "Permission for the microphone was refused",
     "Allow it for this page: click the icon beside the address, set Microphone to Allow, then press Talk again. If it " +
       "is allowed there, look in the system's privacy settings whether the browser may use it.",
   ],
@@ -93,8 +93,8 @@ const QUIET_ENDINGS = new Set(["idle", "max_seconds", "budget", "drained"]);
 
 /** Whether this page can make calls at all; null when it can. */
 export function obstacle() {
-  if (!window.isSecureContext) return new Problem("insecure");
-  if (!navigator.mediaDevices?.getUserMedia || !window.RTCPeerConnection) return new Problem("unsupported");
+  if (!window.isSecureContext || !navigator.mediaDevices) return new Problem("insecure");
+  if (!navigator.mediaDevices.getUserMedia || !window.RTCPeerConnection) return new Problem("unsupported");
   return null;
 }
 
@@ -106,7 +106,8 @@ export function microphoneProblem(error) {
 /** The Problem behind a refusal; `step` is `info`, `token` or `call`. */
 export function refusalProblem(error, step) {
   if (error.name !== "ApiError") return error instanceof Problem ? error : new Problem("unexpected", String(error));
-  const detail = error.code ? `${error.message} (${error.status}, ${error.code})` : `${error.message} (${error.status})`;
+  const facts = [error.status, error.code, error.retryAfter && `again in ${error.retryAfter} s`].filter(Boolean);
+  const detail = `${error.message} (${facts.join(", ")})`;
   if (error.status === 429) return new Problem("too_many", detail);
   if (error.status === 502 || error.status === 503 || error.status === 504) return new Problem("full", detail);
   if (step === "call") return new Problem("refused", detail);
@@ -117,7 +118,8 @@ export function refusalProblem(error, step) {
 /** How the server's reason for ending a call reads; null for a plain hang-up. `failed` tells a failure from a limit. */
 export function ending(reason) {
   if (reason === "hangup") return null;
-  const [title, advice] = ENDINGS[reason] ?? ["The gateway ended the call", "Press Talk for a new call."];
+  const known = Object.hasOwn(ENDINGS, reason);
+  const [title, advice] = known ? ENDINGS[reason] : ["The gateway ended the call", "Press Talk for a new call."];
   const failed = !QUIET_ENDINGS.has(reason);
   return { title, advice, detail: "", kind: reason, failed, tone: failed ? "problem" : "notice" };
 }
