@@ -80,16 +80,15 @@ class Conversation:
         """The client says something on its channel."""
         if self._ended:
             return []
-        match self._inbox.take(message, now=now):
-            case Rejected(reason=reason):
-                return [CountDropped(reason)]
-            case ClientEvent(type="hushgate.client_stats") as event:
-                return self._client_stats(event)
-            case ClientEvent(type="output_audio_buffer.clear"):
-                return self._went_up(self.down.cut("client_clear", now=now)[1], now)
-            case ClientEvent() as event:
-                said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
-                return self._went_up([*self._up.flush(), said], now)
+        event = self._inbox.take(message, now=now)
+        if isinstance(event, Rejected):
+            return [CountDropped(event.reason)]
+        if event.type == "hushgate.client_stats":
+            return self._client_stats(event)
+        if event.type == "output_audio_buffer.clear":
+            return self._went_up(self.down.cut("client_clear", now=now)[1], now)
+        said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
+        return self._went_up([*self._up.flush(), said], now)
 
     def worker_frame(self, frame: Frame, *, now: float) -> list[Command]:
         """A frame from the bus. Only the owner's count; those of an owner before it are thrown away."""

@@ -57,10 +57,6 @@ class ReleaseQueue:
         self._ahead.clear()
         return shown
 
-    def restart(self) -> None:
-        """Another session begins: its sequence is its own."""
-        self._sequence = -1
-
     def take(self, event: HeldEvent, *, sequence: int) -> list[str]:
         """Accept an event of the session core; returns what is shown now. Repeated ones are thrown away."""
         if sequence <= self._sequence:

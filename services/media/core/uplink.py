@@ -29,11 +29,6 @@ class Uplink:
         self.next_index = 0
 
     @property
-    def is_open(self) -> bool:
-        """The caller is speaking."""
-        return self._gate.is_open
-
-    @property
     def sent_ms(self) -> int:
         """Audio that the gate let through."""
         return self._gate.sent_frames * FRAME_MS
@@ -74,7 +69,7 @@ class Uplink:
                     out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
                 case Forward():
                     out += self._append(event.frame, Flag.PRE_ROLL if event.pre_roll else NO_FLAGS)
-                case GateClosed():
+                case _:
                     end = UtteranceEnd(reason=event.reason, speech_end_index=event.speech_end_index)
                     out += self.flush()
                     out += [SendUp(Kind.UTTERANCE_END, event.index, end.encode()), GateMoved(event)]

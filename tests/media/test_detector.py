@@ -1,0 +1,39 @@
+import math
+
+import numpy as np
+
+from services.contracts.audio import PcmFrame
+from services.media.core.detector import DETECTORS, DetectorConfig
+
+
+def vowel(level: float) -> list[PcmFrame]:
+    at = np.arange(16_000) / 16_000
+    voice = sum(math.exp(-n / 6) * np.sin(2 * np.pi * 140 * n * at) for n in range(1, 25))
+    swell = 0.6 + 0.4 * np.sin(2 * np.pi * 4 * at)
+    pcm = (level * voice * swell).astype("<i2").tobytes()
+    return [PcmFrame(n, pcm[n * 640 : n * 640 + 640]) for n in range(50)]
+
+
+def heard(level: float, config: DetectorConfig) -> float:
+    detector = DETECTORS["webrtcvad"](config)
+    quiet = [PcmFrame(n, bytes(640)) for n in range(25)]
+    for frame in quiet:
+        detector.is_speech(frame)
+    return sum(detector.is_speech(frame) for frame in vowel(level)) / 50
+
+
+def test_a_voice_is_speech_and_silence_is_not() -> None:
+    assert heard(3000, DetectorConfig()) > 0.8
+    assert heard(0, DetectorConfig()) == 0
+
+
+def test_every_detector_in_the_list_can_be_made() -> None:
+    for make in DETECTORS.values():
+        assert not make(DetectorConfig()).is_speech(PcmFrame(0, bytes(640)))
+
+
+def test_a_quiet_talker_is_lifted_once_the_detector_knows_how_quiet() -> None:
+    detector, deaf = (DETECTORS["webrtcvad"](DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    for frame in vowel(20) * 20:
+        lifted, plain = detector.is_speech(frame), deaf.is_speech(frame)
+    assert lifted >= plain
