@@ -111,11 +111,11 @@ golden: $(DEV_READY) ## write the golden files of the public messages anew
 
 .PHONY: bench
 bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, into docs/bench
-	$(BIN)/python tests/bench/turns.py
+	$(BIN)/python -m tests.bench.turns
 
 .PHONY: screenshots
 screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images
-	$(BIN)/python tests/bench/screenshots.py
+	$(BIN)/python -m tests.bench.screenshots
 
 .PHONY: clean
 clean: ## remove the environment and caches (never data)

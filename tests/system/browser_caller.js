@@ -33,6 +33,17 @@
       return false;
     },
     events: [],
+    // What `find` finds, as soon as it finds something. (The page's policy forbids what playwright would wait with.)
+    until(find) {
+      return new Promise((resolve) => {
+        const look = () => {
+          const found = find();
+          if (found) resolve(found);
+          else setTimeout(look, 20);
+        };
+        look();
+      });
+    },
   };
 
   navigator.mediaDevices.getUserMedia = async () => {

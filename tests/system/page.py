@@ -1,5 +1,6 @@
 """The page in a real browser, with a caller who speaks when the test says so."""
 
+import asyncio
 import base64
 import io
 import wave
@@ -41,7 +42,7 @@ class CallPage:
     async def talk(self) -> str:
         """Press Talk; gives the id of the call when it is live."""
         await self.part("talk").click()
-        await self.page.wait_for_function("window.hushgate.state === 'live'", timeout=TIMEOUT_MS)
+        await self._until("window.hushgate.state === 'live'")
         await self.event("session.created")
         return str(await self.page.evaluate("window.hushgate.callId"))
 
@@ -55,14 +56,12 @@ class CallPage:
 
     async def event(self, kind: str, *, number: int = 1, **fields: object) -> dict[str, Any]:
         """The ``number``-th server event of ``kind`` with ``fields``, waited for."""
-        found = await self.page.wait_for_function(
-            """([kind, number, fields]) => window.caller.events.filter((event) => event.type === kind
-                 && Object.entries(fields).every(([key, value]) => event[key] === value))[number - 1]""",
-            arg=[kind, number, fields],
-            timeout=TIMEOUT_MS,
+        found: dict[str, Any] = await self._until(
+            """window.caller.events.filter((event) => event.type === wanted.kind
+                 && Object.entries(wanted.fields).every(([key, value]) => event[key] === value))[wanted.number - 1]""",
+            {"kind": kind, "number": number, "fields": fields},
         )
-        event: dict[str, Any] = await found.json_value()
-        return event
+        return found
 
     async def events(self) -> list[dict[str, Any]]:
         """All server events so far."""
@@ -71,11 +70,16 @@ class CallPage:
 
     async def sounding(self) -> None:
         """Wait until the answer is heard."""
-        await self.page.wait_for_function("window.caller.sounding(0.2)", timeout=TIMEOUT_MS)
+        await self._until("window.caller.sounding(0.2)")
 
     async def silent(self) -> None:
         """Wait until nothing has been heard for half a second."""
-        await self.page.wait_for_function("!window.caller.sounding(0.5)", timeout=TIMEOUT_MS)
+        await self._until("!window.caller.sounding(0.5)")
+
+    async def _until(self, expression: str, wanted: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JavaScript's
+        """What ``expression`` (which may use ``wanted``) becomes as soon as it is true."""
+        async with asyncio.timeout(TIMEOUT_MS / 1000):
+            return await self.page.evaluate(f"wanted => window.caller.until(() => {expression})", wanted)
 
     async def heard(self) -> tuple[NDArray[np.int16], int]:
         """What was played so far, and its rate."""
