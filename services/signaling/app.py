@@ -36,9 +36,10 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
     async with httpx.AsyncClient(base_url=settings.metering_url, headers=headers, timeout=usage.TIMEOUT_S) as client:
         directory = Directory(bus)
         await directory.listen()
+        grants = Grants(await grants_bucket(bus.jetstream), connected=lambda: bus.connected)
         api = Api(
             bus=bus,
-            authority=Authority(tenants, Grants(await grants_bucket(bus.jetstream))),
+            authority=Authority(tenants, grants),
             directory=directory,
             usage=UsageSource(client, configured=bool(settings.metering_url)),
             default_model=settings.default_model,

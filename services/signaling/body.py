@@ -1,6 +1,7 @@
 """Reads bodies up to a limit and in a limited time, and takes them apart."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ def json_object(text: bytes | str, *, param: str | None) -> dict[str, JsonValue]
         return {}
     try:
         value = from_json(text, allow_inf_nan=False)
+        json.dumps(value, allow_nan=False)  # 1e999 is infinite without being written so, and has no JSON of its own
     except ValueError:
         raise ApiError(400, "The body is not valid JSON.", code="invalid_json", param=param) from None
     if not isinstance(value, dict):

@@ -46,10 +46,11 @@ class Directory:
 
     async def listen(self) -> None:
         """Begin to hear heartbeats."""
-        await self.bus.listen(subjects.MEDIA_HEARTBEAT, self._hear)
+        await self.bus.listen(subjects.MEDIA_HEARTBEAT, self.hear)
         metrics.MEDIA_PROCESSES.set_function(lambda: self._placement.fresh(now=clock.monotonic()))
 
-    def _hear(self, _: str, data: bytes) -> None:
+    def hear(self, _: str, data: bytes) -> None:
+        """Take in a heartbeat; one that cannot be read is counted."""
         try:
             heartbeat = messages.expect(Heartbeat, data)
             ids.process_id(heartbeat.process)

@@ -5,6 +5,7 @@ forgets them.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
@@ -57,6 +58,8 @@ class Grants:
     """Makes, redeems and releases tokens, and remembers whose calls are whose."""
 
     bucket: KeyValue
+    connected: Callable[[], bool]
+    """Without the server nothing is tried: the client library would wait for it, and so would the caller."""
 
     async def issue(self, grant: Grant, *, seconds: int) -> tuple[str, Issued]:
         """Make a token; only its hash is stored.
@@ -64,6 +67,7 @@ class Grants:
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
+        self._check()
         value = f"ek_{secrets.token_urlsafe(32)}"  # 43 characters
         record = Issued(grant=grant, expires_unix_ms=clock.unix_ms() + seconds * 1000)
         try:
@@ -121,6 +125,7 @@ class Grants:
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
+        self._check()
         try:
             await self.bucket.put(_call_key(call), _CallOwner(tenant=tenant).model_dump_json().encode())
         except (NatsError, TimeoutError) as exc:
@@ -149,7 +154,12 @@ class Grants:
             get_logger().error("grant_malformed")
             raise TokenRejectedError(Rejection.UNKNOWN) from None
 
+    def _check(self) -> None:
+        if not self.connected():
+            raise GrantsUnavailableError("the NATS server is away")
+
     async def _get(self, key: str) -> tuple[bytes, int] | None:
+        self._check()
         try:
             entry = await self.bucket.get(key)
         except KeyNotFoundError:  # a deleted key is one, too

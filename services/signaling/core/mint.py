@@ -7,7 +7,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from services.contracts.grant import ALWAYS_LOCKED, Grant, Limits, OwnEvent, SessionConfig
-from services.signaling.core.session_config import LOCKABLE, Session, bounded, checked, merged, narrowed
+from services.signaling.core.session_config import (
+    LOCKABLE,
+    LockedFieldError,
+    Session,
+    bounded,
+    checked,
+    merged,
+    narrowed,
+)
 from services.signaling.core.tenants import Tenant
 
 DEFAULT_REDEEM_S = 60
@@ -108,6 +116,8 @@ def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
     """
     if session is None:
         return sealed
+    if "hushgate" in session:
+        raise LockedFieldError("hushgate")
     locked = frozenset(field for field in Session.model_fields if sealed.is_locked(field))
     session = bounded(narrowed(sealed.session, checked(session), locked=locked))
     return sealed.model_copy(update={"session": session})

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from services.contracts.grant import SessionConfig
 
 MAX_SESSION_BYTES = 96 * 1024
 """The effective session goes back over a data channel, whose messages browsers take up to 256 KiB."""
+
+_WRAPPINGS = 8
+"""A session travels inside a grant inside an offer, and readers of JSON count levels."""
 
 _SERVER_FIELDS = frozenset({"id", "object", "expires_at", "client_secret"})
 _MERGED = frozenset({"audio", "audio.input", "audio.output"})
@@ -153,35 +156,36 @@ def checked(session: Mapping[str, JsonValue]) -> SessionConfig:
         Session.model_validate(session)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        # A discriminated union puts its tag into the path; a client looks for its own names.
-        path = ".".join(str(step) for step in first["loc"] if str(step) not in _UNION_STEPS)
-        raise InvalidSessionError(f"session.{path}", first["msg"]) from None
+        raise InvalidSessionError(_path(session, first["loc"]), first["msg"]) from None
     return {name: value for name, value in session.items() if name not in _SERVER_FIELDS}
 
 
-_UNION_STEPS = frozenset(
-    {
-        "audio/pcm",
-        "audio/pcmu",
-        "audio/pcma",
-        "server_vad",
-        "semantic_vad",
-        "str",
-        "int",
-        "_Truncation",
-        "dict[str,json-or-python[json=any,python=any]]",
-    }
-)
+def _path(session: Mapping[str, JsonValue], steps: tuple[int | str, ...]) -> str:
+    """The steps of an error that are in the session itself: unions put names of their own in between."""
+    path = "session"
+    here: object = session
+    for step in steps:
+        # A list is looked at as the mapping that it is to a path.
+        inside = dict(enumerate(here)) if isinstance(here, list) else here
+        if isinstance(inside, Mapping) and step in inside:
+            here = inside[step]
+            path += f".{step}"
+    return path
 
 
 def bounded(session: SessionConfig) -> SessionConfig:
     """The session, if it is not too large.
 
     Raises:
-        InvalidSessionError: it has more than `MAX_SESSION_BYTES` as JSON.
+        InvalidSessionError: it has more than `MAX_SESSION_BYTES` as JSON, or could not be read inside a message.
     """
-    if len(to_json(session)) > MAX_SESSION_BYTES:
+    text = to_json(session)
+    if len(text) > MAX_SESSION_BYTES:
         raise InvalidSessionError("session", f"larger than {MAX_SESSION_BYTES} bytes")
+    try:
+        from_json(b"[" * _WRAPPINGS + text + b"]" * _WRAPPINGS)
+    except ValueError:
+        raise InvalidSessionError("session", "nested too deeply") from None
     return session
 
 

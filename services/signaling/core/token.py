@@ -47,10 +47,6 @@ class Issued(_Record):
 
     state: Literal["issued"] = "issued"
 
-    def released(self) -> "Issued":
-        """An issued token is free already."""
-        return self
-
 
 class Redeemed(_Record):
     """The token has become ``call``."""

@@ -1,0 +1,188 @@
+"""Signaling's HTTP application on a real bus, and plain bus participants that play the media process's part."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.contracts import subjects
+from services.contracts.ids import ProcessId
+from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
+from services.runtime.bus import Bus
+from services.runtime.health import Health
+from services.runtime.streams import grants_bucket
+from services.signaling.api import Api
+from services.signaling.app import build
+from services.signaling.auth import Authority
+from services.signaling.directory import Directory
+from services.signaling.grants import Grants
+from services.signaling.settings import SignalingSettings
+from services.signaling.tenants_file import TenantsFile
+from services.signaling.usage import UsageSource
+
+AddMedia = Callable[..., Awaitable[list[Offer]]]
+
+
+@dataclass(slots=True)
+class _Listening(Directory):
+    """A directory that tells when it has heard a heartbeat."""
+
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, subject: str, data: bytes) -> None:
+        Directory.hear(self, subject, data)
+        self.heard.set()
+
+
+@pytest.fixture
+def key() -> str:
+    return "hg_" + "a" * 43
+
+
+@pytest.fixture
+def other_key() -> str:
+    return "hg_" + "b" * 43
+
+
+@pytest.fixture
+def tenants_path(tmp_path: Path, key: str, other_key: str) -> Path:
+    path = tmp_path / "tenants.json"
+    acme = {
+        "id": "acme",
+        "keys_sha256": [hashlib.sha256(key.encode()).hexdigest()],
+        "session": {"instructions": "Be brief.", "audio": {"output": {"voice": "marin"}}},
+        "limits": {"max_seconds": 600},
+    }
+    other = {
+        "id": "other",
+        "keys_sha256": [hashlib.sha256(other_key.encode()).hexdigest()],
+        "origins": ["https://other.example"],
+    }
+    path.write_text(json.dumps({"tenants": [acme, other]}))
+    return path
+
+
+@pytest.fixture
+def offer() -> str:
+    golden = json.loads((Path(__file__).parent / "golden" / "offers.json").read_text())
+    return "\r\n".join(golden["chromium"]["offer"])
+
+
+@pytest.fixture
+def directories() -> list[_Listening]:
+    """Every directory of the test: a heartbeat counts when all have heard it."""
+    return []
+
+
+@pytest.fixture
+def settings(tenants_path: Path) -> SignalingSettings:
+    return SignalingSettings(tenants_file=tenants_path, demo_tenant="acme", provider="rehearsal", charged=False)
+
+
+@pytest.fixture
+async def open_door(
+    nats_url: str, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
+) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """Opens one signaling process after the other; each has a bus connection of its own."""
+    console = tmp_path / "console"
+    (console / "sub").mkdir(parents=True)
+    (console / "index.html").write_text("<!doctype html><title>Hushgate</title>")
+    (console / "app.js").write_text("export {};")
+    (console / "sub" / "worklet.js").write_text("export {};")
+    (console / "secret.py").write_text("")
+
+    @asynccontextmanager
+    async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
+        async with Bus.connect(nats_url, name="signaling") as bus, httpx.AsyncClient() as nowhere:
+            directory = _Listening(bus, offer_timeout_s=0.2)
+            await directory.listen()
+            directories.append(directory)
+            grants = Grants(await grants_bucket(bus.jetstream), connected=lambda: bus.connected)
+            api = Api(
+                bus=bus,
+                authority=Authority(TenantsFile(changed.tenants_file), grants),
+                directory=directory,
+                usage=usage or UsageSource(nowhere, configured=False),
+                default_model=changed.default_model,
+            )
+            app = build(api, changed, Health(blocked_by=set(), checks={"bus": lambda: bus.connected}), console=console)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+                yield client
+
+    async with AsyncExitStack() as stack:
+
+        async def opened(
+            changed: SignalingSettings | None = None, usage: UsageSource | None = None
+        ) -> httpx.AsyncClient:
+            return await stack.enter_async_context(door(changed or settings, usage))
+
+        yield opened
+
+
+@pytest.fixture
+async def client(open_door: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
+    return await open_door()
+
+
+@pytest.fixture
+async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_Listening]) -> AddMedia:
+    """Puts a process on the bus that gives one answer to every offer; returns the offers it got.
+
+    ``answer`` None: it never answers. ``silent``: it beats but does not listen.
+    """
+    assert client is not None
+
+    async def add(
+        name: str, answer: Message | None = None, *, silent: bool = False, active: int = 0, draining: bool = False
+    ) -> list[Offer]:
+        offers: list[Offer] = []
+
+        async def take(message: AnyMessage) -> Message:
+            assert isinstance(message, Offer)
+            offers.append(message)
+            if answer is None:
+                await asyncio.Event().wait()
+                raise AssertionError
+            return answer
+
+        if not silent:
+            await bus.serve(subjects.offer(ProcessId(name)), take)
+        beat = Heartbeat(
+            process=ProcessId(name),
+            version="0",
+            draining=draining,
+            active=active,
+            reserved=0,
+            capacity=10,
+            loop_lag_ms=0,
+            http_url="http://127.0.0.1:1",
+        )
+        for directory in directories:
+            directory.heard.clear()
+        await bus.publish(subjects.MEDIA_HEARTBEAT, beat)
+        await bus.flush()
+        async with asyncio.timeout(5):
+            for directory in directories:
+                await directory.heard.wait()
+        return offers
+
+    return add
+
+
+@pytest.fixture
+def mint(client: httpx.AsyncClient, key: str) -> Callable[..., Awaitable[str]]:
+    """Makes a token of tenant acme."""
+
+    async def minted(**body: object) -> str:
+        reply = await client.post("/v1/realtime/client_secrets", json=body, headers={"Authorization": f"Bearer {key}"})
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["value"])
+
+    return minted

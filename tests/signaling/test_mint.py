@@ -1,0 +1,85 @@
+import pytest
+from pydantic import JsonValue
+
+from services.contracts.grant import Grant, Limits
+from services.contracts.ids import TenantId
+from services.signaling.core.mint import InvalidMintError, grant, read, redeemed
+from services.signaling.core.session_config import InvalidSessionError, LockedFieldError
+from services.signaling.core.tenants import Tenant
+
+TENANT = Tenant(
+    id=TenantId("acme"),
+    session={"instructions": "a", "model": "tenants-model"},
+    limits=Limits(max_seconds=600, max_cost_usd="2.50"),
+)
+
+
+def granted(body: dict[str, JsonValue]) -> Grant:
+    return grant(TENANT, read(body), default_model="default-model")
+
+
+def test_what_is_not_asked_for_comes_from_the_tenant() -> None:
+    assert granted({}) == Grant(
+        tenant=TenantId("acme"),
+        session={"type": "realtime", "model": "tenants-model", "instructions": "a"},
+        limits=TENANT.limits,
+        locked=("model",),
+    )
+
+
+def test_what_is_asked_for_goes_over_the_tenants_defaults() -> None:
+    made = granted(
+        {"session": {"model": "m"}, "hushgate": {"max_seconds": 5, "max_cost_usd": "2.5", "events": ["usage"]}}
+    )
+    assert made.session["model"] == "m"
+    assert made.limits == Limits(max_seconds=5, max_cost_usd="2.5")
+    assert made.events == ("usage",)
+
+
+def test_a_tenant_without_a_model_gets_the_gateways() -> None:
+    assert grant(Tenant(id=TenantId("b")), read({}), default_model="d").session == {"type": "realtime", "model": "d"}
+
+
+def test_a_tenant_without_a_cost_limit_may_set_any() -> None:
+    asked = read({"hushgate": {"max_cost_usd": "99"}})
+    assert grant(Tenant(id=TenantId("b")), asked, default_model="d").limits.max_cost_usd == "99"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"hushgate": {"max_seconds": 601}}, "hushgate.max_seconds"),
+        ({"hushgate": {"max_seconds": 0}}, "hushgate.max_seconds"),
+        ({"hushgate": {"max_seconds": "60"}}, "hushgate.max_seconds"),
+        ({"hushgate": {"max_cost_usd": "2.51"}}, "hushgate.max_cost_usd"),
+        ({"hushgate": {"max_cost_usd": "NaN"}}, "hushgate.max_cost_usd"),
+        ({"hushgate": {"locked": ["instruction"]}}, "hushgate.locked"),
+        ({"hushgate": {"events": ["gates"]}}, "hushgate.events.0"),
+        ({"hushgate": {"lock": []}}, "hushgate.lock"),
+        ({"expires_after": {"anchor": "last_used_at"}}, "expires_after.anchor"),
+        ({"session": []}, "session"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_path(body: dict[str, JsonValue], param: str) -> None:
+    with pytest.raises(InvalidMintError) as refused:
+        granted(body)
+    assert refused.value.param == param
+
+
+def test_an_error_without_a_path_is_only_its_words() -> None:
+    assert str(InvalidMintError("", "no")) == "no"
+
+
+def test_the_holder_of_a_token_without_a_session_gets_what_was_sealed() -> None:
+    sealed = granted({})
+    assert redeemed(sealed, None) is sealed
+
+
+def test_the_holder_of_a_token_changes_only_what_is_not_locked() -> None:
+    sealed = granted({"hushgate": {"locked": ["instructions"]}})
+    assert redeemed(sealed, {"tools": []}).session["tools"] == []
+    for locked in ({"model": "m"}, {"instructions": "b"}, {"hushgate": {"max_seconds": 9}}):
+        with pytest.raises(LockedFieldError):
+            redeemed(sealed, dict[str, JsonValue](locked))  # type: ignore[arg-type]
+    with pytest.raises(InvalidSessionError):
+        redeemed(sealed, {"tools": 1})

@@ -1,0 +1,80 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from services.contracts.ids import TenantId
+from services.signaling.core.tenants import InvalidTenantsError, Tenants, key_hash
+from services.signaling.tenants_file import TenantsFile, TenantsFileError
+
+KEY = "hg_" + "k" * 43
+ONE = {"id": "one", "keys_sha256": [key_hash(KEY)]}
+
+
+def text(*tenants: object) -> bytes:
+    return json.dumps({"tenants": tenants}).encode()
+
+
+def test_a_key_finds_its_tenant() -> None:
+    tenants = Tenants.parse(text(ONE, {"id": "two", "keys_sha256": [key_hash("x"), key_hash("y")]}))
+    assert len(tenants) == 2
+    found = tenants.by_key(KEY)
+    assert found is not None
+    assert found.id == "one"
+    assert tenants.by_key("y") == tenants.by_id(TenantId("two"))
+    assert tenants.by_key("z") is None
+    assert tenants.by_id(TenantId("three")) is None
+
+
+def test_any_text_can_be_asked_for() -> None:
+    assert Tenants.parse(text(ONE)).by_key("\udcff é") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (b"", "file"),
+        (b"[]", "file"),
+        (text({"id": "A B"}), "tenants.0.id"),
+        (text({"id": "a", "keys_sha256": [KEY]}), "tenants.0.keys_sha256.0"),
+        (text({"id": "a", "limit": {}}), "tenants.0.limit"),
+        (text({"id": "a", "session": {"audio": 1}}), "tenants.0.session"),
+        (text({"id": "a", "limits": {"max_seconds": 0}}), "tenants.0.limits.max_seconds"),
+        (text(ONE, {"id": "one"}), "same id"),
+        (text(ONE, {**ONE, "id": "two"}), "a key is listed twice"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_says_where(file: bytes, says: str) -> None:
+    with pytest.raises(InvalidTenantsError, match=says) as refused:
+        Tenants.parse(file)
+    assert KEY not in str(refused.value)
+
+
+def replace(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.rename(path)
+
+
+def test_a_changed_file_is_taken_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.json"
+    path.write_bytes(text(ONE))
+    file = TenantsFile(path)
+    before = file.current()
+    assert file.current() is before
+    replace(path, b"{")
+    assert file.current() is before
+    path.unlink()
+    assert file.current() is before
+    replace(path, text({"id": "two"}))
+    assert file.current().by_key(KEY) is None
+
+
+def test_a_missing_or_wrong_file_at_the_start_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.json"
+    with pytest.raises(TenantsFileError, match=f"{path}.*{os.strerror(2)}"):
+        TenantsFile(path)
+    path.write_bytes(b"{}")
+    with pytest.raises(TenantsFileError, match="tenants: Field required"):
+        TenantsFile(path)
