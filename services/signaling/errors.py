@@ -17,11 +17,11 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_
 _SERVER_ERROR = 500
 
 PLACEMENT: dict[str, str] = {
-    NoPlace.NONE_KNOWN.value: "No media process has announced itself. Start one (hushgate media) or check its NATS server.",
-    NoPlace.ALL_SILENT.value: "All media processes have fallen silent. Check that they run and reach NATS.",
-    NoPlace.ALL_DRAINING.value: "All media processes are shutting down. Try again when new ones are up.",
-    NoPlace.ALL_FULL.value: "All media processes are full. Try again, or add media processes.",
-    NoPlace.ALL_TRIED.value: "No media process took the call. Try again.",
+    NoPlace.NONE_KNOWN: "No media process has announced itself. Start one (hushgate media) or check its NATS server.",
+    NoPlace.ALL_SILENT: "All media processes have fallen silent. Check that they run and reach NATS.",
+    NoPlace.ALL_DRAINING: "All media processes are shutting down. Try again when new ones are up.",
+    NoPlace.ALL_FULL: "All media processes are full. Try again, or add media processes.",
+    NoPlace.ALL_TRIED: "No media process took the call. Try again.",
     "timeout": "The media process did not answer in time. Try again; if it goes on, look at its log and load.",
     "no_responders": "The media process is gone. Try again.",
     "malformed": "A media process gave an answer that cannot be read. Check that all services have the same version.",
