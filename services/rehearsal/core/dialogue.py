@@ -1,0 +1,164 @@
+"""What the rehearsal says. It matches keywords, and sound-alikes of them: its ear is a small one."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.rehearsal.core.config import Tool, ToolChoice
+from services.rehearsal.core.functions import Called, choose, spoken_result
+from services.rehearsal.core.items import FunctionCall, FunctionOutput, Item, Message
+from services.rehearsal.core.numbers import in_words, numbers_in
+from services.rehearsal.core.story import story_text
+
+RECORDED_PROMPT = "This is the recorded voice of the rehearsal. Here is what you said."
+"""What the recorded asset says, word for word."""
+
+_SIMILAR = 0.74
+_DEFAULT_COUNT = 10
+_HIGHEST_COUNT = 99
+_BRIEF_WORDS = 5
+_COUNT_ALIKE = re.compile(
+    r"\b(?:count|counting|account|can't|down|come|found|don't|town) (?:up )?(?:to|two|too|till)\b"
+)
+_QUOTED = re.compile(r"\b(?:say|greet|repeat|answer|reply)\b[^\"“\n]{0,60}[\"“]([^\"”\n]{1,400})[\"”]", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+_NOT_UNDERSTOOD = "Sorry, I did not catch that. Could you say it again?"
+_GREETING = "Hello! You are talking to the rehearsal. Ask me for the time, or for a long story."
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an answer may depend on. ``local_time`` is the server's."""
+
+    items: Sequence[Item]
+    instructions: str
+    local_time: datetime
+    tools: Sequence[Tool] = field(default_factory=tuple)
+    tool_choice: ToolChoice = "auto"
+
+
+def sentences_of(text: str) -> list[str]:
+    """Cut where the voice may breathe; they join to ``text`` again, with a space at the beginning of all but one."""
+    first, *others = _SENTENCE.split(text.strip())
+    return [first, *(f" {sentence}" for sentence in others)]
+
+
+def answer(context: Context) -> str | Called:
+    """The next thing to say, or the function to call."""
+    last = context.items[-1] if context.items else None
+    if isinstance(last, FunctionOutput):
+        return spoken_result(_name_of(last, context.items), last.output)
+    heard = _newest_request(context.items)
+    called = choose(heard or "", context.tools, context.tool_choice)
+    if called:
+        return called
+    quoted = _QUOTED.search(context.instructions)
+    if quoted:
+        return quoted.group(1)
+    if heard is None:
+        return _GREETING
+    return _reply(_normal(heard), context.local_time)
+
+
+def _name_of(output: FunctionOutput, items: Sequence[Item]) -> str:
+    calls = (item for item in items if isinstance(item, FunctionCall) and item.call_id == output.call_id)
+    return next((call.name for call in calls), "the function")
+
+
+def _newest_request(items: Sequence[Item]) -> str | None:
+    """What the caller said last; None: nothing yet in this conversation."""
+    for item in reversed(items):
+        if isinstance(item, Message) and item.role == "user":
+            return item.text
+    return None
+
+
+def _normal(text: str) -> str:
+    return " ".join(re.sub(r"[^a-z0-9' -]", " ", text.lower()).split())
+
+
+def _sounds_like(text: str, word: str) -> bool:
+    return any(difflib.SequenceMatcher(None, heard, word).ratio() >= _SIMILAR for heard in text.split())
+
+
+def _reply(text: str, local_time: datetime) -> str:
+    if not text:
+        return _NOT_UNDERSTOOD
+    return next((say(text, local_time) for asks, say in _TOPICS if asks(text)), f"You said: {text}.")
+
+
+def _asks_to_count(text: str) -> bool:
+    return bool(numbers_in(text) and _COUNT_ALIKE.search(text)) or "count" in text.split()
+
+
+def _count(text: str, _: datetime) -> str:
+    numbers = numbers_in(_COUNT_ALIKE.sub(" ", text))
+    last = min(max(numbers[-1], 1), _HIGHEST_COUNT) if numbers else _DEFAULT_COUNT
+    counted = ", ".join(in_words(number) for number in range(1, last + 1))
+    return f"{counted.capitalize()}. That was {in_words(last)}."
+
+
+def _asks_for_story(text: str) -> bool:
+    words = set(text.split())
+    return bool(words & {"story", "stories", "tale"}) or ("tell" in words and _sounds_like(text, "story"))
+
+
+def _time(_: str, local_time: datetime) -> str:
+    half = "A M" if local_time.hour < 12 else "P M"  # noqa: PLR2004 - noon
+    hour = in_words(local_time.hour % 12 or 12)
+    if local_time.minute == 0:
+        return f"It is {hour} o'clock {half}."
+    minute = in_words(local_time.minute)
+    return f"It is {hour} {'oh ' if local_time.minute < 10 else ''}{minute} {half}."  # noqa: PLR2004 - one digit
+
+
+def _has(*words: str) -> Callable[[str], bool]:
+    return lambda text: any(f" {word} " in f" {text} " for word in words)
+
+
+def _brief(*words: str) -> Callable[[str], bool]:
+    """Whether that is all there is: a longer sentence with such a word in it is about something else."""
+    return lambda text: len(text.split()) <= _BRIEF_WORDS and _has(*words)(text)
+
+
+def _fixed(text: str) -> Callable[[str, datetime], str]:
+    return lambda _text, _time: text
+
+
+_TOPICS: tuple[tuple[Callable[[str], bool], Callable[[str, datetime], str]], ...] = (
+    (_asks_to_count, _count),
+    (_asks_for_story, lambda _text, _time: story_text()),
+    (
+        _has("what time", "the time", "time is it", "time it is", "what's the time", "tell time", "clock"),
+        _time,
+    ),
+    (
+        lambda text: _has("weather", "rain", "raining", "sunny", "temperature")(text) or _sounds_like(text, "weather"),
+        _fixed("I have no window here, so I can only guess about the weather. Let us say it is mild, with a kind sky."),
+    ),
+    (
+        _brief("goodbye", "bye", "good bye", "good night", "farewell", "see you"),
+        _fixed("Goodbye! Nice to talk to you."),
+    ),
+    (
+        _brief("stop", "be quiet", "shut up", "enough", "hold on"),
+        _fixed("All right, I am quiet. Just speak when you want me."),
+    ),
+    (
+        _has("your name", "who are you", "what are you"),
+        _fixed("I am the rehearsal: a small voice on your own machine, in place of a provider."),
+    ),
+    (
+        _brief("what can you do", "help", "help me"),
+        _fixed("I tell the time, I count, I tell a long story, and I repeat what I hear."),
+    ),
+    (_has("how are you", "how do you do"), _fixed("I am well, thank you. And how are you?")),
+    (
+        _brief("hello", "hi", "hey", "good morning", "good evening", "good afternoon"),
+        _fixed("Hello! Yes, I can hear you."),
+    ),
+    (_brief("thank you", "thanks"), _fixed("You are welcome.")),
+)

@@ -1,0 +1,185 @@
+"""Makes the responses of a session, one at a time, and paces them: the one place where output waits."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.rehearsal.core.billing import Book
+from services.rehearsal.core.commands import Json, Now, Speak
+from services.rehearsal.core.dialogue import RECORDED_PROMPT, Context, answer, sentences_of
+from services.rehearsal.core.functions import Called
+from services.rehearsal.core.items import Item, Message
+from services.rehearsal.core.out import Out
+from services.rehearsal.core.pieces import Piece, SpeechCutter, of_arguments, of_text
+from services.rehearsal.core.refusal import RefusedError
+from services.rehearsal.core.response import Response, Spec, Status
+from services.rehearsal.core.sound import BYTES_PER_MS
+from services.rehearsal.core.usage import PromptCache
+
+_AHEAD_PIECES = 24
+"""Synthesise the next sentence when less than this waits, some five seconds: a cancel wastes no more."""
+_TOKENS_PER_MINUTE = 40_000
+_REQUESTS_PER_MINUTE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Something to be spoken; ``pcm`` where its sound is known already."""
+
+    text: str
+    pcm: bytes | None = None
+
+
+class Responder:
+    """At most one response is active. ``echoes``: there is no ear, answers repeat the caller's own sound."""
+
+    def __init__(self, *, out: Out, book: Book, echoes: bool) -> None:
+        self.active: Response | None = None
+        self.has_spoken = False
+        self._out = out
+        self._book = book
+        self._echoes = echoes
+        self._cache = PromptCache()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.active = None
+        self._begun = False
+        self._sentences: deque[Sentence] = deque()
+        self._asked: Sentence | None = None
+        self._index = 0
+        self._pieces: deque[Piece] = deque()
+        self._cutter = SpeechCutter()
+        self._due_s = 0.0
+
+    def create(self, spec: Spec, conversation: Sequence[Item], now: Now) -> None:
+        """Start a response; it waits for the ear if the caller's last words are not understood yet.
+
+        Raises:
+            RefusedError: another response is active.
+        """
+        if self.active:
+            raise RefusedError(
+                "conversation_already_has_active_response",
+                f"Conversation already has an active response in progress: {self.active.spec.id}. "
+                "Wait until the response is finished before creating a new one.",
+            )
+        self.active = Response(spec, self._out)
+        self.active.created()
+        self.proceed(conversation, now)
+
+    def proceed(self, conversation: Sequence[Item], now: Now) -> None:
+        """Begin to answer once everything is understood. Safe to call at any time."""
+        response = self.active
+        if response is None or self._begun:
+            return
+        items = conversation if response.spec.given is None else response.spec.given
+        if any(isinstance(item, Message) and item.pending for item in items):
+            return
+        self._begun = True
+        self._due_s = now.monotonic
+        self._begin(response, items, now)
+        self._advance()
+
+    def _begin(self, response: Response, items: Sequence[Item], now: Now) -> None:
+        spec = response.spec
+        tools = json.dumps([tool.model_dump() for tool in spec.tools]) if spec.tools else ""
+        response.given, response.cached = self._cache.input_of(spec.instructions + tools, items)
+        said = answer(Context(items, spec.instructions, now.wall, spec.tools, spec.tool_choice))
+        if isinstance(said, Called):
+            response.begin_call(said)
+            self._queue(of_arguments(said.arguments))
+            return
+        response.begin_message()
+        if spec.modality == "text":
+            self._queue(of_text(said))
+        elif self._echoes:
+            self._sentences.extend(_echo_of(items))
+        else:
+            self._sentences.extend(Sentence(text) for text in sentences_of(said))
+
+    def _queue(self, pieces: Iterable[Piece]) -> None:
+        self._pieces.extend(pieces)
+
+    def _advance(self) -> None:
+        """Ask for the next sentence if there is room, or finish when nothing is left."""
+        response = self.active
+        while response and self._sentences and not self._asked and len(self._pieces) < _AHEAD_PIECES:
+            sentence = self._sentences.popleft()
+            if sentence.pcm is not None:
+                self._queue(self._cutter.cut(sentence.text, sentence.pcm))
+                continue
+            self._asked = sentence
+            self._index += 1
+            self._out.do(Speak(response.spec.id, self._index, sentence.text.strip(), response.spec.speed))
+        if response and not (self._sentences or self._asked or self._pieces):
+            self._finish("completed", None)
+
+    def said(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> None:
+        """The mouth's answer to `Speak`; None: it failed. Answers to what was cancelled are ignored."""
+        if not self.active or self.active.spec.id != response_id or index != self._index or not self._asked:
+            return
+        if pcm is None:
+            error: Json = {"type": "server_error", "code": "voice_lost", "message": "The voice process was lost."}
+            self._finish("failed", {"type": "failed", "error": error})
+            return
+        sentence, self._asked = self._asked, None
+        if not self._pieces:
+            self._due_s = max(self._due_s, now.monotonic)
+        self._queue(self._cutter.cut(sentence.text, pcm))
+        self._advance()
+
+    @property
+    def next_due_s(self) -> float | None:
+        """When `tick` has something to send."""
+        return self._due_s if self._pieces else None
+
+    def tick(self, now: Now) -> None:
+        """Send what is due."""
+        while self.active and self._pieces and self._due_s <= now.monotonic:
+            piece = self._pieces.popleft()
+            if not self.active.has_room_for(piece):
+                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+                return
+            self._due_s += piece.lasts_s
+            self.has_spoken = self.has_spoken or bool(piece.pcm)
+            self.active.emit(piece)
+            self._book.generated_bytes += len(piece.pcm)
+            self._advance()
+
+    def cancel(self, reason: str) -> None:
+        """Stop the active response, with what was generated."""
+        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+
+    def _finish(self, status: Status, details: Json | None) -> None:
+        response = self.active
+        if response is None:
+            return
+        usage = response.finish(status, details)
+        self._book.responses.append((response.spec.id, status, usage))
+        self._clear()
+        self._limits(usage.given.total + usage.made.total)
+
+    def _limits(self, tokens: int) -> None:
+        self._out.event(
+            "rate_limits.updated",
+            rate_limits=[
+                _limit("requests", _REQUESTS_PER_MINUTE, 1),
+                _limit("tokens", _TOKENS_PER_MINUTE, min(tokens, _TOKENS_PER_MINUTE)),
+            ],
+        )
+
+
+def _limit(name: str, limit: int, used: int) -> Json:
+    return {"name": name, "limit": limit, "remaining": limit - used, "reset_seconds": round(60 * used / limit, 3)}
+
+
+def _echo_of(items: Sequence[Item]) -> list[Sentence]:
+    """The recorded prompt, and behind it the caller's newest words in their own voice."""
+    said = [Sentence(RECORDED_PROMPT)]
+    kept = next((item.kept for item in reversed(items) if isinstance(item, Message) and item.role == "user"), b"")
+    if kept:
+        seconds = len(kept) / BYTES_PER_MS / 1000
+        said.append(Sentence(f" (An echo of {seconds:.1f} seconds of your voice.)", kept))
+    return said

@@ -1,0 +1,57 @@
+"""Provider audio: s16le mono 24 kHz. Lengths are bytes, so that sums stay exact."""
+
+import base64
+import binascii
+
+import numpy as np
+
+from services.rehearsal.core.refusal import RefusedError
+
+HZ = 24_000
+BYTES_PER_MS = HZ * 2 // 1000
+WINDOW_MS = 20
+WINDOW_BYTES = WINDOW_MS * BYTES_PER_MS
+_FULL_SCALE = 32768.0
+_SILENT_DBFS = -120.0
+
+
+def to_ms(length_bytes: int) -> int:
+    """Whole milliseconds, rounded down."""
+    return length_bytes // BYTES_PER_MS
+
+
+def decode(audio: str, param: str) -> bytes:
+    """Base64 to samples.
+
+    Raises:
+        RefusedError: no base64, or half a sample at its end.
+    """
+    try:
+        pcm = base64.b64decode(audio, validate=True)
+    except (binascii.Error, ValueError):
+        pcm = b"?"
+    if len(pcm) % 2:
+        raise RefusedError(
+            "invalid_value",
+            f"Invalid '{param}'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value.",
+            param,
+        )
+    return pcm
+
+
+def encode(pcm: bytes) -> str:
+    """Samples to base64."""
+    return base64.b64encode(pcm).decode("ascii")
+
+
+def loudest_dbfs(pcm: bytes) -> float:
+    """Level of the loudest 20 ms in dB of full scale."""
+    if not pcm:
+        return _SILENT_DBFS
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    window = WINDOW_BYTES // 2
+    count = -(-len(samples) // window)
+    padded = np.zeros(count * window, dtype=np.float32)
+    padded[: len(samples)] = samples
+    power = float(np.square(padded / _FULL_SCALE).reshape(count, window).mean(axis=1).max())
+    return max(_SILENT_DBFS, 10.0 * float(np.log10(power))) if power else _SILENT_DBFS
