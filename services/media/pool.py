@@ -77,6 +77,7 @@ class Pool:
         self._offers: dict[OfferKey, asyncio.Future[Message]] = {}
         self._calls: dict[CallId, Call] = {}
         self._reserved: set[CallId] = set()
+        self._settling = 0  # calls that are not over or not yet written down
         self._empty = asyncio.Event()
         self._empty.set()
         self._offer_subscription: Subscription | None = None
@@ -205,6 +206,7 @@ class Pool:
             bus=self._bus,
         )
         self._calls[offer.call] = call
+        self._settling += 1
         self._empty.clear()
         metrics.CALLS_STARTED.inc()
         get_logger().info("call_started", call_id=offer.call, tenant=facts.tenant, worker=owner.worker)
@@ -224,16 +226,21 @@ class Pool:
         finally:
             self._calls.pop(facts.id, None)
             self._count()
+            metrics.CALLS_ENDED.labels(facts.owner.provider, reason).inc()
+            metrics.CALL_DURATION.observe(clock.monotonic() - began)
+            get_logger().info("call_ended", call_id=facts.id, tenant=facts.tenant, reason=reason)
+        await self._settle(call, reason, control)
+
+    async def _settle(self, call: Call, reason: EndReason, control: Subscription | None) -> None:
+        """Write down what the call was. Only then may the process go."""
         try:
             if control is not None:
                 await _unsubscribe(control)
             await self._meters.write(call)
-            await self._history.ended(facts.ended(reason))
+            await self._history.ended(call.facts.ended(reason))
         finally:
-            metrics.CALLS_ENDED.labels(facts.owner.provider, reason).inc()
-            metrics.CALL_DURATION.observe(clock.monotonic() - began)
-            get_logger().info("call_ended", call_id=facts.id, tenant=facts.tenant, reason=reason)
-            if not self._calls:
+            self._settling -= 1
+            if not self._settling:
                 self._empty.set()
 
     async def _listen_for_control(self, call: Call) -> Subscription | None:
