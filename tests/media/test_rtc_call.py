@@ -1,0 +1,174 @@
+"""A call over a real peer connection and a real bus; only the worker is played by the test."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from fractions import Fraction
+
+import numpy as np
+from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
+
+from services.contracts import frame as frames
+from services.contracts import subjects
+from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, PcmFrame
+from services.contracts.endings import EndReason
+from services.contracts.frame import Flag, Frame, Kind, encode_server_event
+from services.contracts.ids import Epoch, ItemId, ProcessId, SessionId, TenantId, WorkerId, new_call_id, new_leg_id
+from services.contracts.messages import ClaimGranted, PlayoutReport, expect
+from services.media.call import Call, CallFacts
+from services.media.core.conversation import Conversation, ConversationConfig
+from services.media.rtc import patch
+from services.media.rtc.peer import answer
+from services.runtime import clock
+from services.runtime.bus import Bus
+
+OWNER = ClaimGranted(worker=WorkerId("up-0"), epoch=Epoch(1), session=SessionId("s"), provider="rehearsal", model="m")
+STORY, MARK = ItemId("item_story"), ItemId("item_mark")
+STORY_HZ, MARK_HZ = 440, 2000
+
+
+class Loud:
+    """A detector for a microphone that is silent or not."""
+
+    def is_speech(self, frame: PcmFrame) -> bool:
+        return bool(np.abs(np.frombuffer(frame.pcm, "<i2").astype(int)).max() > 2000)
+
+
+class Microphone(AudioStreamTrack):
+    """Silent until it is told to speak."""
+
+    speaking = False
+
+    async def recv(self) -> AudioFrame:
+        start = ((await super().recv()).pts or 0) * 6
+        wave = 8000 * np.sin(2 * np.pi * 300 * np.arange(start, start + 960) / 48000) * self.speaking
+        frame = AudioFrame.from_ndarray(wave.astype("<i2").reshape(1, -1), layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        return frame
+
+
+class Browser:
+    """The client: a microphone, an ear that tells tones apart, a channel."""
+
+    def __init__(self) -> None:
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.microphone = Microphone()
+        self.peer.addTrack(self.microphone)
+        self.channel = self.peer.createDataChannel("oai-events")
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+        self.heard: asyncio.Queue[int] = asyncio.Queue()
+        self.ears: list[asyncio.Task[None]] = []
+        self.channel.on("message", self.said.put_nowait)
+        self.peer.on("track", lambda track: self.ears.append(asyncio.ensure_future(self._hear(track))))
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        try:
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, AudioFrame)
+                left = np.frombuffer(bytes(frame.planes[0]), "<i2")[::2].astype(float)
+                spectrum = np.abs(np.fft.rfft(left))
+                loud = np.abs(left).max() > 2000
+                self.heard.put_nowait(round(np.argmax(spectrum) * 48000 / len(left)) if loud else 0)
+        except MediaStreamError:
+            pass
+
+    async def close(self) -> None:
+        for ear in self.ears:
+            ear.cancel()
+        await asyncio.gather(*self.ears, return_exceptions=True)
+        await self.peer.close()
+
+
+class Worker:
+    """The test's end of the bus."""
+
+    def __init__(self, bus: Bus, call: Call) -> None:
+        self.bus = bus
+        self.call = call.facts.id
+        self.sequence = 0
+        self.got: asyncio.Queue[Frame] = asyncio.Queue()
+
+    async def send(self, frame: Frame) -> None:
+        await self.bus.send(subjects.down(ProcessId("media-0"), self.call), frames.encode(frame))
+
+    async def event(self, kind: str) -> None:
+        self.sequence += 1
+        payload = encode_server_event(self.sequence, json.dumps({"type": kind}).encode())
+        await self.send(Frame(Kind.SERVER_EVENT, OWNER.epoch, 0, clock.unix_ms(), payload=payload))
+
+    async def say(self, item: ItemId, hz: int, frames_of_sound: int) -> None:
+        wave = 8000 * np.sin(2 * np.pi * hz * np.arange(frames_of_sound * DOWN_FRAME_SAMPLES) / DOWN_HZ)
+        pcm = wave.astype("<i2").tobytes()
+        for start in range(0, len(pcm), frames.MAX_AUDIO_DOWN_BYTES):
+            chunk = pcm[start : start + frames.MAX_AUDIO_DOWN_BYTES]
+            flags = Flag.ITEM_END if start + len(chunk) == len(pcm) else frames.NO_FLAGS
+            await self.send(Frame(Kind.AUDIO_DOWN, OWNER.epoch, start // 2, clock.unix_ms(), item, flags, chunk))
+
+    async def next(self, kind: Kind) -> Frame:
+        while (frame := await self.got.get()).kind is not kind:
+            pass
+        return frame
+
+
+@asynccontextmanager
+async def live_call(bus: Bus) -> AsyncIterator[tuple[Browser, Worker]]:
+    patch.advertise("127.0.0.1")
+    browser = Browser()
+    await browser.peer.setLocalDescription()
+    leg, sdp = await answer(new_leg_id(), browser.peer.localDescription.sdp)
+    facts = CallFacts(new_call_id(), TenantId("acme"), ProcessId("media-0"), OWNER, clock.unix_ms())
+    conversation = Conversation(ConversationConfig(OWNER.epoch, 60), now=clock.monotonic())
+    call = Call(facts, leg=leg, conversation=conversation, detector=Loud(), bus=bus)
+    worker = Worker(bus, call)
+    await bus.listen(subjects.up_of(OWNER.worker), lambda _, data: worker.got.put_nowait(frames.decode(data)))
+    await bus.listen(subjects.down_of(ProcessId("media-0")), lambda _, data: call.worker_frame(data))
+    await bus.flush()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(call.run())
+        await browser.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        yield browser, worker
+        call.end(EndReason.HANGUP)
+    await browser.close()
+
+
+async def test_a_caller_who_speaks_stops_the_answer_within_frames(bus: Bus) -> None:
+    async with live_call(bus) as (browser, worker):
+        await worker.event("session.created")
+        assert json.loads(await browser.said.get())["type"] == "session.created"
+        await worker.say(STORY, STORY_HZ, 300)
+        heard = [await browser.heard.get()]
+        while heard.count(heard[-1]) < 20:
+            heard.append(await browser.heard.get())
+        browser.microphone.speaking = True
+        report = await worker.next(Kind.PLAYOUT_REPORT)
+        while not expect(PlayoutReport, report.payload).cut:
+            report = await worker.next(Kind.PLAYOUT_REPORT)
+        assert report.item_id == STORY
+        assert 0 < expect(PlayoutReport, report.payload).heard_ms < report.position * 1000 // DOWN_HZ
+        assert (await worker.next(Kind.UTTERANCE_START)).kind is Kind.UTTERANCE_START
+        assert len((await worker.next(Kind.AUDIO_UP)).payload) == 2 * 640
+        await worker.say(MARK, MARK_HZ, 30)
+        while heard[-1] != MARK_HZ:
+            heard.append(await browser.heard.get())
+        story_frames = sum(abs(hz - STORY_HZ) < 60 for hz in heard)
+        assert story_frames <= report.position // DOWN_FRAME_SAMPLES
+        assert report.position < 300 * DOWN_FRAME_SAMPLES
+
+
+async def test_speech_of_a_real_leg_goes_up_as_an_utterance(bus: Bus) -> None:
+    async with live_call(bus) as (browser, worker):
+        browser.microphone.speaking = True
+        start = await worker.next(Kind.UTTERANCE_START)
+        first = await worker.next(Kind.AUDIO_UP)
+        assert first.position == start.position
+        for _ in range(10):
+            await worker.next(Kind.AUDIO_UP)
+        browser.microphone.speaking = False
+        end = await worker.next(Kind.UTTERANCE_END)
+        assert end.position > start.position
+        browser.channel.send('{"type":"response.create"}')
+        assert json.loads((await worker.next(Kind.CLIENT_EVENT)).payload) == {"type": "response.create"}
