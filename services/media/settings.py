@@ -36,7 +36,7 @@ class MediaSettings(ServiceSettings):
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
     vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
-    vad_tail_ms: int = Field(default=120, ge=0, le=5000, multiple_of=FRAME_MS)
+    vad_tail_ms: int = Field(default=140, ge=0, le=5000, multiple_of=FRAME_MS)
     """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Less clips words."""
     vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
 

@@ -23,7 +23,9 @@ class DetectorConfig:
     """What detectors can be told; each takes what concerns it."""
 
     mode: int = 3  # webrtcvad: 0 takes nearly all for speech, 3 the least
-    max_gain_db: int = 20  # webrtcvad alone is deaf to a talker 20 dB down: it heard 97.0 % of one, and so 99.8 %
+    # webrtcvad is half deaf to a talker 20 dB down: 97.0 % of his frames got through, with this 99.8 %. The price is that
+    # steady noise is lifted too: at 10 dB SNR 1.80 times true speech is sent instead of 1.54. 0 turns it off.
+    max_gain_db: int = 20
 
 
 class _Gain:
