@@ -23,8 +23,8 @@ class DetectorConfig:
     """What detectors can be told; each takes what concerns it."""
 
     mode: int = 3  # webrtcvad: 0 takes nearly all for speech, 3 the least
-    # webrtcvad is half deaf to a talker 20 dB down: 97.0 % of his frames got through, with this 99.8 %. The price is that
-    # steady noise is lifted too: at 10 dB SNR 1.80 times true speech is sent instead of 1.54. 0 turns it off.
+    # webrtcvad is half deaf to a talker 20 dB down: 97.0 % of his frames got through, with this 99.8 %. The price:
+    # noise is lifted too: at 10 dB SNR 1.80 times true speech is sent instead of 1.54. 0 turns it off.
     max_gain_db: int = 20
 
 
