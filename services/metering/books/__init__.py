@@ -1,0 +1,1 @@
+"""Price books: one YAML file for each provider."""

@@ -1,0 +1,26 @@
+"""What the same call had cost without the gate: honest per meter kind, so often nothing."""
+
+from collections.abc import Iterable, Mapping
+
+from services.contracts.usage import Meter
+from services.metering.core.pricing import MeterKind, Rate
+
+_NOTES: Mapping[MeterKind, str] = {
+    MeterKind.RESPONSE_TOKENS: "This provider does not bill silence.",
+    MeterKind.AUDIO_SECONDS: "Silence that was held back, at this provider's price of audio sent.",
+    MeterKind.SESSION_SECONDS: "This provider bills the length of the session: holding audio back saves nothing.",
+}
+_UNKNOWN = "There is no price for this model, so nothing is known about savings."
+
+
+def saved_nano(rate: Rate | None, gated_ms: int) -> int:
+    """What the provider would have billed for the audio that the gate held back."""
+    if rate is None or rate.kind is not MeterKind.AUDIO_SECONDS:
+        return 0
+    return rate.prices[Meter.AUDIO_SENT_MS].nano(gated_ms)
+
+
+def saved_note(kinds: Iterable[MeterKind]) -> str:
+    """One sentence for each meter kind of a call; how it is transcribed says nothing about the gate."""
+    used = set(kinds)
+    return " ".join(note for kind, note in _NOTES.items() if kind in used) or _UNKNOWN

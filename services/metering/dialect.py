@@ -1,0 +1,182 @@
+"""All that differs between SQLite (one machine) and PostgreSQL (several): engine, lock, append-only triggers."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from services.runtime.errors import HushgateError
+
+_ADVISORY_LOCK = 0x48555348  # "HUSH"
+
+
+class LedgerError(HushgateError):
+    """The ledger cannot be read or written."""
+
+    retryable = True
+
+    def __init__(self, url: URL, cause: str) -> None:
+        super().__init__(
+            f"cannot use the ledger {_shown(url)} ({cause}): free disk space, correct its permissions "
+            "or METERING_LEDGER_URL"
+        )
+
+
+class LedgerInUseError(HushgateError):
+    """Two booking processes would each hold totals of their own."""
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(
+            f"another metering process books into {_shown(url)}: only one at a time may; stop it, "
+            "or give this one a ledger of its own (METERING_LEDGER_URL or METERING_DATA_DIR)"
+        )
+
+
+def _shown(url: URL) -> str:
+    return url.database or "in memory" if is_sqlite(url) else url.render_as_string(hide_password=True)
+
+
+def is_sqlite(url: URL) -> bool:
+    """Whether ``url`` is a file of this machine."""
+    return url.get_backend_name() == "sqlite"
+
+
+def ledger_url(text_url: str, data_dir: Path) -> URL:
+    """The ledger of the settings; without one it lies in ``data_dir``.
+
+    Raises:
+        HushgateError: no URL of SQLAlchemy.
+    """
+    if not text_url:
+        return URL.create("sqlite", database=str(data_dir.resolve() / "ledger.sqlite"))
+    try:
+        return make_url(text_url)
+    except ArgumentError:
+        raise HushgateError(
+            "METERING_LEDGER_URL: write sqlite:////path/ledger.sqlite or postgresql+psycopg://…"
+        ) from None
+
+
+def connect(url: URL) -> Engine:
+    """An engine whose transactions are on the disk when they are committed.
+
+    Raises:
+        HushgateError: the driver is not installed.
+        LedgerError: the directory of the file cannot be made.
+    """
+    try:
+        if not is_sqlite(url):
+            return create_engine(url, pool_pre_ping=True)
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url)
+    except (NoSuchModuleError, ModuleNotFoundError) as exc:
+        raise HushgateError(f"METERING_LEDGER_URL: the driver is not installed ({exc})") from exc
+    except OSError as exc:
+        raise LedgerError(url, str(exc)) from exc
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(raw: DBAPIConnection, _record: object) -> None:
+    # The driver's own BEGIN comes too late for savepoints; ours is in `_begin_sqlite`.
+    raw.isolation_level = None
+    cursor = raw.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def exclusive(engine: Engine) -> Iterator[None]:
+    """Be the only process that books into this ledger while the block runs; the lock dies with the process.
+
+    Raises:
+        LedgerInUseError: another one does.
+        LedgerError: the lock cannot be taken for another reason.
+    """
+    if is_sqlite(engine.url):
+        with _file_lock(engine.url):
+            yield
+    else:
+        with _advisory_lock(engine):
+            yield
+
+
+@contextmanager
+def _file_lock(url: URL) -> Iterator[None]:
+    if not url.database:
+        yield
+        return
+    with _open(Path(f"{url.database}.lock"), url) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LedgerInUseError(url) from None
+        yield
+
+
+def _open(path: Path, url: URL) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as exc:
+        raise LedgerError(url, str(exc)) from exc
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    try:
+        # A connection of its own: the lock is as long as its session.
+        held: PoolProxiedConnection = engine.raw_connection()
+        cursor = held.cursor()
+        cursor.execute(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")
+        row = cursor.fetchone()
+        held.commit()
+    except (SQLAlchemyError, OSError) as exc:
+        raise LedgerError(engine.url, _cause(exc)) from exc
+    try:
+        if not row or not row[0]:
+            raise LedgerInUseError(engine.url)
+        yield
+    finally:
+        held.invalidate()
+
+
+def _cause(exc: Exception) -> str:
+    return str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
+
+
+def failed(engine: Engine, exc: SQLAlchemyError) -> LedgerError:
+    """What a database error means for an operator, without the statement and its values."""
+    return LedgerError(engine.url, _cause(exc))
+
+
+def append_only(connection: Connection, table: str) -> None:
+    """Make the database refuse to change or delete rows of ``table``."""
+    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL:
+        connection.execute(text(statement.format(table=table)))
+
+
+_SQLITE = (
+    """CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}
+    BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END""",
+    """CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}
+    BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END""",
+)
+_POSTGRESQL = (
+    """CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$""",
+    """CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()""",
+)

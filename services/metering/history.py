@@ -1,0 +1,124 @@
+"""Calls in the ledger: when they were, how they ended, what they add up to."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, Text, distinct, func, insert, literal, select, update
+
+from services.contracts import messages
+from services.contracts.messages import CallEnded, CallStarted, MalformedMessageError
+from services.contracts.usage import Meter, UsageEvent
+from services.metering import rows, tables
+from services.metering.core.bill import Call
+from services.metering.core.totals import Growth
+
+_TABLE = tables.call
+_LINE = tables.line
+
+
+def note(db: Connection, body: bytes) -> bool:
+    """Keep what a message of `CALLS` says; False when it is none. In any order, any number of times."""
+    try:
+        message = messages.decode(body)
+    except MalformedMessageError:
+        return False
+    if not isinstance(message, CallStarted | CallEnded):
+        return False
+    facts: dict[str, object] = {
+        "provider": message.provider,
+        "model": message.model,
+        "first_ms": message.started_unix_ms,
+        "started_ms": message.started_unix_ms,
+    }
+    if isinstance(message, CallEnded):
+        facts |= {"ended_ms": message.ended_unix_ms, "ended_reason": message.reason}
+    _save(db, message.tenant, message.call, facts)
+    return True
+
+
+def seen(db: Connection, event: UsageEvent) -> None:
+    """A call without a beginning begins, for the sums, with its first usage."""
+    data = event.data
+    if not _exists(db, event.subject, data.call_id):
+        facts = {"provider": data.provider, "model": data.model, "first_ms": rows.to_ms(event.time)}
+        _save(db, event.subject, data.call_id, facts)
+
+
+def _exists(db: Connection, tenant: str, call: str) -> bool:
+    where = (_TABLE.c.tenant == tenant, _TABLE.c.call_id == call)
+    return db.scalar(select(_TABLE.c.call_id).where(*where)) is not None
+
+
+def _save(db: Connection, tenant: str, call: str, facts: dict[str, Any]) -> None:
+    if _exists(db, tenant, call):
+        db.execute(update(_TABLE).where(_TABLE.c.tenant == tenant, _TABLE.c.call_id == call).values(**facts))
+    else:
+        db.execute(insert(_TABLE).values(tenant=tenant, call_id=call, **facts))
+
+
+def find(db: Connection, tenant: str, call: str) -> Call | None:
+    """A call of this tenant."""
+    row = db.execute(select(_TABLE).where(_TABLE.c.tenant == tenant, _TABLE.c.call_id == call)).one_or_none()
+    if row is None:
+        return None
+    return Call(
+        call_id=row.call_id,
+        provider=row.provider,
+        model=row.model,
+        first_seen=rows.at(row.first_ms),
+        started_at=rows.at(row.started_ms) if row.started_ms is not None else None,
+        ended_at=rows.at(row.ended_ms) if row.ended_ms is not None else None,
+        ended_reason=row.ended_reason,
+    )
+
+
+def begun(tenant: str, start: datetime, end: datetime) -> Select[Any]:
+    """Ids of a tenant's calls that began from ``start`` to before ``end``."""
+    first = _TABLE.c.first_ms
+    return select(_TABLE.c.call_id).where(
+        _TABLE.c.tenant == tenant, first >= rows.to_ms(start), first < rows.to_ms(end)
+    )
+
+
+def sums(tenant: str, calls: Select[Any]) -> Select[Any]:
+    """The lines of ``calls`` added up, as one line per model and meter of a call without a name."""
+    return (
+        select(
+            _LINE.c.tenant,
+            literal("", Text).label("call_id"),
+            _LINE.c.provider,
+            _LINE.c.model,
+            _LINE.c.meter,
+            func.sum(_LINE.c.quantity).label("quantity"),
+            func.sum(_LINE.c.cost_nano).label("cost_nano"),
+            func.sum(_LINE.c.saved_nano).label("saved_nano"),
+            func.max(_LINE.c.price_book).label("price_book"),
+            func.max(_LINE.c.unpriced).label("unpriced"),
+        )
+        .where(_LINE.c.tenant == tenant, _LINE.c.call_id.in_(calls))
+        .group_by(_LINE.c.tenant, _LINE.c.provider, _LINE.c.model, _LINE.c.meter)
+    )
+
+
+def results(db: Connection) -> tuple[Counter[str], Counter[str]]:
+    """How many events the ledger has by result (of copies it keeps none), and those kept aside by reason."""
+    events = db.scalar(select(func.count()).select_from(tables.event)) or 0
+    booked = db.scalar(select(func.count(distinct(tables.journal.c.event_position)))) or 0
+    kept = select(tables.quarantine.c.reason, func.count()).group_by(tables.quarantine.c.reason)
+    reasons = Counter({str(reason): int(count) for reason, count in db.execute(kept)})
+    aside = reasons.total()
+    return Counter({"booked": booked, "superseded": events - booked, "quarantined": aside, "duplicate": 0}), reasons
+
+
+def everything(db: Connection) -> list[Growth]:
+    """All lines added up by tenant, model and meter."""
+    key = (_LINE.c.tenant, _LINE.c.provider, _LINE.c.model, _LINE.c.meter)
+    totals = select(
+        *key,
+        func.sum(_LINE.c.quantity),
+        func.sum(_LINE.c.cost_nano),
+        func.sum(_LINE.c.saved_nano),
+        func.sum(_LINE.c.unpriced),
+    ).group_by(*key)
+    return [Growth(*row[:3], Meter(row[3]), *map(int, row[4:])) for row in db.execute(totals)]

@@ -1,0 +1,52 @@
+"""Money and usage for Prometheus, straight from the ledger's sums: a restart neither resets nor doubles them."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from services.metering.core.pricing import NANO
+from services.metering.core.totals import Labels, Totals
+
+COMMIT_DURATION = Histogram(
+    "hushgate_ledger_commit_duration_seconds",
+    "Time to book a batch of usage events and have it on the disk.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+FEED_ERRORS = Counter(
+    "hushgate_ledger_feed_errors_total", "Times that events could not be fetched, booked or acknowledged.", ["reason"]
+)
+
+_PAYER = ["provider", "model", "tenant"]
+_METER = ["provider", "model", "meter"]
+
+
+class LedgerCollector(Collector):
+    """Exports ``totals``."""
+
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """All counters as they are now."""
+        sums = self._totals
+        yield _family("billed_seconds", "Audio seconds sent and generated.", _PAYER, sums.billed_ms, 1000)
+        yield _family("gated_seconds", "Caller audio withheld by the gate.", _PAYER, sums.gated_ms, 1000)
+        yield _family("usage_units", "Usage in the unit of its meter.", _METER, sums.units, 1)
+        yield _family("cost_usd", "What the providers bill, by the price books.", _PAYER, sums.cost_nano, NANO)
+        yield _family("saved_usd", "What the gate saved, by the price books.", _PAYER, sums.saved_nano, NANO)
+        yield _family("ledger_unpriced", "Bill lines of calls that no price book prices.", _METER, sums.unpriced, 1)
+        results: dict[Labels, int] = {(result,): count for result, count in sums.results.items()}
+        yield _family("ledger_events", "Usage events by what the ledger did with them.", ["result"], results, 1)
+        reasons: dict[Labels, int] = {(reason,): count for reason, count in sums.reasons.items()}
+        yield _family("ledger_quarantined", "Usage events kept aside, by reason.", ["reason"], reasons, 1)
+
+
+def _family(
+    name: str, text: str, labels: list[str], values: Mapping[Labels, int], per_unit: int
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"hushgate_{name}", text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(list(key), value / per_unit)
+    return family

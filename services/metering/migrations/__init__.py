@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger; `upgrade` runs them at the start of metering."""

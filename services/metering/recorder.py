@@ -1,0 +1,170 @@
+"""From JetStream to the ledger: fetch a batch, book it in one transaction, acknowledge, say the watermark."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from services.contracts import subjects
+from services.contracts.messages import Watermark
+from services.metering import metrics
+from services.metering.core.totals import Totals
+from services.metering.dialect import LedgerError
+from services.metering.store import Delivery, Ledger, Recorded
+from services.runtime import clock, streams
+from services.runtime.bus import Bus
+from services.runtime.health import Health
+from services.runtime.logging import get_logger
+
+BATCH = 100
+_FETCH_S = 1.0
+_LAST_FETCH_S = 0.3
+_LAST_S = 2.0
+_ACK_TIMEOUT_S = 2.0
+_MIN_PAUSE_S = 0.2
+_MAX_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One stream, and what to do with its messages. ``ack_wait_s``: a batch that is not acknowledged comes again."""
+
+    stream: str
+    subject: str
+    ensure: Callable[[JetStreamContext], Awaitable[None]]
+    record: Callable[[Sequence[Delivery], datetime], Recorded]
+    ack_wait_s: float = 30.0
+
+
+def usage_feed(ledger: Ledger, *, ack_wait_s: float = 30.0) -> Feed:
+    """Usage events."""
+    return Feed(
+        stream=subjects.USAGE_STREAM,
+        subject=subjects.USAGE_SUBJECTS,
+        ensure=streams.ensure_usage_stream,
+        record=lambda batch, now: ledger.record(batch, now=now),
+        ack_wait_s=ack_wait_s,
+    )
+
+
+def calls_feed(ledger: Ledger) -> Feed:
+    """Beginnings and ends of calls."""
+    return Feed(
+        stream=subjects.CALLS_STREAM,
+        subject=subjects.CALLS_SUBJECTS,
+        ensure=streams.ensure_calls_stream,
+        record=lambda batch, now: ledger.record_calls(batch, now=now),
+    )
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Carries feeds into the ledger until it is told to stop; then what is there already, and no more."""
+
+    bus: Bus
+    thread: Executor
+    totals: Totals
+    health: Health
+    stopping: asyncio.Event
+
+    async def carry(self, feed: Feed) -> None:
+        """Run ``feed``; NATS and the ledger may go away and come back."""
+        pause = _MIN_PAUSE_S
+        while not self.stopping.is_set():
+            try:
+                await feed.ensure(self.bus.jetstream)
+                subscription = await self._subscribe(feed)
+                pause = _MIN_PAUSE_S
+                try:
+                    await self._carry(feed, subscription)
+                finally:
+                    await subscription.unsubscribe()
+            except NatsError as exc:
+                metrics.FEED_ERRORS.labels("fetch").inc()
+                get_logger().warning("ledger_feed_lost", reason="nats", stream=feed.stream, error=str(exc))
+                await self._rest(pause)
+                pause = min(2 * pause, _MAX_PAUSE_S)
+
+    async def _subscribe(self, feed: Feed) -> JetStreamContext.PullSubscription:
+        return await self.bus.jetstream.pull_subscribe(
+            feed.subject,
+            durable="metering",
+            stream=feed.stream,
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.EXPLICIT, ack_wait=feed.ack_wait_s, max_ack_pending=10 * BATCH, max_deliver=-1
+            ),
+        )
+
+    async def _carry(self, feed: Feed, subscription: JetStreamContext.PullSubscription) -> None:
+        last: float | None = None
+        while last is None or clock.monotonic() < last:
+            if self.stopping.is_set() and last is None:
+                last = clock.monotonic() + _LAST_S
+            try:
+                batch = await subscription.fetch(BATCH, timeout=_FETCH_S if last is None else _LAST_FETCH_S)
+            except NatsTimeoutError:
+                if last is not None:
+                    return
+                await subscription.consumer_info()  # raises when the server has lost it: then it is made again
+                continue
+            await self._carry_batch(feed, batch)
+
+    async def _carry_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
+        recorded = await self._record(feed, [Delivery(msg.subject, msg.data) for msg in batch])
+        if recorded is None:
+            return
+        self._count(recorded)
+        acks = await asyncio.gather(*(msg.ack_sync(timeout=_ACK_TIMEOUT_S) for msg in batch), return_exceptions=True)
+        lost = [ack for ack in acks if isinstance(ack, BaseException)]
+        if lost:  # they come again and are duplicates then
+            metrics.FEED_ERRORS.labels("ack").inc(len(lost))
+            get_logger().warning("ledger_ack_lost", reason="nats", count=len(lost), error=str(lost[0]))
+        for source, sequence in recorded.marks.items():
+            await self.bus.publish(subjects.watermark(source), Watermark(source=source, sequence=sequence))
+
+    async def _record(self, feed: Feed, batch: Sequence[Delivery]) -> Recorded | None:
+        """Book until the database does it; None when we stop before."""
+        pause = _MIN_PAUSE_S
+        while True:
+            try:
+                with metrics.COMMIT_DURATION.time():
+                    recorded = await asyncio.get_running_loop().run_in_executor(
+                        self.thread, feed.record, batch, clock.utc_now()
+                    )
+            except LedgerError as exc:
+                self.health.blocked_by.add("ledger")
+                metrics.FEED_ERRORS.labels("commit").inc()
+                get_logger().error("ledger_write_failed", reason="database", error=str(exc))
+                await self._rest(pause)
+                pause = min(2 * pause, _MAX_PAUSE_S)
+                if self.stopping.is_set():
+                    return None
+            else:
+                self.health.blocked_by.discard("ledger")
+                return recorded
+
+    def _count(self, recorded: Recorded) -> None:
+        self.totals.add(recorded.growth)
+        self.totals.results.update(recorded.results)
+        self.totals.reasons.update(recorded.reasons)
+        for reason, count in recorded.reasons.items():
+            get_logger().error("usage_quarantined", reason=reason, count=count)
+        for grown in recorded.growth:
+            if grown.unpriced:
+                get_logger().error(
+                    "usage_unpriced", reason="no_price", provider=grown.provider, model=grown.model, meter=grown.meter
+                )
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        except TimeoutError:
+            return

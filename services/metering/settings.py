@@ -1,0 +1,32 @@
+"""Settings of metering: `METERING_*`."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.settings import ServiceSettings
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class MeteringSettings(ServiceSettings):
+    """Where the ledger lies, who may ask it, what costs how much."""
+
+    model_config = SettingsConfigDict(env_prefix="METERING_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    ledger_url: SecretStr = SecretStr("")
+    """URL of SQLAlchemy, it may hold a password; empty: SQLite in the data directory."""
+    api_token: SecretStr = SecretStr("")
+    """What signaling shows; may be empty only on loopback."""
+    price_books: Path | None = None
+    """Directory with price books of the operator; a provider there replaces the one that is shipped."""
+    metric_tenants: tuple[str, ...] = Field(default=(), max_length=50)
+    """Tenants with a label of their own; all others are `other`."""
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> Self:
+        if not self.api_token.get_secret_value() and self.http_host not in _LOOPBACK:
+            raise ValueError("METERING_API_TOKEN is required where METERING_HTTP_HOST is not loopback")
+        return self
