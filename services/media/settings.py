@@ -27,7 +27,7 @@ class MediaSettings(ServiceSettings):
     """Where this process runs; signaling prefers its own zone."""
     vad: str = "webrtcvad"
     vad_mode: int = Field(default=3, ge=0, le=3)
-    vad_gain_db: int = Field(default=20, ge=0, le=40)
+    vad_gain_db: int = Field(default=0, ge=0, le=40)
     """How much a quiet talker is lifted for the detector's ears; nobody else hears it."""
     vad_onset_ms: int = Field(default=60, ge=20, le=1000, multiple_of=FRAME_MS)
     vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
@@ -36,7 +36,7 @@ class MediaSettings(ServiceSettings):
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
     vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
-    vad_tail_ms: int = Field(default=140, ge=0, le=5000, multiple_of=FRAME_MS)
+    vad_tail_ms: int = Field(default=160, ge=0, le=5000, multiple_of=FRAME_MS)
     """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Less clips words."""
     vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
 

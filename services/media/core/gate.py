@@ -20,7 +20,7 @@ class GateConfig:
     resume_frames: int = 1  # speech within the hangover that counts as going on
     hangover_frames: int = 25  # 500 ms of silence closes it
     pre_roll_frames: int = 10  # 200 ms from before the onset are sent too
-    tail_frames: int = 7  # 140 ms after speech are sent at once, the rest of the hangover is held
+    tail_frames: int = 8  # 160 ms after speech are sent at once, the rest of the hangover is held
     max_utterance_frames: int = 3000  # 60 s
 
     @property
