@@ -1,0 +1,284 @@
+"""One call that this worker owns: reads bus, provider and clock, hands all of it to the core, carries out its words."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from services.contracts import frame as frames
+from services.contracts.audio import UP_FRAME_BYTES
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind, MalformedFrameError
+from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
+from services.contracts.messages import (
+    Ended,
+    MalformedMessageError,
+    PlayoutReport,
+    UtteranceEnd,
+    UtteranceStart,
+    expect,
+)
+from services.runtime import clock
+from services.runtime import metrics as bus_metrics
+from services.runtime.bus import Bus
+from services.runtime.logging import get_logger
+from services.upstream import metrics
+from services.upstream.connectors.base import Connector
+from services.upstream.core.commands import (
+    AppendAudio,
+    BookUsage,
+    ClearPlayout,
+    Command,
+    CountError,
+    EndCall,
+    ItemOver,
+    ObserveStage,
+    PublishAudio,
+    PublishEvent,
+    SendToProvider,
+)
+from services.upstream.core.response import Report
+from services.upstream.core.session import SessionCore
+from services.upstream.downlink import Downlink, DownlinkOverflowError
+from services.upstream.lease import Lease, LeaseLostError
+from services.upstream.line import Line, ProviderGone, ProviderOpened, ProviderSaid
+from services.upstream.meters import Meters
+
+SILENCE_S = 5.0
+TICK_S = 0.1
+MAX_INBOX = 2048
+_MAX_AUDIO_UP_BYTES = 2 * UP_FRAME_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What does not change while this worker owns the call."""
+
+    id: CallId
+    session: SessionId
+    tenant: TenantId
+    process: ProcessId
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    reason: EndReason
+    detail: str = ""
+    by_media: bool = False
+
+
+class _Tick:
+    """The clock."""
+
+
+_Input = Frame | ProviderOpened | ProviderSaid | ProviderGone | _Tick
+
+
+class Call:
+    """Made by the worker for a claim; `run` is its whole life."""
+
+    def __init__(
+        self,
+        facts: CallFacts,
+        *,
+        core: SessionCore,
+        bus: Bus,
+        lease: Lease,
+        connector: Connector,
+        meters: Meters,
+    ) -> None:
+        self.facts = facts
+        self._core = core
+        self._lease = lease
+        self._down = Downlink(bus, call=facts.id, process=facts.process, epoch=lease.epoch)
+        self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
+        self._line = Line(connector, facts.model, self._inbox)
+        self._meters = meters
+        self._heard_at = clock.monotonic()
+        self._ended: _End | None = None
+
+    def frame(self, data: bytes) -> None:
+        """A frame from media. Those of another epoch are of another owner's time."""
+        try:
+            frame = frames.decode(data)
+        except MalformedFrameError:
+            bus_metrics.BUS_DROPPED.labels("malformed").inc()
+            return
+        if frame.epoch != self._lease.epoch:
+            bus_metrics.BUS_DROPPED.labels("stale_epoch").inc()
+            return
+        bus_metrics.BUS_FRAME_AGE.labels("up").observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
+        self._heard_at = clock.monotonic()
+        self._put(frame)
+
+    def end(self, reason: EndReason, detail: str = "") -> None:
+        """End the call from outside; the media process is told."""
+        if self._ended is None:
+            self._ended = _End(reason, detail)
+        self._put(_Tick())  # wakes the loop
+
+    async def run(self) -> EndReason:
+        """Live until the end; everything is closed, booked and given back when this returns."""
+        writing = asyncio.create_task(self._meters.keep_writing(), name=f"usage {self.facts.id}")
+        try:
+            ended = await self._live()
+        finally:
+            self._meters.close()
+            await self._lease.release()
+            await writing
+        get_logger().info("session_ended", reason=ended.reason, detail=ended.detail)
+        return ended.reason
+
+    async def _live(self) -> _End:
+        ended = _End(EndReason.INTERNAL, "the worker failed")
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._line.keep_open(), name="provider"),
+                group.create_task(self._keep_lease(), name="lease"),
+                group.create_task(self._keep_ticking(), name="tick"),
+            ]
+            try:
+                ended = await self._decide()
+            finally:
+                await self._tell(ended)  # before the socket is closed, which takes its time
+                for task in tasks:
+                    task.cancel()
+        return ended
+
+    async def _decide(self) -> _End:
+        await self._carry_out(self._core.started(now=clock.monotonic()))
+        while self._ended is None:
+            step = await self._inbox.get()
+            try:
+                await self._carry_out(await self._decided(step))
+            except DownlinkOverflowError:
+                self._ended = _End(EndReason.INTERNAL, "the bus does not take the answers")
+        return self._ended
+
+    async def _decided(self, step: _Input) -> list[Command]:
+        now = clock.monotonic()
+        match step:
+            case Frame():
+                await self._down.heard()
+                return await self._from_media(step, now)
+            case ProviderSaid(event=event):
+                return self._core.provider_event(event, now=now)
+            case ProviderOpened():
+                return self._core.provider_opened(now=now)
+            case ProviderGone(reason=reason, detail=detail):
+                return self._core.provider_lost(reason, detail, now=now)
+            case _:
+                return await self._ticked(now)
+
+    async def _ticked(self, now: float) -> list[Command]:
+        if now - self._heard_at > SILENCE_S:
+            self._ended = _End(EndReason.INTERNAL, "media is silent")
+            return []
+        await self._down.tick(now=now)
+        return self._core.tick(now=now)
+
+    async def _from_media(self, frame: Frame, now: float) -> list[Command]:
+        try:
+            match frame.kind:
+                case Kind.AUDIO_UP:
+                    return self._audio_up(frame.payload, now)
+                case Kind.UTTERANCE_START:
+                    expect(UtteranceStart, frame.payload)
+                    return self._core.utterance_started(frame.position, now=now)
+                case Kind.UTTERANCE_END:
+                    expect(UtteranceEnd, frame.payload)
+                    return self._core.utterance_ended(frame.position, now=now)
+                case Kind.CLIENT_EVENT:
+                    return self._core.client_event(_parsed(frame.payload), now=now)
+                case Kind.PLAYOUT_REPORT:
+                    return await self._reported(frame, now)
+                case Kind.ENDED:
+                    ended = expect(Ended, frame.payload)
+                    self._ended = _End(ended.reason, ended.detail, by_media=True)
+                case Kind.ALIVE:
+                    pass
+                case _:
+                    bus_metrics.BUS_DROPPED.labels("wrong_way").inc()
+        except MalformedMessageError:
+            bus_metrics.BUS_DROPPED.labels("malformed").inc()
+        return []
+
+    def _audio_up(self, pcm: bytes, now: float) -> list[Command]:
+        if not 0 < len(pcm) <= _MAX_AUDIO_UP_BYTES or len(pcm) % UP_FRAME_BYTES:
+            bus_metrics.BUS_DROPPED.labels("malformed").inc()
+            return []
+        return self._core.audio_up(pcm, now=now)
+
+    async def _reported(self, frame: Frame, now: float) -> list[Command]:
+        report = expect(PlayoutReport, frame.payload)
+        if frame.item_id is None:
+            bus_metrics.BUS_DROPPED.labels("malformed").inc()
+            return []
+        await self._down.played(frame.item_id, frame.position)
+        known = Report(frame.item_id, frame.position, report.heard_ms, cut=report.cut)
+        return self._core.playout_reported(known, by_caller=report.cause == "barge_in", now=now)
+
+    async def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SendToProvider() | AppendAudio():
+                    self._line.send(command)
+                case PublishEvent():
+                    await self._down.event(command)
+                case PublishAudio():
+                    await self._down.audio(command)
+                case ClearPlayout():
+                    await self._down.clear(command)
+                case ItemOver():
+                    await self._down.over(command.item_id)
+                case BookUsage():
+                    self._meters.book(command)
+                case EndCall():
+                    self._ended = _End(command.reason, command.detail)
+                case _:
+                    self._note(command)
+
+    def _note(self, command: CountError | ObserveStage) -> None:
+        if isinstance(command, ObserveStage):
+            metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
+            return
+        metrics.ERRORS.labels(command.kind).inc()
+        get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)
+
+    async def _tell(self, ended: _End) -> None:
+        await self._carry_out(self._core.ended(now=clock.monotonic()))
+        if ended.by_media:
+            return
+        try:
+            await self._down.ended(Ended(reason=ended.reason, detail=ended.detail).encode())
+        except DownlinkOverflowError:
+            get_logger().warning("end_not_told", reason="overflow")
+
+    async def _keep_lease(self) -> None:
+        try:
+            await self._lease.keep()
+        except LeaseLostError as exc:
+            self.end(EndReason.INTERNAL, f"lease lost: {exc.reason}")
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._inbox.empty() or clock.monotonic() - self._heard_at > SILENCE_S:
+                await self._inbox.put(_Tick())
+
+    def _put(self, step: _Input) -> None:
+        try:
+            self._inbox.put_nowait(step)
+        except asyncio.QueueFull:
+            bus_metrics.BUS_DROPPED.labels("inbox").inc()
+
+
+def _parsed(payload: bytes) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value

@@ -1,0 +1,207 @@
+"""The OpenAI Realtime wire over WebSocket, as OpenAI, Azure, LocalAI and many more speak it."""
+
+import asyncio
+import base64
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+from pydantic import JsonValue, SecretStr
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_socket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from services.runtime import clock
+from services.runtime.logging import redact_text
+from services.upstream import metrics
+from services.upstream.connectors.base import Connection
+from services.upstream.connectors.resampler import Resampler
+from services.upstream.core.shape import Json, fields, text
+from services.upstream.errors import (
+    UpstreamBusyError,
+    UpstreamClosedError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamUnavailableError,
+)
+
+CONNECT_TIMEOUT_S = 10.0
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""Audio deltas are some kilobytes; only a retrieved item with its audio is large."""
+PING_S = 10.0
+MAX_APPEND_BYTES = 4800  # 100 ms of 24 kHz
+_CLOSE_TIMEOUT_S = 1.0
+_MAX_DETAIL = 200
+_REFUSING_CLOSES = frozenset({1008, 3000, 3003, 4001, 4003, 4004})
+_REFUSING_CODES = frozenset({"invalid_api_key", "model_not_found", "invalid_model", "insufficient_quota"})
+_REFUSED_KEY = (
+    "the provider refused the key: set OPENAI_API_KEY (for `hushgate up`), UPSTREAM_API_KEY or UPSTREAM_API_KEY_FILE "
+    "to a key that may use the Realtime API"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIConnector:
+    """Opens sessions at one base URL with one key."""
+
+    url: str
+    key: SecretStr = field(default=SecretStr(""), repr=False)
+
+    @asynccontextmanager
+    async def connect(self, model: str) -> AsyncIterator[Connection]:
+        """A session that has said `session.created`."""
+        began = clock.monotonic()
+        ws = await self._open(model)
+        try:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S - min(CONNECT_TIMEOUT_S, clock.monotonic() - began)):
+                    await _greeting(ws, model)
+            except TimeoutError:
+                raise UpstreamUnavailableError(f"{self._shown} accepts sockets and opens no session") from None
+            metrics.CONNECT_DURATION.observe(clock.monotonic() - began)
+            yield OpenAIConnection(ws)
+        finally:
+            await ws.close()
+
+    @property
+    def _shown(self) -> str:
+        return redact_text(self.url.partition("?")[0])
+
+    async def _open(self, model: str) -> ClientConnection:
+        separator = "&" if "?" in self.url else "?"
+        secret = self.key.get_secret_value()
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return await open_socket(
+                f"{self.url}{separator}model={quote(model, safe='')}",
+                additional_headers={"Authorization": f"Bearer {secret}"} if secret else None,
+                user_agent_header="hushgate",
+                proxy=None if host in ("127.0.0.1", "localhost", "::1") else True,
+                compression=None,  # base64 of speech does not shrink
+                max_size=MAX_MESSAGE_BYTES,
+                open_timeout=CONNECT_TIMEOUT_S,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                ping_interval=PING_S,
+                ping_timeout=PING_S,
+            )
+        except InvalidStatus as exc:
+            raise self._refused(exc.response.status_code, _error_of(exc.response.body), model) from exc
+        except (InvalidHandshake, InvalidURI) as exc:
+            raise UpstreamUnavailableError(
+                f"{self._shown} does not speak WebSocket ({type(exc).__name__}): correct UPSTREAM_URL"
+            ) from exc
+        except (OSError, TimeoutError, ValueError) as exc:
+            raise UpstreamUnavailableError(f"{self._shown} {_cause(exc)}") from exc
+
+    def _refused(self, status: int, detail: str, model: str) -> UpstreamError:
+        said = f" ({detail})" if detail else ""
+        match status:
+            case 401 | 403:
+                return UpstreamRefusedError(f"{_REFUSED_KEY}; HTTP {status}{said}")
+            case 404:
+                return UpstreamRefusedError(f"{self._shown} has no model {model!r}, or is no Realtime URL{said}")
+            case 429:
+                return UpstreamBusyError(f"{self._shown} limits us: wait, or raise the limits of the account{said}")
+            case _ if status >= 500:  # noqa: PLR2004 - HTTP
+                return UpstreamUnavailableError(f"{self._shown} fails with HTTP {status}: try again later{said}")
+            case _:
+                return UpstreamRefusedError(f"{self._shown} refuses with HTTP {status}: correct UPSTREAM_URL{said}")
+
+
+class OpenAIConnection:
+    """One open session."""
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self._ws = ws
+        self._resampler = Resampler()
+
+    async def append(self, pcm: bytes) -> None:
+        """See `Connection`."""
+        await self._append(self._resampler.push(pcm))
+
+    async def send(self, event: Json) -> None:
+        """See `Connection`."""
+        if event["type"] == "input_audio_buffer.commit":
+            await self._append(self._resampler.flush())
+        elif event["type"] == "input_audio_buffer.clear":
+            self._resampler.reset()
+        await self._write(event)
+
+    async def receive(self) -> JsonValue:
+        """See `Connection`."""
+        try:
+            message = await self._ws.recv()
+        except ConnectionClosed as exc:
+            raise _closed(exc) from exc
+        return _parsed(message)
+
+    async def _append(self, pcm: bytes) -> None:
+        for start in range(0, len(pcm), MAX_APPEND_BYTES):
+            audio = base64.b64encode(pcm[start : start + MAX_APPEND_BYTES]).decode()
+            await self._write({"type": "input_audio_buffer.append", "audio": audio})
+
+    async def _write(self, event: Json) -> None:
+        try:
+            await self._ws.send(json.dumps(event, separators=(",", ":")))
+        except ConnectionClosed as exc:
+            raise _closed(exc) from exc
+
+
+async def _greeting(ws: ClientConnection, model: str) -> None:
+    """Wait for `session.created`; some providers accept every socket and refuse in an event."""
+    try:
+        event = _parsed(await ws.recv())
+    except ConnectionClosed as exc:
+        if exc.rcvd is not None and exc.rcvd.code in _REFUSING_CLOSES:
+            raise UpstreamRefusedError(f"{_REFUSED_KEY}; {_closed(exc)}") from exc
+        raise UpstreamUnavailableError(f"the provider hung up at once: {_closed(exc)}") from exc
+    if isinstance(event, dict) and event.get("type") == "session.created":
+        return
+    error = fields(event, "error") if isinstance(event, dict) else {}
+    code, said = text(error, "code") or text(error, "type"), _shortened(text(error, "message"))
+    if "invalid_api_key" in code:
+        raise UpstreamRefusedError(f"{_REFUSED_KEY} ({said})")
+    if code in _REFUSING_CODES:
+        raise UpstreamRefusedError(f"the provider opens no session with model {model!r}: {code} ({said})")
+    raise UpstreamUnavailableError(f"the provider opens no session: {code or 'no session.created'} ({said})")
+
+
+def _parsed(message: str | bytes) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _closed(exc: ConnectionClosed) -> UpstreamClosedError:
+    if exc.rcvd is None:
+        return UpstreamClosedError("the provider's connection broke")
+    return UpstreamClosedError(f"the provider closed with {exc.rcvd.code} {_shortened(exc.rcvd.reason)}".rstrip())
+
+
+def _cause(exc: Exception) -> str:
+    if isinstance(exc, socket.gaierror):
+        return "has no address: correct the host in UPSTREAM_URL, or check DNS"
+    if isinstance(exc, ssl.SSLError):
+        return f"has no certificate that we trust ({exc.reason or 'TLS'}): correct UPSTREAM_URL or its certificate"
+    if isinstance(exc, TimeoutError):
+        return f"does not answer within {CONNECT_TIMEOUT_S:g} s: check the network and UPSTREAM_URL"
+    return f"cannot be reached ({_shortened(str(exc))}): is it running, and is UPSTREAM_URL right?"
+
+
+def _error_of(body: bytes | bytearray | None) -> str:
+    """What the body of a refusal says, if it has the provider's error shape."""
+    try:
+        answer = json.loads(body or b"")
+    except (ValueError, RecursionError):
+        return ""
+    return _shortened(text(fields(answer, "error"), "message")) if isinstance(answer, dict) else ""
+
+
+def _shortened(message: str) -> str:
+    return redact_text(message[:_MAX_DETAIL])

@@ -1,0 +1,73 @@
+"""Our ids and the provider's, both ways. Clients see only ours: a hand-off changes the provider's."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+from services.contracts.ids import new_item_id, new_response_id
+
+IdKind = Literal["item", "response", "tool_call"]
+
+MAX_IDS = 8192
+"""Far more than an hour of conversation has; the oldest are forgotten first."""
+
+# A digit or capital tells an id from a word such as item_reference.
+_LOOKS_LIKE_ID = re.compile(r"\b(?:item|resp|call|event|sess|conv|msg|fc)_(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{4,}\b")
+
+
+def new_tool_call_id() -> str:
+    """`call_` and 20 random characters."""
+    return new_item_id().replace("item_", "call_", 1)
+
+
+_MAKERS: dict[IdKind, Callable[[], str]] = {
+    "item": new_item_id,
+    "response": new_response_id,
+    "tool_call": new_tool_call_id,
+}
+
+
+class IdMap:
+    """The ids of one session."""
+
+    def __init__(self) -> None:
+        self._ours: OrderedDict[tuple[IdKind, str], str] = OrderedDict()
+        self._theirs: dict[tuple[IdKind, str], str] = {}
+
+    def bind(self, kind: IdKind, *, ours: str, theirs: str) -> None:
+        """From now on the two name the same thing."""
+        self._ours[kind, theirs] = ours
+        self._theirs[kind, ours] = theirs
+        if len(self._ours) > MAX_IDS:
+            (old_kind, _), old = self._ours.popitem(last=False)
+            self._theirs.pop((old_kind, old), None)
+
+    def ours(self, kind: IdKind, theirs: str) -> str:
+        """Our id for the provider's; a new one if it is unknown."""
+        known = self.known(kind, theirs)
+        if known is None:
+            known = _MAKERS[kind]()
+            self.bind(kind, ours=known, theirs=theirs)
+        return known
+
+    def known(self, kind: IdKind, theirs: str) -> str | None:
+        """Our id for the provider's, if there is one."""
+        return self._ours.get((kind, theirs))
+
+    def theirs(self, kind: IdKind, ours: str) -> str | None:
+        """The provider's id for ours, if it has one yet."""
+        return self._theirs.get((kind, ours))
+
+    def scrub(self, message: str) -> str:
+        """A message of the provider with our ids in place of its own; ids that we do not know are left out."""
+
+        def replaced(match: re.Match[str]) -> str:
+            found = match.group()
+            kinds: tuple[IdKind, ...] = ("item", "response", "tool_call")
+            for kind in kinds:
+                if (known := self.known(kind, found)) is not None:
+                    return known
+            return "(unknown id)"
+
+        return _LOOKS_LIKE_ID.sub(replaced, message)

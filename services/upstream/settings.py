@@ -1,0 +1,60 @@
+"""`UPSTREAM_*`."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.runtime.errors import SettingsError
+from services.runtime.settings import ServiceSettings
+
+
+class UpstreamSettings(ServiceSettings):
+    """Settings of one upstream worker."""
+
+    model_config = SettingsConfigDict(env_prefix="UPSTREAM_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    url: str
+    """The Realtime API's WebSocket, without the model: `wss://api.openai.com/v1/realtime`. No default."""
+    provider: str = Field(default="openai", min_length=1, max_length=64)
+    """Whose it is; prices are found by this name."""
+    model: str = Field(default="gpt-realtime-2.1", pattern=r"^[!-~]{1,128}$")
+    """For grants that name none, and for the probe."""
+    api_key: SecretStr = SecretStr("")
+    api_key_file: Path | None = None
+    """Where the key lies, instead of UPSTREAM_API_KEY: a mounted secret."""
+    probe: bool = False
+    """Open one session at the start, so that a wrong key or address is told before the first call."""
+    max_sessions: int = Field(default=200, ge=1)
+    """Calls at a time. A full worker leaves the queue group, and another is asked."""
+    drain_timeout_s: float = Field(default=3600, gt=0)
+    """How long calls may go on after SIGTERM; then they end as `drained`."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_websocket(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname:
+            raise ValueError("give a ws:// or wss:// URL")
+        if parts.username or parts.password or parts.fragment:
+            raise ValueError("credentials and fragments do not belong into it; the key has a setting of its own")
+        return value
+
+    @property
+    def settle_timeout_s(self) -> float:
+        """How long the end of the process waits for usage to reach the ledger; what is left stays in the outbox."""
+        return min(10.0, self.drain_timeout_s / 2)
+
+    def key(self) -> SecretStr:
+        """The provider's key; empty if it needs none.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.api_key_file is None:
+            return self.api_key
+        try:
+            return SecretStr(self.api_key_file.read_text().strip())
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"UPSTREAM_API_KEY_FILE {self.api_key_file} cannot be read: {exc}") from exc

@@ -1,0 +1,230 @@
+"""Drives a session core: events in, commands out; every event for the client is checked against the published types."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import JsonValue, TypeAdapter
+
+from services.contracts.frame import Flag
+from services.contracts.grant import Grant, OwnEvent
+from services.contracts.ids import ItemId, SessionId, TenantId
+from services.upstream.core.commands import (
+    AppendAudio,
+    BookUsage,
+    ClearPlayout,
+    Command,
+    CountError,
+    PublishAudio,
+    PublishEvent,
+    SendToProvider,
+)
+from services.upstream.core.response import Report
+from services.upstream.core.session import SessionCore
+
+Json = dict[str, JsonValue]
+SERVER_EVENT: TypeAdapter[object] = TypeAdapter(RealtimeServerEvent)
+FRAME = bytes(640)
+OWN = {"hushgate.usage"}
+
+
+def core_of(
+    session: Json | None = None, *, locked: tuple[str, ...] = (), events: tuple[OwnEvent, ...] = ()
+) -> SessionCore:
+    """A core with a grant."""
+    grant = Grant(tenant=TenantId("acme"), session=session or {}, locked=locked, events=events)
+    return SessionCore(
+        session_id=SessionId("sess_ours"), grant=grant, model="gpt-realtime-2.1", expires_at=1_800_000_000
+    )
+
+
+@dataclass
+class Drive:
+    """A core, and all that it said so far."""
+
+    core: SessionCore = field(default_factory=core_of)
+    now: float = 100.0
+    commands: list[Command] = field(default_factory=list)
+    index: int = 0
+
+    def ready(self) -> "Drive":
+        """Started, connected, and what that says forgotten."""
+        self.take(self.core.started(now=self.now))
+        self.take(self.core.provider_opened(now=self.now))
+        self.commands.clear()
+        return self
+
+    def take(self, commands: list[Command]) -> list[Command]:
+        for command in commands:
+            if isinstance(command, PublishEvent) and command.event["type"] not in OWN:
+                SERVER_EVENT.validate_python(command.event, strict=False)
+        self.commands += commands
+        return commands
+
+    def fresh(self) -> "Drive":
+        """Forget what was said so far."""
+        self.commands.clear()
+        return self
+
+    # --- in
+
+    def provider(self, kind: str, **fields: JsonValue) -> list[Command]:
+        return self.take(self.core.provider_event({"type": kind, "event_id": "event_theirs", **fields}, now=self.now))
+
+    def client(self, kind: str, **fields: JsonValue) -> list[Command]:
+        return self.take(self.core.client_event({"type": kind, **fields}, now=self.now))
+
+    def start(self) -> list[Command]:
+        return self.take(self.core.utterance_started(self.index, now=self.now))
+
+    def speak(self, frames: int = 10) -> list[Command]:
+        self.index += frames
+        return self.take([c for _ in range(frames) for c in self.core.audio_up(FRAME, now=self.now)])
+
+    def stop(self) -> list[Command]:
+        return self.take(self.core.utterance_ended(self.index, now=self.now))
+
+    def utter(self, frames: int = 10) -> None:
+        self.start()
+        self.speak(frames)
+        self.stop()
+
+    def tick(self, seconds: float) -> list[Command]:
+        self.now += seconds
+        return self.take(self.core.tick(now=self.now))
+
+    def report(
+        self, item_id: str, *, ms: int, heard_ms: int | None = None, cut: bool = False, by_caller: bool = True
+    ) -> list[Command]:
+        known = Report(item_id, ms * 24, ms if heard_ms is None else heard_ms, cut=cut)
+        return self.take(self.core.playout_reported(known, by_caller=by_caller, now=self.now))
+
+    # --- a provider that does what is usual
+
+    def created(self, rid: str = "resp_P1", **more: JsonValue) -> None:
+        response: Json = {"id": rid, "object": "realtime.response", "status": "in_progress", "output": [], **more}
+        self.provider("response.created", response=response)
+
+    def message(self, rid: str = "resp_P1", iid: str = "item_P1", part: str = "audio") -> None:
+        item: Json = {"id": iid, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        self.provider("response.output_item.added", response_id=rid, output_index=0, item=item)
+        self.provider("conversation.item.added", item=item, previous_item_id=None)
+        empty: Json = {"type": part, "transcript": ""} if part == "audio" else {"type": part, "text": ""}
+        self.part("response.content_part.added", rid, iid, part=empty)
+
+    def part(self, kind: str, rid: str = "resp_P1", iid: str = "item_P1", **more: JsonValue) -> list[Command]:
+        return self.provider(kind, response_id=rid, item_id=iid, output_index=0, content_index=0, **more)
+
+    def words(self, text: str, rid: str = "resp_P1", iid: str = "item_P1") -> None:
+        self.part("response.output_audio_transcript.delta", rid, iid, delta=text)
+
+    def sound(self, ms: int, rid: str = "resp_P1", iid: str = "item_P1") -> None:
+        self.part("response.output_audio.delta", rid, iid, delta=base64.b64encode(bytes(48 * ms)).decode())
+
+    def message_done(self, text: str, rid: str = "resp_P1", iid: str = "item_P1") -> None:
+        self.part("response.output_audio.done", rid, iid)
+        self.part("response.output_audio_transcript.done", rid, iid, transcript=text)
+        self.part("response.content_part.done", rid, iid, part={"type": "audio", "transcript": text})
+        content: JsonValue = [{"type": "output_audio", "transcript": text}]
+        item: Json = {"id": iid, "type": "message", "role": "assistant", "status": "completed", "content": content}
+        self.provider("conversation.item.done", item=item, previous_item_id=None)
+        self.provider("response.output_item.done", response_id=rid, output_index=0, item=item)
+
+    def done(self, rid: str = "resp_P1", status: str = "completed", **more: JsonValue) -> list[Command]:
+        return self.provider("response.done", response={"id": rid, "status": status, "output": [], **more})
+
+    def answer(self, text: str = "Hello there", ms: int = 1000, rid: str = "resp_P1", iid: str = "item_P1") -> str:
+        """A whole answer with sound; gives our id of its item."""
+        self.created(rid)
+        self.message(rid, iid)
+        self.words(text, rid, iid)
+        self.sound(ms, rid, iid)
+        self.message_done(text, rid, iid)
+        self.done(rid)
+        return self.items[-1]
+
+    # --- out
+
+    @property
+    def events(self) -> list[PublishEvent]:
+        return [c for c in self.commands if isinstance(c, PublishEvent)]
+
+    @property
+    def shown(self) -> list[str]:
+        return [str(c.event["type"]) for c in self.events]
+
+    @property
+    def told(self) -> list[str]:
+        """What the provider was told; audio as `append`."""
+        names = {AppendAudio: "append", SendToProvider: ""}
+        return [
+            str(c.event["type"]) if isinstance(c, SendToProvider) else names[type(c)]
+            for c in self.commands
+            if isinstance(c, (AppendAudio, SendToProvider))
+        ]
+
+    @property
+    def sounds(self) -> list[PublishAudio]:
+        return [c for c in self.commands if isinstance(c, PublishAudio)]
+
+    @property
+    def items(self) -> list[str]:
+        """Our ids of the answers' items, in their order."""
+        return [str(object_of(e.event, "item")["id"]) for e in self.named("response.output_item.added")]
+
+    @property
+    def cleared(self) -> list[ItemId]:
+        return [c.item_id for c in self.commands if isinstance(c, ClearPlayout)]
+
+    @property
+    def booked(self) -> list[BookUsage]:
+        return [c for c in self.commands if isinstance(c, BookUsage)]
+
+    @property
+    def faults(self) -> list[str]:
+        return [c.kind for c in self.commands if isinstance(c, CountError)]
+
+    def named(self, kind: str) -> list[PublishEvent]:
+        return [c for c in self.events if c.event["type"] == kind]
+
+    def one(self, kind: str) -> Json:
+        found = self.named(kind)
+        assert len(found) == 1, f"{len(found)} of {kind} in {self.shown}"
+        return found[0].event
+
+    def sent(self, kind: str) -> Json:
+        found = [c.event for c in self.commands if isinstance(c, SendToProvider) and c.event["type"] == kind]
+        assert len(found) == 1, f"{len(found)} of {kind} in {self.told}"
+        return found[0]
+
+    @property
+    def error(self) -> Json:
+        return object_of(self.one("error"), "error")
+
+
+def object_of(event: Json, name: str) -> Json:
+    value = event[name]
+    assert isinstance(value, dict)
+    return value
+
+
+def strings(value: JsonValue) -> Iterator[str]:
+    """All strings in JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
+
+
+def visible(drive: Drive, item_id: str, *, played: int) -> list[str]:
+    """What a client has seen of all events when the item was cut after ``played`` samples, by media's rule."""
+    return [
+        str(e.event["type"])
+        for e in drive.events
+        if not (Flag.CUTTABLE in e.flags and e.item_id == item_id and e.position > played)
+    ]
