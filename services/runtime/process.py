@@ -100,6 +100,9 @@ def run(
         for error in _leaves(group):
             get_logger().error("service_failed", error=str(error), reason=type(error).__name__)
         failed = True
+    except* Exception:  # noqa: BLE001 - the edge of the process: a crash is one event in the log, too
+        get_logger().exception("service_crashed")
+        failed = True
     get_logger().info("service_stopped")
     return EXIT_FAILED if failed else 0
 
