@@ -19,7 +19,7 @@ from aiortc import (
 from aiortc.exceptions import InvalidStateError, OperationError
 
 from services.callers.ear import Ear
-from services.callers.errors import CallEndedError, NotConnectedError, StrangeAnswerError
+from services.callers.errors import CallEndedError, NotConnectedError, RefusedError, StrangeAnswerError
 from services.callers.events import Event, EventLog, Received
 from services.callers.mouth import Mouth, Spoken
 from services.callers.speech import Clip
@@ -139,12 +139,27 @@ class Caller:
         return await self._wire.usage(self._token, self.call_id) if self.call_id else None
 
     async def bill(self, *, timeout_s: float) -> dict[str, Any] | None:
-        """The account after the end of the call; the last one that there is when it is not closed in time."""
+        """The account after the end of the call; the last one that there is when it is not closed in time.
+
+        Usage and the end of a call come to a ledger on different ways, so it counts when it has come to rest.
+
+        Raises:
+            RefusedError: not this token's call, or nobody could say in time (the ledger may be away for a moment).
+            UnreachableError: nobody answers.
+        """
         deadline = clock.monotonic() + timeout_s
+        before: dict[str, Any] | None = None
         while True:
-            account = await self.usage()
-            if (account and account.get("status") == "ended") or clock.monotonic() >= deadline:
+            late = clock.monotonic() >= deadline
+            try:
+                account = await self.usage()
+            except RefusedError as exc:
+                if late or not exc.retryable:
+                    raise
+                account = None
+            if late or (account and account == before and account.get("status") == "ended"):
                 return account
+            before = account
             await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no way to tell us
 
     async def _connect(self, token_s: float) -> None:

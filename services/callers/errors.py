@@ -2,6 +2,8 @@
 
 from services.runtime.errors import HushgateError
 
+_SERVER_ERROR = 500
+
 
 class CallerError(HushgateError):
     """Base: the call could not be made or did not last."""
@@ -25,6 +27,7 @@ class RefusedError(CallerError):
         super().__init__(f"{what} was refused with {status}{f' {code}' if code else ''}{hint}. It says: {message}")
         self.status = status
         self.code = code
+        self.retryable = status >= _SERVER_ERROR
 
 
 class StrangeAnswerError(CallerError):

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from services.callers.conversation import Account, Turn
 
+_MILLION = 1_000_000
+
 
 def show(account: Account, console: Console) -> None:
     """Print set-up, turns and bill."""
@@ -38,17 +40,26 @@ def _bill(usage: dict[str, Any] | None) -> Table | Text:
     if usage is None:
         return Text("This endpoint keeps no account of the call.")
     charged = "" if usage.get("charged", True) else " (not charged: an imitation of the provider's list price)"
-    table = Table(title=f"Bill: {usage.get('provider')} {usage.get('model')}{charged}", title_justify="left")
-    table.add_column("meter")
+    table = Table(
+        caption_justify="left",
+        title=f"Bill: {usage.get('provider')} {usage.get('model')}{charged}",
+        title_justify="left",
+    )
+    table.add_column("meter", no_wrap=True)
     for name in ("quantity", "price", "cost"):
         table.add_column(name, justify="right")
     for line in usage.get("lines", ()):
-        price = f"${line.get('price_usd')} per {line.get('per'):,}"
+        price = f"${line.get('price_usd')} per {_short(line.get('per', 1))}"
         table.add_row(str(line.get("meter")), f"{line.get('quantity'):,}", price, _usd(line.get("cost_nano_usd", 0)))
     table.add_section()
-    seconds = f"{usage.get('sent_seconds')} s sent, {usage.get('gated_seconds')} s held back"
-    table.add_row("total", seconds, f"{usage.get('billed_seconds')} s billed", f"${usage.get('cost_usd')}")
+    table.add_row("total", "", "", f"${usage.get('cost_usd')}")
+    names = {"sent": "sent", "gated": "held back", "generated": "generated", "unheard": "not heard", "billed": "billed"}
+    table.caption = ", ".join(f"{usage.get(f'{key}_seconds')} s {name}" for key, name in names.items())
     return table
+
+
+def _short(number: int) -> str:
+    return "1M" if number == _MILLION else f"{number:,}"
 
 
 def _usd(nano: int) -> str:
