@@ -8,7 +8,6 @@ from datetime import datetime
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
@@ -109,7 +108,7 @@ class Recorder:
                 last = clock.monotonic() + _LAST_S
             try:
                 batch = await subscription.fetch(BATCH, timeout=_FETCH_S if last is None else _LAST_FETCH_S)
-            except NatsTimeoutError:
+            except TimeoutError:  # nats-py's own is one, and it raises the plain one, too
                 if last is not None:
                     return
                 await subscription.consumer_info()  # raises when the server has lost it: then it is made again

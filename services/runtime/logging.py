@@ -70,7 +70,7 @@ def configure(*, service: str, log_format: LogFormat, level: str = "info", strea
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aioice", "aiortc", "uvicorn.access", "websockets", "nats", "httpx"):
+    for noisy in ("aioice", "aiortc", "alembic", "httpx", "nats", "uvicorn", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
 

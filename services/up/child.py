@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.runtime import clock
 from services.runtime.errors import HushgateError
 from services.runtime.settings import inherited_environment
 from services.up.console import LogConsole, read_line
@@ -14,6 +15,7 @@ from services.up.natsd import die_with_parent, stop
 
 START_TIMEOUT_S = 60.0
 _BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STEADY_S = 30.0  # after that a death is a new misfortune, not the old one again
 _LINE_LIMIT = 1024 * 1024
 
 
@@ -95,37 +97,34 @@ class Child:
         self._on_change()
 
     async def _keep_alive(self) -> None:
-        attempt = 0
+        attempt = -1
         while True:
-            was_ready = await self._listen()
+            started_at = clock.monotonic()
+            await self._listen()
             if self._stopping or not self._ready.is_set():
                 return
-            attempt = 0 if was_ready else attempt + 1
+            attempt = 0 if clock.monotonic() - started_at > _STEADY_S else attempt + 1
             pause = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             code = self._process.returncode if self._process else None
             self._console.say("child_died", level="error", child=self.spec.name, exit_code=code, restart_in_s=pause)
             await asyncio.sleep(pause)
             await self._spawn()
 
-    async def _listen(self) -> bool:
-        """Pass its log on until it ends; whether it was ready meanwhile."""
+    async def _listen(self) -> None:
+        """Pass its log on until it ends."""
         process = self._process
         if process is None or process.stdout is None:
-            return False
-        was_ready = False
+            return
         while line := await process.stdout.readline():
             event = read_line(line)
             self._console.event(self.spec.name, event)
-            was_ready = self._notice(event) or was_ready
+            self._notice(event)
         await process.wait()
-        return was_ready
 
-    def _notice(self, event: Mapping[str, Any]) -> bool:
+    def _notice(self, event: Mapping[str, Any]) -> None:
         if event.get("level") in ("error", "critical") or event.get("event") == "output":
             self._last_error = str(event.get("error") or event.get("text") or event.get("event"))
-        if event.get("event") != "service_ready":
-            return False
-        self.http_url = str(event.get("http_url", ""))
-        self._ready.set()
-        self._on_change()
-        return True
+        if event.get("event") == "service_ready":
+            self.http_url = str(event.get("http_url", ""))
+            self._ready.set()
+            self._on_change()
