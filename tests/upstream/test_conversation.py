@@ -1,9 +1,11 @@
 """Whole turns: what the client sees and what the provider is told."""
 
+from pydantic import JsonValue
+
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from services.upstream.core.commands import ObserveStage
-from tests.upstream.drive import Drive, core_of, object_of, strings, visible
+from tests.upstream.drive import Drive, Json, core_of, object_of, strings, visible
 
 ANSWERED = [
     "response.created",
@@ -55,12 +57,8 @@ def test_the_user_item_keeps_the_id_that_speech_started_had() -> None:
     drive.utter()
     ours = drive.one("input_audio_buffer.speech_started")["item_id"]
     drive.provider("input_audio_buffer.committed", item_id="item_PU", previous_item_id=None)
-    item = {
-        "id": "item_PU",
-        "type": "message",
-        "role": "user",
-        "content": [{"type": "input_audio", "transcript": None}],
-    }
+    content: JsonValue = [{"type": "input_audio", "transcript": None}]
+    item: Json = {"id": "item_PU", "type": "message", "role": "user", "content": content}
     drive.provider("conversation.item.added", item={**item, "status": "in_progress"}, previous_item_id=None)
     drive.provider("conversation.item.done", item={**item, "status": "completed"}, previous_item_id=None)
     shown = object_of(drive.one("conversation.item.added"), "item")
@@ -261,7 +259,7 @@ def test_stages_of_a_turn_are_measured() -> None:
 
 
 def test_a_client_that_wants_no_automatic_response_gets_only_the_commit() -> None:
-    detection = {"type": "server_vad", "create_response": False}
+    detection: Json = {"type": "server_vad", "create_response": False}
     drive = Drive(core_of({"audio": {"input": {"turn_detection": detection}}})).ready()
     drive.utter()
     assert drive.told[-1] == "input_audio_buffer.commit"

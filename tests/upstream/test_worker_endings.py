@@ -1,0 +1,215 @@
+"""How calls go wrong or come to their end, over the real bus."""
+
+import asyncio
+import json
+
+import pytest
+
+from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.frame import Kind
+from services.contracts.ids import Epoch
+from services.contracts.messages import (
+    AnyMessage,
+    ClaimGranted,
+    ClaimRefused,
+    Done,
+    Ended,
+    PlayoutReport,
+    expect,
+)
+from services.contracts.usage import Meter
+from services.runtime.bus import Bus
+from services.runtime.errors import HushgateError, NoRespondersError
+from services.upstream.lease import LeaseTiming
+from tests.upstream.house import CALL, OTHER, WORKER, Media, claim_of, eventually, house, told
+from tests.upstream.provider import Provider
+
+
+async def test_frames_of_another_epoch_are_left(bus: Bus) -> None:
+    async with house(bus, Provider(answer_ms=0)) as h:
+        media = await h.call()
+        heard = await told(h.provider)
+        old = Media(bus, media.granted.model_copy(update={"epoch": Epoch(0)}), CALL)
+        await old.utter(400)
+        await media.utter(200)
+        await heard.until("input_audio_buffer.commit")
+        assert heard.committed_ms == [200]
+
+
+async def test_frames_that_are_none_are_left(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        await bus.send(subjects.up(WORKER, CALL), b"nonsense")
+        await bus.send(subjects.up(WORKER, OTHER), b"nobody's")
+        for kind in (Kind.UTTERANCE_START, Kind.UTTERANCE_END, Kind.PLAYOUT_REPORT, Kind.AUDIO_DOWN, Kind.AUDIO_UP):
+            await media.send(kind, b"{}")
+        await media.send(Kind.PLAYOUT_REPORT, PlayoutReport(heard_ms=1).encode())
+        await media.send(Kind.CLIENT_EVENT, b"{")
+        _, event = await media.event("error")
+        assert event["event_id"]
+
+
+async def test_a_silent_media_process_loses_its_call_and_the_provider_its_socket(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.silent()
+        heard = await told(h.provider)
+        async with asyncio.timeout(10):
+            await heard.closed.wait()
+        await media.kind(Kind.ENDED)
+        await h.gone()
+
+
+async def test_media_ends_the_call(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        heard = await told(h.provider)
+        await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
+        async with asyncio.timeout(5):
+            await heard.closed.wait()
+        await h.gone()
+        assert Kind.ENDED not in [f.kind for f in media.all]
+        assert h.usage.latest(Meter.SESSION_MS) >= 0
+
+
+async def test_a_provider_that_closes_ends_the_call(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        heard = await told(h.provider)
+        await heard.socket.close(1001, "session expired")
+        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
+        assert (ended.reason, ended.detail) == (
+            EndReason.PROVIDER_ERROR,
+            "the provider closed with 1001 session expired",
+        )
+        await h.gone()
+
+
+async def test_a_provider_that_refuses_ends_the_call(bus: Bus) -> None:
+    async with house(bus, Provider(close_code=3000)) as h:
+        media = await h.silent()
+        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
+        assert ended.reason is EndReason.PROVIDER_REFUSED
+
+
+async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus) -> None:
+    provider = Provider(answer_ms=100, greeting=None)
+    async with house(bus, provider) as h:
+        media = await h.call()
+        await media.utter(400)
+        create = {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": []}}
+        await media.send(Kind.CLIENT_EVENT, json.dumps(create).encode())
+        heard = await provider.session()
+        await media.event("input_audio_buffer.committed")
+        await heard.socket.send(json.dumps({"type": "session.created", "session": {}}))
+        await heard.until("conversation.item.create")
+        assert heard.committed_ms == [400]
+        assert heard.types()[0] == "session.update"
+
+
+async def test_a_call_has_one_owner(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        await h.call()
+        again = await h.ask()
+        assert isinstance(again, ClaimRefused)
+        assert again.reason == "lease_taken"
+        await h.leases.create(OTHER, b"somebody")
+        other = await h.ask(OTHER)
+        assert isinstance(other, ClaimRefused)
+        assert other.reason == "lease_taken"
+
+
+async def test_a_full_worker_leaves_the_queue_group_and_comes_back(bus: Bus) -> None:
+    async with house(bus, Provider(), capacity=1) as h:
+        media = await h.call()
+        await bus.flush()
+        with pytest.raises(NoRespondersError):
+            await h.ask(OTHER)
+        await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
+        await h.gone()
+
+        async def is_idle() -> bool:
+            return h.worker.active == 0
+
+        await eventually(is_idle)
+        await bus.flush()
+        assert isinstance(await h.ask(OTHER), ClaimGranted)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"deadline_unix_ms": 1}, "too_late"),
+        ({"providers": ("somebody",)}, "unknown_provider"),
+        ({"process": "media.>"}, "internal"),
+        ({"call": "rtc_*"}, "internal"),
+    ],
+)
+async def test_claims_that_cannot_be_are_refused(bus: Bus, changed: dict[str, object], reason: str) -> None:
+    async with house(bus, Provider()) as h:
+        refused = await h.ask(changed=changed)
+        assert isinstance(refused, ClaimRefused)
+        assert refused.reason == reason
+
+
+async def test_what_is_no_claim_is_not_answered(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        message: AnyMessage = Done()
+        with pytest.raises(HushgateError):
+            await bus.request(subjects.CLAIM, message, timeout_s=0.2)
+        assert h.worker.active == 0
+
+
+async def test_a_draining_worker_ends_what_is_left_as_drained(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        await told(h.provider)
+        await h.worker.close(timeout_s=0.05)
+        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
+        assert ended.reason is EndReason.DRAINED
+        assert isinstance(await h.worker.claim(claim_of(OTHER)), ClaimRefused)
+        with pytest.raises(NoRespondersError):
+            await h.ask(OTHER)
+
+
+async def test_a_lease_is_renewed_under_its_epoch(bus: Bus) -> None:
+    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05, ttl_s=10)) as h:
+        media = await h.call()
+
+        async def is_renewed() -> bool:
+            return (await h.leases.get(CALL)).revision != media.granted.epoch
+
+        await eventually(is_renewed)
+        entry = await h.leases.get(CALL)
+        assert json.loads(entry.value or b"")["epoch"] == media.granted.epoch
+
+
+async def test_a_lost_lease_ends_the_call_and_closes_the_socket(bus: Bus) -> None:
+    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05, ttl_s=10)) as h:
+        media = await h.call()
+        heard = await told(h.provider)
+        await h.leases.put(CALL, b"another")
+        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
+        assert (ended.reason, ended.detail) == (EndReason.INTERNAL, "lease lost: taken")
+        async with asyncio.timeout(5):
+            await heard.closed.wait()
+        assert (await h.leases.get(CALL)).value == b"another"
+
+
+async def test_usage_that_cannot_be_kept_is_tried_again_and_stops_new_calls(bus: Bus) -> None:
+    async with house(bus, Provider(answer_ms=100)) as h:
+        media = await h.call()
+        h.usage.failures = 1
+        await media.utter(400)
+        await media.event("response.done")
+
+        async def has_failed() -> bool:
+            return h.usage.failures == 0
+
+        await eventually(has_failed)
+        refused = await h.ask(OTHER)
+        assert isinstance(refused, ClaimRefused)
+        assert "usage" in h.health.blocked_by
+        await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
+        await h.gone()
+    assert h.usage.latest(Meter.TOKENS_AUDIO_OUT) == 12
