@@ -15,7 +15,7 @@ from services.rehearsal.core.story import story_text
 RECORDED_PROMPT = "This is the recorded voice of the rehearsal. Here is what you said."
 """What the recorded asset says, word for word."""
 
-_SIMILAR = 0.74
+_SIMILAR = 0.79
 _DEFAULT_COUNT = 10
 _HIGHEST_COUNT = 99
 _BRIEF_WORDS = 5

@@ -12,12 +12,13 @@ from services.rehearsal.core.config import NamedChoice, Tool, ToolChoice
 from services.rehearsal.core.numbers import numbers_in
 
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
-_GENERIC = frozenset(  # noqa: SIM905 - a list of quoted words is worse to read
+_GENERIC_WORDS = (
     "a an and any about at be call can current currently do does for from function get gets give given has have how i "
     "if in info information is it its list look lookup make me my now of on or please returns return search set show "
     "tell that the their there this time to today tool up use used user value want what when where which who will "
-    "with would you your".split()
+    "with would you your"
 )
+_GENERIC = frozenset(_GENERIC_WORDS.split())
 """Words that say nothing about which function is meant."""
 _NAME_WEIGHT = 3
 _ENOUGH = 2

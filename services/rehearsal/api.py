@@ -1,0 +1,106 @@
+"""The HTTP and WebSocket face of the rehearsal."""
+
+import hmac
+
+from fastapi import FastAPI, Response, WebSocket
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
+
+from services.rehearsal import metrics
+from services.rehearsal.connection import Connection, now
+from services.rehearsal.core.commands import Json
+from services.rehearsal.core.session import Session, Terms
+from services.rehearsal.ledger import Ledger
+from services.rehearsal.settings import RehearsalSettings
+from services.rehearsal.voice.provided import Voice
+from services.runtime.logging import get_logger
+
+_KEY_PROTOCOL = "openai-insecure-api-key."
+_PROTOCOL = "realtime"
+_GOING_AWAY = 1001
+
+
+def _error(message: str, code: str, param: str | None = None) -> Json:
+    return {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": param}}
+
+
+def key_of(socket: WebSocket) -> str:
+    """The key that a client brought, in its header or, as browsers must, as a subprotocol."""
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    offered: list[str] = socket.scope.get("subprotocols", [])
+    return next((name.removeprefix(_KEY_PROTOCOL) for name in offered if name.startswith(_KEY_PROTOCOL)), "")
+
+
+def is_allowed(key: str, wanted: SecretStr) -> bool:
+    """Whether ``key`` opens the door; with no key wanted, any does."""
+    secret = wanted.get_secret_value()
+    return not secret or hmac.compare_digest(key.encode(), secret.encode())
+
+
+class Realtime:
+    """Serves sockets. ``open_sockets`` are closed when the process stops."""
+
+    def __init__(self, *, settings: RehearsalSettings, voice: Voice, ledger: Ledger) -> None:
+        self._settings = settings
+        self._voice = voice
+        self._ledger = ledger
+        self.open_sockets: set[WebSocket] = set()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Check the caller, then serve the session."""
+        model = socket.query_params.get("model", "")
+        if not is_allowed(key_of(socket), self._settings.api_key):
+            await _refuse(socket, 401, "wrong_key", _error("Incorrect API key provided.", "invalid_api_key"))
+        elif not model:
+            body = _error("You must provide a model parameter.", "missing_required_parameter", "model")
+            await _refuse(socket, 400, "no_model", body)
+        else:
+            offered: list[str] = socket.scope.get("subprotocols", [])
+            await socket.accept(subprotocol=_PROTOCOL if _PROTOCOL in offered else None)
+            await self._serve(socket, model)
+
+    async def _serve(self, socket: WebSocket, model: str) -> None:
+        terms = Terms(model[:128], max_session_s=self._settings.max_session_s, has_ear=self._voice.has_ear)
+        session = Session(terms, now())
+        self.open_sockets.add(socket)
+        metrics.SESSIONS_ACTIVE.inc()
+        get_logger().info("session_opened", session_id=session.id, model=terms.model)
+        try:
+            await Connection(socket, session, self._voice, self._ledger).run()
+        finally:
+            self.open_sockets.discard(socket)
+            metrics.SESSIONS_ACTIVE.dec()
+            get_logger().info("session_closed", session_id=session.id, responses=len(session.book.responses))
+
+    async def close_all(self) -> None:
+        """The process stops: tell every client that we go away."""
+        for socket in list(self.open_sockets):
+            await socket.close(_GOING_AWAY, "server_shutdown")
+
+
+async def _refuse(socket: WebSocket, status: int, reason: str, body: Json) -> None:
+    metrics.SESSIONS_REFUSED.labels(reason).inc()
+    get_logger().info("session_refused", reason=reason, status=status)
+    await socket.send_denial_response(JSONResponse(body, status))
+
+
+def add_routes(app: FastAPI, *, realtime: Realtime, ledger: Ledger) -> None:
+    """Give ``app`` the provider's endpoint and our two for tests."""
+    app.add_api_websocket_route("/v1/realtime", realtime.serve)
+
+    @app.websocket("/{path:path}")
+    async def unknown(socket: WebSocket, path: str) -> None:  # noqa: ARG001 - the route names it
+        await _refuse(socket, 404, "unknown_path", _error("Unknown request URL.", "unknown_url"))
+
+    @app.get("/billing")
+    async def billing() -> Json:
+        return ledger.wire()
+
+    @app.get("/audio/{item_id}")
+    async def audio(item_id: str) -> Response:
+        pcm = ledger.audio(item_id)
+        if pcm is None:
+            return JSONResponse(_error("No audio is kept for this item.", "item_not_found", "item_id"), 404)
+        return Response(pcm, media_type="audio/L16; rate=24000; channels=1")

@@ -1,0 +1,16 @@
+"""Metrics of the rehearsal."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SESSIONS_ACTIVE = Gauge("hushgate_rehearsal_sessions_active", "Realtime sockets that are open.")
+SESSIONS_REFUSED = Counter("hushgate_rehearsal_sessions_refused_total", "Sockets not accepted, by reason.", ["reason"])
+RESPONSES = Counter("hushgate_rehearsal_responses_total", "Responses that ended, by status.", ["status"])
+ERRORS = Counter("hushgate_rehearsal_errors_total", "Error events sent to clients, by code.", ["code"])
+FIRST_AUDIO_SECONDS = Histogram(
+    "hushgate_rehearsal_first_audio_seconds",
+    "Time from the request for a response to its first audio.",
+    buckets=(0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5),
+)
+VOICE_LOST = Counter("hushgate_rehearsal_voice_lost_total", "Voice processes that died, by role.", ["role"])
+VOICE_LATE = Counter("hushgate_rehearsal_voice_late_total", "Answers of the voice given up on, by role.", ["role"])
+EARS_WAITED_FOR = Gauge("hushgate_rehearsal_ears_waited_for", "Utterances that wait for a free ear.")

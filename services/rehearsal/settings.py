@@ -1,0 +1,22 @@
+"""Settings of the rehearsal."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.rehearsal.voice.provided import VoiceChoice
+from services.runtime.settings import ServiceSettings
+
+
+class RehearsalSettings(ServiceSettings):
+    """`REHEARSAL_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="REHEARSAL_", frozen=True, hide_input_in_errors=True)
+
+    api_key: SecretStr = SecretStr("")
+    """The key that clients must bring; empty: any."""
+    voice: VoiceChoice = "auto"
+    """`local` needs the extra `voice`; `recorded` answers with a recording; `auto` takes what is installed."""
+    ears: int = Field(default=2, ge=1, le=64)
+    """Processes that listen, some 150 MB each: so many callers can be heard at the same moment, others wait."""
+    max_session_s: float = Field(default=3600, gt=0, le=86_400)
+    """A session ends with `session_expired` after this."""
