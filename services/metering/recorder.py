@@ -1,6 +1,7 @@
 """From JetStream to the ledger: fetch a batch, book it in one transaction, acknowledge, say the watermark."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 
 from services.contracts import subjects
 from services.contracts.messages import Watermark
@@ -23,6 +25,7 @@ from services.runtime.health import Health
 from services.runtime.logging import get_logger
 
 BATCH = 100
+CONSUMER = "metering"
 _FETCH_S = 1.0
 _LAST_FETCH_S = 0.3
 _LAST_S = 2.0
@@ -33,23 +36,27 @@ _MAX_PAUSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One stream, and what to do with its messages. ``ack_wait_s``: a batch that is not acknowledged comes again."""
+    """One stream, and what to do with its messages. ``ack_wait_s``: a batch that is not acknowledged comes again.
+
+    ``queue``: the stream keeps nothing that was acknowledged, so a new consumer starts where the old one was.
+    """
 
     stream: str
     subject: str
     ensure: Callable[[JetStreamContext], Awaitable[None]]
     record: Callable[[Sequence[Delivery], datetime], Recorded]
+    queue: bool
     ack_wait_s: float = 30.0
 
 
-def usage_feed(ledger: Ledger, *, ack_wait_s: float = 30.0) -> Feed:
+def usage_feed(ledger: Ledger) -> Feed:
     """Usage events."""
     return Feed(
         stream=subjects.USAGE_STREAM,
         subject=subjects.USAGE_SUBJECTS,
         ensure=streams.ensure_usage_stream,
         record=lambda batch, now: ledger.record(batch, now=now),
-        ack_wait_s=ack_wait_s,
+        queue=True,
     )
 
 
@@ -60,6 +67,7 @@ def calls_feed(ledger: Ledger) -> Feed:
         subject=subjects.CALLS_SUBJECTS,
         ensure=streams.ensure_calls_stream,
         record=lambda batch, now: ledger.record_calls(batch, now=now),
+        queue=False,
     )
 
 
@@ -79,6 +87,8 @@ class Recorder:
         while not self.stopping.is_set():
             try:
                 await feed.ensure(self.bus.jetstream)
+                if feed.queue:
+                    await self._forget_consumer(feed)
                 subscription = await self._subscribe(feed)
                 pause = _MIN_PAUSE_S
                 try:
@@ -91,10 +101,15 @@ class Recorder:
                 await self._rest(pause)
                 pause = min(2 * pause, _MAX_PAUSE_S)
 
+    async def _forget_consumer(self, feed: Feed) -> None:
+        # What a killed process had fetched would wait for its time-out. We hold the ledger's lock, so that one is gone.
+        with contextlib.suppress(NotFoundError):
+            await self.bus.jetstream.delete_consumer(feed.stream, CONSUMER)
+
     async def _subscribe(self, feed: Feed) -> JetStreamContext.PullSubscription:
         return await self.bus.jetstream.pull_subscribe(
             feed.subject,
-            durable="metering",
+            durable=CONSUMER,
             stream=feed.stream,
             config=ConsumerConfig(
                 ack_policy=AckPolicy.EXPLICIT, ack_wait=feed.ack_wait_s, max_ack_pending=10 * BATCH, max_deliver=-1

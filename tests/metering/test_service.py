@@ -1,0 +1,281 @@
+"""Metering as it runs: its own process, a real nats-server, real outboxes."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.ids import ProcessId, TenantId
+from services.contracts.messages import CallEnded, CallStarted
+from services.metering.audit import audit
+from services.metering.core.pricing import Books
+from services.metering.core.totals import Totals
+from services.metering.dialect import connect, ledger_url
+from services.metering.recorder import Recorder, usage_feed
+from services.metering.store import Delivery, Ledger
+from services.runtime import clock, streams
+from services.runtime.bus import Bus
+from services.runtime.health import Health
+from services.runtime.outbox import Outbox, OutboxTiming
+
+Maker = Any  # that of conftest.py, which nothing can import
+ACME = TenantId("acme")
+QUICK = OutboxTiming(heal_s=0.3, settle_s=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    http: httpx.AsyncClient
+    process: Process
+
+    async def usage(self, call: str) -> dict[str, Any]:
+        reply = await self.http.get(f"/internal/v1/calls/{call}/usage", params={"tenant": ACME})
+        return dict(reply.raise_for_status().json())
+
+    async def metric(self, name: str, **labels: str) -> float:
+        for family in text_string_to_metric_families((await self.http.get("/metrics")).text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return 0.0
+
+
+async def start(nats_url: str, data: Path, **settings: str) -> Process:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("METERING_")}  # noqa: TID251 - for a child
+    mine = {"NATS_URL": nats_url, "DATA_DIR": str(data), **settings}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.metering",
+        stdout=PIPE,
+        stderr=PIPE,
+        env=environment | {f"METERING_{name}": value for name, value in mine.items()},
+    )
+
+
+async def ready_url(process: Process) -> str:
+    assert process.stdout
+    async for line in process.stdout:
+        said = json.loads(line)
+        if said["event"] == "service_ready":
+            return str(said["http_url"])
+    raise AssertionError("metering ended before it was ready")
+
+
+@asynccontextmanager
+async def metering(nats_url: str, data: Path, **settings: str) -> AsyncIterator[Running]:
+    process = await start(nats_url, data, **settings)
+    try:
+        url = await ready_url(process)
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            yield Running(http, process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def found(data: Path) -> list[str]:
+    engine = connect(ledger_url("", data))
+    try:
+        return audit(engine)
+    finally:
+        engine.dispose()
+
+
+async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and_leaves_the_outbox(
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+) -> None:
+    async with (
+        metering(nats_url, tmp_path, METRIC_TENANTS='["acme"]') as running,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox,
+    ):
+        await outbox.put(ACME, make.data({"audio_sent_ms": 1500, "audio_generated_ms": 500}))
+        await outbox.put(ACME, make.data({"audio_gated_ms": 9000, "audio_played_ms": 400}))
+        await outbox.put(ACME, make.data({"tokens_audio_in": 100}, provider_ref="resp_1"))
+        assert await outbox.settled(20)
+        bill = await running.usage(make.call)
+        assert (bill["billed_seconds"], bill["gated_seconds"], bill["unheard_seconds"]) == (2.0, 9.0, 0.1)
+        assert (bill["cost_nano_usd"], bill["price_book"]) == (3_200_000, "rehearsal@2026-01-01")
+        payer = {"provider": "rehearsal", "model": "gpt-realtime-2.1", "tenant": "acme"}
+        assert await running.metric("hushgate_billed_seconds_total", **payer) == 2.0
+        assert await running.metric("hushgate_gated_seconds_total", **payer) == 9.0
+        assert await running.metric("hushgate_cost_usd_total", **payer) == 0.0032
+        assert await running.metric("hushgate_ledger_events_total", result="booked") == 3
+    assert (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 0
+    assert found(tmp_path) == []
+
+
+async def test_the_history_of_a_call_reaches_its_bill(bus: Bus, nats_url: str, tmp_path: Path, make: Maker) -> None:
+    call: dict[str, Any] = {
+        "call": make.call,
+        "tenant": ACME,
+        "process": ProcessId("media-0"),
+        "provider": "rehearsal",
+        "model": "m",
+        "started_unix_ms": 1_780_000_000_000,
+    }
+    await streams.ensure_calls_stream(bus.jetstream)
+    await bus.jetstream.publish(subjects.CALL_STARTED, CallStarted(**call).encode())
+    ended = CallEnded(**call, reason=EndReason.HANGUP, ended_unix_ms=1_780_000_001_000)
+    await bus.jetstream.publish(subjects.CALL_ENDED, ended.encode())
+    async with metering(nats_url, tmp_path) as running, asyncio.timeout(20):
+        while (await running.http.get(f"/internal/v1/calls/{make.call}/usage?tenant=acme")).status_code == 404:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)  # the ledger says nothing when history arrives
+        bill = await running.usage(make.call)
+        assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
+
+
+async def test_killed_again_and_again_under_load_metering_books_everything_once(
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+) -> None:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+
+        async def talk() -> None:
+            for turn in range(300):
+                await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(talk())
+            for _ in range(3):
+                async with metering(nats_url, tmp_path) as running:
+                    running.process.kill()
+        async with metering(nats_url, tmp_path) as running:
+            assert await outbox.settled(60)
+            bill = await running.usage(make.call)
+            assert bill["meters"] == {"tokens_audio_in": 2100}
+            assert bill["cost_nano_usd"] == 2100 * 32_000
+            assert await running.metric("hushgate_usage_units_total", meter="tokens_audio_in") == 2100
+    assert found(tmp_path) == []
+
+
+async def test_what_was_committed_but_not_acknowledged_is_booked_once(
+    bus: Bus, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+) -> None:
+    ledger = open_ledger()
+    feed = usage_feed(ledger)
+    totals = Totals(frozenset())
+    stopping = asyncio.Event()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        recorder = Recorder(bus, thread, totals, Health(), stopping)
+        async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=OutboxTiming(settle_s=0)) as outbox:
+            await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
+            await streams.ensure_usage_stream(bus.jetstream)
+            subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process dies here
+            batch = await subscription.fetch(10, timeout=10)
+            feed.record([Delivery(msg.subject, msg.data) for msg in batch], clock.utc_now())
+            await subscription.unsubscribe()
+            carrying = asyncio.create_task(recorder.carry(feed))
+            assert await outbox.settled(20)
+            stopping.set()
+            await carrying
+    assert totals.results == {"duplicate": 1}
+    assert audit(ledger.engine) == []
+
+
+async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox(
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+) -> None:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await streams.ensure_usage_stream(bus.jetstream)
+        for turn in range(5):
+            await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
+        async with asyncio.timeout(20):
+            while (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages < 5:  # noqa: ASYNC110 - of the server
+                await asyncio.sleep(0.02)  # nothing tells when a publisher is through
+        await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
+        async with metering(nats_url, tmp_path) as running:
+            assert await outbox.settled(30)
+            assert (await running.usage(make.call))["meters"] == {"tokens_audio_in": 35}
+
+
+async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path: Path, make: Maker) -> None:
+    await streams.ensure_usage_stream(bus.jetstream)
+    for body in (b"", b"\xff", b"{}", b"[" * 10_000, make.event({"call_ms": 1}, tenant=TenantId("other")).encode()):
+        await bus.jetstream.publish(subjects.usage(ACME), body)
+    async with (
+        metering(nats_url, tmp_path) as running,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox,
+    ):
+        await outbox.put(ACME, make.data({"call_ms": 20}))
+        assert await outbox.settled(20)
+        assert await running.metric("hushgate_ledger_quarantined_total", reason="malformed") == 3
+        assert await running.metric("hushgate_ledger_quarantined_total", reason="too_large") == 1
+        assert await running.metric("hushgate_ledger_quarantined_total", reason="wrong_tenant") == 1
+
+
+async def test_a_restart_neither_resets_nor_doubles_the_counters(
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+) -> None:
+    values = []
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai"))
+        for _ in range(2):
+            async with metering(nats_url, tmp_path) as running:
+                assert await outbox.settled(20)
+                values.append(await running.metric("hushgate_cost_usd_total", provider="xai", tenant="other"))
+    assert values == [0.05, 0.05]
+
+
+async def test_a_second_process_refuses_to_start_with_one_line(nats_url: str, bus: Bus, tmp_path: Path) -> None:
+    assert bus.connected
+    async with metering(nats_url, tmp_path):
+        second = await start(nats_url, tmp_path)
+        output, _ = await second.communicate()
+    assert second.returncode == 1
+    failed = [json.loads(line) for line in output.splitlines() if b"service_failed" in line]
+    assert len(failed) == 1
+    assert "another metering process books into" in failed[0]["error"]
+
+
+async def test_a_wrong_price_book_stops_the_start(nats_url: str, tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text("provider: acme")
+    process = await start(nats_url, tmp_path, PRICE_BOOKS=str(tmp_path))
+    output, _ = await process.communicate()
+    assert process.returncode == 1
+    assert b"acme.yaml: charged: Field required" in output
+
+
+async def test_sigterm_ends_it_in_order(nats_url: str, tmp_path: Path) -> None:
+    async with metering(nats_url, tmp_path) as running:
+        running.process.terminate()
+        async with asyncio.timeout(10):
+            assert await running.process.wait() == 0
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_an_audit_says_whether_the_ledger_adds_up(
+    tmp_path: Path,
+    make: Maker,
+    books: Books,
+    broken: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    with Ledger.open(ledger_url("", tmp_path), books) as ledger:
+        ledger.record([make.delivery(make.event({"call_ms": 20}))], now=make.now)
+        if broken:
+            with ledger.engine.begin() as db:
+                db.exec_driver_sql("UPDATE line SET quantity = 21")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.metering",
+        "audit",
+        stdout=PIPE,
+        env={"METERING_DATA_DIR": str(tmp_path)},
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == int(broken)
+    assert (b"the ledger adds up" in output) is not broken

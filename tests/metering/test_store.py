@@ -1,0 +1,290 @@
+"""The ledger in its database: what is recorded, refused, answered, and whether it adds up."""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import DatabaseError
+
+from services.contracts.endings import EndReason
+from services.contracts.ids import ProcessId, TenantId
+from services.contracts.messages import CallEnded, CallStarted
+from services.metering import tables
+from services.metering.audit import audit
+from services.metering.core.pricing import Books
+from services.metering.core.reading import Reason
+from services.metering.dialect import LedgerError, LedgerInUseError, connect, ledger_url
+from services.metering.pricebooks import load_books
+from services.metering.store import Delivery, Ledger
+from services.runtime.errors import HushgateError
+
+Maker = Any  # that of conftest.py, which nothing can import
+
+
+def rows_of(ledger: Ledger, table: Any) -> int:  # noqa: ANN401 - a table
+    with ledger.engine.begin() as db:
+        return db.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_events_of_a_call_become_its_bill(ledger: Ledger, make: Maker) -> None:
+    batch = [
+        make.event({"audio_sent_ms": 1000, "audio_generated_ms": 2000}),
+        make.event({"audio_gated_ms": 4000, "audio_played_ms": 1900, "call_ms": 9000}),
+        make.event({"tokens_audio_in": 100, "tokens_audio_out": 50}, provider_ref="resp_1"),
+    ]
+    recorded = ledger.record([make.delivery(event) for event in batch], now=make.now)
+    assert recorded.results == {"booked": 3}
+    assert recorded.marks == {"outbox-1": 3}
+    bill = ledger.call_usage("acme", make.call)
+    assert bill is not None
+    assert (bill["billed_seconds"], bill["gated_seconds"]) == (3.0, 4.0)
+    assert (bill["cost_usd"], bill["unpriced"]) == ("0.006400000", False)
+    assert audit(ledger.engine) == []
+
+
+def test_a_call_belongs_to_its_tenant(ledger: Ledger, make: Maker) -> None:
+    ledger.record([make.delivery(make.event({"call_ms": 20}))], now=make.now)
+    assert ledger.call_usage("other", make.call) is None
+    assert ledger.call_usage("acme", "rtc_" + "b" * 26) is None
+
+
+def test_copies_are_counted_and_change_nothing(ledger: Ledger, make: Maker) -> None:
+    delivery = make.delivery(make.event({"tokens_audio_in": 100}, provider_ref="resp_1"))
+    first = ledger.record([delivery, delivery], now=make.now)
+    again = ledger.record([delivery], now=make.now)
+    assert (first.results, again.results) == ({"booked": 1, "duplicate": 1}, {"duplicate": 1})
+    assert again.marks == {"outbox-1": 1}  # so that an outbox whose watermark was lost gets it
+    assert (rows_of(ledger, tables.event), rows_of(ledger, tables.journal)) == (1, 1)
+
+
+def test_what_cannot_be_booked_is_kept_whole_and_does_not_stop_what_is_behind_it(
+    ledger: Ledger,
+    make: Maker,
+) -> None:
+    good = make.event({"call_ms": 20}, sequence=3)
+    batch = [
+        Delivery("hg.usage.acme", b"\xff poison"),
+        make.delivery(make.event({"call_ms": 20}, sequence=1, time=make.at(days=40))),
+        make.delivery(make.event({"tokens_audio_in": 1}, sequence=2)),
+        make.delivery(good),
+    ]
+    recorded = ledger.record(batch, now=make.now)
+    assert recorded.reasons == {Reason.MALFORMED: 1, Reason.FUTURE: 1, Reason.NO_REFERENCE: 1}
+    assert recorded.results == {"quarantined": 3, "booked": 1}
+    assert recorded.marks == {"outbox-1": 3}
+    ledger.record(batch, now=make.now)
+    with ledger.engine.begin() as db:
+        kept = db.execute(select(tables.quarantine.c.body, tables.quarantine.c.source)).all()
+    assert [row.source for row in kept] == [None, "outbox-1", "outbox-1"]
+    assert kept[0].body == b"\xff poison"
+
+
+def test_a_message_that_breaks_the_database_is_kept_aside(ledger: Ledger, make: Maker) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(
+            text(
+                "CREATE TRIGGER broken BEFORE INSERT ON journal WHEN NEW.meter = 'tool_calls'"
+                " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+        )
+    broken, good = make.event({"call_ms": 1, "tool_calls": 1}), make.event({"call_ms": 20})
+    recorded = ledger.record([make.delivery(broken), make.delivery(good)], now=make.now)
+    assert recorded.reasons == {Reason.INTERNAL: 1}
+    assert recorded.marks == {"outbox-1": 2}
+    assert audit(ledger.engine) == []  # nothing of the broken one is half booked
+    assert rows_of(ledger, tables.event) == 1
+
+
+def test_the_watermark_waits_for_what_is_missing_and_skips_what_is_gone(ledger: Ledger, make: Maker) -> None:
+    def mark(sequence: int, floor: int) -> int:
+        event = make.event({"call_ms": sequence}, seq=sequence, sequence=sequence, floor=floor)
+        return ledger.record([make.delivery(event)], now=make.now).marks["outbox-1"]
+
+    assert mark(2, 1) == 0
+    assert mark(4, 1) == 0
+    assert mark(1, 1) == 2
+    assert mark(6, 4) == 4
+
+
+@pytest.mark.parametrize("table", ["event", "journal", "posting"])
+@pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET {} = 1"])
+def test_the_database_refuses_to_change_the_record(
+    ledger: Ledger,
+    make: Maker,
+    table: str,
+    statement: str,
+) -> None:
+    ledger.record([make.delivery(make.event({"tokens_audio_in": 1}, provider_ref="r"))], now=make.now)
+    column = "received_ms" if table == "event" else "id"
+    with pytest.raises(DatabaseError, match="append-only"), ledger.engine.begin() as db:
+        db.execute(text(statement.format(table, column)))
+
+
+def test_all_journals_balance_and_every_figure_follows_from_the_record(ledger: Ledger, make: Maker) -> None:
+    for turn in range(30):
+        ledger.record(
+            [
+                make.delivery(make.event({"audio_sent_ms": 777 * turn, "items_created": turn}, provider="xai")),
+                make.delivery(make.event({"tokens_audio_in": turn}, provider_ref=f"resp_{turn}", session_id="sess_2")),
+            ],
+            now=make.now,
+        )
+    assert audit(ledger.engine) == []
+
+
+def test_an_audit_finds_what_does_not_add_up(ledger: Ledger, make: Maker) -> None:
+    ledger.record([make.delivery(make.event({"tokens_audio_in": 1}, provider_ref="r"))], now=make.now)
+    with ledger.engine.begin() as db:
+        db.execute(insert(tables.posting).values(journal_id=1, account="cost:acme", amount_nano=1))
+        db.execute(tables.meter_total.update().values(quantity=2))
+    found = "\n".join(audit(ledger.engine))
+    assert "its postings sum to 1, not to 0" in found
+    assert "the line says (1, 32000), its journals (1, 32001)" in found
+    assert "live Held(quantity=2" in found
+
+
+def started(make: Maker) -> CallStarted:
+    fields: dict[str, Any] = {
+        "call": make.call,
+        "tenant": TenantId("acme"),
+        "process": ProcessId("media-0"),
+        "provider": "rehearsal",
+        "model": "gpt-realtime-2.1",
+        "started_unix_ms": 1_780_000_000_000,
+    }
+    return CallStarted(**fields)
+
+
+def ended(make: Maker) -> CallEnded:
+    beginning = started(make).model_dump(exclude={"type"})
+    return CallEnded(**beginning, reason=EndReason.HANGUP, ended_unix_ms=1_780_000_060_000)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1,), (0, 1, 0, 1)])
+def test_a_call_has_ended_in_whatever_order_that_is_heard(ledger: Ledger, make: Maker, order: tuple[int, ...]) -> None:
+    said = [Delivery("hg.calls.started", started(make).encode()), Delivery("hg.calls.ended", ended(make).encode())]
+    ledger.record_calls([said[index] for index in order], now=make.now)
+    bill = ledger.call_usage("acme", make.call)
+    assert bill is not None
+    assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
+    assert bill["started_at"] == "2026-05-28T20:26:40.000Z"
+
+
+def test_history_that_is_none_is_kept_aside(ledger: Ledger, make: Maker) -> None:
+    other = Delivery("hg.calls.started", b'{"type":"done"}')
+    assert ledger.record_calls([Delivery("hg.calls.x", b"?"), other], now=make.now).reasons == {Reason.MALFORMED: 2}
+
+
+def test_the_sums_of_a_period_are_those_of_the_calls_that_began_in_it(ledger: Ledger, make: Maker) -> None:
+    began = datetime.fromtimestamp(1_780_000_000, UTC)
+    ledger.record_calls([Delivery("hg.calls.started", started(make).encode())], now=make.now)
+    events = [
+        make.event({"audio_sent_ms": 60_000}, provider="xai", model="grok"),
+        make.event({"tokens_audio_in": 10}, provider_ref="r"),
+        make.event({"tokens_audio_in": 10}, provider_ref="r", call_id="rtc_" + "b" * 26),
+        make.event({"tokens_audio_in": 10}, provider_ref="r", tenant=TenantId("other")),
+    ]
+    ledger.record([make.delivery(event) for event in events], now=make.now)
+    then = ledger.tenant_usage("acme", began, began.replace(hour=23))
+    assert (then["calls"], then["cost_nano_usd"]) == (1, 50_000_000 + 320_000)
+    all_of_it = ledger.tenant_usage("acme", began, make.at(hours=1))
+    assert (all_of_it["calls"], all_of_it["cost_nano_usd"]) == (2, 50_000_000 + 640_000)
+    assert ledger.tenant_usage("acme", began.replace(hour=23), make.at(hours=-1))["calls"] == 0
+
+
+def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, make: Maker, books: Books) -> None:
+    url = ledger_url("", tmp_path)
+    with Ledger.open(url, Books([])) as ledger:
+        ledger.record([make.delivery(make.event({"tokens_audio_in": 10}, provider_ref="r"))], now=make.now)
+        assert ledger.reprice(now=make.now) == []
+        everything, results, _ = ledger.totals()
+        assert [each.unpriced for each in everything] == [1]
+        assert results["booked"] == 1
+    with Ledger.open(url, books) as ledger:
+        assert [each.cost_nano for each in ledger.reprice(now=make.now)] == [320_000]
+        assert ledger.reprice(now=make.now) == []
+        bill = ledger.call_usage("acme", make.call)
+        assert bill is not None
+        assert (bill["cost_nano_usd"], bill["unpriced"]) == (320_000, False)
+        assert audit(ledger.engine) == []
+
+
+def test_the_totals_after_a_restart_are_those_before(open_ledger: Callable[[], Ledger], make: Maker) -> None:
+    ledger = open_ledger()
+    events = [make.event({"audio_sent_ms": 60_000 * n}, provider="xai") for n in (1, 2)]
+    first = ledger.record([make.delivery(event) for event in events], now=make.now)
+    ledger.record([Delivery("hg.usage.acme", b"?")], now=make.now)
+    everything, results, reasons = ledger.totals()
+    assert sum(each.cost_nano for each in everything) == sum(each.cost_nano for each in first.growth) == 100_000_000
+    assert results == {"booked": 2, "superseded": 0, "quarantined": 1, "duplicate": 0}
+    assert reasons == {"malformed": 1}
+
+
+def test_the_migrations_make_the_tables_that_the_code_sees(ledger: Ledger) -> None:
+    with ledger.engine.begin() as db:
+        differences = compare_metadata(MigrationContext.configure(db), tables.metadata)
+    assert [change for change in differences if change[0] not in ("remove_index", "remove_table")] == []
+
+
+def test_a_second_process_on_the_same_ledger_is_refused(open_ledger: Callable[[], Ledger]) -> None:
+    open_ledger()
+    with pytest.raises(LedgerInUseError, match="another metering process"):
+        open_ledger()
+
+
+def test_a_ledger_is_free_again_when_its_process_is_gone(tmp_path: Path, books: Books) -> None:
+    for _ in range(2):
+        with Ledger.open(ledger_url("", tmp_path), books):
+            pass
+
+
+def test_a_file_that_is_no_ledger_is_refused_with_its_name(tmp_path: Path, books: Books) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"x" * 4096)
+    with (
+        pytest.raises(LedgerError, match=r"ledger\.sqlite \(file is not a database\)"),
+        Ledger.open(ledger_url("", tmp_path), books),
+    ):
+        pass
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path, books: Books) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="METERING_LEDGER_URL"), Ledger.open(ledger_url("", tmp_path / "file"), books):
+        pass
+
+
+def test_a_database_that_is_locked_loses_nothing(ledger: Ledger, make: Maker, tmp_path: Path) -> None:
+    delivery = make.delivery(make.event({"call_ms": 20}))
+    with ledger.engine.begin() as db:
+        db.execute(text("PRAGMA busy_timeout = 1"))
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError, match="database is locked"):
+        ledger.record([delivery], now=make.now)
+    other.close()
+    assert ledger.record([delivery], now=make.now).results == {"booked": 1}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("no url", "write sqlite:"), ("nodb://x", "driver is not installed"), ("sqlite+nodriver:///x", "driver")],
+)
+def test_a_wrong_ledger_url_says_what_to_write(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(HushgateError, match=said):
+        connect(ledger_url(url, tmp_path))
+
+
+def test_a_password_in_the_url_is_not_shown() -> None:
+    error = LedgerError(ledger_url("postgresql://me:hunter2@db/ledger", Path()), "away")
+    assert "hunter2" not in str(error)
+    assert "db/ledger" in str(error)
+
+
+def test_the_shipped_books_need_no_directory() -> None:
+    assert len(load_books(None)) >= 3
