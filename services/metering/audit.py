@@ -13,7 +13,7 @@ from services.contracts.usage import Meter
 from services.metering import rows, tables
 from services.metering.core.ledger import Booked, Held, Known, Line, LineKey, MeterKey, judge, line_keys, meter_keys
 from services.metering.core.pricing import Books
-from services.metering.dialect import connect, failed, ledger_url
+from services.metering.dialect import connect, failed, ledger_url, snapshot
 from services.metering.settings import MeteringSettings
 from services.runtime.errors import HushgateError
 from services.runtime.settings import load
@@ -43,7 +43,7 @@ def audit(engine: Engine) -> Found:
         LedgerError: the database cannot be read.
     """
     try:
-        with engine.begin() as db:
+        with snapshot(engine).begin() as db:
             return [*_unbalanced(db), *_wrong_lines(db), *_wrong_totals(db)]
     except SQLAlchemyError as exc:
         raise failed(engine, exc) from exc

@@ -98,6 +98,11 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
+def snapshot(engine: Engine) -> Engine:
+    """``engine``, with transactions that see one moment however long they read; SQLite's always do."""
+    return engine if is_sqlite(engine.url) else engine.execution_options(isolation_level="REPEATABLE READ")
+
+
 @contextmanager
 def exclusive(engine: Engine) -> Iterator[None]:
     """Be the only process that books into this ledger while the block runs; the lock dies with the process.
