@@ -1,5 +1,6 @@
 """Knows the media processes by their heartbeats and asks them, one after the other, to answer an offer."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from services.signaling import metrics
 from services.signaling.core.placement import MAX_ATTEMPTS, NoPlace, Placement
 
 OFFER_TIMEOUT_S = 2.0
+FIRST_HEARTBEAT_S = 1.5  # they come once a second
 
 
 class NotPlacedError(HushgateError):
@@ -44,9 +46,19 @@ class Directory:
     _placement: Placement = field(default_factory=Placement)
     _dice: random.Random = field(default_factory=random.Random)  # chooses a process, protects nothing
 
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+
     async def listen(self) -> None:
-        """Begin to hear heartbeats."""
+        """Begin to hear heartbeats; returns when the first has come, or when there seems to be none.
+
+        So a process that has just become ready does not refuse calls that the others could have placed.
+        """
         await self.bus.listen(subjects.MEDIA_HEARTBEAT, self.hear)
+        try:
+            async with asyncio.timeout(FIRST_HEARTBEAT_S):
+                await self._heard.wait()
+        except TimeoutError:
+            get_logger().warning("no_media_process_heard")
         metrics.MEDIA_PROCESSES.set_function(lambda: self._placement.fresh(now=clock.monotonic()))
 
     def hear(self, _: str, data: bytes) -> None:
@@ -59,6 +71,7 @@ class Directory:
             get_logger().warning("heartbeat_malformed", error=str(exc))
             return
         self._placement.heard(heartbeat, now=clock.monotonic())
+        self._heard.set()
 
     async def place(self, call: CallId, sdp: str, grant: Grant) -> str:
         """The SDP answer of the first process that takes the call; at most three are asked.

@@ -8,7 +8,7 @@ from playwright.async_api import Browser, expect
 from tests.system.gateway import Up
 from tests.system.page import open_page
 
-NO_MICROPHONE = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{}') }}"
+NO_MICROPHONE = "why => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', why) } }"
 
 
 async def test_the_page_says_that_nothing_is_charged(up: Up, browser: Browser) -> None:
@@ -18,14 +18,14 @@ async def test_the_page_says_that_nothing_is_charged(up: Up, browser: Browser) -
 
 async def test_a_refused_microphone_is_explained(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.url) as caller:
-        await caller.page.evaluate(NO_MICROPHONE.format("NotAllowedError"))
+        await caller.page.evaluate(NO_MICROPHONE, "NotAllowedError")
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("permission", ignore_case=True)
 
 
 async def test_a_missing_microphone_is_explained(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.url) as caller:
-        await caller.page.evaluate(NO_MICROPHONE.format("NotFoundError"))
+        await caller.page.evaluate(NO_MICROPHONE, "NotFoundError")
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("microphone", ignore_case=True)
 

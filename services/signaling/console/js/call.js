@@ -8,6 +8,7 @@ import { StatsReader } from "./stats.js";
 const SETUP_TIMEOUT_MS = 15_000; // the gateway gives up after 10 s and says so; this is for when it cannot
 const UNSTEADY_MS = 5_000;
 const STATS_EVERY_MS = 1_000;
+const HANGUP_MS = 1_500;
 
 /**
  * A call's life: `start()` once, `hangUp()` at any time; it ends exactly once.
@@ -154,15 +155,19 @@ export class Call {
     clearTimeout(this.#setupTimer);
     clearTimeout(this.#unsteadyTimer);
     clearInterval(this.#statsTimer);
-    if (tell) this.#tellGateway();
     release(this.#microphone);
-    this.#channel?.close();
-    this.#peer?.close();
+    // Told first and closed then, or the gateway would take us for a client that is gone.
+    const told = tell && this.id ? this.#tellGateway() : Promise.resolve();
+    told.finally(() => {
+      this.#channel?.close();
+      this.#peer?.close();
+    });
     this.#handlers.onEnd(outcome);
   }
 
   /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */
   #tellGateway() {
-    if (this.id) api.hangUp(this.token, this.id).catch(() => {});
+    const patience = new Promise((resolve) => setTimeout(resolve, HANGUP_MS));
+    return Promise.race([api.hangUp(this.token, this.id).catch(() => {}), patience]);
   }
 }
