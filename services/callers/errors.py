@@ -30,6 +30,13 @@ class RefusedError(CallerError):
         self.retryable = status >= _SERVER_ERROR
 
 
+class MalformedKeyError(CallerError):
+    """A key that cannot be sent. The message does not repeat it."""
+
+    def __init__(self) -> None:
+        super().__init__("the key holds characters that no key has: was it copied whole, without quotes and line ends?")
+
+
 class StrangeAnswerError(CallerError):
     """The endpoint answered with something that is not of the Realtime wire."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from services.callers.errors import RefusedError, StrangeAnswerError, UnreachableError
+from services.callers.errors import MalformedKeyError, RefusedError, StrangeAnswerError, UnreachableError
 
 _TOKEN_PREFIX = "ek_"  # noqa: S105 - what tokens begin with, not one
 _NOT_FOUND = 404
@@ -34,6 +34,7 @@ class Wire:
         """Get a token for one call; a token given as ``key`` is used as it is.
 
         Raises:
+            MalformedKeyError: it cannot even be sent.
             RefusedError: wrong key or session.
             StrangeAnswerError: what came is no token.
             UnreachableError: nobody answers.
@@ -100,6 +101,8 @@ class Wire:
         headers: dict[str, str] | None = None,
         but_for: int = 0,
     ) -> httpx.Response:
+        if not (bearer.isascii() and bearer.isprintable()):
+            raise MalformedKeyError
         try:
             response = await self._http.request(
                 method,

@@ -96,11 +96,16 @@ async def test_without_an_endpoint_the_error_says_what_to_do(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("hg_wrong", "check the key"), ("hg_wröng", "copied whole"), ("hg_wrong\n", "copied whole")],
+    ids=["wrong", "not ascii", "line end"],
+)
 async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
-    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+    endpoint: Endpoint, key: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await run("--url", endpoint.url, "--key", "hg_wrong") == 1
+    assert await run("--url", endpoint.url, "--key", key) == 1
     error = capsys.readouterr().err
-    assert "check the key" in error
-    assert "hg_wrong" not in error
+    assert says in error
+    assert key.strip() not in error
     assert error.count("\n") == 1
