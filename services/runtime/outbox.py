@@ -5,7 +5,7 @@ Neither a crash of this process nor an acknowledged write that JetStream lost lo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -138,9 +138,7 @@ class Outbox:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
             with contextlib.suppress(NatsError):  # a closed connection has no subscription either
                 await subscription.unsubscribe()
 
@@ -264,6 +262,14 @@ class Outbox:
         if oldest is None:
             self._empty.set()
         metrics.OUTBOX_OLDEST.set(max(0, clock.unix_ms() - oldest[1]) / 1000 if oldest else 0)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    # Again and again: nats-py waits by `wait_for`, which on Python 3.11 swallows a cancellation that meets its answer.
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.1)
 
 
 async def _forever(step: Callable[[], Awaitable[None]]) -> None:

@@ -198,3 +198,14 @@ async def test_usage_of_something_that_is_no_tenant_is_refused_at_once(bus: Bus,
         with pytest.raises(ValueError, match="subject"):
             await outbox.put(TenantId("Not A Tenant"), sent_ms(20))
         assert await outbox.settled(0)
+
+
+async def test_it_can_be_closed_at_any_moment(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus):
+        for moment in range(60):  # a cancellation that meets an answer of the server must not be lost
+            timing = OutboxTiming(heal_s=0.004, settle_s=0.001 * (moment % 9))
+            async with (
+                asyncio.timeout(10),
+                Outbox.open(tmp_path / f"{moment}.sqlite", bus=bus, timing=timing) as outbox,
+            ):
+                await outbox.put(ACME, sent_ms(20))

@@ -1,0 +1,86 @@
+"""The way from the stream to the ledger when either end is away."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from services.contracts import subjects
+from services.contracts.ids import TenantId
+from services.metering.core.totals import Totals
+from services.metering.recorder import Recorder, usage_feed
+from services.metering.store import Ledger
+from services.runtime.bus import Bus
+from services.runtime.health import Health
+from services.runtime.outbox import Outbox, OutboxTiming
+
+Maker = Any  # that of conftest.py, which nothing can import
+ACME = TenantId("acme")
+
+
+@asynccontextmanager
+async def carrying(bus: Bus, ledger: Ledger) -> AsyncIterator[Recorder]:
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        recorder = Recorder(bus, thread, Totals(frozenset()), Health(set()), asyncio.Event())
+        task = asyncio.create_task(recorder.carry(usage_feed(ledger)))
+        try:
+            yield recorder
+        finally:
+            recorder.stopping.set()
+            await task
+
+
+@pytest.fixture
+async def outbox(bus: Bus, tmp_path: Path) -> AsyncIterator[Outbox]:
+    timing = OutboxTiming(heal_s=0.3, settle_s=0)
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=timing) as opened:
+        yield opened
+
+
+async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_loses_nothing(
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+) -> None:
+    ledger = open_ledger()
+    event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with carrying(bus, ledger) as recorder, asyncio.timeout(30):
+        await outbox.put(ACME, make.data({"call_ms": 20}))
+        while recorder.health.ready:  # noqa: ASYNC110 - health is asked, it tells nobody
+            await asyncio.sleep(0.01)
+        assert not await outbox.settled(0)
+        other.close()
+        assert await outbox.settled(20)
+        assert recorder.health.ready
+        assert recorder.totals.results == {"booked": 1}
+
+
+async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+) -> None:
+    ledger = open_ledger()
+    event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with asyncio.timeout(30), carrying(bus, ledger) as recorder:
+        await outbox.put(ACME, make.data({"call_ms": 20}))
+        while recorder.health.ready:  # noqa: ASYNC110 - health is asked, it tells nobody
+            await asyncio.sleep(0.01)
+    other.close()
+    assert recorder.totals.results == {}
+
+
+async def test_a_stream_that_was_deleted_is_made_again(bus: Bus, outbox: Outbox, make: Maker, ledger: Ledger) -> None:
+    async with carrying(bus, ledger) as recorder, asyncio.timeout(60):
+        await outbox.put(ACME, make.data({"call_ms": 20}))
+        assert await outbox.settled(20)
+        await bus.jetstream.delete_stream(subjects.USAGE_STREAM)
+        await outbox.put(ACME, make.data({"call_ms": 40}, seq=2))
+        assert await outbox.settled(40)
+        assert recorder.totals.results["booked"] == 2
