@@ -37,6 +37,8 @@ class Book:
     truncations: list[tuple[str, int]] = field(default_factory=list)
     responses: list[tuple[str, str, Usage]] = field(default_factory=list)
     transcriptions: list[tuple[str, Json]] = field(default_factory=list)
+    items: dict[str, list[str]] = field(default_factory=dict)
+    """Response to its items: what `GET /audio/{item_id}` knows."""
 
     def totals(self) -> dict[str, int]:
         """Tokens of the session per meter; the `_in` meters without what was cached."""
@@ -65,7 +67,12 @@ class Book:
             "audio_generated_ms": to_ms(self.generated_bytes),
             "truncations": [{"item_id": item, "audio_end_ms": end_ms} for item, end_ms in self.truncations],
             "responses": [
-                {"response_id": response, "status": status, "usage": usage.wire()}
+                {
+                    "response_id": response,
+                    "status": status,
+                    "item_ids": [*self.items.get(response, [])],
+                    "usage": usage.wire(),
+                }
                 for response, status, usage in self.responses
             ],
             "transcriptions": [{"item_id": item, "usage": usage} for item, usage in self.transcriptions],

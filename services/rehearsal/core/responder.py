@@ -158,6 +158,7 @@ class Responder:
             return
         usage = response.finish(status, details)
         self._book.responses.append((response.spec.id, status, usage))
+        self._book.items[response.spec.id] = response.item_ids
         self._clear()
         self._limits(usage.given.total + usage.made.total)
 

@@ -59,6 +59,11 @@ class Response:
         self._item: Message | FunctionCall | None = None
         self._part = Part("output_text", "")
 
+    @property
+    def item_ids(self) -> list[str]:
+        """The items that it made."""
+        return [self._item.id] if self._item else []
+
     def wire(self, status: str, *, details: Json | None = None, usage: Usage | None = None) -> Json:
         """The `response` object."""
         spec = self.spec
@@ -84,8 +89,8 @@ class Response:
 
     def begin_message(self) -> None:
         """Its answer is a message, spoken or written."""
-        self._begin(Message(self._out.new_id("item"), "assistant", [], status="in_progress"))
         self._part = Part("output_audio" if self.spec.modality == "audio" else "output_text", "")
+        self._begin(Message(self._out.new_id("item"), "assistant", [], status="in_progress"))
         self._event("response.content_part.added", content_index=0, part=self._part_wire())
 
     def begin_call(self, called: Called) -> None:
