@@ -60,7 +60,7 @@ def answer(context: Context) -> str | Called:
         return quoted.group(1)
     if heard is None:
         return _GREETING
-    return _reply(_normal(heard), context.local_time)
+    return _reply(heard, context.local_time)
 
 
 def _name_of(output: FunctionOutput, items: Sequence[Item]) -> str:
@@ -84,10 +84,12 @@ def _sounds_like(text: str, word: str) -> bool:
     return any(difflib.SequenceMatcher(None, heard, word).ratio() >= _SIMILAR for heard in text.split())
 
 
-def _reply(text: str, local_time: datetime) -> str:
+def _reply(heard: str, local_time: datetime) -> str:
+    text = _normal(heard)
     if not text:
         return _NOT_UNDERSTOOD
-    return next((say(text, local_time) for asks, say in _TOPICS if asks(text)), f"You said: {text}.")
+    repeated = f"You said: {heard.strip().rstrip('.')}."
+    return next((say(text, local_time) for asks, say in _TOPICS if asks(text)), repeated)
 
 
 def _asks_to_count(text: str) -> bool:

@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 from pocketsphinx import Decoder
 
 from services.rehearsal.core.sound import HZ

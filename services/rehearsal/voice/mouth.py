@@ -5,7 +5,7 @@ from typing import Any
 
 import espeakng_loader
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from services.rehearsal.core.sound import HZ
 
