@@ -124,12 +124,18 @@ def _file_lock(url: URL) -> Iterator[None]:
     if not url.database:
         yield
         return
-    with _open(Path(f"{url.database}.lock"), url) as file:
+    path = Path(f"{url.database}.lock")
+    with _open(path, url) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerInUseError(url) from None
-        yield
+        if not path.exists() or not path.samefile(f"/proc/self/fd/{file.fileno()}"):
+            raise LedgerInUseError(url)  # its last owner has just taken it away
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _open(path: Path, url: URL) -> IO[bytes]:
