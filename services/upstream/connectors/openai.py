@@ -191,7 +191,9 @@ def _cause(exc: Exception) -> str:
         return f"has no certificate that we trust ({exc.reason or 'TLS'}): correct UPSTREAM_URL or its certificate"
     if isinstance(exc, TimeoutError):
         return f"does not answer within {CONNECT_TIMEOUT_S:g} s: check the network and UPSTREAM_URL"
-    return f"cannot be reached ({_shortened(str(exc)) or type(exc).__name__}): is it running, and is UPSTREAM_URL right?"
+    return (
+        f"cannot be reached ({_shortened(str(exc)) or type(exc).__name__}): is it running, and is UPSTREAM_URL right?"
+    )
 
 
 def _error_of(body: bytes | bytearray | None) -> str:

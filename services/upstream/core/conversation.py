@@ -26,12 +26,14 @@ class Conversation:
         """The newest item."""
         return next(reversed(self._items), None)
 
-    def add(self, item_id: str, *, is_answer: bool = False) -> str | None:
+    def claim(self, item_id: str) -> None:
+        """The item belongs to a response, which writes its events."""
+        self._answers.add(item_id)
+
+    def add(self, item_id: str) -> str | None:
         """The item is at the end of the conversation now; returns the one before it."""
         previous = self.last
         self._items[item_id] = None
-        if is_answer:
-            self._answers.add(item_id)
         if len(self._items) > MAX_ITEMS:
             self.remove(next(iter(self._items)))
         return previous
@@ -43,7 +45,7 @@ class Conversation:
         self._answers.discard(item_id)
 
     def is_answer(self, item_id: str) -> bool:
-        """The item belongs to a response, which writes its events."""
+        """A response writes the item's events."""
         return item_id in self._answers
 
     def finish(self, item_id: str) -> bool:

@@ -44,7 +44,7 @@ class History:
         """`conversation.item.added`; items of responses were shown when the response began them."""
         item = fields(event, "item")
         ours = self._identify(item)
-        if ours is None or ours in self._conversation:
+        if ours is None or ours in self._conversation or self._conversation.is_answer(ours):
             return
         previous = self._previous(event, self._conversation.add(ours))
         shown = shown_item(item, item_id=ours, ids=self._ids)

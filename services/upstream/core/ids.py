@@ -12,8 +12,9 @@ IdKind = Literal["item", "response", "tool_call"]
 MAX_IDS = 8192
 """Far more than an hour of conversation has; the oldest are forgotten first."""
 
+_WORD = re.compile(r"[A-Za-z0-9_-]{3,}")
 # A digit or capital tells an id from a word such as item_reference.
-_LOOKS_LIKE_ID = re.compile(r"\b(?:item|resp|call|event|sess|conv|msg|fc)_(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{4,}\b")
+_LOOKS_LIKE_ID = re.compile(r"(?:item|resp|call|event|sess|conv|msg|fc)_(?=[a-z]*[0-9A-Z])[A-Za-z0-9]{4,}\Z")
 
 
 def new_tool_call_id() -> str:
@@ -65,9 +66,7 @@ class IdMap:
         def replaced(match: re.Match[str]) -> str:
             found = match.group()
             kinds: tuple[IdKind, ...] = ("item", "response", "tool_call")
-            for kind in kinds:
-                if (known := self.known(kind, found)) is not None:
-                    return known
-            return "(unknown id)"
+            known = next((ours for kind in kinds if (ours := self.known(kind, found)) is not None), None)
+            return known or ("(unknown id)" if _LOOKS_LIKE_ID.match(found) else found)
 
-        return _LOOKS_LIKE_ID.sub(replaced, message)
+        return _WORD.sub(replaced, message)

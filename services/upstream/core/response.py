@@ -97,7 +97,8 @@ class Response:
             in_conversation=self.in_conversation,
         )
         self.items.append(item)
-        item.begin(previous=self._shared.conversation.add(ours, is_answer=True) if self.in_conversation else None)
+        self._shared.conversation.claim(ours)
+        item.begin(previous=self._shared.conversation.add(ours) if self.in_conversation else None)
         return True
 
     def finish(self, response: Json) -> None:
@@ -132,7 +133,7 @@ class Response:
         """Time passes: a stop must come to its end even if others don't."""
         if self._stopped_at is None:
             return
-        if now >= self._stopped_at + SETTLE_S and self._done_at is None:
+        if now >= self._stopped_at + SETTLE_S:
             for item in self.items:
                 if item.sounds:  # media never answered: nothing of it counts as heard
                     item.cut(0)

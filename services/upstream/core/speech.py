@@ -15,6 +15,7 @@ from services.upstream.core.usage import Tally
 
 MIN_COMMIT_MS = 100
 _MAX_DURATIONS = 256
+_MAX_UNCONFIRMED = 1024
 
 
 class Speech:
@@ -27,8 +28,8 @@ class Speech:
         self._tally = tally
         self._item: ItemId | None = None  # of the open utterance
         self._ms = 0.0  # in the buffer, neither committed nor cleared
-        self._commits: deque[ItemId] = deque()  # not yet confirmed
-        self._clears: deque[bool] = deque()  # not yet confirmed; whether the client asked
+        self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
+        self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
 
     @property

@@ -1,0 +1,328 @@
+"""Whatever happens in whatever order: what clients and providers can always rely on."""
+
+import base64
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from services.contracts.frame import Flag
+from services.upstream.core.commands import (
+    AppendAudio,
+    ClearPlayout,
+    Command,
+    PublishAudio,
+    PublishEvent,
+    SendToProvider,
+)
+from services.upstream.core.response import Report
+from tests.upstream.drive import SERVER_EVENT, Drive, Json, object_of, strings
+
+
+class Media:
+    """The rules of media's release queue, as the frame's flags state them."""
+
+    def __init__(self) -> None:
+        self.queue: list[PublishEvent] = []
+        self.shown: list[PublishEvent] = []
+        self.played: dict[str, int] = {}
+        self.received: dict[str, int] = {}
+        self.ended: set[str] = set()
+        self.cut: dict[str, int] = {}
+
+    def over(self, item: str) -> bool:
+        return item in self.cut or (item in self.ended and self.played.get(item, 0) >= self.received.get(item, 0))
+
+    def take(self, command: Command) -> None:
+        if isinstance(command, PublishAudio) and command.item_id not in self.cut:
+            self.received[command.item_id] = command.position + len(command.pcm) // 2
+            if command.end:
+                self.ended.add(command.item_id)
+        elif isinstance(command, PublishEvent):
+            if Flag.AT_ONCE in command.flags:
+                self.shown.append(command)
+                return
+            self.queue.append(command)
+            if Flag.RELEASE_ALL in command.flags:
+                self.release(force=True)
+        self.release()
+
+    def release(self, *, force: bool = False) -> None:
+        while self.queue:
+            head = self.queue[0]
+            item = head.item_id
+            if not force and item and not self.over(item) and self.played.get(item, 0) < head.position:
+                return
+            self.queue.pop(0)
+            hidden = item and Flag.CUTTABLE in head.flags and item in self.cut and head.position > self.cut[item]
+            if not hidden:
+                self.shown.append(head)
+
+    @property
+    def sounding(self) -> list[str]:
+        return [item for item in self.received if not self.over(item)]
+
+
+class Provider:
+    """A provider that keeps to the protocol, event by event."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.active: str | None = None
+        self.item: str | None = None
+        self.generated: dict[str, int] = {}  # ms
+        self.buffer_ms = 0.0
+        self.number = 0
+        self.cancelled = False
+
+    def take(self, command: Command) -> None:
+        if isinstance(command, AppendAudio):
+            self.buffer_ms += len(command.pcm) / 32
+        elif isinstance(command, SendToProvider):
+            self.told(command.event)
+
+    def told(self, event: Json) -> None:
+        match event["type"]:
+            case "input_audio_buffer.commit":
+                assert self.buffer_ms >= 100
+                self.buffer_ms = 0
+            case "input_audio_buffer.clear":
+                self.buffer_ms = 0
+            case "response.create":
+                assert self.asked == 0
+                assert self.active is None
+                self.asked += 1
+            case "response.cancel":
+                assert event["response_id"] == self.active
+                assert not self.cancelled
+                self.cancelled = True
+            case "conversation.item.truncate":
+                end_ms = event["audio_end_ms"]
+                assert isinstance(end_ms, int)
+                assert 0 <= end_ms <= self.generated[str(event["item_id"])]
+
+
+class Calls(RuleBasedStateMachine):
+    """Utterances, provider events, playout reports, client requests and time, interleaved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drive = Drive().ready()
+        self.media = Media()
+        self.provider = Provider()
+        self.sequence = max(0, *[e.sequence for e in self.drive.events], 0)
+        self.talking = False
+        self.pending: list[str] = []  # items whose clearing media has not reported
+
+    def settle(self) -> None:
+        """Let media and the provider see what the core has just said."""
+        for command in self.drive.commands:
+            self.provider.take(command)
+            if isinstance(command, PublishEvent):
+                assert command.sequence > self.sequence
+                self.sequence = command.sequence
+                SERVER_EVENT.validate_python(command.event)
+            if isinstance(command, ClearPlayout):
+                self.pending.append(command.item_id)
+            else:
+                self.media.take(command)
+        self.drive.commands.clear()
+
+    # --- the caller
+
+    @rule()
+    @precondition(lambda self: not self.talking)
+    def starts_to_speak(self) -> None:
+        for item in self.media.sounding:
+            self.cut(item, by_caller=True)
+        self.drive.start()
+        self.settle()
+        self.talking = True
+
+    @rule(frames=st.integers(0, 12))
+    @precondition(lambda self: self.talking)
+    def speaks(self, frames: int) -> None:
+        self.drive.speak(frames)
+        self.settle()
+
+    @rule()
+    @precondition(lambda self: self.talking)
+    def stops_speaking(self) -> None:
+        self.drive.stop()
+        self.settle()
+        self.talking = False
+
+    @rule()
+    @precondition(lambda self: not self.talking)
+    def says_something(self) -> None:
+        self.starts_to_speak()
+        self.speaks(frames=8)
+        self.stops_speaking()
+
+    # --- media
+
+    def cut(self, item: str, *, by_caller: bool) -> None:
+        played = self.media.played.get(item, 0)
+        self.media.cut.setdefault(item, played)
+        self.media.release()
+        report = Report(item, played, max(0, played // 24 - 60), cut=True)
+        self.drive.take(self.drive.core.playout_reported(report, by_caller=by_caller, now=self.drive.now))
+        self.settle()
+
+    @rule(ms=st.integers(1, 400))
+    @precondition(lambda self: self.media.sounding)
+    def plays(self, ms: int) -> None:
+        item = self.media.sounding[0]
+        self.media.played[item] = min(self.media.received[item], self.media.played.get(item, 0) + ms * 24)
+        self.media.release()
+        played = self.media.played[item]
+        report = Report(item, played, played // 24)
+        self.drive.take(self.drive.core.playout_reported(report, by_caller=False, now=self.drive.now))
+        self.settle()
+
+    @rule()
+    @precondition(lambda self: self.pending)
+    def answers_a_clear(self) -> None:
+        item = self.pending.pop(0)
+        if item not in self.media.cut:
+            self.cut(item, by_caller=False)
+
+    @rule()
+    @precondition(lambda self: self.media.sounding)
+    def is_told_to_be_quiet_by_the_client(self) -> None:
+        self.cut(self.media.sounding[0], by_caller=False)
+
+    # --- the provider
+
+    @rule()
+    @precondition(lambda self: self.provider.asked and self.provider.active is None)
+    def begins_a_response(self) -> None:
+        self.provider.number += 1
+        self.provider.asked = 0
+        self.provider.active = f"resp_P{self.provider.number}"
+        self.provider.item = None
+        self.provider.cancelled = False
+        self.drive.created(self.provider.active)
+        self.settle()
+
+    @rule(part=st.sampled_from(["audio", "text"]))
+    @precondition(lambda self: self.provider.active and self.provider.item is None)
+    def begins_an_item(self, part: str) -> None:
+        assert self.provider.active
+        self.provider.number += 1
+        self.provider.item = f"item_P{self.provider.number}"
+        self.provider.generated[self.provider.item] = 0
+        self.drive.message(self.provider.active, self.provider.item, part)
+        self.settle()
+
+    @rule(words=st.sampled_from(["One", " two three", " and a half of it", ""]), ms=st.integers(0, 900))
+    @precondition(lambda self: self.provider.active and self.provider.item)
+    def goes_on(self, words: str, ms: int) -> None:
+        assert self.provider.active
+        assert self.provider.item
+        self.drive.words(words, self.provider.active, self.provider.item)
+        delta = base64.b64encode(bytes(48 * ms)).decode()
+        self.drive.part("response.output_audio.delta", self.provider.active, self.provider.item, delta=delta)
+        self.provider.generated[self.provider.item] += ms
+        self.settle()
+
+    @rule()
+    @precondition(lambda self: self.provider.active and self.provider.item)
+    def ends_an_item(self) -> None:
+        assert self.provider.active
+        assert self.provider.item
+        self.drive.message_done("One two three", self.provider.active, self.provider.item)
+        self.provider.item = None
+        self.settle()
+
+    @rule(status=st.sampled_from(["completed", "failed", "incomplete"]))
+    @precondition(lambda self: self.provider.active)
+    def is_done(self, status: str) -> None:
+        assert self.provider.active
+        response, self.provider.active = self.provider.active, None
+        self.drive.done(response, "cancelled" if self.provider.cancelled else status)
+        self.settle()
+
+    @rule(ms=st.integers(100, 900), status=st.sampled_from(["completed", "incomplete", None]))
+    @precondition(lambda self: self.provider.asked and self.provider.active is None)
+    def answers(self, ms: int, status: str | None) -> None:
+        self.begins_a_response()
+        self.begins_an_item(part="audio")
+        self.goes_on(words="One two three", ms=ms)
+        if status is not None:
+            self.ends_an_item()
+            self.is_done(status)
+
+    @rule()
+    def confirms_a_commit(self) -> None:
+        self.provider.number += 1
+        self.drive.provider("input_audio_buffer.committed", item_id=f"item_P{self.provider.number}")
+        self.settle()
+
+    # --- the client and time
+
+    @rule(kind=st.sampled_from(["response.create", "response.cancel", "input_audio_buffer.commit"]))
+    def asks(self, kind: str) -> None:
+        self.drive.client(kind)
+        self.settle()
+
+    @rule(seconds=st.sampled_from([0.1, 0.3, 1.2]))
+    def waits(self, seconds: float) -> None:
+        # A core that gives up on a silent provider may rightly ask it again; this provider is only slow.
+        if self.drive.now < 102.5:
+            self.drive.tick(seconds)
+            self.settle()
+
+    # --- always
+
+    @invariant()
+    def ids_of_the_provider_are_never_shown(self) -> None:
+        for event in self.media.shown:
+            assert not [s for s in strings(event.event) if s.startswith(("item_P", "resp_P"))]
+
+    @invariant()
+    def every_event_is_shown_once_and_responses_end_once(self) -> None:
+        shown = Counter(
+            (str(e.event["type"]), str(object_of(e.event, "response")["id"]))
+            for e in self.media.shown
+            if e.event["type"] in ("response.created", "response.done")
+        )
+        assert not [key for key, times in shown.items() if times > 1]
+        done = {response for kind, response in shown if kind == "response.done"}
+        assert done <= {response for kind, response in shown if kind == "response.created"}
+        endings = Counter(
+            (str(e.event["type"]), str(e.event["item_id"]))
+            for e in self.media.shown
+            if "item_id" in e.event
+            if str(e.event["type"]).endswith(".done")
+        )
+        assert not [key for key, times in endings.items() if times > 1]
+
+    def teardown(self) -> None:
+        """Let everything come to its end: then every response that was begun has ended."""
+        while self.pending:
+            self.answers_a_clear()
+        for _ in range(20):
+            if self.provider.active:
+                self.is_done("completed")
+            elif self.provider.asked:
+                self.begins_a_response()
+        for item in list(self.media.sounding):
+            self.media.ended.add(item)
+            self.media.played[item] = self.media.received[item]
+            self.drive.report(item, ms=self.media.received[item] // 24)
+            self.settle()
+        while self.pending:
+            self.answers_a_clear()
+        self.media.release()
+        responses = {
+            kind: sorted(str(object_of(e.event, "response")["id"]) for e in self.media.shown if e.event["type"] == kind)
+            for kind in ("response.created", "response.done")
+        }
+        assert responses["response.created"] == responses["response.done"]
+        assert not self.media.queue
+
+
+Calls.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCalls = Calls.TestCase
