@@ -319,19 +319,3 @@ def test_an_item_that_says_and_writes_keeps_what_it_wrote_when_it_is_cut() -> No
     drive.report(drive.items[0], ms=0, cut=True)
     assert drive.one("response.output_text.done")["text"] == "written"
     assert drive.one("response.output_audio_transcript.done")["transcript"] == ""
-
-
-def test_a_cancel_that_media_never_answers_is_over_even_if_everything_was_shown() -> None:
-    drive = Drive().ready()
-    drive.created()
-    drive.message(iid="item_PA")
-    drive.sound(2000, iid="item_PA")
-    drive.message_done("", iid="item_PA")
-    drive.message(iid="item_PB", part="text")
-    call_function(drive, index=2)
-    drive.done()
-    drive.client("response.cancel")
-    drive.tick(1.1)
-    assert drive.shown.count("response.done") == 1
-    drive.client("response.cancel")
-    assert drive.error["code"] == "response_cancel_not_active"

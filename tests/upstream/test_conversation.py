@@ -198,20 +198,32 @@ def test_sound_on_its_way_when_the_caller_speaks_is_cleared() -> None:
     assert drive.sent("conversation.item.truncate")["audio_end_ms"] == 0
 
 
-def test_a_stop_that_nobody_answers_comes_to_its_end() -> None:
+def test_a_stop_that_the_provider_does_not_answer_comes_to_its_end() -> None:
     drive = Drive().ready()
     drive.created()
     drive.message()
     drive.sound(200)
+    drive.report(drive.items[0], ms=100, cut=True)
     drive.start()
-    drive.fresh().tick(1.1)
-    assert drive.shown[-1] == "response.done"
-    assert drive.one("conversation.item.truncated")["audio_end_ms"] == 0
+    drive.fresh().tick(0.9)
+    assert drive.shown == []
+    drive.tick(0.2)
+    assert drive.shown == ["response.done"]
     drive.fresh().utter()
     assert "response.create" not in drive.told
     drive.tick(4)
     assert drive.faults == ["response_timeout"]
     assert drive.told[-1] == "response.create"
+
+
+def test_a_stop_waits_for_medias_word_on_what_was_heard() -> None:
+    drive = Drive().ready()
+    drive.created()
+    drive.message()
+    drive.sound(200)
+    drive.start()
+    drive.fresh().tick(3)
+    assert drive.shown == []
 
 
 def test_a_response_that_was_never_created_is_stopped_when_it_comes() -> None:

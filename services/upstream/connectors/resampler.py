@@ -1,7 +1,7 @@
 """16 kHz of the bus to 24 kHz of the wire, one stream per utterance: 20 ms in are 480 samples out, in sum exactly."""
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from services.contracts.audio import DOWN_HZ, UP_HZ
 

@@ -17,7 +17,7 @@ from services.upstream.core.usage import shown_usage
 StopReason = Literal["turn_detected", "client_cancelled"]
 
 SETTLE_S = 1.0
-"""After a stop: how long the provider's own ending and media's report are waited for."""
+"""After a stop: how long `response.done` waits for the provider's own, which has the usage."""
 GIVE_UP_S = 4.0
 """After a stop: when a provider that never says that it is done is taken to be."""
 MAX_ITEMS = 128
@@ -130,14 +130,13 @@ class Response:
             self._done_at = NOWHERE
 
     def tick(self, *, now: float) -> None:
-        """Time passes: a stop must come to its end even if others don't."""
+        """Time passes: a stop must come to its end even if the provider doesn't.
+
+        Media answers in any case, or is silent and loses the call; without its word nobody knows what was shown.
+        """
         if self._stopped_at is None:
             return
-        if now >= self._stopped_at + SETTLE_S:
-            for item in self.items:
-                if item.sounds:  # media never answered: nothing of it counts as heard
-                    item.cut(0)
-                    self._end_cut(item, 0)
+        if now >= self._stopped_at + SETTLE_S and not any(item.sounds for item in self.items):
             self._write_done()
         if now >= self._stopped_at + GIVE_UP_S and self._final is None:
             self._author.count(CountError("response_timeout", "cancel"))
