@@ -236,7 +236,7 @@ class Pool:
         try:
             if control is not None:
                 await _unsubscribe(control)
-            await self._meters.write(call)
+            await self._meters.write_last(call)
             await self._history.ended(call.facts.ended(reason))
         finally:
             self._settling -= 1

@@ -15,6 +15,7 @@ from services.runtime.logging import get_logger
 EVERY_S = 5.0
 RETRY_S = 30.0
 """After so long a new call may show whether usage can be kept again."""
+SETTLE_S = 1.0
 BLOCKED = "usage"
 
 
@@ -23,6 +24,9 @@ class UsageSink(Protocol):
 
     async def put(self, tenant: TenantId, data: UsageData) -> object:
         """Keep ``data``; it is safe when this returns."""
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until the ledger has everything."""
 
 
 class Meters:
@@ -48,6 +52,14 @@ class Meters:
             self._failed_at = clock.monotonic()
             get_logger().exception("usage_write_failed", call_id=call.facts.id)
         self._tell()
+
+    async def write_last(self, call: Call) -> None:
+        """Write a call's last usage and let the ledger have it, so that a call that is called ended has its bill.
+
+        Both go their own ways: with metering away or many calls at once this gives up soon.
+        """
+        await self.write(call)
+        await self._sink.settled(SETTLE_S)
 
     def _tell(self) -> None:
         if self.failing:
