@@ -32,8 +32,9 @@ class Utterance:
 class InputBuffer:
     """What was appended since the last commit or clear. ``item_id`` is the item it will become."""
 
-    def __init__(self, out: Out) -> None:
+    def __init__(self, out: Out, *, has_ear: bool) -> None:
         self._out = out
+        self._has_ear = has_ear
         self._vad: EnergyVad | None = None
         self._lead_bytes = _LEAD_MS * BYTES_PER_MS
         self._rest = b""
@@ -90,10 +91,14 @@ class InputBuffer:
         return self._speech_bytes > 0 or loudest_dbfs(piece) > _AUDIBLE_DBFS
 
     def _hear(self, pcm: bytes) -> None:
-        if self._speech_bytes < MAX_LISTEN_BYTES:
+        if self._has_ear and self._speech_bytes < MAX_LISTEN_BYTES:
             self._out.do(Listen(self.item_id, pcm))
         self._speech_bytes += len(pcm)
         self._kept += pcm[: KEPT_BYTES - len(self._kept)]
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._has_ear and self._speech_bytes > 0
 
     @property
     def start_ms(self) -> int:
@@ -117,7 +122,7 @@ class InputBuffer:
                 f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of "
                 f"audio, but buffer only has {self._length_bytes / BYTES_PER_MS:.2f}ms of audio.",
             )
-        utterance = Utterance(self.item_id, self._length_bytes, self._kept, audible=self._speech_bytes > 0)
+        utterance = Utterance(self.item_id, self._length_bytes, self._kept, audible=self._is_heard)
         if utterance.audible:
             self._out.do(Understand(self.item_id))
         self._reset()
@@ -125,7 +130,7 @@ class InputBuffer:
 
     def clear(self) -> None:
         """Throw everything away."""
-        if self._speech_bytes:
+        if self._is_heard:
             self._out.do(Forget(self.item_id))
         self._rest = b""
         self._reset()

@@ -114,15 +114,16 @@ class Responder:
             self._index += 1
             self._out.do(Speak(response.spec.id, self._index, sentence.text.strip(), response.spec.speed))
         if response and not (self._sentences or self._asked or self._pieces):
-            self._finish("completed", None)
+            self._finish(response, "completed", None)
 
     def said(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> None:
         """The mouth's answer to `Speak`; None: it failed. Answers to what was cancelled are ignored."""
-        if not self.active or self.active.spec.id != response_id or index != self._index or not self._asked:
+        response = self.active
+        if not response or not self._asked or (response.spec.id, self._index) != (response_id, index):
             return
         if pcm is None:
             error: Json = {"type": "server_error", "code": "voice_lost", "message": "The voice process was lost."}
-            self._finish("failed", {"type": "failed", "error": error})
+            self._finish(response, "failed", {"type": "failed", "error": error})
             return
         sentence, self._asked = self._asked, None
         if not self._pieces:
@@ -140,7 +141,7 @@ class Responder:
         while self.active and self._pieces and self._due_s <= now.monotonic:
             piece = self._pieces.popleft()
             if not self.active.has_room_for(piece):
-                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+                self._finish(self.active, "incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
                 return
             self._due_s += piece.lasts_s
             self.has_spoken = self.has_spoken or bool(piece.pcm)
@@ -148,14 +149,11 @@ class Responder:
             self._book.generated_bytes += len(piece.pcm)
             self._advance()
 
-    def cancel(self, reason: str) -> None:
-        """Stop the active response, with what was generated."""
-        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+    def cancel(self, response: Response, reason: str) -> None:
+        """Stop the active ``response``, with what was generated."""
+        self._finish(response, "cancelled", {"type": "cancelled", "reason": reason})
 
-    def _finish(self, status: Status, details: Json | None) -> None:
-        response = self.active
-        if response is None:
-            return
+    def _finish(self, response: Response, status: Status, details: Json | None) -> None:
         usage = response.finish(status, details)
         self._book.responses.append((response.spec.id, status, usage))
         self._book.items[response.spec.id] = response.item_ids

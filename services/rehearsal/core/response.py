@@ -68,7 +68,7 @@ class Response:
         """The `response` object."""
         spec = self.spec
         metadata: JsonValue = {**spec.metadata} if spec.metadata is not None else None
-        voice: JsonValue = spec.voice if isinstance(spec.voice, str) else {**spec.voice}
+        voice = spec.voice if isinstance(spec.voice, str) else spec.voice.get("id")
         return {
             "object": "realtime.response",
             "id": spec.id,

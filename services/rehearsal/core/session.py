@@ -59,7 +59,7 @@ class Session:
         self._config = SessionConfig(type="realtime", model=terms.model)
         self.book = Book(self.id, terms.model)
         self._conversation = Conversation(terms.new_id("conv"), self._out)
-        self._input = InputBuffer(self._out)
+        self._input = InputBuffer(self._out, has_ear=terms.has_ear)
         self._input.detect(self._config.turn_detection)
         self._hearing = Hearing(out=self._out, book=self.book, has_ear=terms.has_ear)
         self._responder = Responder(out=self._out, book=self.book, echoes=not terms.has_ear)
@@ -105,9 +105,7 @@ class Session:
         self._responder.tick(now)
         if now.monotonic >= self._ends_s:
             minutes = f"{self._terms.max_session_s / 60:g}"
-            refused = RefusedError(
-                "session_expired", f"Your session hit the maximum duration of {minutes} minutes.", None
-            )
+            refused = RefusedError("session_expired", f"Your session hit the maximum duration of {minutes} minutes.")
             self._out.event("error", error=refused.wire(None))
             self._out.do(Close(_GOING_AWAY, "session_expired"))
         return self._out.take()
@@ -115,7 +113,7 @@ class Session:
     def closed(self) -> list[Command]:
         """The socket is gone: what was generated is billed, the ear is given back."""
         if self._responder.active:
-            self._responder.cancel("client_cancelled")
+            self._responder.cancel(self._responder.active, "client_cancelled")
         self._input.clear()
         return self._out.take()
 
@@ -168,11 +166,11 @@ class Session:
         pcm = decode(event.audio, "audio")
         self.book.received_bytes += len(pcm)
         for piece in self._input.pieces(pcm):
-            match self._input.push(piece):
-                case Change.STARTED:
-                    self._speech_started()
-                case Change.STOPPED:
-                    self._speech_stopped(now)
+            change = self._input.push(piece)
+            if change is Change.STARTED:
+                self._speech_started()
+            elif change is Change.STOPPED:
+                self._speech_stopped(now)
 
     def _speech_started(self) -> None:
         detection = self._config.turn_detection
@@ -180,7 +178,7 @@ class Session:
             "input_audio_buffer.speech_started", item_id=self._input.item_id, audio_start_ms=self._input.start_ms
         )
         if detection and detection.interrupt_response and self._responder.active:
-            self._responder.cancel("turn_detected")
+            self._responder.cancel(self._responder.active, "turn_detected")
 
     def _speech_stopped(self, now: Now) -> None:
         detection = self._config.turn_detection
@@ -205,7 +203,7 @@ class Session:
         active = self._responder.active
         if active is None or event.response_id not in {None, active.spec.id}:
             raise RefusedError("response_cancel_not_active", "Cancellation failed: no active response found")
-        self._responder.cancel("client_cancelled")
+        self._responder.cancel(active, "client_cancelled")
 
     def _respond(self, params: ResponseParams, now: Now) -> None:
         self._responder.create(self._spec(params), self._conversation.items, now)
