@@ -134,17 +134,16 @@ class House:
         return media
 
     async def silent(self, call: CallId = CALL) -> Media:
-        granted = await self.ask(call)
-        assert isinstance(granted, ClaimGranted)
-        media = Media(self.bus, granted, call)
+        got: deque[Frame] = deque()
+        every: list[Frame] = []
+        news = asyncio.Condition()
+        pending: set[asyncio.Task[None]] = set()
 
         async def take(frame: Frame) -> None:
-            async with media.news:
-                media.got.append(frame)
-                media.all.append(frame)
-                media.news.notify_all()
-
-        pending: set[asyncio.Task[None]] = set()
+            async with news:
+                got.append(frame)
+                every.append(frame)
+                news.notify_all()
 
         def receive(_: str, data: bytes) -> None:
             task = asyncio.create_task(take(frames.decode(data)))
@@ -152,7 +151,9 @@ class House:
             task.add_done_callback(pending.discard)
 
         await self.bus.listen(subjects.down(MEDIA, call), receive)
-        return media
+        granted = await self.ask(call)
+        assert isinstance(granted, ClaimGranted)
+        return Media(self.bus, granted, call, got, every, news)
 
     async def gone(self, call: CallId = CALL) -> None:
         """Wait until the lease was given back."""
