@@ -1,0 +1,94 @@
+"""Media and a provider as their protocols say, for tests that do anything in any order."""
+
+from services.contracts.frame import Flag
+from services.upstream.core.commands import (
+    AppendAudio,
+    Command,
+    PublishAudio,
+    PublishEvent,
+    SendToProvider,
+)
+from tests.upstream.drive import Json
+
+
+class Media:
+    """The rules of media's release queue, as the frame's flags state them."""
+
+    def __init__(self) -> None:
+        self.queue: list[PublishEvent] = []
+        self.shown: list[PublishEvent] = []
+        self.played: dict[str, int] = {}
+        self.received: dict[str, int] = {}
+        self.ended: set[str] = set()
+        self.cut: dict[str, int] = {}
+
+    def over(self, item: str) -> bool:
+        return item in self.cut or (item in self.ended and self.played.get(item, 0) >= self.received.get(item, 0))
+
+    def take(self, command: Command) -> None:
+        if isinstance(command, PublishAudio) and command.item_id not in self.cut:
+            self.received[command.item_id] = command.position + len(command.pcm) // 2
+            if command.end:
+                self.ended.add(command.item_id)
+        elif isinstance(command, PublishEvent):
+            if Flag.AT_ONCE in command.flags:
+                self.shown.append(command)
+                return
+            self.queue.append(command)
+            if Flag.RELEASE_ALL in command.flags:
+                self.release(force=True)
+        self.release()
+
+    def release(self, *, force: bool = False) -> None:
+        while self.queue:
+            head = self.queue[0]
+            item = head.item_id
+            if not force and item and not self.over(item) and self.played.get(item, 0) < head.position:
+                return
+            self.queue.pop(0)
+            hidden = item and Flag.CUTTABLE in head.flags and item in self.cut and head.position > self.cut[item]
+            if not hidden:
+                self.shown.append(head)
+
+    @property
+    def sounding(self) -> list[str]:
+        return [item for item in self.received if not self.over(item)]
+
+
+class Provider:
+    """A provider that keeps to the protocol, event by event."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.active: str | None = None
+        self.item: str | None = None
+        self.generated: dict[str, int] = {}  # ms
+        self.buffer_ms = 0.0
+        self.number = 0
+        self.cancelled = False
+
+    def take(self, command: Command) -> None:
+        if isinstance(command, AppendAudio):
+            self.buffer_ms += len(command.pcm) / 32
+        elif isinstance(command, SendToProvider):
+            self.told(command.event)
+
+    def told(self, event: Json) -> None:
+        match event["type"]:
+            case "input_audio_buffer.commit":
+                assert self.buffer_ms >= 100
+                self.buffer_ms = 0
+            case "input_audio_buffer.clear":
+                self.buffer_ms = 0
+            case "response.create":
+                assert self.asked == 0
+                assert self.active is None
+                self.asked += 1
+            case "response.cancel":
+                assert event["response_id"] == self.active
+                assert not self.cancelled
+                self.cancelled = True
+            case "conversation.item.truncate":
+                end_ms = event["audio_end_ms"]
+                assert isinstance(end_ms, int)
+                assert 0 <= end_ms <= self.generated[str(event["item_id"])]
