@@ -98,7 +98,7 @@ class Directory:
                 break
         if silent:
             await self._forget(call)
-        metrics.OFFERS_REFUSED.labels(reason).inc()
+        metrics.PLACEMENTS_FAILED.labels(reason).inc()
         raise NotPlacedError(reason, detail)
 
     async def _ask(self, process: ProcessId, offer: Offer) -> OfferAnswered | tuple[str, str]:

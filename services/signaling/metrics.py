@@ -16,7 +16,7 @@ TOKENS_REJECTED = Counter(
 TOKENS_RELEASED = Counter(
     "hushgate_tokens_released_total", "Redeemed tokens set free again because no answer was produced.", ["result"]
 )
-OFFERS_REFUSED = Counter("hushgate_offers_refused_total", "Offers that were not placed, by reason.", ["reason"])
+PLACEMENTS_FAILED = Counter("hushgate_placements_failed_total", "Offers that were not placed, by reason.", ["reason"])
 PLACEMENT_ATTEMPTS = Counter(
     "hushgate_placement_attempts_total", "Media processes asked to answer an offer, by outcome.", ["outcome"]
 )
