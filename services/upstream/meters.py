@@ -89,7 +89,7 @@ class Meters:
             epoch=self._epoch,
             seq=self._seq,
             provider=self._provider,
-            model=self._model,
+            model=command.model or self._model,
             provider_ref=command.provider_ref,
             meters=command.meters,
         )

@@ -137,6 +137,14 @@ def test_a_transcription_is_booked_under_the_providers_item() -> None:
     )
 
 
+def test_a_transcription_is_booked_under_the_model_that_wrote_it() -> None:
+    drive = Drive().ready()
+    wish: Json = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
+    drive.client("session.update", session=wish)
+    transcribed(drive, {"type": "tokens", "input_tokens": 4, "output_tokens": 2, "total_tokens": 6})
+    assert drive.booked[-1].model == "gpt-4o-mini-transcribe"
+
+
 def test_a_transcription_without_usage_shows_how_long_the_utterance_was() -> None:
     drive = Drive().ready()
     assert transcribed(drive, None)["usage"] == {"type": "duration", "seconds": 0.4}

@@ -80,10 +80,14 @@ class ItemOver:
 
 @dataclass(frozen=True, slots=True)
 class BookUsage:
-    """Usage for the ledger. ``provider_ref`` names what exact meters belong to; empty: cumulative meters."""
+    """Usage for the ledger. ``provider_ref`` names what exact meters belong to; empty: cumulative meters.
+
+    ``model``: whose prices hold, where it is another than the session's (transcription).
+    """
 
     meters: dict[Meter, int]
     provider_ref: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

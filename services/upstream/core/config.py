@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from services.contracts.audio import DOWN_HZ
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
-from services.upstream.core.shape import Json, fields
+from services.upstream.core.shape import Json, fields, text
 
 _PCM: Json = {"type": "audio/pcm", "rate": DOWN_HZ}
 _SERVER_VAD: Json = {
@@ -134,6 +134,11 @@ class SessionConfigState:
         """How the client wants turns to be taken; None: it commits by itself."""
         wish = fields(fields(self._effective, "audio"), "input").get("turn_detection")
         return wish if isinstance(wish, dict) else None
+
+    @property
+    def transcription_model(self) -> str:
+        """The model that transcribes the caller, which has prices of its own; empty: none was named."""
+        return text(fields(fields(fields(self._effective, "audio"), "input"), "transcription"), "model")
 
     @property
     def input_is_pcm(self) -> bool:

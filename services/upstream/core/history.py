@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from services.upstream.core.author import AT_ONCE, NOWHERE, Author, Place
 from services.upstream.core.commands import BookUsage, CountError
+from services.upstream.core.config import SessionConfigState
 from services.upstream.core.conversation import Conversation, is_spoken, shown_error, shown_item
 from services.upstream.core.ids import IdMap
 from services.upstream.core.shape import Json, fields, text, whole
@@ -17,8 +18,11 @@ _TRANSCRIPTION = "conversation.item.input_audio_transcription."
 class History:
     """Tells the client what the provider did with the conversation's items."""
 
-    def __init__(self, author: Author, ids: IdMap, conversation: Conversation, speech: Speech) -> None:
+    def __init__(
+        self, author: Author, ids: IdMap, config: SessionConfigState, *, conversation: Conversation, speech: Speech
+    ) -> None:
         self._author = author
+        self._config = config
         self._ids = ids
         self._conversation = conversation
         self._speech = speech
@@ -115,7 +119,7 @@ class History:
         if not reading.sane:
             self._author.count(CountError("usage", "transcription"))
         if reading.meters:
-            self._author.do(BookUsage(reading.meters, theirs))
+            self._author.do(BookUsage(reading.meters, theirs, self._config.transcription_model))
 
     def _identify(self, item: Json) -> str | None:
         """Our id for an item that appears in the conversation; None if it belongs to a response."""

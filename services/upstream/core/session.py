@@ -46,7 +46,7 @@ class SessionCore:
         shared = Shared(self._author, self._ids, Pace(), conversation, self._config.conversation_id)
         self._responses = Responses(shared, self._tally)
         self._speech = Speech(self._author, self._ids, conversation, self._tally)
-        self._history = History(self._author, self._ids, conversation, self._speech)
+        self._history = History(self._author, self._ids, self._config, conversation=conversation, speech=self._speech)
         self._requests = Requests(
             Parts(
                 self._author,
