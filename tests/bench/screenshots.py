@@ -41,7 +41,8 @@ async def take(browser: Browser, url: str, name: str) -> None:
         await converse(caller)
         await caller.page.screenshot(path=IMAGES / f"{name}.png", full_page=name == "call-phone")
         await caller.hang_up()
-        await caller.page.screenshot(path=IMAGES / f"{name.replace('call', 'bill')}.png", full_page=True)
+        if name == "call-light":
+            await caller.page.screenshot(path=IMAGES / "bill-light.png", full_page=True)
 
 
 async def main() -> int:
