@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from services.contracts import subjects
-from services.contracts.grant import Grant
-from services.contracts.ids import ProcessId, TenantId, new_call_id, new_leg_id
-from services.contracts.messages import Heartbeat, Offer, OfferRefused, expect
+from services.contracts.ids import ProcessId
+from services.contracts.messages import Heartbeat, OfferRefused, expect
 from services.media.__main__ import main
 from services.media.settings import MediaSettings
 from services.runtime.bus import Bus
 from services.runtime.errors import NoRespondersError, SettingsError
 from services.runtime.settings import load
+from tests.media.house import an_offer
 
 PROCESS = ProcessId("media-7")
 
@@ -58,8 +58,7 @@ async def test_a_process_beats_refuses_without_a_worker_drains_and_exits_with_0(
         beat = await beats.get()
         assert (beat.process, beat.zone, beat.draining, beat.active) == (PROCESS, "z1", False, 0)
         assert beat.http_url == ready["http_url"]
-        grant = Grant(tenant=TenantId("acme"), session={})
-        offer = Offer(call=new_call_id(), leg=new_leg_id(), attempt=1, sdp="v=0", grant=grant)
+        offer = an_offer()
         refused = await bus.request(subjects.offer(PROCESS), offer, timeout_s=5)
         assert isinstance(refused, OfferRefused)
         process.send_signal(signal.SIGTERM)

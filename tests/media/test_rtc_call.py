@@ -11,21 +11,20 @@ from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeer
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
-from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, PcmFrame
 from services.contracts.endings import EndReason
-from services.contracts.frame import Flag, Frame, Kind, encode_server_event
-from services.contracts.ids import Epoch, ItemId, ProcessId, SessionId, TenantId, WorkerId, new_call_id, new_leg_id
-from services.contracts.messages import ClaimGranted, PlayoutReport, expect
+from services.contracts.frame import Kind
+from services.contracts.ids import CallId, ItemId, TenantId, new_call_id, new_leg_id
+from services.contracts.messages import PlayoutReport, expect
 from services.media.call import Call, CallFacts
 from services.media.core.conversation import Conversation, ConversationConfig
 from services.media.rtc import patch
 from services.media.rtc.peer import answer
 from services.runtime import clock
 from services.runtime.bus import Bus
+from tests.media.worker import GRANTED, PROCESS, Worker
 
-OWNER = ClaimGranted(worker=WorkerId("up-0"), epoch=Epoch(1), session=SessionId("s"), provider="rehearsal", model="m")
 STORY, MARK = ItemId("item_story"), ItemId("item_mark")
 STORY_HZ, MARK_HZ = 440, 2000
 
@@ -83,63 +82,37 @@ class Browser:
         await self.peer.close()
 
 
-class Worker:
-    """The test's end of the bus."""
-
-    def __init__(self, bus: Bus, call: Call) -> None:
-        self.bus = bus
-        self.call = call.facts.id
-        self.sequence = 0
-        self.got: asyncio.Queue[Frame] = asyncio.Queue()
-
-    async def send(self, frame: Frame) -> None:
-        await self.bus.send(subjects.down(ProcessId("media-0"), self.call), frames.encode(frame))
-
-    async def event(self, kind: str) -> None:
-        self.sequence += 1
-        payload = encode_server_event(self.sequence, json.dumps({"type": kind}).encode())
-        await self.send(Frame(Kind.SERVER_EVENT, OWNER.epoch, 0, clock.unix_ms(), payload=payload))
-
-    async def say(self, item: ItemId, hz: int, frames_of_sound: int) -> None:
-        wave = 8000 * np.sin(2 * np.pi * hz * np.arange(frames_of_sound * DOWN_FRAME_SAMPLES) / DOWN_HZ)
-        pcm = wave.astype("<i2").tobytes()
-        for start in range(0, len(pcm), frames.MAX_AUDIO_DOWN_BYTES):
-            chunk = pcm[start : start + frames.MAX_AUDIO_DOWN_BYTES]
-            flags = Flag.ITEM_END if start + len(chunk) == len(pcm) else frames.NO_FLAGS
-            await self.send(Frame(Kind.AUDIO_DOWN, OWNER.epoch, start // 2, clock.unix_ms(), item, flags, chunk))
-
-    async def next(self, kind: Kind) -> Frame:
-        while (frame := await self.got.get()).kind is not kind:
-            pass
-        return frame
+def tone(hz: int, frames_of_sound: int) -> bytes:
+    wave = 8000 * np.sin(2 * np.pi * hz * np.arange(frames_of_sound * DOWN_FRAME_SAMPLES) / DOWN_HZ)
+    return wave.astype("<i2").tobytes()
 
 
 @asynccontextmanager
-async def live_call(bus: Bus) -> AsyncIterator[tuple[Browser, Worker]]:
+async def live_call(bus: Bus) -> AsyncIterator[tuple[Browser, Worker, CallId]]:
     patch.advertise("127.0.0.1")
     browser = Browser()
     await browser.peer.setLocalDescription()
     leg, sdp = await answer(new_leg_id(), browser.peer.localDescription.sdp)
-    facts = CallFacts(new_call_id(), TenantId("acme"), ProcessId("media-0"), OWNER, clock.unix_ms())
-    conversation = Conversation(ConversationConfig(OWNER.epoch, 60), now=clock.monotonic())
+    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, clock.unix_ms())
+    conversation = Conversation(ConversationConfig(GRANTED.epoch, 60), now=clock.monotonic())
     call = Call(facts, leg=leg, conversation=conversation, detector=Loud(), bus=bus)
-    worker = Worker(bus, call)
-    await bus.listen(subjects.up_of(OWNER.worker), lambda _, data: worker.got.put_nowait(frames.decode(data)))
-    await bus.listen(subjects.down_of(ProcessId("media-0")), lambda _, data: call.worker_frame(data))
+    worker = Worker(bus)
+    await worker.open()
+    await bus.listen(subjects.down_of(PROCESS), lambda _, data: call.worker_frame(data))
     await bus.flush()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(call.run())
         await browser.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        yield browser, worker
+        yield browser, worker, facts.id
         call.end(EndReason.HANGUP)
     await browser.close()
 
 
 async def test_a_caller_who_speaks_stops_the_answer_within_frames(bus: Bus) -> None:
-    async with live_call(bus) as (browser, worker):
-        await worker.event("session.created")
+    async with live_call(bus) as (browser, worker, call):
+        await worker.event(call, {"type": "session.created"})
         assert json.loads(await browser.said.get())["type"] == "session.created"
-        await worker.say(STORY, STORY_HZ, 300)
+        await worker.say(call, STORY, tone(STORY_HZ, 300))
         heard = [await browser.heard.get()]
         while heard.count(heard[-1]) < 20:
             heard.append(await browser.heard.get())
@@ -151,7 +124,7 @@ async def test_a_caller_who_speaks_stops_the_answer_within_frames(bus: Bus) -> N
         assert 0 < expect(PlayoutReport, report.payload).heard_ms < report.position * 1000 // DOWN_HZ
         assert (await worker.next(Kind.UTTERANCE_START)).kind is Kind.UTTERANCE_START
         assert len((await worker.next(Kind.AUDIO_UP)).payload) == 2 * 640
-        await worker.say(MARK, MARK_HZ, 30)
+        await worker.say(call, MARK, tone(MARK_HZ, 30))
         while heard[-1] != MARK_HZ:
             heard.append(await browser.heard.get())
         story_frames = sum(abs(hz - STORY_HZ) < 60 for hz in heard)
@@ -160,7 +133,7 @@ async def test_a_caller_who_speaks_stops_the_answer_within_frames(bus: Bus) -> N
 
 
 async def test_speech_of_a_real_leg_goes_up_as_an_utterance(bus: Bus) -> None:
-    async with live_call(bus) as (browser, worker):
+    async with live_call(bus) as (browser, worker, _):
         browser.microphone.speaking = True
         start = await worker.next(Kind.UTTERANCE_START)
         first = await worker.next(Kind.AUDIO_UP)

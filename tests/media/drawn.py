@@ -1,0 +1,82 @@
+"""A conversation that a test draws, and what its commands say."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from services.contracts.audio import DOWN_FRAME_SAMPLES, UP_FRAME_BYTES, PcmFrame
+from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
+from services.contracts.grant import OwnEvent
+from services.contracts.ids import Epoch, ItemId
+from services.media.core.commands import Command, CountDropped, SendEvent, SendUp
+from services.media.core.conversation import Conversation, ConversationConfig
+from services.media.core.gate import GateConfig
+
+EPOCH = Epoch(7)
+A, B = ItemId("item_a"), ItemId("item_b")
+GATE = GateConfig(
+    onset_frames=2, barge_in_onset_frames=3, hangover_frames=4, pre_roll_frames=2, tail_frames=1, resume_frames=1
+)
+
+
+class Drawn:
+    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame of the answer."""
+
+    def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0) -> None:
+        config = ConversationConfig(EPOCH, 60, GATE, events, delay_ms)
+        self.now = 100.0
+        self.call = Conversation(config, now=self.now)
+        self.index = 0
+        self.sequence = 0
+
+    def draw(self, drawing: str) -> list[Command]:
+        out: list[Command] = []
+        for letter in drawing:
+            if letter == ">":
+                out += self.call.pull(now=self.now)[1]
+            else:
+                frame = PcmFrame(self.index, bytes(UP_FRAME_BYTES))
+                out += self.call.caller_frame(frame, speech=letter == "s", now=self.now)
+                self.index += 1
+            self.now += 0.02
+        return out
+
+    def frame(self, kind: Kind, position: int = 0, **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields
+        fields.setdefault("epoch", EPOCH)
+        return self.call.worker_frame(Frame(kind, position=position, sent_unix_ms=0, **fields), now=self.now)
+
+    def audio(self, item: ItemId, frames: int, *, position: int = 0, end: bool = True) -> list[Command]:
+        pcm = np.full(frames * DOWN_FRAME_SAMPLES, 1000, "<i2").tobytes()
+        flags = Flag.ITEM_END if end else NO_FLAGS
+        return self.frame(Kind.AUDIO_DOWN, position, item_id=item, flags=flags, payload=pcm)
+
+    def event(self, event: dict[str, Any], **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields
+        self.sequence += 1
+        payload = encode_server_event(self.sequence, json.dumps(event).encode())
+        return self.frame(Kind.SERVER_EVENT, payload=payload, **fields)
+
+    def answering(self, frames: int = 100, *, end: bool = True) -> None:
+        self.call.opened()
+        self.event({"type": "response.output_item.added", "response_id": "resp_a", "item": {"id": A}})
+        self.audio(A, frames, end=end)
+
+
+def kinds(commands: list[Command]) -> list[Kind]:
+    return [command.kind for command in commands if isinstance(command, SendUp)]
+
+
+def ups(commands: list[Command], kind: Kind) -> list[SendUp]:
+    return [command for command in commands if isinstance(command, SendUp) and command.kind is kind]
+
+
+def shown(commands: list[Command]) -> list[dict[str, Any]]:
+    return [json.loads(command.text) for command in commands if isinstance(command, SendEvent)]
+
+
+def types(commands: list[Command]) -> list[str]:
+    return [event["type"] for event in shown(commands)]
+
+
+def dropped(commands: list[Command]) -> list[str]:
+    return [command.reason for command in commands if isinstance(command, CountDropped)]

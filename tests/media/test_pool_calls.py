@@ -1,0 +1,116 @@
+import asyncio
+
+import pytest
+
+from services.contracts import subjects
+from services.contracts.audio import DOWN_FRAME_BYTES, UP_FRAME_BYTES
+from services.contracts.frame import Kind
+from services.contracts.ids import Epoch, new_call_id
+from services.contracts.messages import PlayoutReport, expect
+from services.media.call import Call
+from services.media.leg import LegMeasured, LegMessage, PlayoutSource
+from tests.media.house import Opener, count
+from tests.media.worker import ITEM, PROCESS
+
+
+async def test_speech_goes_up_and_silence_does_not(house: Opener) -> None:
+    async with house() as home:
+        _, leg = await home.call()
+        leg.speak("....ssss" + "." * 20)
+        wanted = (Kind.UTTERANCE_START, Kind.AUDIO_UP, Kind.UTTERANCE_END)
+        got = [await home.worker.next(*wanted)]
+        while got[-1].kind is not Kind.UTTERANCE_END:
+            got.append(await home.worker.next(*wanted))
+        assert got[0].kind is Kind.UTTERANCE_START
+        assert sum(len(frame.payload) for frame in got[1:-1]) == 7 * UP_FRAME_BYTES
+        assert max(len(frame.payload) for frame in got[1:-1]) == 2 * UP_FRAME_BYTES
+
+
+async def test_an_answer_is_played_with_its_events_in_step(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        await home.worker.event(call, {"type": "session.created"})
+        await home.worker.answer(call, 2)
+        await home.worker.event(call, {"type": "response.done"}, item_id=ITEM, position=960)
+        assert (await leg.event())["type"] == "session.created"
+        assert (await leg.event())["type"] == "response.output_item.added"
+        first = await leg.pull()
+        assert first is not None
+        assert len(first) == DOWN_FRAME_BYTES
+        assert (await leg.event())["type"] == "output_audio_buffer.started"
+        await leg.pull()
+        assert [(await leg.event())["type"] for _ in range(2)] == ["response.done", "output_audio_buffer.stopped"]
+        report = await home.worker.next(Kind.PLAYOUT_REPORT)
+        assert (report.position, report.item_id) == (960, ITEM)
+
+
+async def test_nothing_more_to_play_makes_the_leg_wait(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        await home.worker.answer(call, 1)
+        assert await leg.pull() is not None
+        assert await leg.pull() is not None  # the fade
+        assert await leg.pull() is None
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(leg.pull(), 0)
+
+
+async def test_a_barge_in_reports_what_was_heard_before_the_new_utterance(house: Opener) -> None:
+    async with house() as home:
+        before = count("barge_in_total")
+        call, leg = await home.call()
+        await home.worker.answer(call, 8, end=False)
+        for _ in range(5):
+            await leg.pull()
+        leg.speak("sss")
+        wanted = (Kind.PLAYOUT_REPORT, Kind.UTTERANCE_START, Kind.AUDIO_UP)
+        got = [await home.worker.next(*wanted) for _ in range(3)]
+        assert [frame.kind for frame in got] == list(wanted)
+        report = expect(PlayoutReport, got[0].payload)
+        assert (report.cut, report.cause, got[0].position) == (True, "barge_in", 2400)
+        assert await leg.pull() is not None  # the fade
+        assert await leg.pull() is None
+        assert count("barge_in_total") == before + 1
+
+
+async def test_client_events_go_up(house: Opener) -> None:
+    async with house() as home:
+        _, leg = await home.call()
+        leg.inputs.put_nowait(LegMessage('{"type":"session.update"}'))
+        assert (await home.worker.next(Kind.CLIENT_EVENT)).payload == b'{"type":"session.update"}'
+
+
+async def test_frames_of_another_owner_are_counted_and_dropped(house: Opener) -> None:
+    async with house() as home:
+        before = count("bus_frames_dropped_total", reason="stale_epoch")
+        call, leg = await home.call()
+        await home.worker.event(call, {"type": "old"}, epoch=Epoch(41))
+        home.worker.sequence = 0
+        await home.worker.event(call, {"type": "new"})
+        assert (await leg.event())["type"] == "new"
+        assert count("bus_frames_dropped_total", reason="stale_epoch") == before + 1
+
+
+async def test_rubbish_on_the_bus_harms_nobody(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        for rubbish in (b"", b"\0" * 40, b"x" * 300):
+            await home.bus.send(subjects.down(PROCESS, call), rubbish)
+            await home.bus.send(subjects.down(PROCESS, new_call_id()), rubbish)
+        await home.worker.event(call, {"type": "still here"})
+        assert (await leg.event())["type"] == "still here"
+
+
+async def test_the_measured_round_trip_moves_what_was_heard(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        leg.inputs.put_nowait(LegMeasured(1000))
+        await home.worker.answer(call, 8, end=False)
+        await leg.pull()
+        leg.speak("ss")
+        assert expect(PlayoutReport, (await home.worker.next(Kind.PLAYOUT_REPORT)).payload).heard_ms == 0
+
+
+def test_a_call_is_the_source_of_its_leg() -> None:
+    source: type[PlayoutSource] = Call
+    assert source is Call

@@ -1,0 +1,43 @@
+from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.messages import CallEnded, CallStarted, OfferRefused
+from services.contracts.usage import Meter
+from services.media.leg import LegClosed
+from tests.media.house import TENANT, Opener, an_offer, record
+from tests.media.worker import EPOCH
+
+
+async def test_the_start_of_a_call_is_recorded(house: Opener) -> None:
+    async with house() as home:
+        call, _ = await home.call()
+        started = await record(home.bus, subjects.CALL_STARTED, CallStarted)
+        assert isinstance(started, CallStarted)
+        assert (started.call, started.tenant, started.model) == (call, TENANT, "gpt-realtime")
+
+
+async def test_usage_is_written_at_the_end_and_adds_up(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        await home.worker.answer(call, 3)
+        await leg.pull()
+        leg.speak("." * 30)
+        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        usage = await home.kept.usage.get()
+        assert (usage.call_id, usage.session_id, usage.epoch, usage.provider) == (call, "sess_a", EPOCH, "rehearsal")
+        assert usage.meters[Meter.AUDIO_GATED_MS] == 600
+        assert usage.meters[Meter.AUDIO_PLAYED_MS] == 20
+        assert Meter.CALL_MS in usage.meters
+
+
+async def test_while_usage_cannot_be_kept_no_new_call_is_taken(house: Opener) -> None:
+    async with house() as home:
+        home.health.blocked_by.clear()
+        home.kept.full = True
+        _, leg = await home.call()
+        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        await leg.closed.wait()
+        await record(home.bus, subjects.CALL_ENDED, CallEnded)
+        refused = await home.ask(an_offer())
+        assert isinstance(refused, OfferRefused)
+        assert refused.reason == "internal"
+        assert not home.health.ready
