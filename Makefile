@@ -25,7 +25,7 @@ $(BIN)/python:
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  version=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv "$$version"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv "$$version" >/dev/null; \
 	  else echo "Python's venv module is not complete. Run: sudo apt-get install python3-venv" >&2; exit 1; fi; fi
 	$(PYTHON) -m venv $(VENV)
 

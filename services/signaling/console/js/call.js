@@ -85,7 +85,7 @@ export class Call {
     if (this.#over) return void this.#tellGateway();
 
     this.#handlers.onStage("connecting");
-    this.#setupTimer = setTimeout(() => this.#fail(new Problem("no_path")), SETUP_TIMEOUT_MS);
+    this.#setupTimer = setTimeout(() => this.#fail(this.#noPath()), SETUP_TIMEOUT_MS);
     try {
       await this.#peer.setRemoteDescription({ type: "answer", sdp });
     } catch (error) {
@@ -96,7 +96,7 @@ export class Call {
   #openChannel() {
     this.#channel = this.#peer.createDataChannel("oai-events");
     this.#channel.onopen = () => this.#opened();
-    this.#channel.onclose = () => this.#fail(new Problem(this.#live ? "lost" : "no_path"));
+    this.#channel.onclose = () => this.#fail(this.#live ? new Problem("lost") : this.#noPath());
     this.#channel.onmessage = ({ data }) => this.#received(data);
   }
 
@@ -129,7 +129,7 @@ export class Call {
   #connectionChanged() {
     const state = this.#peer.connectionState;
     clearTimeout(this.#unsteadyTimer);
-    if (state === "failed") this.#fail(new Problem(this.#live ? "lost" : "no_path"));
+    if (state === "failed") this.#fail(this.#live ? new Problem("lost") : this.#noPath());
     else if (state === "disconnected" && this.#live) {
       this.#handlers.onStage("unsteady");
       this.#unsteadyTimer = setTimeout(() => this.#fail(new Problem("lost")), UNSTEADY_MS);
@@ -142,6 +142,11 @@ export class Call {
     } catch (error) {
       throw refusalProblem(error, step);
     }
+  }
+
+  /** No packet came through. A Chromium without any network interface but loopback never ends its gathering. */
+  #noPath() {
+    return new Problem(this.#peer.iceGatheringState === "gathering" ? "no_network" : "no_path");
   }
 
   #fail(problem) {

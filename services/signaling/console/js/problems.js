@@ -60,6 +60,11 @@ const CATALOGUE = {
     "The call was accepted, but no packet came through within 15 seconds. A firewall or VPN may block UDP to the address " +
       "that the gateway advertises; allow it or switch the VPN off, then press Talk again.",
   ],
+  no_network: [
+    "This browser sees no network at all",
+    "Without any network address it makes no calls, not even to this machine. Connect to any network (it needs no internet), " +
+      "then press Talk again.",
+  ],
   lost: [
     "The connection was lost",
     "The network went away or the gateway was stopped. Check both, then press Talk for a new call.",
