@@ -11,6 +11,9 @@ from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
 
+UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+"""Milliseconds from 1970 to the end of the year 9999: what every calendar and every database can hold."""
+
 
 class MalformedMessageError(ValueError):
     """Bytes that are no control message, or not the one expected. Never quotes its input: it may hold secrets."""
@@ -84,7 +87,7 @@ class Claim(Message):
     process: ProcessId
     grant: Grant
     providers: tuple[str, ...] = ()
-    deadline_unix_ms: int
+    deadline_unix_ms: UnixMs
 
 
 class ClaimGranted(Message):
@@ -177,7 +180,7 @@ class CallStarted(Message):
     process: ProcessId
     provider: str
     model: str
-    started_unix_ms: int
+    started_unix_ms: UnixMs
 
 
 class CallEnded(Message):
@@ -190,8 +193,8 @@ class CallEnded(Message):
     provider: str
     model: str
     reason: EndReason
-    started_unix_ms: int
-    ended_unix_ms: int
+    started_unix_ms: UnixMs
+    ended_unix_ms: UnixMs
 
 
 class Watermark(Message):

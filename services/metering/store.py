@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, func, insert, select, union_all
@@ -105,8 +106,10 @@ class Ledger:
         def work(db: Connection) -> Recorded:
             done = Recorded()
             for delivery in batch:
-                if not history.note(db, delivery.body):
-                    _quarantine(db, delivery, Unbookable(Reason.MALFORMED, None), done, now)
+                noted = _tried(db, partial(history.note, db, delivery.body))
+                if not noted:
+                    reason = Reason.INTERNAL if noted is None else Reason.MALFORMED
+                    _quarantine(db, delivery, Unbookable(reason, None), done, now)
             return done
 
         return self._in_transaction(work)
@@ -174,14 +177,7 @@ class Ledger:
         read = reading.read(delivery.body, tenant=delivery.subject.rpartition(".")[2])
         if isinstance(read, UsageEvent):
             place = reading.place_of(read)
-            try:
-                with db.begin_nested():
-                    verdict = self._book(db, read, delivery, done, now)
-            except _AWAY:
-                raise
-            except Exception:  # noqa: BLE001 - one message that breaks the code must not stop all behind it
-                get_logger().exception("usage_not_booked", reason=Reason.INTERNAL)
-                verdict = Rejected(Reason.INTERNAL)
+            verdict = _tried(db, partial(self._book, db, read, delivery, done, now)) or Rejected(Reason.INTERNAL)
             if not isinstance(verdict, Rejected):
                 done.heard(place)
                 return
@@ -218,6 +214,18 @@ class Ledger:
         if journal:
             rows.add_journal(db, journal, event_position=None, booked_ms=rows.to_ms(now))
         return growth({key: line}, {key: after})[0]
+
+
+def _tried(db: Connection, work: Callable[[], T]) -> T | None:
+    """Do ``work`` whole or not at all; None when the message breaks it, which must not stop all behind it."""
+    try:
+        with db.begin_nested():
+            return work()
+    except _AWAY:
+        raise
+    except Exception:  # noqa: BLE001 - see above
+        get_logger().exception("message_not_booked", reason=Reason.INTERNAL)
+        return None
 
 
 def _quarantine(db: Connection, delivery: Delivery, why: Unbookable, done: Recorded, now: datetime) -> None:

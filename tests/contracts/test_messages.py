@@ -97,6 +97,14 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
         messages.decode(data)
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+@pytest.mark.parametrize("time", [-1, 253_402_300_800_000, 2**63])
+def test_a_time_that_no_calendar_has_is_refused(example: Message, time: int) -> None:
+    for field in (field for field in example.model_dump() if field.endswith("_unix_ms")):
+        with pytest.raises(MalformedMessageError, match=field):
+            messages.decode(json.dumps(json.loads(example.encode()) | {field: time}).encode())
+
+
 def test_a_refusal_never_quotes_its_input() -> None:
     with pytest.raises(MalformedMessageError) as caught:
         messages.decode(b'{"type": "hangup", "call": ["ek_secret"]}')

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DatabaseError
 
-from services.contracts.endings import EndReason
-from services.contracts.ids import ProcessId, TenantId
-from services.contracts.messages import CallEnded, CallStarted
 from services.metering import tables
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
@@ -147,55 +143,6 @@ def test_an_audit_finds_what_does_not_add_up(ledger: Ledger, make: Maker) -> Non
     assert "its postings sum to 1, not to 0" in found
     assert "the line says (1, 32000), its journals (1, 32001)" in found
     assert "live Held(quantity=2" in found
-
-
-def started(make: Maker) -> CallStarted:
-    fields: dict[str, Any] = {
-        "call": make.call,
-        "tenant": TenantId("acme"),
-        "process": ProcessId("media-0"),
-        "provider": "rehearsal",
-        "model": "gpt-realtime-2.1",
-        "started_unix_ms": 1_780_000_000_000,
-    }
-    return CallStarted(**fields)
-
-
-def ended(make: Maker) -> CallEnded:
-    beginning = started(make).model_dump(exclude={"type"})
-    return CallEnded(**beginning, reason=EndReason.HANGUP, ended_unix_ms=1_780_000_060_000)
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1,), (0, 1, 0, 1)])
-def test_a_call_has_ended_in_whatever_order_that_is_heard(ledger: Ledger, make: Maker, order: tuple[int, ...]) -> None:
-    said = [Delivery("hg.calls.started", started(make).encode()), Delivery("hg.calls.ended", ended(make).encode())]
-    ledger.record_calls([said[index] for index in order], now=make.now)
-    bill = ledger.call_usage("acme", make.call)
-    assert bill is not None
-    assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
-    assert bill["started_at"] == "2026-05-28T20:26:40.000Z"
-
-
-def test_history_that_is_none_is_kept_aside(ledger: Ledger, make: Maker) -> None:
-    other = Delivery("hg.calls.started", b'{"type":"done"}')
-    assert ledger.record_calls([Delivery("hg.calls.x", b"?"), other], now=make.now).reasons == {Reason.MALFORMED: 2}
-
-
-def test_the_sums_of_a_period_are_those_of_the_calls_that_began_in_it(ledger: Ledger, make: Maker) -> None:
-    began = datetime.fromtimestamp(1_780_000_000, UTC)
-    ledger.record_calls([Delivery("hg.calls.started", started(make).encode())], now=make.now)
-    events = [
-        make.event({"audio_sent_ms": 60_000}, provider="xai", model="grok"),
-        make.event({"tokens_audio_in": 10}, provider_ref="r"),
-        make.event({"tokens_audio_in": 10}, provider_ref="r", call_id="rtc_" + "b" * 26),
-        make.event({"tokens_audio_in": 10}, provider_ref="r", tenant=TenantId("other")),
-    ]
-    ledger.record([make.delivery(event) for event in events], now=make.now)
-    then = ledger.tenant_usage("acme", began, began.replace(hour=23))
-    assert (then["calls"], then["cost_nano_usd"]) == (1, 50_000_000 + 320_000)
-    all_of_it = ledger.tenant_usage("acme", began, make.at(hours=1))
-    assert (all_of_it["calls"], all_of_it["cost_nano_usd"]) == (2, 50_000_000 + 640_000)
-    assert ledger.tenant_usage("acme", began.replace(hour=23), make.at(hours=-1))["calls"] == 0
 
 
 def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, make: Maker, books: Books) -> None:
