@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from pydantic import JsonValue
 from pydantic_core import from_json
+from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES
@@ -16,6 +17,7 @@ from services.signaling.errors import ApiError
 
 MAX_JSON_BYTES = MAX_SESSION_BYTES + 4096
 _MAX_MULTIPART_BYTES = MAX_OFFER_BYTES + MAX_JSON_BYTES + 4096
+_CHARSETS = frozenset({b"utf-8", b"utf8"})
 _TIMEOUT_S = 10.0
 
 
@@ -94,6 +96,10 @@ async def read_offer(request: Request) -> OfferBody:
 
 
 async def _read_parts(request: Request) -> OfferBody:
+    # The form parser decodes with any codec that is named; some of Python's take quadratic time.
+    _, options = parse_options_header(request.headers["content-type"])
+    if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+        raise ApiError(415, "The charset of a multipart body is utf-8.", code="media_type")
     body = await read(request, _MAX_MULTIPART_BYTES)
 
     async def stream() -> AsyncGenerator[bytes, None]:

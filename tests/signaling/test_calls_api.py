@@ -164,6 +164,9 @@ async def test_a_large_offer_in_a_part_is_refused(client: httpx.AsyncClient, key
         ("multipart/form-data", b"--x", 400),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nv=0", 400),
         ("multipart/form-data; boundary=x", b"garbage", 400),
+        ('multipart/form-data; boundary=x; charset="punycode"', b"garbage", 415),
+        ("multipart/form-data; boundary=x; Charset=utf-16", b"garbage", 415),
+        ("multipart/form-data; charset=zip; charset=utf-8; boundary=x; charset=idna", b"garbage", 415),
     ],
 )
 async def test_a_body_of_another_kind_is_refused(
@@ -172,6 +175,15 @@ async def test_a_body_of_another_kind_is_refused(
     reply = await client.post(CALLS, content=content, headers={**bearer(key), "Content-Type": kind})
     assert reply.status_code == status
     assert "error" in reply.json()
+
+
+async def test_the_charset_that_all_use_may_be_named(
+    client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str
+) -> None:
+    await add_media("media-0", ANSWER)
+    body = f'--x\r\nContent-Disposition: form-data; name="sdp"\r\n\r\n{offer}\r\n--x--\r\n'
+    headers = {**bearer(key), "Content-Type": 'multipart/form-data; boundary=x; charset="UTF-8"'}
+    assert (await client.post(CALLS, content=body, headers=headers)).status_code == 201
 
 
 async def answer_control(bus: Bus, call: CallId) -> list[Hangup]:
