@@ -18,6 +18,7 @@ from services.runtime.health import Health, add_routes
 from services.runtime.logging import get_logger
 
 DEFAULT_PERIOD = timedelta(days=30)
+_FIRST_YEAR = 1970  # no call is older, and the default period before it is still a date
 
 
 class _RefusedError(Exception):
@@ -75,11 +76,17 @@ def _unknown() -> _RefusedError:
 def _time(text: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise _RefusedError(
-            400, "invalid_period", "from and to are ISO 8601, as 2026-01-31 or 2026-01-31T12:00:00Z"
-        ) from None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        at = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise _no_time() from None
+    if at.year < _FIRST_YEAR:
+        raise _no_time()
+    return at
+
+
+def _no_time() -> _RefusedError:
+    example = "as 2026-01-31 or 2026-01-31T12:00:00Z"
+    return _RefusedError(400, "invalid_period", f"from and to are ISO 8601, {example}, from {_FIRST_YEAR} to 9999")
 
 
 async def _refusal(_request: Request, exc: Exception) -> JSONResponse:

@@ -78,6 +78,28 @@ async def test_a_question_that_makes_no_sense_is_refused(ledger: Ledger, query: 
         assert (await http.get("/internal/v1/usage", params=query)).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01", "0001-01-01T00:00:00+23:00", "1969-12-31", "9999-12-31T23:59:59-23:00", "10000-01-01"]
+)
+@pytest.mark.parametrize("end", ["from", "to"])
+async def test_a_period_beyond_the_calendar_is_refused_with_what_to_write(ledger: Ledger, end: str, time: str) -> None:
+    async with client(ledger) as http:
+        reply = await http.get("/internal/v1/usage", params={"tenant": "acme", end: time})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, "invalid_period")
+    assert "from 1970 to 9999" in error["message"]
+
+
+async def test_the_longest_period_is_answered_in_utc(ledger: Ledger, make: Maker) -> None:
+    ledger.record([make.delivery(make.event({"call_ms": 1}))], now=make.now)
+    query = {"tenant": "acme", "from": "1970-01-01T01:00:00+01:00", "to": "9999-12-31T23:59:59.999Z"}
+    async with client(ledger) as http:
+        usage = (await http.get("/internal/v1/usage", params=query)).json()
+        earliest = await http.get("/internal/v1/usage", params={"tenant": "acme", "to": "1970-01-01"})
+    assert (usage["calls"], usage["from"], usage["to"]) == (1, "1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z")
+    assert earliest.json()["calls"] == 0
+
+
 async def test_a_ledger_that_cannot_be_read_is_unavailable(ledger: Ledger) -> None:
     with ledger.engine.begin() as db:
         db.execute(text("ALTER TABLE call RENAME TO gone"))
