@@ -158,7 +158,11 @@ class Bus:
 
 
 async def _open(url: str, name: str, *, pending_size: int) -> Client:
+    told: list[str] = []  # why it does not connect
+
     async def on_error(error: Exception) -> None:
+        if not client.is_connected:
+            told[:] = [str(error)]
         metrics.BUS_ERRORS.labels(type(error).__name__).inc()
         get_logger().warning("bus_error", connection=name, reason=type(error).__name__, error=str(error))
 
@@ -190,7 +194,7 @@ async def _open(url: str, name: str, *, pending_size: int) -> Client:
             )
     except (NoServersError, OSError, NatsError, TimeoutError) as exc:
         await client.close()
-        raise BusUnavailableError(url, str(exc) or "no answer") from exc
+        raise BusUnavailableError(url, str(exc) or (told[-1] if told else "no answer")) from exc
     return client
 
 

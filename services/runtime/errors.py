@@ -17,10 +17,9 @@ class BusUnavailableError(HushgateError):
     retryable = True
 
     def __init__(self, url: str, cause: str) -> None:
-        super().__init__(
-            f"no NATS server with JetStream at {url} ({cause}): start it, or correct the *_NATS_URL setting"
-        )
-        self.url = url
+        where = url.rpartition("@")[2]  # never the password
+        super().__init__(f"no NATS server with JetStream at {where} ({cause}): start it, or correct *_NATS_URL")
+        self.url = where
 
 
 class NoRespondersError(HushgateError):

@@ -11,7 +11,7 @@ from services.up import plan
 from services.up.child import Child, ChildSpec
 from services.up.console import LogConsole
 from services.up.datadir import DataDirectory, data_directory
-from services.up.natsd import nats_server
+from services.up.natsd import NatsServer, nats_server
 from services.up.options import UpOptions, is_loopback
 
 STOP_WITHIN_S = 5.0
@@ -41,8 +41,14 @@ class _Cluster:
             if isinstance(result, BaseException):
                 raise result
 
-    def complete(self) -> None:
-        """All are ready: from now on every change is written to `up.json`."""
+    async def complete(self) -> None:
+        """Wait until all are ready at once; from now on every change is written to `up.json`.
+
+        Raises:
+            ChildFailedError: one dies again and again.
+        """
+        for child in self._children.values():
+            await child.ready()
         self._complete = True
         self._announce()
 
@@ -74,12 +80,12 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 await work
-                cluster.complete()
+                await cluster.complete()
                 if not is_loopback(options.host):
                     console.say("demo_page_open_to_the_network", level="warning", host=options.host)
                 sys.stdout.write(f"Hushgate is up: {cluster.url('signaling')}\n")
                 sys.stdout.flush()
-                await _until_stopped(stop, nats.process, console)
+                await _until_stopped(stop, nats, console)
             else:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
@@ -88,15 +94,16 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
             await cluster.stop()
 
 
-async def _until_stopped(stop: asyncio.Task[bool], nats: asyncio.subprocess.Process, console: LogConsole) -> None:
-    bus = asyncio.create_task(nats.wait(), name="nats-server")
-    try:
-        await asyncio.wait({stop, bus}, return_when=asyncio.FIRST_COMPLETED)
+async def _until_stopped(stop: asyncio.Task[bool], nats: NatsServer, console: LogConsole) -> None:
+    while not stop.done():
+        died = asyncio.create_task(nats.process.wait(), name="nats-server")
+        try:
+            await asyncio.wait({stop, died}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            died.cancel()
         if not stop.done():
-            console.say("nats_server_died", level="error", exit_code=nats.returncode)
-            raise HushgateError("nats-server died: its log is nats/nats.log in the data directory")
-    finally:
-        bus.cancel()
+            console.say("child_died", level="error", child="nats-server", exit_code=nats.process.returncode)
+            await nats.start_again()
 
 
 async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats_url: str) -> None:

@@ -44,6 +44,7 @@ class Child:
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self._was_ready = False
         self._last_error = ""
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -61,14 +62,22 @@ class Child:
         """
         await self._spawn()
         self._task = asyncio.create_task(self._keep_alive(), name=f"child {self.spec.name}")
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Wait until it is ready; it may have died and been started again meanwhile.
+
+        Raises:
+            ChildFailedError: it ended before it was ever ready, or is not ready in time.
+        """
         ready = asyncio.create_task(self._ready.wait())
+        waited = {ready, self._task} if self._task else {ready}
         try:
-            await asyncio.wait({ready, self._task}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
         if not self._ready.is_set():
-            reason = self._last_error or "it ended without a word" if self._task.done() else "it is not ready in time"
-            raise ChildFailedError(f"{self.spec.name}: {reason}")
+            raise ChildFailedError(f"{self.spec.name}: {self._last_error or 'it is not ready in time'}")
 
     async def stop(self, timeout_s: float) -> None:
         """SIGTERM, after ``timeout_s`` SIGKILL; it is not started again."""
@@ -101,21 +110,25 @@ class Child:
         while True:
             started_at = clock.monotonic()
             await self._listen()
-            if self._stopping or not self._ready.is_set():
+            if self._stopping or not self._was_ready:
                 return
+            self._ready.clear()
             attempt = 0 if clock.monotonic() - started_at > _STEADY_S else attempt + 1
             pause = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             code = self._process.returncode if self._process else None
             self._console.say("child_died", level="error", child=self.spec.name, exit_code=code, restart_in_s=pause)
             await asyncio.sleep(pause)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as exc:  # no memory, no process left: it may pass
+                self._console.say("child_not_started", level="error", child=self.spec.name, error=str(exc))
 
     async def _listen(self) -> None:
         """Pass its log on until it ends."""
         process = self._process
         if process is None or process.stdout is None:
             return
-        while line := await process.stdout.readline():
+        while line := await _next_line(process.stdout):
             event = read_line(line)
             self._console.event(self.spec.name, event)
             self._notice(event)
@@ -126,5 +139,13 @@ class Child:
             self._last_error = str(event.get("error") or event.get("text") or event.get("event"))
         if event.get("event") == "service_ready":
             self.http_url = str(event.get("http_url", ""))
+            self._was_ready = True
             self._ready.set()
             self._on_change()
+
+
+async def _next_line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError:  # asyncio has thrown the line away
+        return b'{"event": "log_line_too_long", "level": "warning"}'

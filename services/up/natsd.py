@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import json
+import secrets
 import shutil
 import signal
 import sysconfig
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.runtime.errors import HushgateError
 
@@ -17,18 +19,33 @@ MAX_PAYLOAD = 512 * 1024
 _START_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 3.0
 _PR_SET_PDEATHSIG = 1
+_USER = "hushgate"
+_CONFIG = "nats.conf"
+_LOG = "nats.log"
+_PORTS = "nats-server_*.ports"
 
 
 class NatsServerError(HushgateError):
     """nats-server does not start."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NatsServer:
-    """A running server: its client URL and its process."""
+    """A running server: its client URL, which holds its password, and its process."""
 
     url: str
     process: asyncio.subprocess.Process
+    _home: Path
+
+    async def start_again(self) -> None:
+        """Start it at the same address after it died; clients find it again by themselves.
+
+        Raises:
+            NatsServerError: it does not come up.
+        """
+        parts = urlsplit(self.url)
+        _write_config(self._home, parts.port or 0, parts.password or "")
+        self.process = await _start(self._home)
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
@@ -56,16 +73,46 @@ def binary() -> Path:
     return Path(found)
 
 
-def _config(store: Path, ports: Path, port: int) -> str:
-    return "\n".join(
-        (
-            f"listen: 127.0.0.1:{port}",
-            f"max_payload: {MAX_PAYLOAD}",
-            f"ports_file_dir: {json.dumps(str(ports))}",
-            # An acknowledged usage event is on the disk: the default syncs every two minutes.
-            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always }}",
-        )
+def _write_config(home: Path, port: int, password: str) -> None:
+    """Everybody on this machine reaches loopback, so the bus wants a password; the file is ours alone."""
+    lines = (
+        f"listen: 127.0.0.1:{port or -1}",
+        f"max_payload: {MAX_PAYLOAD}",
+        f"authorization {{ user: {_USER}, password: {json.dumps(password)} }}",
+        f"ports_file_dir: {json.dumps(str(home))}",
+        # An acknowledged usage event is on the disk: the default syncs every two minutes.
+        f"jetstream {{ store_dir: {json.dumps(str(home / 'jetstream'))}, sync_interval: always }}",
     )
+    config = home / _CONFIG
+    config.touch(mode=0o600)
+    config.write_text("\n".join(lines) + "\n")
+
+
+def _forget(home: Path, *patterns: str) -> None:
+    """Remove what only lives as long as the server."""
+    for pattern in patterns:
+        for left in home.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
+async def _start(home: Path) -> asyncio.subprocess.Process:
+    _forget(home, _PORTS)
+    process = await asyncio.create_subprocess_exec(
+        str(binary()),
+        "--config",
+        str(home / _CONFIG),
+        "--log",
+        str(home / _LOG),
+        preexec_fn=die_with_parent(signal.SIGTERM),
+        start_new_session=True,  # Ctrl-C reaches us only; we stop the children in order
+    )
+    try:
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            await _ready_url(process, home)
+    except TimeoutError:
+        await stop(process)
+        raise NatsServerError(f"nats-server does not start: {_last_words(home / _LOG)}") from None
+    return process
 
 
 @asynccontextmanager
@@ -77,33 +124,16 @@ async def nats_server(data: Path, *, port: int = 0) -> AsyncIterator[NatsServer]
     """
     home = (data / "nats").resolve()
     home.mkdir(parents=True, exist_ok=True)
-    for stale in home.glob("nats-server_*.ports"):
-        stale.unlink()
-    config = home / "nats.conf"
-    config.write_text(_config(home / "jetstream", home, port or -1))
-    log = home / "nats.log"
-    process = await asyncio.create_subprocess_exec(
-        str(binary()),
-        "--config",
-        str(config),
-        "--log",
-        str(log),
-        preexec_fn=die_with_parent(signal.SIGTERM),
-        start_new_session=True,  # Ctrl-C reaches us only; we stop the children in order
-    )
+    password = secrets.token_urlsafe(32)
+    _write_config(home, port, password)
+    process = await _start(home)
+    address = await _ready_url(process, home)
+    server = NatsServer(address.replace("://", f"://{_USER}:{password}@", 1), process, home)
     try:
-        async with asyncio.timeout(_START_TIMEOUT_S):
-            url = await _ready_url(process, home)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise NatsServerError(f"nats-server does not start: {_last_words(log)}") from None
-    try:
-        yield NatsServer(url, process)
+        yield server
     finally:
-        await stop(process)
-        for left in home.glob("nats-server_*.ports"):
-            left.unlink()
+        await stop(server.process)
+        _forget(home, _PORTS, _CONFIG)
 
 
 async def _ready_url(process: asyncio.subprocess.Process, home: Path) -> str:

@@ -66,7 +66,7 @@
     constructor(...settings) {
       super(...settings);
       this.addEventListener("track", (event) => {
-        const tap = context.createScriptProcessor(1024, 1, 1);
+        const tap = context.createScriptProcessor(4096, 1, 1);
         tap.onaudioprocess = ({ inputBuffer }) => {
           heard.push(Int16Array.from(inputBuffer.getChannelData(0), (x) => Math.max(-1, Math.min(1, x)) * 32767));
         };

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from services.callers.caller import Caller
 from services.callers.speech import synthesise
-from tests.system.gateway import Up, wait_until
+from tests.system.gateway import STOP_TIMEOUT_S, Up, running_up, wait_until
 
 EVENTS = ("gate", "usage")
 TIMEOUT_S = 20.0
@@ -86,13 +87,41 @@ async def test_a_metering_that_is_killed_in_a_call_loses_nothing(own_up: Up) -> 
     assert bill["cost_nano_usd"] == await rehearsed_cost(own_up) > 0
 
 
-async def test_calls_that_are_live_when_the_gateway_stops_are_told_and_booked_at_the_next_start(own_up: Up) -> None:
-    async with Caller.call(own_up.url, own_up.tenant_key, events=EVENTS) as caller:
-        await answered(caller, "hello")
-        own_up.process.send_signal(signal.SIGTERM)
-        told = await caller.event("hushgate.ended", timeout_s=TIMEOUT_S)
-    assert told.event["reason"] == "drained"
-    assert await asyncio.to_thread(own_up.process.wait, 5) == 0
+async def test_calls_that_are_live_when_the_gateway_stops_are_told_and_booked_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    with running_up(data) as first:
+        async with Caller.call(first.url, first.tenant_key, events=EVENTS) as caller:
+            await answered(caller, "hello")
+            cost = await rehearsed_cost(first)
+            first.process.send_signal(signal.SIGTERM)
+            told = await caller.event("hushgate.ended", timeout_s=TIMEOUT_S)
+        assert told.event["reason"] == "drained"
+        assert await asyncio.to_thread(first.process.wait, STOP_TIMEOUT_S) == 0
+    with running_up(data) as second:
+        url = f"{second.url}/v1/calls/{caller.call_id}/usage"
+        headers = {"Authorization": f"Bearer {second.tenant_key}"}
+
+        def bill() -> dict[str, Any]:
+            got: dict[str, Any] = httpx.get(url, headers=headers).json()
+            return got
+
+        await asyncio.to_thread(wait_until, lambda: bill().get("status") == "ended", "the call is booked")
+        booked = await asyncio.to_thread(bill)
+    assert booked["ended_reason"] == "drained"
+    assert booked["cost_nano_usd"] == cost > 0
+
+
+async def test_an_answer_that_is_under_way_at_the_end_is_paid_for(up: Up) -> None:
+    before = await rehearsed_cost(up)
+    async with Caller.call(up.url, up.tenant_key, events=EVENTS) as caller:
+        asked = await caller.say(await synthesise("tell me a long story"))
+        await caller.ear.first_sound(since_s=asked.ended_s, timeout_s=TIMEOUT_S)
+        await caller.hang_up()
+        bill = await caller.bill(timeout_s=BILL_TIMEOUT_S)
+    assert bill is not None
+    assert bill["cost_nano_usd"] == await rehearsed_cost(up) - before > 0
 
 
 @pytest.mark.parametrize("reuse", ["token", "call"])

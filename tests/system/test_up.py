@@ -1,5 +1,6 @@
 """`hushgate up` as an operator meets it: starting, refusing, restarting, stopping."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.runtime.bus import Bus
+from services.runtime.errors import BusUnavailableError
 from tests.system.gateway import Up, refused_up, running_rehearsal, running_up, wait_until
 
 
@@ -110,6 +113,37 @@ def test_a_child_that_dies_is_started_again_at_its_address(tmp_path: Path) -> No
         assert up.service("metering") == url
         died = [event for event in up.events() if event["event"] == "child_died"]
         assert [(event["child"], event["exit_code"]) for event in died] == [("metering", -signal.SIGKILL)]
+
+
+def test_a_nats_server_that_dies_is_started_again_and_found_again(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        (pid,) = (process for process in children(up.process.pid) if "nats-server" in process[1])
+        os.kill(pid[0], signal.SIGKILL)
+        names = set(up.read()["services"])
+        for event in ("bus_disconnected", "bus_reconnected"):
+            wait_until(lambda event=event: names - {"rehearsal"} <= said(up, event), event)  # type: ignore[misc]
+        assert up.process.poll() is None
+        assert up.stop() == 0
+
+
+def said(up: Up, event: str) -> set[str]:
+    return {line["service"] for line in up.events() if line["event"] == event}
+
+
+def children(parent: int) -> list[tuple[int, str]]:
+    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [(int(pid), Path(f"/proc/{pid}/cmdline").read_text()) for pid in pids]
+
+
+def test_the_bus_wants_a_password(up: Up) -> None:
+    address = up.read()["nats_url"].rpartition("@")[2]
+
+    async def knock() -> None:
+        async with Bus.connect(f"nats://{address}", name="stranger"):
+            pass
+
+    with pytest.raises(BusUnavailableError, match="Authorization Violation"):
+        asyncio.run(knock())
 
 
 def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
