@@ -32,6 +32,14 @@ class _Cluster:
     def url(self, name: str) -> str:
         return self._children[name].http_url
 
+    @property
+    def public_url(self) -> str:
+        """Where people and programs find the page and the API; nobody can open the unspecified address."""
+        url = self.url("signaling")
+        for unspecified in ("//0.0.0.0:", "//[::]:"):
+            url = url.replace(unspecified, f"//{self._options.advertise}:")
+        return url
+
     async def start(self, *specs: ChildSpec) -> None:
         """Start ``specs`` side by side and wait until all are ready."""
         fresh = [Child(spec, self._console, on_change=self._announce) for spec in specs]
@@ -55,7 +63,7 @@ class _Cluster:
     def _announce(self) -> None:
         if self._complete:
             services = {name: (child.pid, child.http_url) for name, child in self._children.items()}
-            self._data.announce(url=self.url("signaling"), nats_url=self._nats_url, services=services)
+            self._data.announce(url=self.public_url, nats_url=self._nats_url, services=services)
 
     async def stop(self) -> None:
         """Callers' side first, so that the last usage still reaches the ledger; all within the promised time."""
@@ -83,7 +91,7 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
                 await cluster.complete()
                 if not is_loopback(options.host):
                     console.say("demo_page_open_to_the_network", level="warning", host=options.host)
-                sys.stdout.write(f"Hushgate is up: {cluster.url('signaling')}\n")
+                sys.stdout.write(f"Hushgate is up: {cluster.public_url}\n")
                 sys.stdout.flush()
                 await _until_stopped(stop, nats, console)
             else:
