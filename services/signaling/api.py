@@ -77,10 +77,10 @@ class Api:
 
     async def create_call(self, request: Request) -> Response:
         """Answer an offer."""
-        bearer(request)
+        call = ids.new_call_id()
+        await self.authority.admit(request, call)
         offer = await body.read_offer(request)
         session = _wanted_session(request, offer.session)
-        call = ids.new_call_id()
         async with self._granted(request, call, session) as granted:
             answer = await self._answer(call, offer.sdp, granted)
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)

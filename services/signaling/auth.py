@@ -65,6 +65,20 @@ class Authority:
             raise rejected("key")
         return found
 
+    async def admit(self, request: Request, call: CallId) -> None:
+        """Turn away who could not make ``call`` now, before anything of the body is read. It redeems nothing.
+
+        Raises:
+            ApiError: 401, or 403 for an origin that the tenant does not allow.
+        """
+        if self.tenant_of_key(request) is not None:
+            return
+        try:
+            planned = await self.grants.redeemable(bearer(request), call)
+        except TokenRejectedError as exc:
+            raise rejected(exc.reason) from None
+        self.tenant_of_token(request, planned.record.grant.tenant)
+
     def tenant_of_token(self, request: Request, tenant: TenantId) -> Tenant:
         """The tenant that a token was made for: gone from the file, its tokens are worth nothing.
 

@@ -6,7 +6,7 @@ forgets them.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
@@ -46,7 +46,7 @@ class _CallOwner(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A token that has become a call; ``revision`` is what releases it."""
+    """A token that has become a call, or would; the next update of it, its release too, needs ``revision``."""
 
     record: Redeemed
     key: str
@@ -76,11 +76,11 @@ class Grants:
             raise GrantsUnavailableError("tokens cannot be stored") from exc
         return value, record
 
-    async def redeem(self, value: str, call: CallId) -> Redemption:
-        """Turn a token into ``call``; of any number that try, one succeeds.
+    async def redeemable(self, value: str, call: CallId) -> Redemption:
+        """What redeeming a token for ``call`` would make of it now. Nothing is changed.
 
         Raises:
-            TokenRejectedError: unknown, expired, used, or another was faster.
+            TokenRejectedError: unknown, expired or used.
             GrantsUnavailableError: the bucket does not answer.
         """
         key = key_hash(value)
@@ -88,13 +88,23 @@ class Grants:
         decided = token.redeem(record, call, now_unix_ms=clock.unix_ms())
         if isinstance(decided, Rejection):
             raise TokenRejectedError(decided)
+        return Redemption(decided, key, revision)
+
+    async def redeem(self, value: str, call: CallId) -> Redemption:
+        """Turn a token into ``call``; of any number that try, one succeeds.
+
+        Raises:
+            TokenRejectedError: unknown, expired, used, or another was faster.
+            GrantsUnavailableError: the bucket does not answer.
+        """
+        planned = await self.redeemable(value, call)
         try:
-            revision = await self.bucket.update(key, decided.encode(), last=revision)
+            revision = await self.bucket.update(planned.key, planned.record.encode(), last=planned.revision)
         except KeyWrongLastSequenceError:
             raise TokenRejectedError(Rejection.LOST_RACE) from None
         except (NatsError, TimeoutError) as exc:
             raise GrantsUnavailableError("a token cannot be redeemed") from exc
-        return Redemption(decided, key, revision)
+        return replace(planned, revision=revision)
 
     async def release(self, redemption: Redemption) -> None:
         """Set the token free again because its call got no answer. If that fails it stays used: the safe side."""

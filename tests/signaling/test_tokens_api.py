@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
@@ -129,6 +129,26 @@ async def test_all_bad_credentials_get_the_same_answer(
     assert {reply.status_code for reply in answers} == {401}
     assert len({reply.text for reply in answers}) == 1
     assert all(reply.headers["www-authenticate"].startswith("Bearer") for reply in answers)
+
+
+@pytest.mark.parametrize("kind", ["application/sdp", "multipart/form-data; boundary=x"])
+async def test_the_body_of_a_bad_credential_is_not_read(
+    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, kind: str
+) -> None:
+    await add_media("media-0", ANSWER)
+    used = await mint()
+    assert (await post_offer(client, used, offer)).status_code == 201
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b"v=0"
+
+    for value in (used, "ek_" + "z" * 43, "hg_" + "z" * 43):
+        reply = await client.post(CALLS, content=body(), headers={**bearer(value), "Content-Type": kind})
+        assert reply.status_code == 401
+    assert read == 0
 
 
 async def test_of_fifty_parallel_redemptions_on_two_processes_one_succeeds(
