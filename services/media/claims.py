@@ -1,9 +1,12 @@
-"""Asks the upstream workers for one that takes a call."""
+"""Asks the upstream workers for one that takes a call, and lets it go if there will be none."""
 
+from services.contracts import frame as frames
 from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import Claim, ClaimGranted, ClaimRefused, MalformedMessageError, OfferRefusal
+from services.contracts.messages import Claim, ClaimGranted, ClaimRefused, Ended, MalformedMessageError, OfferRefusal
 from services.media import metrics
 from services.runtime import clock
 from services.runtime.bus import Bus
@@ -51,3 +54,10 @@ async def claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> 
         if reason not in {"full", "draining"}:  # the next draw may hit another worker of the queue group
             break
     raise refused
+
+
+async def give_back(bus: Bus, call: CallId, owner: ClaimGranted) -> None:
+    """Tell the worker of a call that no call came of the offer."""
+    ended = Ended(reason=EndReason.INTERNAL, detail="the offer could not be answered")
+    frame = Frame(Kind.ENDED, owner.epoch, 0, clock.unix_ms(), payload=ended.encode())
+    await bus.send(subjects.up(owner.worker, call), frames.encode(frame))

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.endings import EndReason
-from services.contracts.frame import Frame, Kind
 from services.contracts.ids import CallId, InvalidIdError, LegId, ProcessId, call_id, tenant_id
 from services.contracts.messages import (
     AnyMessage,
     ClaimGranted,
     Done,
-    Ended,
     Hangup,
     MalformedMessageError,
     Message,
@@ -27,7 +24,7 @@ from services.contracts.messages import (
 )
 from services.media import metrics
 from services.media.call import Call, CallFacts
-from services.media.claims import ClaimFailedError, claim
+from services.media.claims import ClaimFailedError, claim, give_back
 from services.media.core.conversation import Conversation, ConversationConfig
 from services.media.core.detector import Detector
 from services.media.core.gate import GateConfig
@@ -78,7 +75,7 @@ class Pool:
         self._calls: dict[CallId, Call] = {}
         self._reserved: set[CallId] = set()
         self._settling = 0  # calls that are not over or not yet written down
-        self._empty = asyncio.Event()
+        self._empty = asyncio.Event()  # no such call, and no offer that is being answered
         self._empty.set()
         self._offer_subscription: Subscription | None = None
         self._subscriptions = AsyncExitStack()
@@ -167,29 +164,42 @@ class Pool:
         return None
 
     async def _answer(self, offer: Offer) -> Message:
-        """Claim and answer at the same time; what one got is given back if the other failed."""
+        """Claim and answer at the same time; what was got is given back if no call comes of it."""
         began = clock.monotonic()
         owner, answered = await asyncio.gather(
             claim(self._bus, call=offer.call, process=self._config.process, grant=offer.grant),
             self._answer_leg(offer),
             return_exceptions=True,
         )
-        if isinstance(owner, ClaimGranted) and not isinstance(answered, BaseException):
-            leg, sdp = answered
+        reply = self._take_on(offer, owner, answered)
+        if isinstance(reply, OfferAnswered):
             metrics.SETUP_DURATION.labels("answer").observe(clock.monotonic() - began)
-            await self._begin(offer, owner, leg)
-            return OfferAnswered(sdp=sdp)
+            return reply
         if isinstance(owner, ClaimGranted):
-            await self._give_back(offer.call, owner)
+            await give_back(self._bus, offer.call, owner)
         if not isinstance(answered, BaseException):
             await answered[0].close()
-        return _refused(owner, answered)
+        return reply
+
+    def _take_on(
+        self, offer: Offer, owner: ClaimGranted | BaseException, answered: tuple[Leg, str] | BaseException
+    ) -> OfferAnswered | OfferRefused:
+        if isinstance(owner, BaseException) or isinstance(answered, BaseException):
+            return _refused(owner, answered)
+        if self.draining:  # it began while the offer was being answered
+            return OfferRefused(reason="draining")
+        leg, sdp = answered
+        try:
+            self._begin(offer, owner, leg)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
+            return _refused(owner, exc)
+        return OfferAnswered(sdp=sdp)
 
     async def _answer_leg(self, offer: Offer) -> tuple[Leg, str]:
         async with asyncio.timeout(ANSWER_S):
             return await self._answerer(offer.leg, offer.sdp)
 
-    async def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg) -> None:
+    def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg) -> None:
         config = ConversationConfig(
             epoch=owner.epoch,
             max_seconds=offer.grant.limits.max_seconds,
@@ -205,12 +215,11 @@ class Pool:
             detector=self._config.detector(),
             bus=self._bus,
         )
+        self._group.create_task(self._carry(call), name=f"call {offer.call}")
         self._calls[offer.call] = call
         self._settling += 1
-        self._empty.clear()
         metrics.CALLS_STARTED.inc()
         get_logger().info("call_started", call_id=offer.call, tenant=facts.tenant, worker=owner.worker)
-        self._group.create_task(self._carry(call), name=f"call {offer.call}")
 
     async def _carry(self, call: Call) -> None:
         facts = call.facts
@@ -240,8 +249,7 @@ class Pool:
             await self._history.ended(call.facts.ended(reason))
         finally:
             self._settling -= 1
-            if not self._settling:
-                self._empty.set()
+            self._count()
 
     async def _listen_for_control(self, call: Call) -> Subscription | None:
         try:
@@ -258,11 +266,6 @@ class Pool:
             call.end(message.reason)
         return Done()
 
-    async def _give_back(self, call: CallId, owner: ClaimGranted) -> None:
-        ended = Ended(reason=EndReason.INTERNAL, detail="the offer could not be answered")
-        frame = Frame(Kind.ENDED, owner.epoch, 0, clock.unix_ms(), payload=ended.encode())
-        await self._bus.send(subjects.up(owner.worker, call), frames.encode(frame))
-
     def _worker_frame(self, subject: str, data: bytes) -> None:
         call = self._calls.get(subjects.call_of(subject))
         if call is None:  # in flight when the call ended
@@ -277,6 +280,7 @@ class Pool:
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.set(self.active)
         metrics.CALLS_RESERVED.set(self.reserved)
+        (self._empty.clear if self._settling or self._reserved else self._empty.set)()
 
 
 def _refused(owner: ClaimGranted | BaseException, answered: object) -> OfferRefused:

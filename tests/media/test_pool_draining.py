@@ -31,6 +31,25 @@ async def test_draining_waits_for_calls_and_then_ends_them(house: Opener) -> Non
         assert home.pool.active == 0
 
 
+async def test_an_offer_that_draining_overtakes_leaves_nothing_behind(house: Opener) -> None:
+    async with house() as home:
+        home.worker.hesitates = asyncio.Event()
+        offer = an_offer()
+        asking = asyncio.create_task(home.ask(offer))
+        await home.worker.asked.wait()
+        drained = asyncio.create_task(home.pool.close(timeout_s=0))
+        await home.bus.flush()
+        assert not drained.done()
+        home.worker.hesitates.set()
+        await drained
+        refused = await asking
+        assert isinstance(refused, OfferRefused)
+        assert refused.reason == "draining"
+        assert home.legs[offer.leg].closed.is_set()
+        assert expect(Ended, (await home.worker.next(Kind.ENDED)).payload).reason is EndReason.INTERNAL
+        assert home.pool.active == home.pool.reserved == 0
+
+
 async def test_draining_is_over_as_soon_as_the_last_call_is(house: Opener) -> None:
     async with house() as home:
         _, leg = await home.call()

@@ -80,6 +80,24 @@ async def test_a_leg_that_cannot_be_made_gives_the_claim_back(house: Opener, sdp
         assert expect(Ended, (await home.worker.next(Kind.ENDED)).payload).reason is EndReason.INTERNAL
 
 
+class MissingDetector:
+    """A detector that cannot be made."""
+
+    def __init__(self) -> None:
+        raise OSError("no such model")
+
+
+async def test_a_call_that_cannot_begin_gives_the_claim_back_and_closes_its_leg(house: Opener) -> None:
+    async with house(detector=MissingDetector) as home:
+        offer = an_offer()
+        refused = await home.ask(offer)
+        assert isinstance(refused, OfferRefused)
+        assert refused.reason == "internal"
+        assert home.legs[offer.leg].closed.is_set()
+        assert expect(Ended, (await home.worker.next(Kind.ENDED)).payload).reason is EndReason.INTERNAL
+        assert home.pool.active == home.pool.reserved == 0
+
+
 async def test_a_full_process_refuses(house: Opener) -> None:
     async with house(capacity=1) as home:
         await home.call()

@@ -29,6 +29,8 @@ class Worker:
     bus: Bus
     refuse: list[ClaimRefusal] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    hesitates: asyncio.Event | None = None
     got: asyncio.Queue[tuple[CallId, Frame]] = field(default_factory=asyncio.Queue)
     sequence: int = 0
 
@@ -39,6 +41,9 @@ class Worker:
     async def _claim(self, message: AnyMessage) -> Message:
         assert isinstance(message, Claim)
         self.claims.append(message)
+        self.asked.set()
+        if self.hesitates is not None:
+            await self.hesitates.wait()
         if self.refuse:
             return ClaimRefused(reason=self.refuse.pop(0))
         return GRANTED
