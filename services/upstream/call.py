@@ -1,15 +1,11 @@
 """One call that this worker owns: reads bus, provider and clock, hands all of it to the core, carries out its words."""
 
 import asyncio
-import json
+import contextlib
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
-from services.contracts import frame as frames
-from services.contracts.audio import UP_FRAME_BYTES
 from services.contracts.endings import EndReason
-from services.contracts.frame import Frame, Kind, MalformedFrameError
+from services.contracts.frame import Frame, Kind
 from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
 from services.contracts.messages import (
     Ended,
@@ -23,7 +19,7 @@ from services.runtime import clock
 from services.runtime import metrics as bus_metrics
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
-from services.upstream import metrics
+from services.upstream import metrics, uplink
 from services.upstream.connectors.base import Connector
 from services.upstream.core.commands import (
     AppendAudio,
@@ -48,7 +44,8 @@ from services.upstream.meters import Meters
 SILENCE_S = 5.0
 TICK_S = 0.1
 MAX_INBOX = 2048
-_MAX_AUDIO_UP_BYTES = 2 * UP_FRAME_BYTES
+SETTLE_S = 1.5
+"""How long the end of a call waits for what the provider has still to bill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +96,13 @@ class Call:
         self._meters = meters
         self._heard_at = clock.monotonic()
         self._ended: _End | None = None
+        self._leaving = False  # nothing goes down any more
 
     def frame(self, data: bytes) -> None:
-        """A frame from media. Those of another epoch are of another owner's time."""
-        try:
-            frame = frames.decode(data)
-        except MalformedFrameError:
-            bus_metrics.BUS_DROPPED.labels("malformed").inc()
+        """A frame from media."""
+        frame = uplink.read(data, epoch=self._lease.epoch)
+        if frame is None:
             return
-        if frame.epoch != self._lease.epoch:
-            bus_metrics.BUS_DROPPED.labels("stale_epoch").inc()
-            return
-        bus_metrics.BUS_FRAME_AGE.labels("up").observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
         self._heard_at = clock.monotonic()
         self._put(frame)
 
@@ -143,7 +135,9 @@ class Call:
             try:
                 ended = await self._decide()
             finally:
-                await self._tell(ended)  # before the socket is closed, which takes its time
+                await self._tell(ended)
+                await self._settle()
+                await self._carry_out(self._core.ended(now=clock.monotonic()))
                 for task in tasks:
                     task.cancel()
         return ended
@@ -192,7 +186,7 @@ class Call:
                     expect(UtteranceEnd, frame.payload)
                     return self._core.utterance_ended(frame.position, now=now)
                 case Kind.CLIENT_EVENT:
-                    return self._core.client_event(_parsed(frame.payload), now=now)
+                    return self._core.client_event(uplink.parsed(frame.payload), now=now)
                 case Kind.PLAYOUT_REPORT:
                     return await self._reported(frame, now)
                 case Kind.ENDED:
@@ -207,7 +201,7 @@ class Call:
         return []
 
     def _audio_up(self, pcm: bytes, now: float) -> list[Command]:
-        if not 0 < len(pcm) <= _MAX_AUDIO_UP_BYTES or len(pcm) % UP_FRAME_BYTES:
+        if not uplink.is_audio(pcm):
             bus_metrics.BUS_DROPPED.labels("malformed").inc()
             return []
         return self._core.audio_up(pcm, now=now)
@@ -224,6 +218,8 @@ class Call:
     async def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
+                case PublishEvent() | PublishAudio() | ClearPlayout() | ItemOver() if self._leaving:
+                    pass
                 case SendToProvider() | AppendAudio():
                     self._line.send(command)
                 case PublishEvent():
@@ -249,13 +245,23 @@ class Call:
         get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)
 
     async def _tell(self, ended: _End) -> None:
-        await self._carry_out(self._core.ended(now=clock.monotonic()))
+        self._leaving = True
         if ended.by_media:
             return
         try:
             await self._down.ended(Ended(reason=ended.reason, detail=ended.detail).encode())
         except DownlinkOverflowError:
             get_logger().warning("end_not_told", reason="overflow")
+
+    async def _settle(self) -> None:
+        """Stop what the provider is making and read on until it has said what that used, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._carry_out(self._core.leaving(now=clock.monotonic()))
+                while not self._core.is_settled(now=clock.monotonic()):
+                    step = await self._inbox.get()
+                    if isinstance(step, ProviderSaid | ProviderGone):
+                        await self._carry_out(await self._decided(step))
 
     async def _keep_lease(self) -> None:
         try:
@@ -274,11 +280,3 @@ class Call:
             self._inbox.put_nowait(step)
         except asyncio.QueueFull:
             bus_metrics.BUS_DROPPED.labels("inbox").inc()
-
-
-def _parsed(payload: bytes) -> JsonValue:
-    try:
-        value: JsonValue = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    return value

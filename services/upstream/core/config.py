@@ -141,6 +141,11 @@ class SessionConfigState:
         return text(fields(fields(fields(self._effective, "audio"), "input"), "transcription"), "model")
 
     @property
+    def transcribes(self) -> bool:
+        """Utterances are transcribed."""
+        return bool(fields(fields(fields(self._effective, "audio"), "input"), "transcription"))
+
+    @property
     def input_is_pcm(self) -> bool:
         """Whether the client's own `input_audio_buffer.append` holds PCM of 24 kHz."""
         return fields(fields(fields(self._effective, "audio"), "input"), "format").get("type") == "audio/pcm"

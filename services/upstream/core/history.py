@@ -102,6 +102,8 @@ class History:
         if ours is None:
             self._author.count(CountError("unexpected", kind))
             return
+        if kind != f"{_TRANSCRIPTION}delta":
+            self._speech.transcribed(ours)
         shown: Json = {"item_id": ours, "content_index": whole(event, "content_index")}
         match kind.removeprefix(_TRANSCRIPTION):
             case "delta":

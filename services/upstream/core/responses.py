@@ -62,6 +62,11 @@ class Responses:
         return next((response for response in self._live if response.generating), None)
 
     @property
+    def owed(self) -> bool:
+        """The provider has still to say what a response used."""
+        return self.generating is not None or self._wanted is not None
+
+    @property
     def _ids(self) -> IdMap:
         return self._shared.ids
 
@@ -210,6 +215,15 @@ class Responses:
             response.stop("client_cancelled", now=now)
         self._sweep()
         return bool(chosen)
+
+    def abandon(self, *, now: float) -> None:
+        """Nobody listens any more: ask for nothing, and end what is being made."""
+        self._queue.clear()
+        if self._wanted is not None:
+            self._wanted.stop = self._wanted.stop or "client_cancelled"
+        for response in self._live:
+            if response.generating:
+                response.stop("client_cancelled", now=now)
 
     def reported(self, report: Report, *, reason: StopReason, now: float) -> None:
         """Media says how far an item was played."""

@@ -25,6 +25,8 @@ from services.upstream.core.transcript import Pace
 from services.upstream.core.usage import Tally
 
 USAGE_EVERY_S = 5.0
+TRANSCRIPTION_S = 1.0
+"""So long the end of a call waits for one: some models never come to it."""
 _QUIET_ERRORS = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
 _QUIET_KINDS = frozenset({"conversation.item.truncate", "input_audio_buffer.clear", "response.cancel"})
 _MAX_LIMITS = 16
@@ -41,11 +43,12 @@ class SessionCore:
         self._shows_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
+        self._left_at = 0.0
         self._barged_in = False
         conversation = Conversation()
         shared = Shared(self._author, self._ids, Pace(), conversation, self._config.conversation_id)
         self._responses = Responses(shared, self._tally)
-        self._speech = Speech(self._author, self._ids, conversation, self._tally)
+        self._speech = Speech(self._author, self._ids, self._config, conversation=conversation, tally=self._tally)
         self._history = History(self._author, self._ids, self._config, conversation=conversation, speech=self._speech)
         self._requests = Requests(
             Parts(
@@ -79,6 +82,19 @@ class SessionCore:
     def provider_lost(self, reason: EndReason, detail: str, *, now: float) -> list[Command]:
         """There is no provider any more, or there never was."""
         return [*self.ended(now=now), EndCall(reason, detail)]
+
+    def leaving(self, *, now: float) -> list[Command]:
+        """The call is about to be over: nothing more is asked for, and what is being made is stopped."""
+        self._left_at = now
+        self._responses.abandon(now=now)
+        return self._author.take()
+
+    def is_settled(self, *, now: float) -> bool:
+        """Whether the provider has billed all that it made; a transcription is not waited for as long as an answer."""
+        if self._ended or not self._author.is_open:
+            return True
+        is_quiet = not self._speech.untranscribed or now - self._left_at >= TRANSCRIPTION_S
+        return is_quiet and not self._responses.owed
 
     def ended(self, *, now: float) -> list[Command]:
         """The call is over: book what is left."""

@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from services.contracts.audio import FRAME_MS
 from services.contracts.ids import ItemId, new_item_id
 from services.upstream.core.author import AT_ONCE, NOWHERE, Author, Origin, Place
+from services.upstream.core.config import SessionConfigState
 from services.upstream.core.conversation import Conversation
 from services.upstream.core.ids import IdMap
 from services.upstream.core.shape import Json
@@ -16,14 +17,18 @@ from services.upstream.core.usage import Tally
 MIN_COMMIT_MS = 100
 _MAX_DURATIONS = 256
 _MAX_UNCONFIRMED = 1024
+_MAX_UNTRANSCRIBED = 16
 
 
 class Speech:
     """The input audio buffer of the provider, as we fill it."""
 
-    def __init__(self, author: Author, ids: IdMap, conversation: Conversation, tally: Tally) -> None:
+    def __init__(
+        self, author: Author, ids: IdMap, config: SessionConfigState, *, conversation: Conversation, tally: Tally
+    ) -> None:
         self._author = author
         self._ids = ids
+        self._config = config
         self._conversation = conversation
         self._tally = tally
         self._item: ItemId | None = None  # of the open utterance
@@ -31,11 +36,17 @@ class Speech:
         self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
         self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
+        self._untranscribed: deque[str] = deque(maxlen=_MAX_UNTRANSCRIBED)
 
     @property
     def is_open(self) -> bool:
         """An utterance is going on."""
         return self._item is not None
+
+    @property
+    def untranscribed(self) -> bool:
+        """Of an utterance the provider has still to say what was said."""
+        return bool(self._untranscribed)
 
     def started(self, index: int, *, shown: bool) -> None:
         """The gate opened; ``index``: the first frame that follows. ``shown``: turns are detected, not manual."""
@@ -98,7 +109,12 @@ class Speech:
     def commit_failed(self) -> None:
         """The provider refused the oldest commit: there will be no item."""
         if self._commits:
-            self._commits.popleft()
+            self.transcribed(self._commits.popleft())
+
+    def transcribed(self, item_id: str) -> None:
+        """What the utterance says is known, or will never be."""
+        if item_id in self._untranscribed:
+            self._untranscribed.remove(item_id)
 
     def duration_s(self, item_id: str) -> float:
         """How long the utterance was that became ``item_id``."""
@@ -112,6 +128,8 @@ class Speech:
             self._durations.popitem(last=False)
         self._ms = 0.0
         self._commits.append(item)
+        if self._config.transcribes:
+            self._untranscribed.append(item)
         fields: Json = {"item_id": item, "previous_item_id": self._conversation.last}
         self._author.publish("input_audio_buffer.committed", fields, place)
         return True
