@@ -183,7 +183,8 @@ class Call:
                     expect(UtteranceStart, frame.payload)
                     return self._core.utterance_started(frame.position, now=now)
                 case Kind.UTTERANCE_END:
-                    expect(UtteranceEnd, frame.payload)
+                    if expect(UtteranceEnd, frame.payload).reason == "hangup":
+                        return self._core.utterance_abandoned()
                     return self._core.utterance_ended(frame.position, now=now)
                 case Kind.CLIENT_EVENT:
                     return self._core.client_event(uplink.parsed(frame.payload), now=now)

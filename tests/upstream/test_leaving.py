@@ -139,3 +139,19 @@ def test_an_utterance_that_was_refused_is_not_transcribed() -> None:
     drive.provider("error", error={"code": "input_audio_buffer_commit_empty", "message": "no", "event_id": event_id})
     drive.answer()
     assert is_settled(leave(drive))
+
+
+def test_an_utterance_that_ends_with_the_call_asks_for_no_answer() -> None:
+    drive = Drive().ready()
+    drive.start()
+    drive.speak(20)
+    drive.fresh().take(drive.core.utterance_abandoned())
+    assert drive.told == ["input_audio_buffer.clear"]
+    assert is_settled(leave(drive))
+
+
+def test_an_utterance_without_sound_that_ends_with_the_call_says_nothing() -> None:
+    drive = Drive().ready()
+    drive.start()
+    drive.take(drive.core.utterance_abandoned())
+    assert drive.told == []

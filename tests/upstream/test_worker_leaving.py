@@ -6,7 +6,7 @@ import pytest
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
-from services.contracts.messages import Ended
+from services.contracts.messages import Ended, UtteranceEnd, UtteranceStart
 from services.contracts.usage import Meter
 from services.runtime.bus import Bus
 from tests.upstream.house import House, Media, house, told
@@ -64,3 +64,18 @@ async def test_a_provider_that_goes_meanwhile_is_not_waited_for(bus: Bus, monkey
         await heard.socket.close(1001)
         await h.gone()
     assert h.usage.latest(Meter.AUDIO_SENT_MS) == 400
+
+
+async def test_hanging_up_while_speaking_asks_for_no_answer(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        heard = await told(h.provider)
+        await media.send(Kind.UTTERANCE_START, UtteranceStart(cause="speech", onset_index=0).encode())
+        for index in (0, 2, 4, 6, 8):
+            await media.send(Kind.AUDIO_UP, bytes(1280), position=index)
+        await media.send(Kind.UTTERANCE_END, UtteranceEnd(reason="hangup", speech_end_index=10).encode(), position=10)
+        await heard.until("input_audio_buffer.clear")
+        await hang_up(media)
+        async with asyncio.timeout(5):
+            await heard.closed.wait()
+        assert heard.types() == ["session.update", "input_audio_buffer.clear"]

@@ -139,6 +139,11 @@ class SessionCore:
             self._responses.ask({}, asker="turn", now=now)
         return self._author.take()
 
+    def utterance_abandoned(self) -> list[Command]:
+        """The caller hung up in the midst of it: nobody waits for an answer."""
+        self._speech.abandon()
+        return self._author.take()
+
     def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[Command]:
         """Media says how far an item was played, or that it was cut: by the caller's voice, or by a request."""
         reason: StopReason = "turn_detected" if by_caller else "client_cancelled"

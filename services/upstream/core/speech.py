@@ -80,6 +80,12 @@ class Speech:
             self.clear()
         return False
 
+    def abandon(self) -> None:
+        """The utterance will never be complete."""
+        self._item = None
+        if self._ms:
+            self.clear()
+
     def client_commit(self, client_event_id: str | None) -> bool:
         """The client takes its turn by itself; False: there is not enough audio for one."""
         if self._ms < MIN_COMMIT_MS:
