@@ -124,7 +124,8 @@ class Pool:
         key = (message.call, message.leg, message.attempt)
         if key not in self._offers:
             self._offers[key] = asyncio.get_running_loop().create_future()
-            self._forget_old_offers()
+            while len(self._offers) > MAX_REMEMBERED_OFFERS:
+                self._offers.pop(next(iter(self._offers)))
             try:
                 self._offers[key].set_result(await self._admit(message))
             except BaseException:
@@ -188,12 +189,11 @@ class Pool:
             return _refused(owner, answered)
         if self.draining:  # it began while the offer was being answered
             return OfferRefused(reason="draining")
-        leg, sdp = answered
         try:
-            self._begin(offer, owner, leg)
+            self._begin(offer, owner, answered[0])
         except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
             return _refused(owner, exc)
-        return OfferAnswered(sdp=sdp)
+        return OfferAnswered(sdp=answered[1])
 
     async def _answer_leg(self, offer: Offer) -> tuple[Leg, str]:
         async with asyncio.timeout(ANSWER_S):
@@ -272,10 +272,6 @@ class Pool:
             bus_metrics.BUS_DROPPED.labels("no_call").inc()
             return
         call.worker_frame(data)
-
-    def _forget_old_offers(self) -> None:
-        while len(self._offers) > MAX_REMEMBERED_OFFERS:
-            self._offers.pop(next(iter(self._offers)))
 
     def _count(self) -> None:
         metrics.CALLS_ACTIVE.set(self.active)
