@@ -15,6 +15,7 @@ from services.runtime.logging import get_logger
 EVERY_S = 5.0
 RETRY_S = 30.0
 """After so long a new call may show whether usage can be kept again."""
+LAST_TRIES = 3
 SETTLE_S = 1.0
 BLOCKED = "usage"
 
@@ -32,9 +33,10 @@ class UsageSink(Protocol):
 class Meters:
     """Reads the meters of calls. While usage cannot be kept the process takes no new calls."""
 
-    def __init__(self, sink: UsageSink, health: Health) -> None:
+    def __init__(self, sink: UsageSink, health: Health, *, pause_s: float = 1.0) -> None:
         self._sink = sink
         self._health = health
+        self._pause_s = pause_s  # before a call's last usage is tried again
         self._failed_at: float | None = None
 
     @property
@@ -44,22 +46,34 @@ class Meters:
 
     async def write(self, call: Call) -> None:
         """Write one call's usage. Meters are cumulative, so what fails now is made good by the next."""
+        await self._kept(call, call.usage())
+
+    async def write_last(self, call: Call) -> None:
+        """Write a call's last usage and let the ledger have it, so that a call that is called ended has its bill.
+
+        Nothing makes good what fails here, so it is tried again. The ledger goes its own way: with metering away or
+        many calls at once this gives up soon.
+        """
+        data = call.usage()
+        for tried in range(LAST_TRIES):
+            if tried:
+                await asyncio.sleep(self._pause_s)
+            if await self._kept(call, data):
+                break
+        else:
+            get_logger().error("usage_lost", call_id=call.facts.id, reason="disk", meters=dict(data.meters))
+        await self._sink.settled(SETTLE_S)
+
+    async def _kept(self, call: Call, data: UsageData) -> bool:
         try:
-            await self._sink.put(call.facts.tenant, call.usage())
+            await self._sink.put(call.facts.tenant, data)
             self._failed_at = None
         except Exception:  # noqa: BLE001 - a full disk must not end calls; the metric pages
             metrics.USAGE_FAILED.inc()
             self._failed_at = clock.monotonic()
             get_logger().exception("usage_write_failed", call_id=call.facts.id)
         self._tell()
-
-    async def write_last(self, call: Call) -> None:
-        """Write a call's last usage and let the ledger have it, so that a call that is called ended has its bill.
-
-        Both go their own ways: with metering away or many calls at once this gives up soon.
-        """
-        await self.write(call)
-        await self._sink.settled(SETTLE_S)
+        return self._failed_at is None
 
     def _tell(self) -> None:
         if self.failing:

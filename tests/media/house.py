@@ -101,10 +101,12 @@ class Kept:
     def __init__(self) -> None:
         self.usage: asyncio.Queue[UsageData] = asyncio.Queue()
         self.full = False
+        self.failures = 0
 
     async def put(self, tenant: TenantId, data: UsageData) -> None:
         assert tenant == TENANT
-        if self.full:
+        if self.full or self.failures:
+            self.failures = max(0, self.failures - 1)
             raise OSError("disk full")
         self.usage.put_nowait(data)
 
@@ -162,7 +164,7 @@ async def open_house(
     if worker:
         await upstream.open()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        meters = Meters(kept, health)
+        meters = Meters(kept, health, pause_s=0.01)
         pool = Pool(config, bus=bus, answerer=answerer, history=History(bus), meters=meters, group=group)
         await pool.open()
         await bus.flush()

@@ -1,8 +1,11 @@
+from structlog.testing import capture_logs
+
 from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.messages import CallEnded, CallStarted, OfferRefused
 from services.contracts.usage import Meter
 from services.media.leg import LegClosed
+from services.media.usage import LAST_TRIES
 from tests.media.house import TENANT, Opener, an_offer, record
 from tests.media.worker import EPOCH
 
@@ -41,3 +44,25 @@ async def test_while_usage_cannot_be_kept_no_new_call_is_taken(house: Opener) ->
         assert isinstance(refused, OfferRefused)
         assert refused.reason == "internal"
         assert not home.health.ready
+
+
+async def test_a_calls_last_usage_is_tried_again(house: Opener) -> None:
+    async with house() as home:
+        _, leg = await home.call()
+        home.kept.failures = LAST_TRIES - 1
+        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        assert Meter.CALL_MS in (await home.kept.usage.get()).meters
+
+
+async def test_usage_that_is_lost_for_good_is_named(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        leg.speak("." * 30)
+        home.kept.full = True
+        with capture_logs() as logs:
+            leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+            await home.pool.close(timeout_s=5)
+        (lost,) = [line for line in logs if line["event"] == "usage_lost"]
+        assert (lost["call_id"], lost["log_level"]) == (call, "error")
+        assert lost["meters"][Meter.AUDIO_GATED_MS] == 600
+        assert home.kept.usage.empty()
