@@ -24,8 +24,22 @@ _MERGED = frozenset({"audio", "audio.input", "audio.output"})
 _NULLABLE = frozenset(
     {"tracing", "prompt", "audio.input.turn_detection", "audio.input.noise_reduction", "audio.input.transcription"}
 )
-_FOR_RESPONSES = ("instructions", "output_modalities", "tools", "tool_choice", "max_output_tokens", "prompt", "audio")
-"""Session fields that `response.create` can override, and so must be checked against the locks there too."""
+_BETA_FIELDS = frozenset(
+    {
+        "modalities",
+        "voice",
+        "speed",
+        "input_audio_format",
+        "output_audio_format",
+        "input_audio_transcription",
+        "input_audio_noise_reduction",
+        "turn_detection",
+        "max_response_output_tokens",
+    }
+)
+"""Old flat names of fields that are elsewhere today. They are dropped everywhere: a provider that still knows them
+would let a client past a lock, or past our own turn detection and formats."""
+_DROPPED = _BETA_FIELDS | frozenset(_SERVER_FIELDS)
 
 
 class InvalidSessionError(ValueError):
@@ -120,8 +134,7 @@ class SessionConfigState:
                 "output": {"format": dict(_PCM), "speed": 1.0},
             },
         }
-        granted = {name: value for name, value in grant.session.items() if name not in _SERVER_FIELDS}
-        self._wished = _merged({}, granted)
+        self._wished = _merged({}, {n: v for n, v in grant.session.items() if n not in _DROPPED})
         self._effective = _merged(self._defaults, self._wished)
 
     @property
@@ -157,7 +170,7 @@ class SessionConfigState:
             InvalidSessionError: a known field has a wrong value; nothing was taken over.
         """
         _check(wanted)
-        allowed = {n: v for n, v in wanted.items() if n not in _SERVER_FIELDS and not self._grant.is_locked(n)}
+        allowed = {n: v for n, v in wanted.items() if n not in _DROPPED and not self._grant.is_locked(n)}
         if self.voice_is_fixed:
             allowed = _without(allowed, ("audio", "output", "voice"))
         changed = _merged({}, allowed)
@@ -178,13 +191,9 @@ class SessionConfigState:
         return {"type": "realtime", **driven}
 
     def for_response(self, wanted: Json) -> Json:
-        """The parameters of a `response.create` without what is locked; the audio format stays ours."""
-        kept = {
-            name: value
-            for name, value in wanted.items()
-            if name != "model" and not (name in _FOR_RESPONSES and self._grant.is_locked(name))
-        }
-        return _without(kept, ("audio", "output", "format"))
+        """The parameters of a `response.create` without what is locked; format and turn detection stay ours."""
+        kept = {n: v for n, v in wanted.items() if n not in _BETA_FIELDS and not self._grant.is_locked(n)}
+        return _without(_without(kept, ("audio", "output", "format")), ("audio", "input"))
 
 
 def _check(wanted: Json) -> None:
