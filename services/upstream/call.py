@@ -97,12 +97,19 @@ class Call:
         self._heard_at = clock.monotonic()
         self._ended: _End | None = None
         self._leaving = False  # nothing goes down any more
+        self._is_heard = False
+
+    @property
+    def is_held(self) -> bool:
+        """A media process carries the call, and it goes on."""
+        return self._is_heard and self._ended is None
 
     def frame(self, data: bytes) -> None:
         """A frame from media."""
         frame = uplink.read(data, epoch=self._lease.epoch)
         if frame is None:
             return
+        self._is_heard = self._is_heard or frame.kind is not Kind.ENDED  # that alone gives the call back
         self._heard_at = clock.monotonic()
         self._put(frame)
 
@@ -183,9 +190,7 @@ class Call:
                     expect(UtteranceStart, frame.payload)
                     return self._core.utterance_started(frame.position, now=now)
                 case Kind.UTTERANCE_END:
-                    if expect(UtteranceEnd, frame.payload).reason == "hangup":
-                        return self._core.utterance_abandoned()
-                    return self._core.utterance_ended(frame.position, now=now)
+                    return self._utterance_ended(frame, now)
                 case Kind.CLIENT_EVENT:
                     return self._core.client_event(uplink.parsed(frame.payload), now=now)
                 case Kind.PLAYOUT_REPORT:
@@ -200,6 +205,11 @@ class Call:
         except MalformedMessageError:
             bus_metrics.BUS_DROPPED.labels("malformed").inc()
         return []
+
+    def _utterance_ended(self, frame: Frame, now: float) -> list[Command]:
+        if expect(UtteranceEnd, frame.payload).reason == "hangup":
+            return self._core.utterance_abandoned()
+        return self._core.utterance_ended(frame.position, now=now)
 
     def _audio_up(self, pcm: bytes, now: float) -> list[Command]:
         if not uplink.is_audio(pcm):

@@ -15,6 +15,7 @@ from services.runtime.streams import LEASE_TTL_S
 from services.upstream import metrics
 
 RENEW_S = 3.0
+RETRY_S = 0.05
 _SAFETY_S = 1.0
 """Given up this long before the entry expires: two owners at a time would be worse than none."""
 
@@ -53,18 +54,19 @@ class Lease:
 
     @classmethod
     async def acquire(
-        cls, bucket: KeyValue, *, call: CallId, worker: WorkerId, timing: LeaseTiming | None = None
+        cls, bucket: KeyValue, *, call: CallId, worker: WorkerId, timing: LeaseTiming | None = None, wait_s: float = 0
     ) -> "Lease":
-        """Take the call.
+        """Take the call. ``wait_s``: how long its owner has to give it back.
 
         Raises:
             LeaseTakenError: it has an owner.
             nats.errors.Error: the bucket does not answer.
         """
-        try:
-            revision = await bucket.create(call, _value(worker, Epoch(0)))
-        except KeyWrongLastSequenceError as exc:
-            raise LeaseTakenError from exc
+        give_up_at = clock.monotonic() + wait_s
+        while (revision := await _created(bucket, call, worker)) is None:
+            if clock.monotonic() + RETRY_S > give_up_at:
+                raise LeaseTakenError
+            await asyncio.sleep(RETRY_S)
         return cls(bucket, call=call, worker=worker, epoch=Epoch(revision), timing=timing or LeaseTiming())
 
     async def keep(self) -> None:
@@ -97,6 +99,13 @@ class Lease:
     def _lost(self, reason: str) -> LeaseLostError:
         metrics.LEASES_LOST.labels(reason).inc()
         return LeaseLostError(reason)
+
+
+async def _created(bucket: KeyValue, call: CallId, worker: WorkerId) -> int | None:
+    try:
+        return await bucket.create(call, _value(worker, Epoch(0)))
+    except KeyWrongLastSequenceError:
+        return None
 
 
 def _value(worker: WorkerId, epoch: Epoch) -> bytes:

@@ -33,6 +33,9 @@ from services.upstream.lease import Lease, LeaseTakenError, LeaseTiming
 from services.upstream.meters import Disk, Meters, UsageSink
 
 _MAX_MODEL = 128
+_LEASE_WAIT_S = 1.5
+_ANSWER_S = 0.2
+"""Kept of a claim's time, so that the answer arrives within it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class Worker:
             reason = "draining"
         elif self.active >= self._config.capacity:
             reason = "full"
-        elif claim.call in self._calls or claim.call in self._claiming:
+        elif claim.call in self._claiming or self._is_held(claim.call):
             reason = "lease_taken"
         elif claim.providers and self._config.provider not in claim.providers:
             reason = "unknown_provider"
@@ -136,12 +139,22 @@ class Worker:
             reason = "internal"
         return ClaimRefused(reason=reason) if reason else None
 
+    def _is_held(self, call_id: CallId) -> bool:
+        call = self._calls.get(call_id)
+        return call is not None and call.is_held
+
     async def _take(self, claim: Claim) -> Message:
         self._claiming.add(claim.call)
         self._empty.clear()
         try:
+            if (unheard := self._calls.get(claim.call)) is not None:  # its media hangs, or gives it back just now
+                unheard.end(EndReason.INTERNAL, "claimed again")
             lease = await Lease.acquire(
-                self._leases, call=claim.call, worker=self._config.worker, timing=self._config.lease
+                self._leases,
+                call=claim.call,
+                worker=self._config.worker,
+                timing=self._config.lease,
+                wait_s=min(_LEASE_WAIT_S, (claim.deadline_unix_ms - clock.unix_ms()) / 1000 - _ANSWER_S),
             )
             if self.draining:  # SIGTERM came while the lease was being made
                 await lease.release()
@@ -208,7 +221,8 @@ class Worker:
             except Exception:  # noqa: BLE001 - the edge of a task: one call's failure must not end the others
                 get_logger().exception("session_failed", reason="internal")
             finally:
-                self._calls.pop(facts.id, None)
+                if self._calls.get(facts.id) is call:  # else it was claimed again meanwhile
+                    del self._calls[facts.id]
                 metrics.ENDED.labels(reason).inc()
                 await self._counted()
 

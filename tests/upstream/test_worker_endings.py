@@ -107,18 +107,6 @@ async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus)
         assert heard.types()[0] == "session.update"
 
 
-async def test_a_call_has_one_owner(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
-        await h.call()
-        again = await h.ask()
-        assert isinstance(again, ClaimRefused)
-        assert again.reason == "lease_taken"
-        await h.leases.create(OTHER, b"somebody")
-        other = await h.ask(OTHER)
-        assert isinstance(other, ClaimRefused)
-        assert other.reason == "lease_taken"
-
-
 async def test_a_full_worker_leaves_the_queue_group_and_comes_back(bus: Bus) -> None:
     async with house(bus, Provider(), capacity=1) as h:
         media = await h.call()
