@@ -20,7 +20,7 @@ from services.signaling.directory import Directory
 from services.signaling.errors import ApiError, on_api_error, on_http_error
 from services.signaling.grants import Grants
 from services.signaling.middleware import Cors, LastNet, Measured
-from services.signaling.page import CONSOLE, Demo
+from services.signaling.page import CONSOLE, Demo, console_files
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
@@ -58,7 +58,8 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     add_routes(app, health)
     api.add_routes(app)
     if settings.demo_tenant:
-        Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, console).add_routes(app)
+        files = console_files(console)
+        Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, files).add_routes(app)
     # The last one added is the outermost.
     app.add_middleware(LastNet)
     app.add_middleware(Cors, allowed_origins=settings.allowed_origins)

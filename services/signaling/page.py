@@ -1,7 +1,8 @@
 """The demo door: the page and a token for it. Only `hushgate up` switches it on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -25,6 +26,16 @@ _HEADERS = {
 }
 
 
+def console_files(console: Path = CONSOLE) -> dict[str, Path]:
+    """What the page is made of. Only these names are served: none of a request ever gets to the file system."""
+    names = ((path.relative_to(console), path) for path in console.rglob("*") if path.suffix in _SERVED)
+    return {
+        name.as_posix(): path
+        for name, path in names
+        if path.is_file() and not any(part.startswith(".") for part in name.parts)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Demo:
     """The page's handlers."""
@@ -33,7 +44,8 @@ class Demo:
     tenant: TenantId
     provider: str
     charged: bool
-    console: Path = CONSOLE
+    files: Mapping[str, Path]
+    """What is served, by its name under /assets/."""
 
     def add_routes(self, app: FastAPI) -> None:
         """Give ``app`` the demo door."""
@@ -68,11 +80,8 @@ class Demo:
         return await self.api.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "usage"])))
 
     def _file(self, name: str) -> Response:
-        # Names are taken apart, not resolved: what has no plain parts is not looked for.
-        parts = PurePosixPath(name).parts
-        path = self.console.joinpath(*parts)
-        plain = all(part not in {"..", "/"} and not part.startswith(".") for part in parts)
-        if not plain or path.suffix not in _SERVED or not path.is_file():
+        path = self.files.get(name)
+        if path is None:
             raise HTTPException(404)
         cache = "no-store" if path.suffix == ".html" else "no-cache"
         return FileResponse(path, headers={**_HEADERS, "Cache-Control": cache})

@@ -96,6 +96,9 @@ async def open_door(
     (console / "app.js").write_text("export {};")
     (console / "sub" / "worklet.js").write_text("export {};")
     (console / "secret.py").write_text("")
+    (console / ".hidden.js").write_text("")
+    (console / ".hidden").mkdir()
+    (console / ".hidden" / "app.js").write_text("")
 
     @asynccontextmanager
     async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:

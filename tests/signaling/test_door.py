@@ -120,7 +120,20 @@ async def test_the_page_is_served_with_a_strict_policy(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize(
-    "path", ["secret.py", "%2e%2e/tenants.json", "%2e%2e%2ftenants.json", "sub", "", "a%00.js", "%2fetc/x.js"]
+    "path",
+    [
+        "secret.py",
+        "%2e%2e/tenants.json",
+        "%2e%2e%2ftenants.json",
+        "sub",
+        "",
+        "a%00.js",
+        "%2fetc/x.js",
+        "a" * 300 + ".js",
+        "sub/" * 2000 + "app.js",
+        ".hidden.js",
+        ".hidden/app.js",
+    ],
 )
 async def test_nothing_but_the_page_is_served(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(f"/assets/{path}")).status_code == 404
