@@ -5,12 +5,13 @@ from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import Flag
+from services.contracts.usage import Meter
 from services.upstream.core import author
-from services.upstream.core.commands import EndCall
+from services.upstream.core.commands import AppendAudio, EndCall
 from services.upstream.core.conversation import MAX_ITEMS, Conversation
 from services.upstream.core.history import MAX_PENDING
 from services.upstream.core.ids import MAX_IDS, IdMap
-from tests.upstream.drive import FRAME, Drive, Json, object_of
+from tests.upstream.drive import Drive, Json, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
 ACTIVE = "conversation_already_has_active_response"
@@ -186,15 +187,20 @@ def test_what_is_said_before_the_provider_is_there_follows_the_session() -> None
     ]
 
 
-def test_a_provider_that_is_too_slow_loses_the_newest_sound_and_is_counted() -> None:
+def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> None:
     drive = Drive()
     drive.start()
-    for _ in range(751):
-        drive.take(drive.core.audio_up(FRAME, now=drive.now))
+    frames = [bytes([number]) * 640 for number in range(103)]
+    for frame in frames:
+        drive.take(drive.core.audio_up(frame, now=drive.now))
     drive.stop()
-    assert drive.faults == ["backlog"]
+    assert drive.faults == ["backlog"] * 3
     drive.fresh().take(drive.core.provider_opened(now=drive.now))
-    assert drive.told.count("append") == 750
+    assert [c.pcm for c in drive.commands if isinstance(c, AppendAudio)] == frames[3:]
+    assert drive.told[-2:] == ["input_audio_buffer.commit", "response.create"]
+    drive.tick(60)
+    drive.take(drive.core.ended(now=drive.now))
+    assert drive.booked[-1].meters[Meter.AUDIO_SENT_MS] == 2000
 
 
 def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() -> None:

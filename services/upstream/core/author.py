@@ -17,8 +17,8 @@ from services.upstream.core.shape import Json
 
 MAX_EVENT_BYTES = 200 * 1024
 """A browser's data channel takes 256 KiB, and so does a frame of the bus."""
-MAX_HELD_AUDIO_BYTES = 15_000 // FRAME_MS * UP_FRAME_BYTES
-"""Longer than a provider may take to connect."""
+MAX_HELD_AUDIO_BYTES = 2_000 // FRAME_MS * UP_FRAME_BYTES
+"""Speech of longer ago is worthless."""
 MAX_HELD_EVENTS = 256
 MAX_HELD_EVENT_BYTES = 2 * 1024 * 1024
 _MAX_ORIGINS = 512
@@ -123,18 +123,19 @@ class Author:
             self.do(command)
         return True
 
-    def append(self, pcm: bytes) -> bool:
-        """Give the provider caller audio, or keep it; False if too much is kept already."""
+    def append(self, pcm: bytes) -> int:
+        """Give the provider caller audio, or keep it; returns how many bytes of older audio had to go for it."""
         command = AppendAudio(pcm)
         if self._open:
             self.do(command)
-            return True
-        if self._held_audio_bytes + len(pcm) > MAX_HELD_AUDIO_BYTES:
-            self.count(CountError("backlog", "audio"))
-            return False
-        self._held_audio_bytes += len(pcm)
+            return 0
         self._held.append(command)
-        return True
+        self._held_audio_bytes += len(pcm)
+        dropped = 0
+        while self._held_audio_bytes - dropped > MAX_HELD_AUDIO_BYTES:
+            dropped += self._drop_oldest_audio()
+        self._held_audio_bytes -= dropped
+        return dropped
 
     @property
     def is_open(self) -> bool:
@@ -153,6 +154,12 @@ class Author:
     def origin_of(self, event_id: JsonValue) -> Origin | None:
         """Why the event that the provider names was sent; known once."""
         return self._origins.pop(event_id, None) if isinstance(event_id, str) else None
+
+    def _drop_oldest_audio(self) -> int:
+        self.count(CountError("backlog", "audio"))
+        oldest = next(command for command in self._held if isinstance(command, AppendAudio))
+        self._held.remove(oldest)
+        return len(oldest.pcm)
 
     def _hold_event(self, command: SendToProvider) -> bool:
         size = len(json.dumps(command.event))

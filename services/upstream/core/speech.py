@@ -57,9 +57,8 @@ class Speech:
 
     def frames(self, pcm: bytes) -> None:
         """16 kHz from the microphone."""
-        if self._author.append(pcm):
-            self._ms += len(pcm) / 32
-            self._tally.sent_bytes += len(pcm)
+        self._tally.sent_bytes += len(pcm) - self._author.append(pcm)
+        self._ms += len(pcm) / 32
 
     def client_audio(self, pcm_24k: bytes, encoded: str) -> None:
         """The client's own `input_audio_buffer.append`; the wire knows no answer to it."""
