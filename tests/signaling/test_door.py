@@ -99,6 +99,14 @@ async def test_requests_are_counted_by_route_and_never_by_call(client: httpx.Asy
     assert "/nowhere" not in metrics
 
 
+async def test_what_is_counted_names_no_tenant(client: httpx.AsyncClient, key: str) -> None:
+    reply = await client.post("/v1/realtime/client_secrets", headers=bearer(key))
+    assert reply.status_code == 200
+    metrics = (await client.get("/metrics")).text
+    assert "hushgate_tokens_issued_total" in metrics
+    assert "acme" not in metrics
+
+
 async def test_a_heartbeat_that_cannot_be_read_is_counted(
     client: httpx.AsyncClient, add_media: AddMedia, bus: Bus
 ) -> None:
