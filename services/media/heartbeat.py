@@ -1,7 +1,7 @@
 """Tells signaling once a second that this process lives and how full it is."""
 
 import asyncio
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from services.contracts import subjects
 from services.contracts.messages import Heartbeat
@@ -10,6 +10,14 @@ from services.runtime import clock
 from services.runtime.bus import Bus
 
 EVERY_S = 1.0
+
+
+def installed_version(package: str = "hushgate") -> str:
+    """Which version this process is; a plain checkout that was never installed has none to tell."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 class Pulse:
@@ -21,6 +29,7 @@ class Pulse:
         self._bus = bus
         self._zone = zone
         self._http_url = http_url
+        self._version = installed_version()
         self._lag_ms = 0.0
 
     async def keep_beating(self) -> None:
@@ -36,7 +45,7 @@ class Pulse:
         beat = Heartbeat(
             process=self._config.process,
             zone=self._zone,
-            version=version("hushgate"),
+            version=self._version,
             draining=self._pool.draining,
             active=self._pool.active,
             reserved=self._pool.reserved,
