@@ -1,11 +1,12 @@
 """Makes usage events and ledgers for the tests of metering."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -62,6 +63,25 @@ class Maker:
 @pytest.fixture
 def make() -> Maker:
     return Maker()
+
+
+class Until(Protocol):
+    """Asks again and again; only for what no event tells. ``because``: why none does."""
+
+    async def __call__(self, holds: Callable[[], Awaitable[bool]], *, because: str) -> None: ...
+
+
+@pytest.fixture
+def until() -> Until:
+    async def poll(holds: Callable[[], Awaitable[bool]], *, because: str) -> None:
+        try:
+            async with asyncio.timeout(20):
+                while not await holds():  # noqa: ASYNC110 - each caller says why there is no event
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"asked for 20 s in vain; asked because {because}")
+
+    return poll
 
 
 @pytest.fixture(scope="session")

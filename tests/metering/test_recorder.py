@@ -21,6 +21,7 @@ from services.runtime.health import Health
 from services.runtime.outbox import Outbox, OutboxTiming
 
 Maker = Any  # that of conftest.py, which nothing can import
+Until = Any  # likewise
 ACME = TenantId("acme")
 
 
@@ -43,8 +44,12 @@ async def outbox(bus: Bus, tmp_path: Path) -> AsyncIterator[Outbox]:
         yield opened
 
 
+async def not_ready(recorder: Recorder) -> bool:
+    return not recorder.health.ready
+
+
 async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_loses_nothing(
-    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
     event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
@@ -52,8 +57,7 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
     other.execute("BEGIN IMMEDIATE")
     async with carrying(bus, ledger) as recorder, asyncio.timeout(30):
         await outbox.put(ACME, make.data({"call_ms": 20}))
-        while recorder.health.ready:  # noqa: ASYNC110 - health is asked, it tells nobody
-            await asyncio.sleep(0.01)
+        await until(lambda: not_ready(recorder), because="health is asked, it tells nobody")
         assert not await outbox.settled(0)
         other.close()
         assert await outbox.settled(20)
@@ -62,7 +66,7 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
 
 
 async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
-    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
     event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
@@ -70,8 +74,7 @@ async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
     other.execute("BEGIN IMMEDIATE")
     async with asyncio.timeout(30), carrying(bus, ledger) as recorder:
         await outbox.put(ACME, make.data({"call_ms": 20}))
-        while recorder.health.ready:  # noqa: ASYNC110 - health is asked, it tells nobody
-            await asyncio.sleep(0.01)
+        await until(lambda: not_ready(recorder), because="health is asked, it tells nobody")
     other.close()
     assert recorder.totals.results == {}
 

@@ -32,6 +32,7 @@ from services.runtime.health import Health
 from services.runtime.outbox import Outbox, OutboxTiming
 
 Maker = Any  # that of conftest.py, which nothing can import
+Until = Any  # likewise
 ACME = TenantId("acme")
 QUICK = OutboxTiming(heal_s=0.3, settle_s=0)
 
@@ -119,7 +120,9 @@ async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and
     assert found(tmp_path) == []
 
 
-async def test_the_history_of_a_call_reaches_its_bill(bus: Bus, nats_url: str, tmp_path: Path, make: Maker) -> None:
+async def test_the_history_of_a_call_reaches_its_bill(
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
+) -> None:
     call: dict[str, Any] = {
         "call": make.call,
         "tenant": ACME,
@@ -132,9 +135,13 @@ async def test_the_history_of_a_call_reaches_its_bill(bus: Bus, nats_url: str, t
     await bus.jetstream.publish(subjects.CALL_STARTED, CallStarted(**call).encode())
     ended = CallEnded(**call, reason=EndReason.HANGUP, ended_unix_ms=1_780_000_001_000)
     await bus.jetstream.publish(subjects.CALL_ENDED, ended.encode())
-    async with metering(nats_url, tmp_path) as running, asyncio.timeout(20):
-        while (await running.http.get(f"/internal/v1/calls/{make.call}/usage?tenant=acme")).status_code == 404:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.05)  # the ledger says nothing when history arrives
+    async with metering(nats_url, tmp_path) as running:
+
+        async def has_history() -> bool:
+            reply = await running.http.get(f"/internal/v1/calls/{make.call}/usage?tenant=acme")
+            return reply.status_code == httpx.codes.OK
+
+        await until(has_history, because="the ledger, in another process, says nothing when history arrives")
         bill = await running.usage(make.call)
         assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
 
@@ -187,15 +194,16 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
 
 
 async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
 ) -> None:
+    async def stream_has_all() -> bool:
+        return (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 5
+
     async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
         await streams.ensure_usage_stream(bus.jetstream)
         for turn in range(5):
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
-        async with asyncio.timeout(20):
-            while (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages < 5:  # noqa: ASYNC110 - of the server
-                await asyncio.sleep(0.02)  # nothing tells when a publisher is through
+        await until(stream_has_all, because="neither outbox nor stream says when all is published")
         await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
         async with metering(nats_url, tmp_path) as running:
             assert await outbox.settled(30)
