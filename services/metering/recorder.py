@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -26,12 +27,13 @@ from services.runtime.logging import get_logger
 
 BATCH = 100
 CONSUMER = "metering"
-_FETCH_S = 1.0
-_LAST_FETCH_S = 0.3
+_LAST_FETCH_S = 0.1
 _LAST_S = 2.0
 _ACK_TIMEOUT_S = 2.0
 _MIN_PAUSE_S = 0.2
 _MAX_PAUSE_S = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +75,26 @@ def calls_feed(ledger: Ledger) -> Feed:
 
 @dataclass(slots=True)
 class Recorder:
-    """Carries feeds into the ledger until it is told to stop; then what is there already, and no more."""
+    """Carries feeds into the ledger until it is told to stop; then what is there already, and no more.
+
+    ``fetch_s``: after so long without a message it looks whether the server still has its consumer.
+    """
 
     bus: Bus
     thread: Executor
     totals: Totals
     health: Health
     stopping: asyncio.Event
+    fetch_s: float = 1.0
 
     async def carry(self, feed: Feed) -> None:
         """Run ``feed``; NATS and the ledger may go away and come back."""
         pause = _MIN_PAUSE_S
         while not self.stopping.is_set():
             try:
-                await feed.ensure(self.bus.jetstream)
-                if feed.queue:
-                    await self._forget_consumer(feed)
-                subscription = await self._subscribe(feed)
+                subscription = await self._soon(self._subscribe(feed))
+                if subscription is None:
+                    return
                 pause = _MIN_PAUSE_S
                 try:
                     await self._carry(feed, subscription)
@@ -107,6 +112,9 @@ class Recorder:
             await self.bus.jetstream.delete_consumer(feed.stream, CONSUMER)
 
     async def _subscribe(self, feed: Feed) -> JetStreamContext.PullSubscription:
+        await feed.ensure(self.bus.jetstream)
+        if feed.queue:
+            await self._forget_consumer(feed)
         return await self.bus.jetstream.pull_subscribe(
             feed.subject,
             durable=CONSUMER,
@@ -122,13 +130,26 @@ class Recorder:
             if self.stopping.is_set() and last is None:
                 last = clock.monotonic() + _LAST_S
             try:
-                batch = await subscription.fetch(BATCH, timeout=_FETCH_S if last is None else _LAST_FETCH_S)
+                batch = await self._soon(subscription.fetch(BATCH, timeout=self.fetch_s))
             except TimeoutError:  # nats-py's own is one, and it raises the plain one, too
-                if last is not None:
-                    return
-                await subscription.consumer_info()  # raises when the server has lost it: then it is made again
-                continue
-            await self._carry_batch(feed, batch)
+                batch = None
+            if batch:
+                await self._carry_batch(feed, batch)
+            elif last is not None:
+                return
+            elif not self.stopping.is_set():
+                await self._soon(subscription.consumer_info())  # raises when the server has lost it: made again then
+
+    async def _soon(self, asked: Coroutine[Any, Any, T]) -> T | None:
+        """What the server answers; None when we stop and it does not within a moment."""
+        asking, stopping = asyncio.create_task(asked), asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asking}, timeout=_LAST_FETCH_S)  # at once if it is done; else there may be half a batch
+        finally:
+            stopping.cancel()
+            await _end(asking)
+        return None if asking.cancelled() else asking.result()
 
     async def _carry_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
         recorded = await self._record(feed, [Delivery(msg.subject, msg.data) for msg in batch])
@@ -182,3 +203,10 @@ class Recorder:
                 await self.stopping.wait()
         except TimeoutError:
             return
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    # Again and again: nats-py waits by `wait_for`, which on Python 3.11 swallows a cancellation that meets its answer.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.js.errors import NotFoundError
 from sqlalchemy import event
 
 from services.contracts import subjects
 from services.contracts.ids import TenantId
 from services.metering.core.totals import Totals
-from services.metering.recorder import Recorder, usage_feed
+from services.metering.recorder import CONSUMER, Recorder, usage_feed
 from services.metering.store import Ledger
 from services.runtime.bus import Bus
 from services.runtime.health import Health
@@ -26,9 +27,9 @@ ACME = TenantId("acme")
 
 
 @asynccontextmanager
-async def carrying(bus: Bus, ledger: Ledger) -> AsyncIterator[Recorder]:
+async def carrying(bus: Bus, ledger: Ledger, *, fetch_s: float = 1.0) -> AsyncIterator[Recorder]:
     with ThreadPoolExecutor(max_workers=1) as thread:
-        recorder = Recorder(bus, thread, Totals(frozenset()), Health(set()), asyncio.Event())
+        recorder = Recorder(bus, thread, Totals(frozenset()), Health(set()), asyncio.Event(), fetch_s=fetch_s)
         task = asyncio.create_task(recorder.carry(usage_feed(ledger)))
         try:
             yield recorder
@@ -46,6 +47,14 @@ async def outbox(bus: Bus, tmp_path: Path) -> AsyncIterator[Outbox]:
 
 async def not_ready(recorder: Recorder) -> bool:
     return not recorder.health.ready
+
+
+async def pull_waits(bus: Bus) -> bool:
+    try:
+        consumer = await bus.jetstream.consumer_info(subjects.USAGE_STREAM, CONSUMER)
+    except NotFoundError:
+        return False
+    return bool(consumer.num_waiting)
 
 
 async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_loses_nothing(
@@ -87,3 +96,22 @@ async def test_a_stream_that_was_deleted_is_made_again(bus: Bus, outbox: Outbox,
         await outbox.put(ACME, make.data({"call_ms": 40}, seq=2))
         assert await outbox.settled(40)
         assert recorder.totals.results["booked"] == 2
+
+
+async def test_told_to_stop_it_books_what_was_just_published_and_does_not_wait_its_fetch_out(
+    bus: Bus, outbox: Outbox, make: Maker, ledger: Ledger
+) -> None:
+    async with asyncio.timeout(30), carrying(bus, ledger, fetch_s=600) as recorder:
+        await outbox.put(ACME, make.data({"call_ms": 20}))
+        assert await outbox.settled(20)
+        for turn in range(250):
+            body = make.event({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}").encode()
+            await bus.jetstream.publish(subjects.usage(ACME), body)
+    assert recorder.totals.results == {"booked": 251}
+
+
+async def test_told_to_stop_while_nothing_comes_it_does_not_wait_its_fetch_out(
+    bus: Bus, ledger: Ledger, until: Until
+) -> None:
+    async with asyncio.timeout(30), carrying(bus, ledger, fetch_s=600):
+        await until(lambda: pull_waits(bus), because="the recorder says nothing while it waits")

@@ -180,7 +180,6 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
         recorder = Recorder(bus, thread, totals, Health(), stopping)
         async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=OutboxTiming(settle_s=0)) as outbox:
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
-            await streams.ensure_usage_stream(bus.jetstream)
             subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process dies here
             batch = await subscription.fetch(10, timeout=10)
             feed.record([Delivery(msg.subject, msg.data) for msg in batch], clock.utc_now())
