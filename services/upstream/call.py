@@ -37,6 +37,7 @@ from services.upstream.core.commands import (
 from services.upstream.core.response import Report
 from services.upstream.core.session import SessionCore
 from services.upstream.downlink import Downlink, DownlinkOverflowError
+from services.upstream.errors import UpstreamUnavailableError
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.line import Line, ProviderGone, ProviderOpened, ProviderSaid
 from services.upstream.meters import Meters
@@ -157,6 +158,8 @@ class Call:
                 await self._carry_out(await self._decided(step))
             except DownlinkOverflowError:
                 self._ended = _End(EndReason.INTERNAL, "the bus does not take the answers")
+            except UpstreamUnavailableError as exc:
+                self._ended = _End(EndReason.PROVIDER_ERROR, str(exc))
         return self._ended
 
     async def _decided(self, step: _Input) -> list[Command]:
@@ -266,7 +269,7 @@ class Call:
 
     async def _settle(self) -> None:
         """Stop what the provider is making and read on until it has said what that used, but not for long."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, UpstreamUnavailableError):
             async with asyncio.timeout(SETTLE_S):
                 await self._carry_out(self._core.leaving(now=clock.monotonic()))
                 while not self._core.is_settled(now=clock.monotonic()):

@@ -11,7 +11,12 @@ from services.runtime.logging import get_logger
 from services.upstream import metrics
 from services.upstream.connectors.base import Connection, Connector
 from services.upstream.core.commands import AppendAudio, SendToProvider
-from services.upstream.errors import UpstreamClosedError, UpstreamError, UpstreamRefusedError
+from services.upstream.errors import (
+    UpstreamClosedError,
+    UpstreamError,
+    UpstreamRefusedError,
+    UpstreamUnavailableError,
+)
 
 MAX_UNSENT = 2048
 """40 s of frames that a provider did not read: it is as good as gone."""
@@ -47,12 +52,16 @@ class Line:
         self._unsent: asyncio.Queue[SendToProvider | AppendAudio] = asyncio.Queue(MAX_UNSENT)
 
     def send(self, command: SendToProvider | AppendAudio) -> None:
-        """Write this when what was given before is written."""
+        """Write this when what was given before is written.
+
+        Raises:
+            UpstreamUnavailableError: too much is not written yet.
+        """
         try:
             self._unsent.put_nowait(command)
-        except asyncio.QueueFull:
+        except asyncio.QueueFull as exc:
             metrics.ERRORS.labels("unavailable").inc()
-            self._inbox.put_nowait(ProviderGone(EndReason.PROVIDER_ERROR, "the provider does not read what it is sent"))
+            raise UpstreamUnavailableError("the provider does not read what it is sent") from exc
 
     async def keep_open(self) -> None:
         """Connect and carry both ways until the provider goes; then say so. Cancelled: hang up."""

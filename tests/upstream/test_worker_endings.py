@@ -107,6 +107,22 @@ async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus)
         assert heard.types()[0] == "session.update"
 
 
+async def test_a_provider_that_does_not_read_ends_the_call(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.upstream.line.MAX_UNSENT", 4)
+    async with house(bus, Provider(greeting=None)) as h:
+        media = await h.call()
+        await media.utter(400)
+        await media.event("input_audio_buffer.committed")
+        heard = await h.provider.session()
+        await heard.socket.send(json.dumps({"type": "session.created", "session": {}}))
+        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
+        assert (ended.reason, ended.detail) == (
+            EndReason.PROVIDER_ERROR,
+            "the provider does not read what it is sent",
+        )
+        await h.gone()
+
+
 async def test_a_full_worker_leaves_the_queue_group_and_comes_back(bus: Bus) -> None:
     async with house(bus, Provider(), capacity=1) as h:
         media = await h.call()
