@@ -245,7 +245,7 @@ class Call:
                 case ItemOver():
                     await self._down.over(command.item_id)
                 case BookUsage():
-                    self._meters.book(command)
+                    await self._meters.book(command)
                 case EndCall():
                     self._ended = _End(command.reason, command.detail)
                 case _:

@@ -1,4 +1,4 @@
-"""Writes what a call uses to the outbox, behind the call's back: a disk must not hold up its audio."""
+"""Writes what a call uses to the outbox, behind the call's back: a disk must not hold up its audio for long."""
 
 import asyncio
 from typing import Protocol
@@ -16,6 +16,8 @@ RETRY_S = 1.0
 BLOCKED_S = 30.0
 """After so long without another failure new calls are taken again."""
 LAST_TRIES = 3
+DURABLE_S = 0.1
+"""So long the news of a response waits for its usage to be on the disk: short enough that nobody hears it."""
 BLOCKED = "usage"
 
 
@@ -81,8 +83,8 @@ class Meters:
         self._queue: asyncio.Queue[UsageData | None] = asyncio.Queue()
         self._closing = False
 
-    def book(self, command: BookUsage) -> None:
-        """Take a reading."""
+    async def book(self, command: BookUsage) -> None:
+        """Take a reading; exact meters are on the disk when this returns, unless it is too slow."""
         data = UsageData(
             call_id=self._call,
             session_id=self._session,
@@ -95,6 +97,13 @@ class Meters:
         )
         self._seq += 1
         self._queue.put_nowait(data)
+        if not command.provider_ref:
+            return
+        try:
+            async with asyncio.timeout(DURABLE_S):
+                await self._queue.join()
+        except TimeoutError:
+            get_logger().warning("usage_late", call_id=self._call, reason="disk")
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -111,6 +120,7 @@ class Meters:
                     get_logger().error("usage_lost", call_id=self._call, reason="disk", meters=dict(data.meters))
                     break
                 await asyncio.sleep(RETRY_S)
+            self._queue.task_done()
 
     async def _written(self, data: UsageData) -> bool:
         try:
