@@ -4,6 +4,7 @@ nats-py's defaults suit neither: see docs/adr/0001-bus-and-delivery.md.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -208,5 +209,7 @@ async def _drain(client: Client) -> None:
 
 
 async def _close(client: Client) -> None:
+    """Close, whether or not the server is still there to hear of it."""
     if not client.is_closed:
-        await client.close()
+        with contextlib.suppress(OSError):
+            await client.close()

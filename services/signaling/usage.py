@@ -59,7 +59,12 @@ def _passed_on(status: int, body: object) -> JSONResponse:
     if status == _NOT_FOUND:
         raise no_such_call()
     if status in _REFUSED:
-        raise ApiError(400, "from and to must be ISO 8601 times, from before to.", code="invalid_period", param="from")
+        raise ApiError(
+            400,
+            "from and to must be ISO 8601 times between 1970 and 9999, from before to.",
+            code="invalid_period",
+            param="from",
+        )
     get_logger().warning("metering_refused", status=status)
     raise _away("refused", "Metering refused the question. Check SIGNALING_METERING_TOKEN and metering's log.")
 

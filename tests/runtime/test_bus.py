@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,7 @@ from services.contracts.ids import CallId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
+from services.up.natsd import nats_server
 
 CALL = CallId("rtc_" + "a" * 26)
 
@@ -54,3 +56,13 @@ async def test_no_server_is_one_clear_error() -> None:
     with pytest.raises(BusUnavailableError, match="start it"):
         async with Bus.connect("nats://127.0.0.1:1", name="test"):
             pass
+
+
+async def test_a_bus_closes_even_when_its_server_has_gone(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as server:
+        async with Bus.connect(server.url, name="test") as bus:
+            server.process.kill()
+            await server.process.wait()
+            with pytest.raises((NoRespondersError, RequestTimeoutError)):
+                await bus.request("hg.nobody", Done(), timeout_s=0.5)
+        assert not bus.connected
