@@ -77,9 +77,9 @@ async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, brows
         response = (await billed_session(up))["responses"][-1]
         sent = await sent_audio(up, response["item_ids"][0])
         await caller.hang_up()
-    # A second from the middle: clocks of the browser and of the gateway drift over longer stretches.
-    middle = sent[len(sent) // 2 - RATE // 2 : len(sent) // 2 + RATE // 2]
-    assert best_match(middle, heard).peak > 0.8
+    # Half a second each: the clocks of the browser and of the gateway drift, and a busy browser stretches some of it.
+    pieces = [sent[at : at + RATE // 2] for at in range(RATE // 2, len(sent) - RATE, RATE // 2)]
+    assert max(best_match(piece, heard).peak for piece in pieces) > 0.8
     said = recognise(heard, hz=RATE, jsgf=grammar("one two three four five", "five four three two one", "hello"))
     # A busy machine may swallow the end of what it plays, but never turn it round.
     assert len(said.split()) >= 4

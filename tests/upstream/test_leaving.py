@@ -106,7 +106,7 @@ def test_a_transcription_is_waited_for() -> None:
     drive = transcribing()
     answered(drive)
     assert not is_settled(leave(drive))
-    drive.provider(f"{TRANSCRIPTION}delta", item_id="item_PU", delta="hel")
+    drive.provider(f"{TRANSCRIPTION}delta", item_id="item_PU", delta="he")
     assert not is_settled(drive)
     usage: Json = {"type": "duration", "seconds": 1}
     drive.provider(f"{TRANSCRIPTION}completed", item_id="item_PU", transcript="hello", usage=usage)
