@@ -159,11 +159,13 @@ class Bus:
 
 
 async def _open(url: str, name: str, *, pending_size: int) -> Client:
-    told: list[str] = []  # why it does not connect
+    said, seen = "", ""  # why it does not connect: by the server, else by the socket
 
     async def on_error(error: Exception) -> None:
-        if not client.is_connected:
-            told[:] = [str(error)]
+        nonlocal said, seen
+        if type(error) is NatsError:  # what the server said, word by word; its kinds are the client's own
+            said = str(error)
+        seen = str(error)
         metrics.BUS_ERRORS.labels(type(error).__name__).inc()
         get_logger().warning("bus_error", connection=name, reason=type(error).__name__, error=str(error))
 
@@ -194,8 +196,8 @@ async def _open(url: str, name: str, *, pending_size: int) -> Client:
                 pending_size=pending_size,
             )
     except (NoServersError, OSError, NatsError, TimeoutError) as exc:
-        await client.close()
-        raise BusUnavailableError(url, str(exc) or (told[-1] if told else "no answer")) from exc
+        await _close(client)
+        raise BusUnavailableError(url, str(exc) or said or seen or "no answer") from exc
     return client
 
 
