@@ -128,7 +128,7 @@ class Child:
         process = self._process
         if process is None or process.stdout is None:
             return
-        while line := await _next_line(process.stdout):
+        while line := await next_line(process.stdout):
             event = read_line(line)
             self._console.event(self.spec.name, event)
             self._notice(event)
@@ -144,7 +144,8 @@ class Child:
             self._on_change()
 
 
-async def _next_line(stream: asyncio.StreamReader) -> bytes:
+async def next_line(stream: asyncio.StreamReader) -> bytes:
+    """A child's next line, empty at its end; a line beyond the stream's limit becomes an event that says so."""
     try:
         return await stream.readline()
     except ValueError:  # asyncio has thrown the line away

@@ -1,0 +1,13 @@
+import asyncio
+
+from services.up.child import next_line
+from services.up.console import read_line
+
+
+async def test_a_line_that_is_too_long_does_not_end_the_log() -> None:
+    stream = asyncio.StreamReader(limit=32)
+    stream.feed_data(b"x" * 100 + b'\n{"event": "next"}\n')
+    stream.feed_eof()
+    events = [read_line(await next_line(stream))["event"] for _ in range(2)]
+    assert events == ["log_line_too_long", "next"]
+    assert await next_line(stream) == b""
