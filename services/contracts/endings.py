@@ -15,4 +15,5 @@ class EndReason(StrEnum):
     PROVIDER_REFUSED = "provider_refused"
     DRAINED = "drained"
     SETUP_TIMEOUT = "setup_timeout"
+    FLOOD = "flood"
     INTERNAL = "internal"

@@ -120,6 +120,17 @@ class Hangup(Message):
     reason: EndReason = EndReason.HANGUP
 
 
+class Restart(Message):
+    """Signaling asks media to answer a new offer of a client whose way to its call has changed (ICE restart).
+
+    Answered like an `Offer`, with `OfferAnswered` or `OfferRefused`. ``sdp`` is sanitised.
+    """
+
+    type: Literal["restart"] = "restart"
+    call: CallId
+    sdp: str
+
+
 class Done(Message):
     """The request was carried out."""
 
@@ -214,6 +225,7 @@ AnyMessage = Annotated[
     | ClaimGranted
     | ClaimRefused
     | Hangup
+    | Restart
     | Done
     | UtteranceStart
     | UtteranceEnd

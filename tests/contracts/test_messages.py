@@ -46,6 +46,7 @@ EXAMPLES: list[Message] = [
     ),
     messages.ClaimRefused(reason="draining"),
     messages.Hangup(call=CALL),
+    messages.Restart(call=CALL, sdp="v=0\r\n"),
     messages.Done(),
     messages.UtteranceStart(cause="speech", onset_index=110),
     messages.UtteranceEnd(reason="speech_end", speech_end_index=190),

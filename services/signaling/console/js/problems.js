@@ -80,6 +80,7 @@ const ENDINGS = {
   provider_error: ["The provider failed", "The gateway lost its connection to the AI provider. Press Talk to try again; the upstream's log has the cause."],
   provider_refused: ["The provider refused the call", "Check the provider's key, model and quota; the upstream's log has its words."],
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
+  flood: ["The call was ended: far more data came than a call has", "The log of the media process says what it was."],
   setup_timeout: ["The call was not set up in time", "A firewall or VPN may block UDP. Press Talk to try again."],
   internal: ["The gateway failed", "The fault is on its side and in its log. Press Talk to try again."],
 };
