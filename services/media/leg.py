@@ -110,8 +110,8 @@ class Leg(Protocol):
 class Answerer(Protocol):
     """Makes a leg of an offer."""
 
-    async def __call__(self, leg: LegId, sdp: str) -> tuple[Leg, str]:
-        """The leg, which waits for its client, and the SDP answer.
+    async def __call__(self, leg: LegId, offer: str) -> tuple[Leg, str]:
+        """The leg, which waits for its client, and the SDP answer to ``offer``.
 
         Raises:
             BadOfferError: the offer is to blame.

@@ -53,6 +53,15 @@ RTT = Histogram(
     "Round trip to clients, by RTCP.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
 )
+DATAGRAMS_DROPPED = Counter(
+    "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
+)
+DATAGRAMS_UNSENT = Counter(
+    "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
+)
+PATH_CHANGES = Counter(
+    "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]
+)
 HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])

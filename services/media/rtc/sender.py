@@ -1,59 +1,64 @@
-"""The track that a WebRTC leg sends: nothing while nothing plays, else a packet every 20 ms."""
+"""What a leg sends: pulls 20 ms when it has its turn, encodes, encrypts and sends it, all in place."""
 
-import asyncio
+import secrets
+import struct
 from collections.abc import Callable
 
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from av.packet import Packet
-from av.stream import Stream
-
 from services.media import metrics
-from services.media.core.pacer import Pacer
-from services.media.leg import PlayoutSource
-from services.media.rtc.codec import OpusEncoder
+from services.media.core.pacer import MediaClock
 from services.runtime import clock
+from services.runtime.opus import LOWDELAY, EncoderConfig, OpusEncoder
+
+RTP_HZ = 48_000  # RFC 7587 §4.1, whatever rate is encoded
+_HEADER = struct.Struct("!BBHII")
+_VERSION = 0x80
+_MARKER = 0x80
 
 
-class PlayoutTrack(MediaStreamTrack):
-    """Pulls from its source when the pacer says so."""
+class Sender:
+    """One leg's stream. ``pull`` gives 20 ms of s16le mono at 24 kHz, or None when there is nothing to play."""
 
-    kind = "audio"
+    def __init__(self, payload_type: int, *, pull: Callable[[float], bytes | None], rest: Callable[[], None]) -> None:
+        self.ssrc = secrets.randbits(32)
+        self.packets = 0
+        self.payload_bytes = 0
+        self.clock = MediaClock(hz=RTP_HZ, start=secrets.randbits(32))
+        self._payload_type = payload_type
+        self._pull = pull
+        self._rest = rest
+        self._sequence = secrets.randbits(16)
+        self._encoder: OpusEncoder | None = None  # a call that is never answered needs none
+        self._wanted = LOWDELAY
+        self._protect: Callable[[bytes], bytes] | None = None
+        self._send: Callable[[bytes], None] | None = None
 
-    def __init__(self, *, failed: Callable[[], None]) -> None:
-        super().__init__()
-        self._failed = failed
-        self._source: asyncio.Future[PlayoutSource] = asyncio.get_running_loop().create_future()
-        self._pacer = Pacer()
-        self._encoder = OpusEncoder()
+    def start(self, *, protect: Callable[[bytes], bytes], send: Callable[[bytes], None]) -> None:
+        """The way to the client is open."""
+        self._protect, self._send = protect, send
 
-    def play(self, source: PlayoutSource) -> None:
-        """Play from ``source``."""
-        if not self._source.done():
-            self._source.set_result(source)
+    @property
+    def started(self) -> bool:
+        """Whether frames can be sent."""
+        return self._send is not None
 
-    async def recv(self) -> "Packet[Stream]":
-        """The next packet; waits until there is one."""
-        source = await asyncio.shield(self._source)
-        try:
-            return await self._next(source)
-        except MediaStreamError:
-            raise
-        except Exception as exc:
-            self._failed()  # aiortc would log it and send nothing from then on
-            raise MediaStreamError from exc
+    def encode_by(self, config: EncoderConfig) -> None:
+        """Use another encoder from the next pause on: a change amid speech would click."""
+        self._wanted = config
 
-    async def _next(self, source: PlayoutSource) -> "Packet[Stream]":
-        while self.readyState == "live":
-            await source.playable()
-            due = self._pacer.next_due(now=clock.monotonic())
-            if (wait := due - clock.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            pcm = source.pull()
-            if pcm is None:
-                self._pacer.pause()
-                continue
-            now = clock.monotonic()
-            metrics.PACER_LATENESS.observe(max(0.0, now - due))
-            metrics.PACKETS.labels("down").inc()
-            return self._encoder.encode(pcm, timestamp=self._pacer.take(now=now))
-        raise MediaStreamError
+    def play_frame(self, *, due: float) -> None:
+        """Send the frame that is due, or rest."""
+        pcm = self._pull(clock.monotonic())
+        if pcm is None or self._protect is None or self._send is None:
+            self._rest()
+            return
+        begins = self.clock.take(due=due)
+        if self._encoder is None or (begins and self._encoder.config != self._wanted):
+            self._encoder = OpusEncoder(self._wanted)
+        payload = self._encoder.encode(pcm)
+        kind = self._payload_type | _MARKER if begins else self._payload_type
+        header = _HEADER.pack(_VERSION, kind, self._sequence, self.clock.timestamp, self.ssrc)
+        self._send(self._protect(header + payload))
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self.packets += 1
+        self.payload_bytes += len(payload)
+        metrics.PACER_LATENESS.observe(max(0.0, clock.monotonic() - due))

@@ -1,0 +1,70 @@
+"""Turns the rotas of a process: one timer for the frames and the small duties of all its calls."""
+
+import asyncio
+from typing import Protocol
+
+from services.media.core.pacer import Rota
+from services.runtime import clock
+
+
+class Plays(Protocol):
+    """Something that sends a frame when it has its turn."""
+
+    def play_frame(self, *, due: float) -> None:
+        """Send the next frame, which is due at ``due`` monotonic seconds."""
+
+
+class Ticks(Protocol):
+    """Something that looks after itself every 20 ms."""
+
+    def tick(self, *, now: float) -> None:
+        """Time has passed."""
+
+
+class Wheel:
+    """``players`` send frames while they have some; ``members`` are all legs. It stands still while nobody is there."""
+
+    def __init__(self) -> None:
+        now = clock.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._players: Rota[Plays] = Rota(now=now)
+        self._members: Rota[Ticks] = Rota(now=now)
+        self._timer: asyncio.Handle | None = None
+
+    def enter(self, member: Ticks) -> None:
+        """Tick ``member`` every 20 ms from now on."""
+        self._members.join(member, spread=True)
+        self._start()
+
+    def play(self, player: Plays) -> None:
+        """Give ``player`` a turn every 20 ms, the first within 5 ms. Safe to repeat."""
+        self._players.join(player)
+        self._start()
+
+    def rest(self, player: Plays) -> None:
+        """``player`` has nothing to send."""
+        self._players.leave(player)
+
+    def leave(self, member: Ticks, player: Plays) -> None:
+        """Both are gone."""
+        self._members.leave(member)
+        self._players.leave(player)
+
+    def _start(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        now = clock.monotonic()
+        while (turn := self._players.turn(now=now)) is not None:
+            due, players = turn
+            for player in players:
+                player.play_frame(due=due)
+        while (turn_of_members := self._members.turn(now=now)) is not None:
+            for member in turn_of_members[1]:
+                member.tick(now=now)
+        if len(self._members) or len(self._players):
+            due = min(self._players.next_due, self._members.next_due)
+            self._timer = self._loop.call_at(due, self._turn)
+        else:
+            self._timer = None
