@@ -3,7 +3,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.media.core.datagrams import Protocol, asked_ufrag, is_rtcp, protocol
+from services.media.core.datagrams import Protocol, asked_ufrag, protocol
 
 
 def request(username: str = "ours:theirs", *, kind: stun.Class = stun.Class.REQUEST) -> bytes:
@@ -31,13 +31,6 @@ def request(username: str = "ours:theirs", *, kind: stun.Class = stun.Class.REQU
 )
 def test_the_first_byte_tells_whom_a_datagram_is_for(data: bytes, what: object) -> None:
     assert protocol(data) == what
-
-
-def test_rtcp_is_told_from_rtp_by_its_packet_type() -> None:
-    assert is_rtcp(b"\x80\xc8")
-    assert not is_rtcp(b"\x80\x6f")
-    assert not is_rtcp(b"\x80\xef")  # a payload type with the marker
-    assert not is_rtcp(b"\x80")
 
 
 def test_a_request_names_a_ufrag_of_ours() -> None:

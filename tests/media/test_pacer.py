@@ -94,8 +94,3 @@ def test_rtp_time_wraps() -> None:
     clock.take(due=1.0)
     clock.take(due=1.02)
     assert clock.timestamp == 0
-    assert clock.at(1.03) == 480
-
-
-def test_rtp_time_of_a_clock_that_has_not_begun_stands() -> None:
-    assert MediaClock(hz=48_000, start=7).at(99.0) == 7

@@ -9,7 +9,6 @@ MAX_DATAGRAM_BYTES = 1472
 _COOKIE = b"\x21\x12\xa4\x42"
 _BINDING_REQUEST = b"\x00\x01"
 _USERNAME = 0x0006
-_RTCP_TYPES = range(192, 224)
 
 DatagramDropped = Literal[
     "empty",
@@ -27,7 +26,6 @@ DatagramDropped = Literal[
     "rtp_too_early",
     "srtp_unverified",
     "srtcp_unverified",
-    "rtcp_malformed",
 ]
 """Why a datagram was thrown away, silently."""
 
@@ -54,11 +52,6 @@ def protocol(data: bytes) -> Protocol | DatagramDropped:
     if first < 4:  # noqa: PLR2004 - RFC 7983 §7
         return Protocol.STUN
     return "unknown_protocol"
-
-
-def is_rtcp(data: bytes) -> bool:
-    """Whether a packet of the RTP range is RTCP (RFC 5761 §4)."""
-    return len(data) > 1 and data[1] in _RTCP_TYPES
 
 
 def asked_ufrag(data: bytes) -> str | DatagramDropped:

@@ -71,11 +71,6 @@ class MediaClock:
         """RTP time of the last frame."""
         return self._ticks % (1 << 32)
 
-    def at(self, now: float) -> int:
-        """RTP time of ``now``, for sender reports."""
-        since_s = now - self._last_due if self._last_due is not None else 0.0
-        return (self._ticks + round(since_s * self._hz)) % (1 << 32)
-
     def take(self, *, due: float) -> bool:
         """A frame that is due at ``due`` goes out as `timestamp`; returns whether it begins after a pause."""
         last, self._last_due = self._last_due, due

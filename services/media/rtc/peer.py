@@ -10,8 +10,7 @@ from pylibsrtp import Error as SrtpError
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
-from services.media.core import police, sdp
-from services.media.core.datagrams import is_rtcp
+from services.media.core import police, rtp, sdp
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
 from services.media.core.sdp import InvalidOfferError, LocalTransport, Offer
@@ -58,7 +57,7 @@ class WebRtcLeg:
         self._transport = Transport(stack.mux, self, remote_ufrag=offer.transport.ufrag)
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
         self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
-        self._receiver = Receiver(offer.audio.audio_level_id, offer.audio.payload_type)
+        self._receiver = Receiver(offer.audio.payload_type)
         self._sender = Sender(offer.audio.payload_type, pull=self._pull, rest=self._rest)
         self._reports: Reports | None = None
         self._police = Police(police.RTP)
@@ -130,7 +129,7 @@ class WebRtcLeg:
         if self._reports is None:
             drop("rtp_too_early")
             return
-        if is_rtcp(data):
+        if rtp.is_rtcp(data):
             self._report_came(data, self._reports, now)
             return
         try:
@@ -167,8 +166,10 @@ class WebRtcLeg:
 
     def tick(self, *, now: float) -> None:
         """20 ms have passed."""
-        for frame in self._receiver.tick(now=now):
-            self.put(frame, now)
+        due = self._receiver.due
+        if due is not None and now >= due:
+            for frame in self._receiver.tick(now=now):
+                self.put(frame, now)
         if now < self._next_check:
             return
         self._next_check = now + _CHECK_S
@@ -220,9 +221,12 @@ class WebRtcLeg:
             return
         self._transport.heard_at = now
         self.heard(now=now)
-        round_trip_ms = reports.received(packets, now=now)
+        round_trip_ms = reports.take(packets, now=now)
         if round_trip_ms is not None:
             self.put(LegMeasured(round_trip_ms), now)
+
+    def _transmit_report(self, report: bytes) -> None:
+        self._transport.send(self._dtls.protect_rtcp(report))
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
@@ -245,12 +249,7 @@ class WebRtcLeg:
         self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
         self._sender.start(protect=self._dtls.protect, send=self._transport.send)
         self._reports = Reports(
-            self._receiver,
-            self._sender,
-            encoder=config.encoder,
-            protect=self._dtls.protect_rtcp,
-            send=self._transport.send,
-            now=now,
+            self._receiver, self._sender, choice=config.encoder, transmit=self._transmit_report, now=now
         )
         self._stack.wheel.enter(self)
         self.put(LegConnected(), now)
@@ -268,7 +267,7 @@ class WebRtcLeg:
                 if self._channel is not None:
                     await self._channel.close()
                 if self._reports is not None:
-                    self._reports.bye()
+                    self._reports.close(now=clock.monotonic())
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -280,7 +279,6 @@ class WebRtcLeg:
             self._dtls.remove_all_listeners()
             self._stack.wheel.leave(self, self._sender)
             self._transport.close()
-            self._receiver.close()
 
 
 def _read(text: str) -> Offer:

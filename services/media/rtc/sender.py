@@ -1,18 +1,14 @@
 """What a leg sends: pulls 20 ms when it has its turn, encodes, encrypts and sends it, all in place."""
 
 import secrets
-import struct
 from collections.abc import Callable
 
 from services.media import metrics
+from services.media.core import rtp
 from services.media.core.pacer import MediaClock
+from services.media.core.sending import Sending
 from services.runtime import clock
 from services.runtime.opus import LOWDELAY, EncoderConfig, OpusEncoder
-
-RTP_HZ = 48_000  # RFC 7587 §4.1, whatever rate is encoded
-_HEADER = struct.Struct("!BBHII")
-_VERSION = 0x80
-_MARKER = 0x80
 
 
 class Sender:
@@ -20,9 +16,8 @@ class Sender:
 
     def __init__(self, payload_type: int, *, pull: Callable[[float], bytes | None], rest: Callable[[], None]) -> None:
         self.ssrc = secrets.randbits(32)
-        self.packets = 0
-        self.payload_bytes = 0
-        self.clock = MediaClock(hz=RTP_HZ, start=secrets.randbits(32))
+        self.sending = Sending(self.ssrc)
+        self._clock = MediaClock(hz=rtp.CLOCK_HZ, start=secrets.randbits(32))
         self._payload_type = payload_type
         self._pull = pull
         self._rest = rest
@@ -47,18 +42,18 @@ class Sender:
 
     def play_frame(self, *, due: float) -> None:
         """Send the frame that is due, or rest."""
-        pcm = self._pull(clock.monotonic())
+        now = clock.monotonic()
+        pcm = self._pull(now)
         if pcm is None or self._protect is None or self._send is None:
             self._rest()
             return
-        begins = self.clock.take(due=due)
-        if self._encoder is None or (begins and self._encoder.config != self._wanted):
+        begins = self._clock.take(due=due)
+        if self._encoder is None or (begins and self._encoder.config is not self._wanted):
             self._encoder = OpusEncoder(self._wanted)
         payload = self._encoder.encode(pcm)
-        kind = self._payload_type | _MARKER if begins else self._payload_type
-        header = _HEADER.pack(_VERSION, kind, self._sequence, self.clock.timestamp, self.ssrc)
+        timestamp = self._clock.timestamp
+        header = rtp.header(self._payload_type, self._sequence, timestamp, self.ssrc, marker=begins)
         self._send(self._protect(header + payload))
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        self.packets += 1
-        self.payload_bytes += len(payload)
+        self._sequence = (self._sequence + 1) & rtp.SEQUENCE_MASK
+        self.sending.push(len(payload), timestamp, now=now)
         metrics.PACER_LATENESS.observe(max(0.0, clock.monotonic() - due))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from services.media.core.encoding import EncoderChoice
 from services.media.rtc.mux import UdpMux, open_mux
 from services.media.rtc.private import Certificate
 from services.media.rtc.wheel import Wheel
@@ -17,7 +18,7 @@ class StackConfig:
     port: int = 0
     lost_s: float = 5.0
     gone_s: float = 30.0
-    encoder: str = "lowdelay"
+    encoder: EncoderChoice = "lowdelay"
 
 
 @dataclass(frozen=True, slots=True)
