@@ -41,8 +41,21 @@ EVENTS_LOST = Counter(
 )
 UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio did not come in time.")
 OVERRUNS = Counter("hushgate_playout_overruns_total", "Chunks that a worker sent beyond its credit.")
-PACKETS = Counter("hushgate_packets_total", "Audio packets decoded and sent.", ["direction"])
-CONCEALED_SECONDS = Counter("hushgate_concealed_seconds_total", "Caller audio that was missing and became silence.")
+PACKETS = Counter("hushgate_packets_total", "Audio packets received and sent.", ["direction"])
+PACKETS_LOST = Counter("hushgate_packets_lost_total", "Caller packets that did not come, or too late to be heard.")
+CONCEALED_SECONDS = Counter(
+    "hushgate_concealed_seconds_total",
+    "Caller audio that was lost, by what took its place: fec (repeated in the next packet), plc (made up), silence.",
+    ["how"],
+)
+DTX_SECONDS = Counter("hushgate_dtx_seconds_total", "Caller silence for which the client sent nothing.")
+STREAM_RESTARTS = Counter("hushgate_stream_restarts_total", "Times that a caller's packets began anew within a call.")
+JITTER = Histogram(
+    "hushgate_jitter_seconds",
+    "Interarrival jitter of caller packets (RFC 3550), at each report.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
+)
+RTCP_DROPPED = Counter("hushgate_rtcp_dropped_total", "RTCP packets that were thrown away, by reason.", ["reason"])
 PACER_LATENESS = Histogram(
     "hushgate_pacer_lateness_seconds",
     "How late audio frames left.",
