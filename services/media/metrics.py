@@ -85,4 +85,10 @@ PATH_CHANGES = Counter(
 )
 HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
+LEGS_LOST = Counter("hushgate_legs_lost_total", "Times that nothing came from a client any more.")
+LEGS_RECOVERED = Counter(
+    "hushgate_legs_recovered_total",
+    "Times that a lost client came back: packets again, another address, an ICE restart.",
+    ["how"],
+)
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])

@@ -98,7 +98,7 @@ def test_an_under_run_fades_out_and_in() -> None:
     assert (out[0], out[-1]) == (1000, 0)
     assert playout.pull() is None
     assert playout.underruns == 1
-    playout.push(A, FRAME, sound(FRAME), end=False)
+    playout.push(A, FRAME, sound(module.CUSHION_SAMPLES), end=False)
     again = samples(playout.pull())
     assert (again[0], again[-1]) == (0, 1000)
     assert playout.active
@@ -168,14 +168,14 @@ def test_a_hole_keeps_the_positions_of_what_follows() -> None:
     playout.push(A, 0, sound(100), end=False)
     playout.push(A, 1000, sound(FRAME), end=True)
     assert [(frame.start, frame.end) for frame in drain(playout)[:2]] == [(0, 100), (1000, 1000 + FRAME)]
-    assert playout.played_samples == 100 + FRAME
+    assert playout.played_ms == 24
 
 
 def test_half_a_sample_is_thrown_away() -> None:
     playout = Playout()
     playout.push(A, 0, sound(FRAME) + b"\x01", end=True)
     drain(playout)
-    assert playout.played_samples == FRAME
+    assert playout.played(A) == FRAME
 
 
 def test_a_worker_beyond_its_credit_loses_what_is_too_much() -> None:

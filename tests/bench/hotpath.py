@@ -1,0 +1,184 @@
+"""What a frame costs between leg and bus: calls with plain legs and a real nats-server, paced as in life.
+
+Per frame, in microseconds of this process's CPU time: up with the gate closed, up with the gate open (webrtcvad is not
+part of it), down while an answer plays. ``sync`` is the time inside `take` or `pull`; ``all`` is what the process
+spent on it in real time at the frames' true pace, so with the bus, its task and its system calls, less the same loop
+with calls that do nothing.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time  # noqa: TID251 - a bench reads the CPU's clock, which no service may
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from services.contracts import frame as frames
+from services.contracts.audio import UP_FRAME_BYTES, PcmFrame
+from services.contracts.frame import Frame, Kind
+from services.contracts.ids import Epoch, ItemId, ProcessId, SessionId, TenantId, WorkerId, new_call_id, new_leg_id
+from services.contracts.messages import ClaimGranted
+from services.media.call import Call, CallFacts
+from services.media.core.conversation import Conversation, ConversationConfig
+from services.media.leg import LegConnected, LegInput, LegOpened, LegOwner, Pace
+from services.runtime import clock
+from services.runtime.bus import Bus
+from services.up.natsd import nats_server
+
+CHUNK_SAMPLES = 8192
+OWNER = ClaimGranted(
+    worker=WorkerId("up-0"), epoch=Epoch(1), session=SessionId("sess_a"), provider="rehearsal", model="gpt-realtime"
+)
+
+
+class Fixed:
+    """A detector that costs nothing."""
+
+    def __init__(self, *, speech: bool) -> None:
+        self._speech = speech
+
+    def is_speech(self, frame: PcmFrame) -> bool:
+        """As it was told."""
+        del frame
+        return self._speech
+
+
+class BareLeg:
+    """A leg that only knows its owner."""
+
+    pace: Pace = "gateway"
+    receive_delay_ms = 0
+
+    def __init__(self) -> None:
+        self.id = new_leg_id()
+        self.owner: LegOwner = Nobody()
+
+    def attach(self, owner: LegOwner) -> None:
+        """Take the owner."""
+        self.owner = owner
+        owner.take(LegConnected(), now=clock.monotonic())
+        owner.take(LegOpened(), now=clock.monotonic())
+
+    def play(self) -> None:
+        """It is pulled anyway."""
+
+    def send_event(self, text: str) -> None:
+        """Nobody listens."""
+
+    async def restart(self, sdp: str) -> str:
+        """Not here."""
+        raise NotImplementedError(sdp)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Nobody:
+    """An owner that does nothing: the price of the loop itself."""
+
+    def take(self, item: LegInput, *, now: float) -> None:
+        """Take nothing."""
+
+    def pull(self, *, now: float) -> bytes | None:
+        """Give nothing."""
+
+
+@asynccontextmanager
+async def calls(bus: Bus, count: int, *, speech: bool) -> AsyncIterator[list[tuple[Call, BareLeg]]]:
+    """So many calls that run."""
+    made = []
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            leg = BareLeg()
+            facts = CallFacts(new_call_id(), TenantId("acme"), ProcessId("media-0"), OWNER, clock.unix_ms())
+            conversation = Conversation(ConversationConfig(OWNER.epoch, max_seconds=3600), now=clock.monotonic())
+            call = Call(facts, leg=leg, conversation=conversation, detector=Fixed(speech=speech), bus=bus)
+            made.append((call, leg))
+        tasks = [group.create_task(call.run()) for call, _ in made]
+        await asyncio.sleep(0.1)
+        yield made
+        for task in tasks:
+            task.cancel()
+
+
+async def paced(step: Callable[[int, int], None], count: int, seconds: float) -> tuple[float, float]:
+    """Step (call, frame) for each call 50 times a second; µs per frame inside the step, and of the whole process."""
+    began, cpu, inside, done = clock.monotonic(), time.process_time(), 0.0, 0
+    while (passed := clock.monotonic() - began) < seconds:
+        due = int(passed * 50 * count)
+        before = time.perf_counter()
+        for number in range(done, due):
+            step(number % count, number // count)
+        inside += time.perf_counter() - before
+        done = due
+        await asyncio.sleep(0.001)
+    return inside / done * 1e6, (time.process_time() - cpu) / done * 1e6
+
+
+def fill(call: Call, seconds: float) -> None:
+    """Give a call an answer that outlasts the bench."""
+    sound = np.full(CHUNK_SAMPLES, 1000, "<i2").tobytes()
+    for position in range(0, int((seconds + 1) * 24_000), CHUNK_SAMPLES):
+        frame = Frame(Kind.AUDIO_DOWN, OWNER.epoch, position, clock.unix_ms(), ItemId("item_a"), payload=sound)
+        call.worker_frame(frames.encode(frame))
+
+
+async def measure(count: int, seconds: float, table: Table) -> None:
+    """Fill the table."""
+    pcm = bytes(UP_FRAME_BYTES)
+    with tempfile.TemporaryDirectory() as directory:
+        async with nats_server(Path(directory)) as server, Bus.connect(server.url, name="bench") as bus:
+            nobody = Nobody()
+            frame = PcmFrame(0, pcm)
+            loop_sync, loop_all = await paced(lambda _, n: nobody.take(PcmFrame(n, pcm), now=0.0), count, seconds)
+
+            def row(name: str, sync: float, whole: float) -> None:
+                table.add_row(name, f"{sync - loop_sync:.1f}", f"{whole - loop_all:.1f}")
+
+            for name, speech in (("up, gate closed", False), ("up, gate open", True)):
+                async with calls(bus, count, speech=speech) as made:
+                    legs = [leg for _, leg in made]
+                    row(
+                        name,
+                        *await paced(
+                            lambda i, n, legs=legs: legs[i].owner.take(PcmFrame(n, pcm), now=clock.monotonic()),  # type: ignore[misc]
+                            count,
+                            seconds,
+                        ),
+                    )
+            async with calls(bus, count, speech=False) as made:
+                for call, _ in made:
+                    fill(call, seconds)
+                row(
+                    "down, playing",
+                    *await paced(lambda i, _: void(made[i][1].owner.pull(now=clock.monotonic())), count, seconds),
+                )
+                began = time.perf_counter()
+                for call, _ in made:
+                    call.tick(now=clock.monotonic())
+                table.add_row(f"a tick of all {count} calls", f"{(time.perf_counter() - began) * 1e6:.0f}", "")
+            del frame
+
+
+def void(_: object) -> None:
+    """Pulled and thrown away."""
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    options = parser.parse_args()
+    table = Table("per frame", "sync µs", "all µs", title=f"{options.calls} calls, 50 frames a second each")
+    asyncio.run(measure(options.calls, options.seconds, table))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
