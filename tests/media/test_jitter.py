@@ -115,6 +115,19 @@ def test_what_comes_too_late_is_dropped_and_counted() -> None:
     assert (buffer.late, buffer.duplicate, buffer.lost) == (1, 0, 1)
 
 
+def test_after_a_late_packet_others_are_waited_for_longer() -> None:
+    buffer = JitterBuffer()
+    hear("abcdefg", come="abdefcg", buffer=buffer)
+    heard = ""
+    for column, number in enumerate((8, 9, 10, 11, 12), 8):
+        heard += drawn(buffer.push(packet("i", number=number, column=number), now=NOW + column * 0.02))
+    assert heard == ""
+    assert buffer.due == pytest.approx(NOW + 0.16 + 0.12)
+    assert drawn(buffer.push(packet("h", number=7, column=7), now=NOW + 0.25)) == "hiiiii"
+    assert drawn(buffer.push(packet("j", number=14, column=14), now=NOW + 31)) == ""
+    assert buffer.due == pytest.approx(NOW + 31 + 0.06)
+
+
 def test_what_comes_twice_is_dropped_and_counted() -> None:
     buffer = JitterBuffer()
     assert hear("abcdef", come="abbcc", buffer=buffer) == "abc"
