@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
 from services.media.core.detector import DETECTORS, DetectorConfig
+from services.media.core.encoding import EncoderChoice
 from services.media.core.gate import GateConfig
 from services.runtime.settings import ServiceSettings
 
@@ -37,6 +38,8 @@ class MediaSettings(ServiceSettings):
     """How long calls may go on after SIGTERM; then they end as `drained`."""
     zone: str = Field(default="", max_length=64)
     """Where this process runs; signaling prefers its own zone."""
+    encoder: EncoderChoice = "auto"
+    """`lowdelay` sounds best (80 kbit/s), `voip` survives loss (32 kbit/s, thrice the CPU), `auto` goes by the loss."""
     vad: str = "webrtcvad"
     vad_mode: int = Field(default=3, ge=0, le=3)
     vad_gain_db: int = Field(default=0, ge=0, le=40)

@@ -6,7 +6,7 @@ from services.media.core.encoding import ChangeEncoder, EncoderChoice, EncoderCh
 def feed(chooser: EncoderChooser, losses: list[float], *, start: float = 0.0) -> list[Profile | None]:
     """One report every 5 s."""
     changes = [chooser.peer_reported(loss, now=start + n * 5) for n, loss in enumerate(losses)]
-    return [change and change.profile for change in changes]
+    return [change.profile if change else None for change in changes]
 
 
 @pytest.mark.parametrize(("choice", "profile"), [("auto", "lowdelay"), ("lowdelay", "lowdelay"), ("voip", "voip")])

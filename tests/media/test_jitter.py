@@ -83,8 +83,8 @@ def test_a_packet_waits_for_three_and_then_what_is_missing_is_made_up() -> None:
 
 
 def test_a_packet_waits_for_60_ms_and_no_longer() -> None:
-    assert hear("abcd", come="abd__") == "ab"
-    assert hear("abcd", come="abd____") == "ab~d"
+    assert hear("klmn", come="kln__") == "kl"
+    assert hear("klmn", come="kln____") == "kl~n"
 
 
 def test_what_the_next_packet_repeats_is_recovered() -> None:
@@ -113,6 +113,19 @@ def test_what_comes_too_late_is_dropped_and_counted() -> None:
     buffer = JitterBuffer()
     assert hear("abcdefg", come="abdefcg", buffer=buffer) == "ab~defg"
     assert (buffer.late, buffer.duplicate, buffer.lost) == (1, 0, 1)
+
+
+def test_after_a_late_packet_others_are_waited_for_longer() -> None:
+    buffer = JitterBuffer()
+    hear("abcdefg", come="abdefcg", buffer=buffer)
+    heard = ""
+    for column, number in enumerate((8, 9, 10, 11, 12), 8):
+        heard += drawn(buffer.push(packet("i", number=number, column=number), now=NOW + column * 0.02))
+    assert heard == ""
+    assert buffer.due == pytest.approx(NOW + 0.16 + 0.12)
+    assert drawn(buffer.push(packet("h", number=7, column=7), now=NOW + 0.25)) == "hiiiii"
+    assert drawn(buffer.push(packet("j", number=14, column=14), now=NOW + 31)) == ""
+    assert buffer.due == pytest.approx(NOW + 31 + 0.06)
 
 
 def test_what_comes_twice_is_dropped_and_counted() -> None:
@@ -235,9 +248,9 @@ def test_a_sequence_that_jumps_is_another_stream() -> None:
 
 def test_what_was_held_is_heard_before_another_stream() -> None:
     buffer = JitterBuffer()
-    assert hear("abcd", come="abd", buffer=buffer) == "ab"
+    assert hear("klmn", come="kln", buffer=buffer) == "kl"
     buffer.push(packet("x", number=900, column=70, ssrc=2), now=NOW + 0.06)
-    assert drawn(buffer.push(packet("y", number=901, column=71, ssrc=2), now=NOW + 0.08)) == "~d!xy"
+    assert drawn(buffer.push(packet("y", number=901, column=71, ssrc=2), now=NOW + 0.08)) == "~n!xy"
 
 
 def test_strangers_among_the_packets_of_a_stream_do_not_move_it() -> None:
@@ -255,7 +268,7 @@ def test_strangers_among_the_packets_of_a_stream_do_not_move_it() -> None:
 def test_it_says_when_time_matters() -> None:
     buffer = JitterBuffer()
     assert buffer.due is None
-    hear("abcd", come="abd", buffer=buffer)
+    hear("klmn", come="kln", buffer=buffer)
     assert buffer.due == pytest.approx(NOW + 0.04 + 0.06)
     silent = JitterBuffer()
     hear("a0", buffer=silent)

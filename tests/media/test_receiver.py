@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY
 
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES, PcmFrame
 from services.media.core import rtp
+from services.media.core.gate import Forward, GateClosed, GateConfig, GateEvent, VadGate
 from services.media.rtc.receiver import Receiver
 from services.runtime.opus import VOIP, OpusEncoder
 
@@ -98,6 +99,31 @@ def test_another_stream_goes_on_in_the_same_audio_clock() -> None:
     frames = hear(receiver, packets(ssrc=8, number=30_000, column=77_777)[:10], start=0.2)
     assert [frame.index for frame in frames] == list(range(10, 20))
     assert receiver.reception.ssrc == 8
+
+
+def through_gate(gate: VadGate, frames: list[PcmFrame], *, now: float) -> list[GateEvent]:
+    events = [event for frame in frames for event in gate.push(frame, speech=loudness(frame) > 1000, now=now)]
+    return events + gate.tick(now=now)
+
+
+def test_the_gate_of_a_caller_who_fell_silent_closes_while_nothing_comes() -> None:
+    receiver, gate = Receiver(OPUS), VadGate(GateConfig(hangover_frames=10))
+    through_gate(gate, hear(receiver, packets()[:10]), now=0.18)
+    receiver.push(rtp.header(OPUS, 10, 10 * 960, 7) + b"\x08", now=0.2)
+    events = [event for n in range(11, 25) for event in through_gate(gate, receiver.tick(now=n * 0.02), now=n * 0.02)]
+    assert [event.reason for event in events if isinstance(event, GateClosed)] == ["speech_end"]
+
+
+def test_the_gate_of_a_caller_whose_packets_stop_closes_by_the_wall_clock_and_misses_nothing_later() -> None:
+    receiver, gate = Receiver(OPUS), VadGate(GateConfig(hangover_frames=10))
+    sent = packets()
+    events = through_gate(gate, hear(receiver, sent[:10]), now=0.18)
+    for n in range(10, 25):
+        events += through_gate(gate, receiver.tick(now=n * 0.02), now=n * 0.02)
+    assert [event.reason for event in events if isinstance(event, GateClosed)] == ["no_packets"]
+    for data in sent[10:]:  # they were late, and come at once
+        events += through_gate(gate, receiver.push(data, now=0.5), now=0.5)
+    assert [event.frame.index for event in events if isinstance(event, Forward)] == list(range(FRAMES))
 
 
 def test_what_is_not_opus_or_not_rtp_is_dropped_and_counted() -> None:

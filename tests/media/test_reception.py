@@ -139,7 +139,8 @@ def sending() -> Sending:
 def test_the_round_trip_is_the_time_that_the_peer_did_not_keep_the_report() -> None:
     peer = sending().peer_reported(reported(delay_s=2.0, lost=64), now=12.15)
     assert peer is not None
-    assert (peer.fraction_lost, peer.jitter_s, peer.round_trip_s) == (0.25, 0.01, pytest.approx(0.15))
+    assert (peer.fraction_lost, peer.jitter_s) == (0.25, 0.01)
+    assert peer.round_trip_s == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize(
