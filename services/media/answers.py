@@ -26,14 +26,16 @@ class Once(Generic[K]):
     async def answer(self, key: K, work: Callable[[], Awaitable[Message]]) -> Message:
         """The answer to ``key``, by ``work`` if there is none yet. A failure is not remembered."""
         if key not in self._answers:
-            answer = self._answers[key] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+            self._answers[key] = answer
             while len(self._answers) > self._limit:
                 self._answers.pop(next(iter(self._answers)))
             try:
                 answer.set_result(await work())
-            except BaseException:
+            except BaseException as exc:
                 self.forget(key)  # the next try is a new one
-                answer.cancel()
+                answer.set_exception(exc if isinstance(exc, Exception) else asyncio.CancelledError())
+                answer.exception()  # seen, also when nobody else waits for it
                 raise
             return answer.result()
         return await asyncio.shield(self._answers[key])

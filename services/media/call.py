@@ -193,7 +193,7 @@ class Call:
         get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)
         self.end(EndReason.INTERNAL)
 
-    def _heard(self, item: LegInput, now: float) -> list[Command]:
+    def _heard(self, item: LegInput, now: float) -> list[Command]:  # noqa: PLR0911 - one for each kind of input
         match item:
             case LegMessage(content=content):
                 return self._conversation.client_message(content, now=now)

@@ -8,10 +8,12 @@ with calls that do nothing.
 
 import argparse
 import asyncio
+import statistics
 import tempfile
 import time  # noqa: TID251 - a bench reads the CPU's clock, which no service may
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,8 @@ from services.runtime.bus import Bus
 from services.up.natsd import nats_server
 
 CHUNK_SAMPLES = 8192
+Step = Callable[[int, int], object]
+"""Takes the number of a call and of a frame."""
 OWNER = ClaimGranted(
     worker=WorkerId("up-0"), epoch=Epoch(1), session=SessionId("sess_a"), provider="rehearsal", model="gpt-realtime"
 )
@@ -106,7 +110,7 @@ async def calls(bus: Bus, count: int, *, speech: bool) -> AsyncIterator[list[tup
             task.cancel()
 
 
-async def paced(step: Callable[[int, int], None], count: int, seconds: float) -> tuple[float, float]:
+async def paced(step: Step, count: int, seconds: float) -> tuple[float, float]:
     """Step (call, frame) for each call 50 times a second; µs per frame inside the step, and of the whole process."""
     began, cpu, inside, done = clock.monotonic(), time.process_time(), 0.0, 0
     while (passed := clock.monotonic() - began) < seconds:
@@ -128,45 +132,66 @@ def fill(call: Call, seconds: float) -> None:
         call.worker_frame(frames.encode(frame))
 
 
-async def measure(count: int, seconds: float, table: Table) -> None:
-    """Fill the table."""
-    pcm = bytes(UP_FRAME_BYTES)
-    with tempfile.TemporaryDirectory() as directory:
-        async with nats_server(Path(directory)) as server, Bus.connect(server.url, name="bench") as bus:
-            nobody = Nobody()
-            frame = PcmFrame(0, pcm)
-            loop_sync, loop_all = await paced(lambda _, n: nobody.take(PcmFrame(n, pcm), now=0.0), count, seconds)
+@dataclass
+class Bench:
+    """One server, one bus, and the price of a loop that does nothing, which is taken off."""
 
-            def row(name: str, sync: float, whole: float) -> None:
-                table.add_row(name, f"{sync - loop_sync:.1f}", f"{whole - loop_all:.1f}")
+    bus: Bus
+    count: int
+    seconds: float
+    table: Table
+    loop_sync: float = 0.0
+    loop_all: float = 0.0
 
-            for name, speech in (("up, gate closed", False), ("up, gate open", True)):
-                async with calls(bus, count, speech=speech) as made:
-                    legs = [leg for _, leg in made]
-                    row(
-                        name,
-                        *await paced(
-                            lambda i, n, legs=legs: legs[i].owner.take(PcmFrame(n, pcm), now=clock.monotonic()),  # type: ignore[misc]
-                            count,
-                            seconds,
-                        ),
-                    )
-            async with calls(bus, count, speech=False) as made:
-                for call, _ in made:
-                    fill(call, seconds)
-                row(
-                    "down, playing",
-                    *await paced(lambda i, _: void(made[i][1].owner.pull(now=clock.monotonic())), count, seconds),
-                )
+    async def up(self, name: str, *, speech: bool) -> None:
+        """Callers who speak, or do not."""
+        pcm = bytes(UP_FRAME_BYTES)
+        async with calls(self.bus, self.count, speech=speech) as made:
+            owners = [leg.owner for _, leg in made]
+            await self._row(name, lambda i, n: owners[i].take(PcmFrame(n, pcm), now=clock.monotonic()))
+
+    async def down(self) -> None:
+        """Answers that play."""
+        async with calls(self.bus, self.count, speech=False) as made:
+            for call, _ in made:
+                fill(call, self.seconds)
+            owners = [leg.owner for _, leg in made]
+            await self._row("down, playing", lambda i, _: owners[i].pull(now=clock.monotonic()))
+
+    async def ticks(self) -> None:
+        """All calls at once, as the pool does; the median of many."""
+        async with calls(self.bus, self.count, speech=False) as made:
+            took = []
+            for _ in range(30):
+                await asyncio.sleep(0.02)
                 began = time.perf_counter()
                 for call, _ in made:
                     call.tick(now=clock.monotonic())
-                table.add_row(f"a tick of all {count} calls", f"{(time.perf_counter() - began) * 1e6:.0f}", "")
-            del frame
+                took.append((time.perf_counter() - began) * 1e6)
+            self.table.add_row(f"a tick of all {self.count} calls", f"{statistics.median(took):.0f}", "")
+
+    async def loop(self) -> None:
+        """What the loop itself costs."""
+        nobody, pcm = Nobody(), bytes(UP_FRAME_BYTES)
+        self.loop_sync, self.loop_all = await paced(
+            lambda _, n: nobody.take(PcmFrame(n, pcm), now=clock.monotonic()), self.count, self.seconds
+        )
+
+    async def _row(self, name: str, step: Step) -> None:
+        sync, whole = await paced(step, self.count, self.seconds)
+        self.table.add_row(name, f"{sync - self.loop_sync:.1f}", f"{whole - self.loop_all:.1f}")
 
 
-def void(_: object) -> None:
-    """Pulled and thrown away."""
+async def measure(count: int, seconds: float, table: Table) -> None:
+    """Fill the table."""
+    with tempfile.TemporaryDirectory() as directory:
+        async with nats_server(Path(directory)) as server, Bus.connect(server.url, name="bench") as bus:
+            bench = Bench(bus, count, seconds, table)
+            await bench.loop()
+            await bench.up("up, gate closed", speech=False)
+            await bench.up("up, gate open", speech=True)
+            await bench.down()
+            await bench.ticks()
 
 
 def main() -> None:

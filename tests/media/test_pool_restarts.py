@@ -28,16 +28,14 @@ async def test_the_same_offer_again_gets_the_same_answer_and_another_a_new_one(h
         both = asyncio.gather(restart(home, call, "v=1"), restart(home, call, "v=1"))
         await home.bus.flush()
         leg.hesitates.set()
-        assert await both == [OfferAnswered(sdp="restart 1: answer to v=1")] * 2
+        assert set(await both) == {OfferAnswered(sdp="restart 1: answer to v=1")}
         assert await restart(home, call, "v=1") == OfferAnswered(sdp="restart 1: answer to v=1")
         assert await restart(home, call, "v=2") == OfferAnswered(sdp="restart 2: answer to v=2")
         assert leg.restarts == ["v=1", "v=2"]
 
 
 @pytest.mark.parametrize(("sdp", "reason"), [("bad", "bad_offer"), ("broken", "internal")])
-async def test_an_offer_that_cannot_be_answered_leaves_the_call_as_it_was(
-    house: Opener, sdp: str, reason: str
-) -> None:
+async def test_an_offer_that_cannot_be_answered_leaves_the_call_as_it_was(house: Opener, sdp: str, reason: str) -> None:
     async with house() as home:
         call, leg = await home.call()
         refused = await restart(home, call, sdp)

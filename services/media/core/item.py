@@ -9,7 +9,19 @@ from services.contracts.ids import ItemId
 class Item:
     """Chunks in the order of their positions, taken frame by frame. A chunk is never copied, only sliced."""
 
-    __slots__ = ("_chunks", "_head", "_taken", "complete", "expected", "given", "id", "needed", "played", "pushed_at", "stored")
+    __slots__ = (
+        "_chunks",
+        "_head",
+        "_taken",
+        "complete",
+        "expected",
+        "given",
+        "id",
+        "needed",
+        "played",
+        "pushed_at",
+        "stored",
+    )
 
     def __init__(self, item_id: ItemId) -> None:
         self.id = item_id
