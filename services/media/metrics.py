@@ -78,7 +78,9 @@ LOSS_DOWN = Histogram(
     buckets=(0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
 )
 ENCODER_CHANGES = Counter(
-    "hushgate_encoder_changes_total", "Times that an answer's encoder was changed for a client's loss, by to which.", ["to"]
+    "hushgate_encoder_changes_total",
+    "Times that an answer's encoder was changed for a client's loss, by to which.",
+    ["to"],
 )
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]

@@ -1,7 +1,7 @@
 """`MEDIA_*`."""
 
 from ipaddress import ip_address
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -31,9 +31,6 @@ class MediaSettings(ServiceSettings):
     """A client from whom nothing comes for so long is lost, and may come back: its answer waits for it."""
     gone_after_s: float = Field(default=30, ge=2, le=600)
     """A client from whom nothing comes for so long is gone: the call ends as `client_gone`."""
-    encoder: Literal["lowdelay", "voip", "auto"] = "lowdelay"
-    """How answers are encoded: `lowdelay` 80 kbit/s; `voip` 32 kbit/s with FEC, for links that lose packets, at three
-    times the CPU; `auto` changes to `voip` for a client that reports loss."""
     drain_timeout_s: float = Field(default=3600, gt=0)
     """How long calls may go on after SIGTERM; then they end as `drained`."""
     zone: str = Field(default="", max_length=64)

@@ -22,10 +22,10 @@ from typing import Any
 from aioice import stun
 from rich.console import Console
 from rich.table import Table
-
-from services.callers.caller import Caller
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
+
+from services.callers.caller import Caller
 from services.callers.target import Target
 from services.runtime import clock
 from tests.bench import attack_offers
@@ -89,7 +89,9 @@ def flooding(port: int, datagrams: Sequence[bytes]) -> Iterator[Callable[[], int
         thread.join()
 
 
-async def beside(rig: Rig, name: str, attack: Callable[[], contextlib.AbstractContextManager[Callable[[], int]]]) -> Flood:
+async def beside(
+    rig: Rig, name: str, attack: Callable[[], contextlib.AbstractContextManager[Callable[[], int]]]
+) -> Flood:
     """Let ten calls play while ``attack`` goes on."""
     options = LoadOptions(
         url=rig.url, key=rig.key, calls=CALLS, per_second=10, minutes=HOLD_S / 60, talk=1.0, processes=1, cpus=(1,)
@@ -114,7 +116,9 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
     floods: list[Flood] = []
     async with Caller.call(rig.url, rig.key) as victim:
         candidate = next(line for line in victim.answer_sdp.splitlines() if line.startswith("a=candidate:")).split()
-        ufrag = next(line for line in victim.answer_sdp.splitlines() if line.startswith("a=ice-ufrag:")).partition(":")[2]
+        ufrag = next(line for line in victim.answer_sdp.splitlines() if line.startswith("a=ice-ufrag:")).partition(":")[
+            2
+        ]
         port = int(candidate[5])
         hello = bytes.fromhex("16fefd0000000000000000") + b"\x00\x40" + b"\x01" + os.urandom(63)
         for name, datagrams in (
@@ -150,7 +154,12 @@ def show(results: dict[str, Any], console: Console) -> None:
     for name in ("attack", "datagrams/s", "gap p50", "gap p99"):
         table.add_column(name, justify="left" if name == "attack" else "right")
     for flood in results["floods"]:
-        row = (flood["name"], str(flood["sent_per_s"]), f"{flood['gap_p50_ms']:.1f} ms", f"{flood['gap_p99_ms']:.1f} ms")
+        row = (
+            flood["name"],
+            str(flood["sent_per_s"]),
+            f"{flood['gap_p50_ms']:.1f} ms",
+            f"{flood['gap_p99_ms']:.1f} ms",
+        )
         table.add_row(*row, style="" if flood["ok"] else "bold red")
     console.print(table)
 

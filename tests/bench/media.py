@@ -19,9 +19,9 @@ from typing import Any
 import matplotlib as mpl
 from rich.console import Console
 from rich.table import Table
-
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
+
 from services.runtime import clock
 from tests.bench import latency, network
 from tests.bench.machine import cpu_model
@@ -31,7 +31,11 @@ RESULTS = Path("docs/bench/media.json")
 PLOT = Path("docs/images/media-density.png")
 BAR_MS = 20.0
 SETTLE_S = 4.0
-STEPS = {"both_ways": (1, 10, 50, 100, 120, 140, 160), "talk42_dtx": (100, 180, 210, 240), "stock_aiortc": (5, 10, 18, 25)}
+STEPS = {
+    "both_ways": (1, 10, 50, 100, 120, 140, 160),
+    "talk42_dtx": (100, 180, 210, 240),
+    "stock_aiortc": (5, 10, 18, 25),
+}
 ANSWER_S = 4.2
 RAMP_PER_S = 12.0
 STOCK_PORT = 18_099
@@ -138,12 +142,8 @@ def _at(steps: Sequence[Step], calls: int) -> Step | None:
 
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """All of it."""
-    both = await climb(
-        "both_ways", lambda: _gateway(0.0), talk=1.0, seconds=options.seconds, console=console
-    )
-    talk42 = await climb(
-        "talk42_dtx", lambda: _gateway(ANSWER_S), talk=0.42, seconds=options.seconds, console=console
-    )
+    both = await climb("both_ways", lambda: _gateway(0.0), talk=1.0, seconds=options.seconds, console=console)
+    talk42 = await climb("talk42_dtx", lambda: _gateway(ANSWER_S), talk=0.42, seconds=options.seconds, console=console)
     base = await climb("stock_aiortc", lambda: stock(STOCK_PORT), talk=1.0, seconds=options.seconds, console=console)
     hundred = _at(both, 100)
     console.print("added latency, one call …")
@@ -171,7 +171,9 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
 
 
 def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607 - the developer's git
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def plot(results: dict[str, Any], file: Path) -> None:

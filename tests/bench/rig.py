@@ -104,9 +104,7 @@ async def gateway(folder: Path, *, answer_s: float, core: int = 0, others: int =
                 with on_core(core):
                     media = await _start(children, plan.media(shared)[0], console)
                 async with _process("tests.bench.talker", "--nats", nats.url, "--answer-s", str(answer_s)) as talker:
-                    signaling = await _start(
-                        children, plan.signaling(shared, metering_url=metering.http_url), console
-                    )
+                    signaling = await _start(children, plan.signaling(shared, metering_url=metering.http_url), console)
                     pids = {name: child.pid for name, child in children.items()}
                     services = {**pids, "talker": talker.pid, "nats-server": nats.process.pid}
                     yield Rig(signaling.http_url, data.tenant_key, media.pid, media.http_url, services)

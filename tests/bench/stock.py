@@ -6,6 +6,7 @@ no gate, no metering: what is left out only flatters it. Speaks as much of the R
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -105,12 +106,14 @@ async def _main(port: int) -> None:
     voice = resample(spoken.samples, from_hz=spoken.hz, to_hz=DOWN_HZ)
     server = uvicorn.Server(uvicorn.Config(app(voice), port=port, log_level="warning"))
     serving = asyncio.create_task(server.serve(), name="serve")
-    while not server.started:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.01)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, setattr, server, "should_exit", True)
-    await serving
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
 
 
 def main(arguments: Sequence[str]) -> None:

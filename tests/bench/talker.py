@@ -11,7 +11,7 @@ import json
 import random
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.callers.speech import resample, synthesise
@@ -19,7 +19,16 @@ from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import DOWN_HZ, SAMPLE_BYTES
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
-from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, WorkerId, new_item_id, new_response_id, new_session_id
+from services.contracts.ids import (
+    CallId,
+    Epoch,
+    ItemId,
+    ProcessId,
+    WorkerId,
+    new_item_id,
+    new_response_id,
+    new_session_id,
+)
 from services.contracts.messages import AnyMessage, Claim, ClaimGranted, Message, PlayoutReport, UtteranceEnd, expect
 from services.runtime import clock
 from services.runtime.bus import Bus
@@ -48,7 +57,7 @@ class Conversation:
     cuts: int = 0
     todo: list[Frame] = field(default_factory=list)
 
-    def event(self, item: ItemId | None, position: int, event: dict[str, object]) -> None:
+    def event(self, item: ItemId | None, position: int, event: Mapping[str, object]) -> None:
         """Queue an event that is shown at ``position``."""
         self.sequence += 1
         payload = encode_server_event(self.sequence, json.dumps(event).encode())
@@ -90,7 +99,7 @@ class Talker:
         self._voice = voice
         self._answer_samples = int(answer_s * DOWN_HZ)
         self._calls: dict[CallId, Conversation] = {}
-        self._dice = random.Random(1)
+        self._dice = random.Random(1)  # noqa: S311 - spreads calls in time, protects nothing
         self.frames = 0
 
     async def open(self) -> None:

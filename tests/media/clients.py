@@ -1,9 +1,8 @@
 """Clients of a leg: a stock aiortc peer that hears and speaks, and the leg's own side as a test sees it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np

@@ -169,13 +169,13 @@ async def open_house(
 ) -> AsyncIterator[House]:
     legs: dict[LegId, PlainLeg] = {}
 
-    async def answerer(leg: LegId, sdp: str) -> tuple[Leg, str]:
-        if sdp == "bad":
+    async def answerer(leg: LegId, offer: str) -> tuple[Leg, str]:
+        if offer == "bad":
             raise BadOfferError("not an offer")
-        if sdp == "broken":
+        if offer == "broken":
             raise RuntimeError("a bug")
         legs[leg] = PlainLeg(leg)
-        return legs[leg], f"answer to {sdp}"
+        return legs[leg], f"answer to {offer}"
 
     gate = GateConfig(onset_frames=2, barge_in_onset_frames=2, hangover_frames=5, pre_roll_frames=2, tail_frames=1)
     config = PoolConfig(PROCESS, capacity, gate, detector)

@@ -1,4 +1,4 @@
-"""Attacks on the media port (docs/threat-model: 1-3 and 7-10). Outcomes; what they may cost is in `make bench-attacks`."""
+"""Attacks 1 to 3 and 7 to 10 on the media port: their outcomes. What they may cost is for `make bench-attacks`."""
 
 import asyncio
 import contextlib

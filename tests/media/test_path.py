@@ -14,7 +14,9 @@ def a_path(*, selected: Address | None = None) -> Path:
     return path
 
 
-def check(path: Path, source: Address, used: Credentials = FIRST, *, nominates: bool = False, silent_s: float = 0.0) -> NEWS:
+def check(
+    path: Path, source: Address, used: Credentials = FIRST, *, nominates: bool = False, silent_s: float = 0.0
+) -> NEWS:
     return path.checked(used, source, nominates=nominates, silent_s=silent_s), path.selected
 
 

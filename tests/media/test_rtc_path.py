@@ -53,9 +53,12 @@ async def test_a_call_over_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_port_that_is_taken_is_an_error_that_says_so() -> None:
-    with open_mux(("127.0.0.1",)) as mux, pytest.raises(PortUnavailableError, match="MEDIA_UDP_PORT"):
-        with open_stack(StackConfig(("127.0.0.1",), port=mux.port)):
-            pass
+    with (
+        open_mux(("127.0.0.1",)) as mux,
+        pytest.raises(PortUnavailableError, match="MEDIA_UDP_PORT"),
+        open_stack(StackConfig(("127.0.0.1",), port=mux.port)),
+    ):
+        pass
 
 
 async def test_a_client_that_is_silent_is_lost_and_then_gone() -> None:
@@ -82,7 +85,7 @@ async def test_after_an_ice_restart_the_call_goes_on_with_new_credentials() -> N
         await owner.first(PcmFrame)
         first = stack.mux.routes
         connection = client.peer.sctp.transport.transport._connection  # type: ignore[union-attr]  # noqa: SLF001
-        old = connection.remote_username
+        old = str(connection.remote_username)
         offer = (await client.offer()).replace(f"a=ice-ufrag:{connection.local_username}", "a=ice-ufrag:again")
         answer = await leg.restart(offer)
         values = dict(line[2:].partition(":")[::2] for line in answer.splitlines() if line.startswith("a=ice-"))

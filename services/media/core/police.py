@@ -47,8 +47,7 @@ class Police:
         config = self.config
         left = self._left + (now - self._at) * config.per_s
         self._at = now
-        if left > config.burst:
-            left = config.burst
+        left = min(left, config.burst)
         if left >= 1:
             if left >= config.burst / 2:
                 self._empty_since = None

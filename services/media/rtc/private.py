@@ -84,22 +84,22 @@ class Dtls(RTCDtlsTransport):
     @property
     def unprotect(self) -> Callable[[bytes], bytes]:
         """Verify and decrypt an SRTP packet; raises pylibsrtp.Error for what is not the peer's."""
-        return self._inbound.unprotect  # type: ignore[no-any-return]
+        return self._inbound.unprotect
 
     @property
     def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
         """The same for SRTCP."""
-        return self._inbound.unprotect_rtcp  # type: ignore[no-any-return]
+        return self._inbound.unprotect_rtcp
 
     @property
     def protect(self) -> Callable[[bytes], bytes]:
         """Encrypt and sign an RTP packet."""
-        return self._outbound.protect  # type: ignore[no-any-return]
+        return self._outbound.protect
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:
         """The same for RTCP."""
-        return self._outbound.protect_rtcp  # type: ignore[no-any-return]
+        return self._outbound.protect_rtcp
 
     def forget_stream(self, ssrc: int) -> None:
         """The peer sends by another SSRC now: libsrtp would keep the state of each for ever."""

@@ -13,7 +13,7 @@ from services.media.rtc.sender import Sender
 from services.runtime.opus import LOWDELAY, VOIP, EncoderConfig
 
 _ENCODERS: dict[Profile, EncoderConfig] = {"lowdelay": LOWDELAY, "voip": VOIP}
-_dice = random.Random()  # spreads reports in time, protects nothing
+_dice = random.Random()  # noqa: S311 - spreads reports in time, protects nothing
 
 
 class Reports:
@@ -33,7 +33,7 @@ class Reports:
         self._chooser = EncoderChooser(choice)
         self._transmit = transmit
         self._rtcp = Rtcp(sender.sending, cname=CNAME, now=now, random=_dice.random)
-        sender.encode_by(_ENCODERS[self._chooser.profile])
+        sender.encode_by(_ENCODERS[self._chooser.profile], at_once=True)
 
     def tick(self, *, now: float) -> None:
         """Time passes: report when it is due."""
@@ -56,10 +56,10 @@ class Reports:
 
     def _peer_heard(self, heard: PeerHeard, now: float) -> int | None:
         metrics.LOSS_DOWN.observe(heard.fraction_lost)
-        profile = self._chooser.peer_reported(heard.fraction_lost, now=now)
-        if profile is not None:
-            metrics.ENCODER_CHANGES.labels(profile).inc()
-            self._sender.encode_by(_ENCODERS[profile])
+        change = self._chooser.peer_reported(heard.fraction_lost, now=now)
+        if change is not None:
+            metrics.ENCODER_CHANGES.labels(change.profile).inc()
+            self._sender.encode_by(_ENCODERS[change.profile], at_once=change.at_once)
         if heard.round_trip_s is None:
             return None
         metrics.RTT.observe(heard.round_trip_s)

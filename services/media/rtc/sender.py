@@ -23,7 +23,8 @@ class Sender:
         self._rest = rest
         self._sequence = secrets.randbits(16)
         self._encoder: OpusEncoder | None = None  # a call that is never answered needs none
-        self._wanted = LOWDELAY
+        self._wanted, self._at_once = LOWDELAY, True
+        self._last = b""
         self._protect: Callable[[bytes], bytes] | None = None
         self._send: Callable[[bytes], None] | None = None
 
@@ -36,9 +37,9 @@ class Sender:
         """Whether frames can be sent."""
         return self._send is not None
 
-    def encode_by(self, config: EncoderConfig) -> None:
-        """Use another encoder from the next pause on: a change amid speech would click."""
-        self._wanted = config
+    def encode_by(self, config: EncoderConfig, *, at_once: bool) -> None:
+        """Use another encoder: for the next frame, or from the next pause on."""
+        self._wanted, self._at_once = config, at_once
 
     def play_frame(self, *, due: float) -> None:
         """Send the frame that is due, or rest."""
@@ -48,12 +49,20 @@ class Sender:
             self._rest()
             return
         begins = self._clock.take(due=due)
-        if self._encoder is None or (begins and self._encoder.config is not self._wanted):
-            self._encoder = OpusEncoder(self._wanted)
-        payload = self._encoder.encode(pcm)
+        payload = self._encode(pcm, begins=begins)
         timestamp = self._clock.timestamp
         header = rtp.header(self._payload_type, self._sequence, timestamp, self.ssrc, marker=begins)
         self._send(self._protect(header + payload))
         self._sequence = (self._sequence + 1) & rtp.SEQUENCE_MASK
         self.sending.push(len(payload), timestamp, now=now)
         metrics.PACER_LATENESS.observe(max(0.0, clock.monotonic() - due))
+
+    def _encode(self, pcm: bytes, *, begins: bool) -> bytes:
+        encoder = self._encoder
+        if encoder is None or (encoder.config is not self._wanted and (begins or self._at_once)):
+            encoder = OpusEncoder(self._wanted)
+            if self._encoder is not None and not begins:
+                encoder.encode(self._last)  # thrown away: an encoder that knows nothing of the frame before would click
+            self._encoder = encoder
+        self._last = pcm
+        return encoder.encode(pcm)
