@@ -1,5 +1,7 @@
-"""The ICE session of each WHIP call, in the KV bucket `grants` under `whip.<call>`: its entity tag and what an offer
-of the call looks like. A restart by WHIP names a new ICE user and no more; media wants a whole offer.
+"""The ICE session of each WHIP call, in the KV bucket `grants` under `whip.<call>`.
+
+That is its entity tag and what an offer of the call looks like: a restart by WHIP names a new ICE user and no more, and
+media wants a whole offer.
 """
 
 import secrets

@@ -32,7 +32,7 @@ async def answer_control(bus: Bus, call: CallId, reply: Message) -> list[Restart
     return got
 
 
-async def test_a_new_offer_on_the_same_call_is_answered(  # noqa: PLR0913, PLR0917 - fixtures
+async def test_a_new_offer_on_the_same_call_is_answered(
     client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, bus: Bus, key: str, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
@@ -85,7 +85,7 @@ async def test_a_media_process_that_does_not_answer_is_said_so(
     assert (got.status_code, got.json()["error"]["code"]) == (503, "restart_unconfirmed")
 
 
-async def test_only_those_of_the_call_may_restart_it(  # noqa: PLR0913, PLR0917 - fixtures
+async def test_only_those_of_the_call_may_restart_it(
     client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, bus: Bus, other_key: str, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -53,9 +53,9 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(client: httpx.AsyncClient, add_media: AddMedia, mint: Mint) -> AsyncIterator[Gateway]:
+async def gateway(client: httpx.AsyncClient, add_media: AddMedia, mint: Mint) -> Gateway:
     offers = await add_media("media-0", OfferAnswered(sdp=ANSWER))
-    yield Gateway(client, await mint(), offers)
+    return Gateway(client, await mint(), offers)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_a_session_that_ended_by_itself_is_not_found(gateway: Gateway, alo
     assert (await gateway.delete(url)).status_code == 404
 
 
-async def test_another_tenants_session_and_a_call_of_the_other_door_look_like_none(  # noqa: PLR0913, PLR0917 - fixtures
+async def test_another_tenants_session_and_a_call_of_the_other_door_look_like_none(
     gateway: Gateway, bus: Bus, key: str, other_key: str, alone: str, offer: str
 ) -> None:
     url = (await gateway.post(alone)).headers["location"]
@@ -200,7 +200,7 @@ async def test_candidates_are_taken_and_go_nowhere(gateway: Gateway, bus: Bus, a
         ({"If-Match": "*"}, "a=x\r\n" * 4000, 413),
     ],
 )
-async def test_a_patch_that_cannot_be_carried_out_leaves_the_session_as_it_was(  # noqa: PLR0913, PLR0917 - fixtures and cases
+async def test_a_patch_that_cannot_be_carried_out_leaves_the_session_as_it_was(
     gateway: Gateway, bus: Bus, alone: str, headers: dict[str, str], content: str | bytes, status: int
 ) -> None:
     begun = await gateway.post(alone)

@@ -1,9 +1,9 @@
 """Offers are read by an allow-list grammar and written anew: what is not understood never reaches a media process.
 
-An offer has one audio section with Opus and one data channel, bundled; at the WHIP door the data channel may be missing.
+An offer has one audio section with Opus and one data channel, bundled; by WHIP the data channel may be missing.
 Everything else of use to nobody here is left out of what is written: candidates (the pod would send STUN wherever they
-point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined: a caller who
-needs video should learn it at once.
+point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined: a caller
+who needs video should learn it at once.
 """
 
 import re
