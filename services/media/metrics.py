@@ -56,3 +56,6 @@ RTT = Histogram(
 HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])
+PROCESS_DEATHS = Counter(
+    "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."
+)

@@ -18,10 +18,11 @@ from services.contracts import subjects
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered
 from services.runtime.bus import Bus
+from services.runtime.child import stop
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 from services.signaling.settings import SignalingSettings
-from services.up.natsd import nats_server, stop
+from services.up.natsd import nats_server
 from tests.signaling.process import media_heard, signaling
 
 
@@ -94,7 +95,7 @@ async def test_the_door_speaks_https_when_it_has_a_certificate(
 ) -> None:
     cert, key = certificate(tmp_path)
     settings = {"nats_url": nats_url, "tenants_file": tenants_path, "tls_cert": cert, "tls_key": key}
-    async with signaling(demo_tenant="acme", **settings) as (url, _):
+    async with signaling(log=None, demo_tenant="acme", **settings) as (url, _):
         trust = ssl.create_default_context(cafile=str(cert))
         async with httpx.AsyncClient(verify=trust, base_url=url) as client:
             assert (await client.post("/demo/token", headers={"Origin": url})).status_code == 200
