@@ -94,3 +94,6 @@ LEGS_RECOVERED = Counter(
     ["how"],
 )
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])
+PROCESS_DEATHS = Counter(
+    "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."
+)

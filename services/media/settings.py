@@ -12,6 +12,8 @@ from services.media.core.encoding import EncoderChoice
 from services.media.core.gate import GateConfig
 from services.runtime.settings import ServiceSettings
 
+MAX_PORT = 65_535
+
 
 class MediaSettings(ServiceSettings):
     """Settings of one media process. VAD times are multiples of a frame."""
@@ -23,8 +25,10 @@ class MediaSettings(ServiceSettings):
 
     No default: a wrong guess is a call without sound.
     """
-    udp_port: int = Field(default=0, ge=0, le=65_535)
-    """The one UDP port of this process; 0 takes a free one."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
+    udp_port: int = Field(default=0, ge=0, le=65535)
+    """Where media is received; the processes of a pod take this port and the next ones. 0 takes free ones."""
     max_calls: int = Field(default=100, ge=1)
     """Calls at a time. A core carries about a hundred that talk all the time, both ways (docs/performance.md)."""
     lost_after_s: float = Field(default=5, ge=1, le=60)
@@ -79,6 +83,14 @@ class MediaSettings(ServiceSettings):
     def _tail_fits(self) -> Self:
         if self.vad_tail_ms > self.vad_hangover_ms:
             raise ValueError("VAD_TAIL_MS is part of VAD_HANGOVER_MS and cannot be longer")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_exist(self) -> Self:
+        if max(self.udp_port + self.processes - 1, self.http_port + self.processes * (self.processes > 1)) > MAX_PORT:
+            raise ValueError(
+                f"UDP_PORT and HTTP_PORT leave no room below {MAX_PORT} for those of {self.processes} PROCESSES"
+            )
         return self
 
     @property

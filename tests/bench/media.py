@@ -171,9 +171,8 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
 
 
 def _commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own
 
 
 def plot(results: dict[str, Any], file: Path) -> None:

@@ -1,22 +1,25 @@
 """One child process: started, listened to, started again when it dies, stopped."""
 
 import asyncio
+import ctypes
+import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from services.runtime import clock
 from services.runtime.errors import HushgateError
+from services.runtime.logging import redact_text
 from services.runtime.settings import inherited_environment
-from services.up.console import LogConsole, read_line
-from services.up.natsd import die_with_parent, stop
 
 START_TIMEOUT_S = 60.0
 _BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEADY_S = 30.0  # after that a death is a new misfortune, not the old one again
+_STOP_TIMEOUT_S = 3.0
 _LINE_LIMIT = 1024 * 1024
+_PR_SET_PDEATHSIG = 1
 
 
 class ChildFailedError(HushgateError):
@@ -34,14 +37,32 @@ class ChildSpec:
     """Name of the setting that fixes its HTTP port when it is started again, so that others find it."""
 
 
-class Child:
-    """A running child. ``on_change`` is called when its pid or URL has changed."""
+class ChildLog(Protocol):
+    """Where a child's words go."""
 
-    def __init__(self, spec: ChildSpec, console: LogConsole, *, on_change: Callable[[], None]) -> None:
+    def event(self, child: str, event: Mapping[str, Any], /) -> None:
+        """Write what ``child`` logged."""
+
+    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+        """Write what happened to a child."""
+
+
+class Child:
+    """A running child. ``on_change`` is called when its pid or URL has changed, ``on_death`` when it died."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        console: ChildLog,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self.spec = spec
         self.http_url = ""
         self._console = console
         self._on_change = on_change
+        self._on_death = on_death
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._was_ready = False
@@ -53,6 +74,16 @@ class Child:
     def pid(self) -> int:
         """Of the process that runs now, or ran last."""
         return self._process.pid if self._process else 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and has said that it is ready."""
+        return self._ready.is_set()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended otherwise than it should, though it had been ready."""
+        return self._was_ready and self._process is not None and self._process.returncode not in (None, 0)
 
     async def start(self) -> None:
         """Start it and wait until it is ready.
@@ -113,6 +144,7 @@ class Child:
             if self._stopping or not self._was_ready:
                 return
             self._ready.clear()
+            self._on_death()
             attempt = 0 if clock.monotonic() - started_at > _STEADY_S else attempt + 1
             pause = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             code = self._process.returncode if self._process else None
@@ -150,3 +182,37 @@ async def next_line(stream: asyncio.StreamReader) -> bytes:
         return await stream.readline()
     except ValueError:  # asyncio has thrown the line away
         return b'{"event": "log_line_too_long", "level": "warning"}'
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """A child's line as an event; what is no JSON object (a crash, a library's print) becomes one, redacted."""
+    text = line.decode(errors="replace").rstrip("\n")
+    try:
+        event = json.loads(text)
+    except json.JSONDecodeError:
+        event = None
+    if isinstance(event, dict):
+        return event
+    return {"event": "output", "level": "warning", "text": redact_text(text), "timestamp": clock.utc_now().isoformat()}
+
+
+def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """A `preexec_fn`: the kernel sends ``number`` to the child when this process dies, however it dies (Linux)."""
+    libc = ctypes.CDLL(None)
+
+    def arm() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(number))
+
+    return arm
+
+
+async def stop(process: asyncio.subprocess.Process, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+    """SIGTERM, and SIGKILL if that is not enough."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
