@@ -23,11 +23,6 @@ class EncodedClip:
     onset_s: float
     end_s: float
 
-    @property
-    def speech_s(self) -> float:
-        """Seconds of true speech."""
-        return self.end_s - self.onset_s
-
 
 def level(samples: npt.NDArray[np.int16]) -> int:
     """How loud ``samples`` are, in -dBov (RFC 6464): 0 is the loudest there is, 127 silence."""

@@ -50,6 +50,8 @@ async def run_load(
     """
     if options.calls > 1 and options.key.startswith(_TOKEN_PREFIX):
         raise CallerError("an ek_ token is good for one call: give a key that may mint tokens")
+    if missing := set(options.cpus) - os.sched_getaffinity(0):
+        raise CallerError(f"this machine has no CPU {', '.join(map(str, sorted(missing)))} for the callers")
     stop = stop or asyncio.Event()
     orders = _orders(options, await prepare(options.wav))
     concealed = await concealed_frames(options.up)

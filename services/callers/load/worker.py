@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import httpx
 from aiortc import RTCCertificate
+from aiortc.exceptions import InvalidStateError
 from pydantic import TypeAdapter
 
 from services.callers.core.clip import EncodedClip
@@ -165,7 +166,14 @@ async def _until_closed(stop: asyncio.Event) -> None:
     stop.set()
 
 
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A call that is closed while it connects leaves such errors in tasks of aiortc; the report counts the call."""
+    if not isinstance(context.get("exception"), InvalidStateError | ConnectionError):
+        loop.default_exception_handler(context)
+
+
 async def _serve(order: Order) -> None:
+    asyncio.get_running_loop().set_exception_handler(_complain)
     stop = asyncio.Event()
     closing = asyncio.create_task(_until_closed(stop), name="stdin")
     try:
