@@ -1,4 +1,4 @@
-"""Streams are drawn: one packet for each letter, 20 ms apart; `.` is a frame that was lost, `_` one that was not sent."""
+"""Streams are drawn, a letter for each 20 ms: `.` is a packet that was lost, `_` one that was not sent."""
 
 from services.callers.core.hearing import FRAME_TICKS, Heard, Hearing
 

@@ -25,6 +25,7 @@ class Endpoint(Protocol):
     url: str
     key: str
     heard_frames: int
+    heard: asyncio.Event
     hung_up: list[str]
 
 
@@ -87,8 +88,7 @@ async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_
     command = [sys.executable, "-m", "services.cli", "load", *arguments, "--json", str(report)]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     async with asyncio.timeout(60):
-        while not endpoint.heard_frames:
-            await asyncio.sleep(0.05)
+        await endpoint.heard.wait()
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 130

@@ -11,8 +11,8 @@ ACCOUNT = TypeAdapter(Account)
 CLIP = TypeAdapter(EncodedClip)
 
 
-def account(**values: int) -> Account:
-    made = Account(**values)
+def account(*, connected: int = 0, sent: int = 0, unsent: int = 0, bills: int = 0) -> Account:
+    made = Account(connected=connected, sent=sent, unsent=unsent, bills=bills)
     made.set_up.add(100)
     made.heard.lateness.add_all((0, 61, 300))
     made.heard.lost = 2

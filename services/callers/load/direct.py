@@ -58,7 +58,8 @@ class DirectAudio:
         self._ssrc = rtc_private.ssrc_of(self._sender)
         self._heard_ssrc: int | None = None
         self._tag_bytes = _UNKNOWN_TAG_BYTES
-        self._first_byte, self._payload_type, self._level_id = _PLAIN, 0, 0
+        self._first_byte, self._payload_type = _PLAIN, 0
+        self._level_id = 0
         self._sequence = random.randrange(1 << 15)  # noqa: S311 - as RFC 3711 wants it: low, so that it does not wrap
         self._timestamp = self._origin = random.getrandbits(31)
         self._path: tuple[DatagramSocket, tuple[str, int]] | None = None
@@ -92,7 +93,7 @@ class DirectAudio:
         self._path = None
 
     def _ready(self, parameters: RTCRtpSendParameters) -> None:
-        self._payload_type = parameters.codecs[0].payloadType
+        self._payload_type = parameters.codecs[0].payloadType or 0
         self._level_id = next((e.id or 0 for e in parameters.headerExtensions if e.uri == _AUDIO_LEVEL), 0)
         self._first_byte = _EXTENDED if self._level_id else _PLAIN
         self._protect = rtc_private.protector(self._sender)

@@ -9,11 +9,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 _INK = "#010203"
 """A colour that nobody else uses, to be replaced by `currentColor`."""
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#14b8a6", "#ec4899", "#84cc16")
 """Told apart on white and on black."""
+_DECADES = 20
+"""Durations that differ by more than this factor get a logarithmic axis."""
 _SIZE_INCHES = (7.2, 2.8)
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -44,6 +47,7 @@ def over_time(at_s: Sequence[float], series: Mapping[str, Sequence[float]], *, u
         axes.set_xlabel("seconds")
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if len(series) > 1:
             axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
@@ -51,7 +55,7 @@ def over_time(at_s: Sequence[float], series: Mapping[str, Sequence[float]], *, u
 
 
 def distribution(counts: Mapping[int, int], *, per_ms: int) -> str:
-    """The share of durations (ms) that were not longer, on a logarithmic axis."""
+    """The share of durations that were not longer; ``counts`` by steps of which a millisecond has ``per_ms``."""
     steps = sorted(counts)
     total, seen, shares = sum(counts.values()), 0, []
     for step in steps:
@@ -62,7 +66,9 @@ def distribution(counts: Mapping[int, int], *, per_ms: int) -> str:
         axes.step([max(step, 1) / per_ms for step in steps], shares, where="post", color=COLOURS[0], linewidth=1.5)
         for share in (50, 95, 99):
             axes.axhline(share, color=_INK, linewidth=0.6, linestyle=":")
-        axes.set_xscale("log")
+        if steps[-1] > _DECADES * max(steps[0], 1):
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("ms")
         axes.set_ylabel("% not longer")
