@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aioice.ice
 import httpx
 from aiortc import (
     RTCBundlePolicy,
@@ -18,8 +17,9 @@ from aiortc import (
 )
 from aiortc.exceptions import InvalidStateError, OperationError
 
+from services.callers.bill import settled
 from services.callers.ear import Ear
-from services.callers.errors import CallEndedError, NotConnectedError, RefusedError, StrangeAnswerError
+from services.callers.errors import CallEndedError, NotConnectedError, StrangeAnswerError
 from services.callers.events import Event, EventLog, Received
 from services.callers.mouth import Mouth, Spoken
 from services.callers.speech import Clip
@@ -30,7 +30,6 @@ DEFAULT_SESSION: dict[str, Any] = {"type": "realtime"}
 _HTTP_TIMEOUT_S = 15.0
 _CONNECT_TIMEOUT_S = 15.0
 _LABEL = "oai-events"
-_SETTLE_NAP_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +140,13 @@ class Caller:
     async def bill(self, *, timeout_s: float) -> dict[str, Any] | None:
         """The account after the end of the call; the last one that there is when it is not closed in time.
 
-        Usage and the end of a call come to a ledger on different ways, so it counts when it has come to rest.
-
         Raises:
             RefusedError: not this token's call, or nobody could say in time (the ledger may be away for a moment).
             UnreachableError: nobody answers.
         """
-        deadline = clock.monotonic() + timeout_s
-        before: dict[str, Any] | None = None
-        while True:
-            late = clock.monotonic() >= deadline
-            try:
-                account = await self.usage()
-            except RefusedError as exc:
-                if late or not exc.retryable:
-                    raise
-                account = None
-            if late or (account and account == before and account.get("status") == "ended"):
-                return account
-            before = account
-            await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no way to tell us
+        if not self.call_id:
+            return None
+        return await settled(self._wire, self._token, self.call_id, timeout_s=timeout_s)
 
     async def _connect(self, token_s: float) -> None:
         began = clock.monotonic()
@@ -206,16 +192,3 @@ class Caller:
         self._mouth.stop()
         await self._peer.close()
         self.events.close()
-
-
-def _with_loopback_when_alone() -> None:
-    """Let aioice use 127.0.0.1 where there is nothing else: it leaves loopback out, a laptop offline has no other."""
-    host_addresses = aioice.ice.get_host_addresses
-
-    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001 - aioice's signature
-        return host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
-
-    aioice.ice.get_host_addresses = addresses
-
-
-_with_loopback_when_alone()

@@ -17,3 +17,8 @@ def unix_ms() -> int:
 def utc_now() -> datetime:
     """The wall clock as an aware datetime."""
     return datetime.now(UTC)
+
+
+def unix_minus_monotonic() -> float:
+    """Seconds to take off a wall-clock time, such as the kernel's of a packet's arrival, to get a monotonic one."""
+    return time.time() - time.monotonic()
