@@ -80,17 +80,6 @@ class Uptake:
         await self.until(lambda: len(self.frames) >= before + count)
         return self.frames[before : before + count]
 
-    def pcm(self) -> bytes:
-        """All by index from the first frame on, s16le mono 16 kHz; what is missing is silence."""
-        if not self.frames:
-            return b""
-        first, last = self.frames[0].index, max(came.index for came in self.frames)
-        sound = bytearray((last - first + 1) * UP_FRAME_BYTES)
-        for came in self.frames:
-            at = (came.index - first) * UP_FRAME_BYTES
-            sound[at : at + UP_FRAME_BYTES] = came.pcm
-        return bytes(sound)
-
 
 @dataclass
 class LiveCall:
