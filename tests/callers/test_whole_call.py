@@ -70,6 +70,7 @@ async def test_a_call_can_go_through_a_bad_network(up: Up) -> None:
         await caller.event("output_audio_buffer.stopped", timeout_s=30)
         assert network.up.counts.media > 50
         assert network.down.counts.media > 50
+        await caller.hang_up()
 
 
 async def test_speech_over_a_long_answer_stops_it(caller: Caller) -> None:

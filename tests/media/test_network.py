@@ -29,8 +29,9 @@ SETTLED = 3  # frames: what the phase of two clocks and the pairing of frames ma
 
 
 async def monologue(seconds: float) -> Clip:
-    """Speech without an end, and without a moment of digital silence."""
-    once = (await synthesise(TEXT)).samples
+    """Speech without a pause in which an encoder would stop sending, and without a moment of digital silence."""
+    spoken = await synthesise(TEXT)
+    once = spoken.samples[spoken.onset : spoken.end]
     samples = np.resize(once, int(seconds * 16_000)).astype(np.int32)
     noise = np.random.default_rng(7).integers(-60, 61, samples.size)
     return clip((samples * 0.9 + noise).astype(np.int16), hz=16_000)
@@ -39,7 +40,7 @@ async def monologue(seconds: float) -> Clip:
 @asynccontextmanager
 async def talking(house: MediaHouse, *, seconds: float, seed: str, up: Conditions) -> AsyncIterator[LiveCall]:
     """A call whose caller speaks all the time; the block begins when the worker hears it."""
-    async with asyncio.timeout(25), impairer(seed=seed) as network, house.call(network, loss=up.loss) as call:
+    async with asyncio.timeout(40), impairer(seed=seed) as network, house.call(network, loss=up.loss) as call:
         network.set(up=up)
         call.browser.microphone.say(await monologue(seconds))
         await call.up.more(frames_in(0.5))
@@ -100,7 +101,7 @@ async def test_reordered_packets_cost_no_frame(house: MediaHouse) -> None:
 
 
 async def test_after_a_nat_rebind_the_call_goes_on_both_ways(house: MediaHouse) -> None:
-    async with asyncio.timeout(25), impairer() as network, house.call(network) as call:
+    async with asyncio.timeout(40), impairer() as network, house.call(network) as call:
         (old,) = {*network.gateway_side}
         await house.worker.say(call.id, ITEM, long_answer(9))
         await call.browser.ear.first_sound(since_s=0, timeout_s=10)

@@ -24,7 +24,8 @@ FRAME_SAMPLES = 960
 FRAME_S = 0.02
 _TIME_BASE = Fraction(1, WIRE_HZ)
 _DTX_BYTES = 2  # what libopus gives when there is nothing to send
-_BITRATE = 32_000  # libwebrtc's for mono where the answer asks for nothing
+_WIDE_BAND_HZ = 16_000
+_BITRATE, _BITRATE_WIDE_BAND = 32_000, 20_000  # libwebrtc's for mono where the answer names none
 _COMPLEXITY = 9  # libwebrtc's on a desktop
 _MAX_LATE_S = 0.1  # a microphone does not burst
 
@@ -45,11 +46,12 @@ def wishes(sdp: str) -> OpusWishes:
     line = re.search(rf"^a=fmtp:{number[1]} (.*?)\r?$", sdp, re.MULTILINE) if number else None
     pairs = [part.strip().partition("=") for part in line[1].split(";")] if line else []
     given = {name: int(value) for name, _, value in pairs if value.isdigit()}
+    max_hz = given.get("maxplaybackrate", WIRE_HZ)
     return OpusWishes(
         fec=given.get("useinbandfec") == 1,
         dtx=given.get("usedtx") == 1,
-        max_hz=given.get("maxplaybackrate", WIRE_HZ),
-        bitrate=min(_BITRATE, given.get("maxaveragebitrate", _BITRATE)),
+        max_hz=max_hz,
+        bitrate=given.get("maxaveragebitrate", _BITRATE_WIDE_BAND if max_hz <= _WIDE_BAND_HZ else _BITRATE),
     )
 
 
@@ -68,7 +70,7 @@ def encoder(wanted: OpusWishes, *, loss: float) -> AudioCodecContext:
         "packet_loss": str(round(100 * loss)) if wanted.fec else "0",
         "dtx": str(int(wanted.dtx)),
         # 20 kHz and 8 kHz are libopus' full band and wide band
-        "cutoff": "8000" if wanted.max_hz <= 16_000 else "20000",
+        "cutoff": "8000" if wanted.max_hz <= _WIDE_BAND_HZ else "20000",
     }
     return codec
 

@@ -12,12 +12,12 @@ import numpy as np
 from pesq import NoUtterancesError, pesq
 
 from services.callers.speech import Samples, resample
-from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
+from services.contracts.audio import FRAME_MS
 from tests.bench.network.cells import Cell
 from tests.bench.network.measure import Recording
 from tests.bench.network.opus import OpusDecoder
 from tests.bench.network.playout import Played, play
-from tests.bench.network.reading import HZ, Reading, begins, cut
+from tests.bench.network.reading import FRAME, HZ, Reading, active, begins, find, piece
 from tests.media.process import Came
 from tests.network.browser import WIRE_HZ, Heard
 
@@ -55,11 +55,6 @@ def analyse(recording: Recording, whole: Reading) -> Result:
     """Score both ways."""
     played = _played(recording.down)
     heard = resample(played.samples, from_hz=WIRE_HZ, to_hz=HZ)
-    up = {
-        "delivered_pct": _delivered_pct(recording.up),
-        "delay_ms": _delay_ms(recording.up),
-        "gate_closes": list(recording.closes),
-    }
     down = {
         "lost_pct": _lost_pct(recording.down),
         "recovered_pct": _percent(played.recovered, played.frames),
@@ -67,7 +62,18 @@ def analyse(recording: Recording, whole: Reading) -> Result:
         "late_packets": played.late,
         "playout_ms": round(played.delay_ms),
     }
-    return Result(recording.cell, Way(_scores(_by_index(recording.up), whole), up), Way(_scores(heard, whole), down))
+    return Result(recording.cell, _up(recording, whole), Way(_scores(heard, whole, _places(heard, whole)), down))
+
+
+def _up(recording: Recording, whole: Reading) -> Way:
+    heard = _by_index(recording.up)
+    places = _places(heard, whole)
+    why = {
+        "delivered_pct": _delivered_pct(heard, whole, places),
+        "delay_ms": _delay_ms(recording.up),
+        "gate_closes": list(recording.closes),
+    }
+    return Way(_scores(heard, whole, places), why)
 
 
 def score(said: Samples, heard: Samples) -> float:
@@ -80,9 +86,14 @@ def score(said: Samples, heard: Samples) -> float:
         return WORST
 
 
-def _scores(heard: Samples, whole: Reading) -> tuple[float, ...]:
+def _places(heard: Samples, whole: Reading) -> list[int]:
     start = begins(heard, whole)
-    return tuple(score(said.samples, cut(heard, said, start=start)) for said in whole.sentences)
+    return [find(heard, sentence, start=start) for sentence in whole.sentences]
+
+
+def _scores(heard: Samples, whole: Reading, places: Sequence[int]) -> tuple[float, ...]:
+    spoken = [sentence.samples for sentence in whole.sentences]
+    return tuple(score(said, piece(heard, at, len(said))) for said, at in zip(spoken, places, strict=True))
 
 
 def _by_index(frames: Sequence[Came]) -> Samples:
@@ -90,18 +101,24 @@ def _by_index(frames: Sequence[Came]) -> Samples:
     if not frames:
         return np.zeros(0, np.int16)
     first = frames[0].index
-    sound = np.zeros((max(came.index for came in frames) - first + 1, UP_FRAME_BYTES // 2), np.int16)
+    sound = np.zeros((max(came.index for came in frames) - first + 1, FRAME), np.int16)
     for came in frames:
         sound[came.index - first] = np.frombuffer(came.pcm, "<i2")
     return sound.reshape(-1)
 
 
-def _delivered_pct(frames: Sequence[Came]) -> float:
-    """Frames with sound, received or concealed, of all from the first to the last. None was silent when it was sent."""
-    if not frames:
-        return 0.0
-    span = max(came.index for came in frames) - frames[0].index + 1
-    return _percent(len({came.index for came in frames if any(came.pcm)}), span)
+def _delivered_pct(heard: Samples, whole: Reading, places: Sequence[int]) -> float:
+    """Of the speech, what was received or concealed: whatever is in a frame that is not digital silence.
+
+    Pauses do not count: a caller with DTX sends nothing in them.
+    """
+    there = np.repeat(heard.reshape(-1, FRAME).any(axis=1), FRAME)
+    arrived = spoken = 0
+    for sentence, at in zip(whole.sentences, places, strict=True):
+        speech = np.repeat(active(sentence.samples), FRAME)
+        arrived += int(piece(there, at, len(speech))[speech].sum())
+        spoken += int(speech.sum())
+    return _percent(arrived, spoken)
 
 
 def _delay_ms(frames: Sequence[Came]) -> int:

@@ -3,14 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from services.callers.correlation import best_match
 from services.callers.speech import Samples, Voice, clip, read_wav, resample, synthesise
 
+S = TypeVar("S", bound=np.generic)
+
 HZ = 16_000
+FRAME = 320  # samples in 20 ms
 _LEVEL = 1640.0  # RMS: -26 dBov, the level of ITU-T P.800
 _PAUSE_S = 0.5
 _LEAD_S = 0.8
@@ -66,14 +70,21 @@ def _joined(lead: Samples, spoken: list[tuple[str, Samples]]) -> Reading:
     return Reading(np.concatenate(pieces), tuple(sentences))
 
 
+def active(sound: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which 20 ms pieces are speech: not 30 dB below the loudest."""
+    frames = sound[: len(sound) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
+    energy = (frames**2).mean(axis=1)
+    loud: npt.NDArray[np.bool_] = energy > energy.max() / 1000
+    return loud
+
+
 def levelled(samples: Samples) -> Samples:
     """From the first to the last sound, at -26 dBov."""
     bounds = clip(samples, hz=HZ)
     sound = samples[bounds.onset : bounds.end].astype(np.float64)
-    frames = sound[: len(sound) // 320 * 320].reshape(-1, 320)
-    energy = (frames**2).mean(axis=1)
-    active = energy[energy > energy.max() / 1000]  # 30 dB below the loudest frame is a pause
-    return np.clip(sound * (_LEVEL / np.sqrt(active.mean())), -32768, 32767).astype(np.int16)
+    speech = sound[: len(sound) // FRAME * FRAME].reshape(-1, FRAME)[active(sound)]
+    loud: Samples = np.clip(sound * (_LEVEL / np.sqrt((speech**2).mean())), -32768, 32767).astype(np.int16)
+    return loud
 
 
 def _recorded(folder: Path) -> tuple[list[tuple[str, Samples]], str]:
@@ -95,19 +106,19 @@ def _turn(folder: Path, stream: dict[str, Any]) -> tuple[str, Samples] | None:
     return None
 
 
-def cut(heard: Samples, sentence: Sentence, *, start: int) -> Samples:
-    """The piece of ``heard`` (16 kHz) that is ``sentence``; the reading begins about ``start`` samples into it.
-
-    As long as the sentence; what is missing at the end is silence.
-    """
+def find(heard: Samples, sentence: Sentence, *, start: int) -> int:
+    """Where ``sentence`` begins in ``heard`` (16 kHz), if the whole reading begins about ``start`` samples into it."""
     reach = round(_SEARCH_S * HZ)
     size = len(sentence.samples)
     begin = max(0, start + sentence.at - reach)
-    window = heard[begin : start + sentence.at + size + reach]
-    window = np.concatenate((window, np.zeros(max(0, size - len(window)), np.int16)))
-    lag = best_match(sentence.samples, window).lag if window.any() else 0
-    piece: Samples = window[lag : lag + size]
-    return piece
+    window = piece(heard, begin, size + 2 * reach)
+    return begin + (best_match(sentence.samples, window).lag if window.any() else 0)
+
+
+def piece(sound: npt.NDArray[S], at: int, size: int) -> npt.NDArray[S]:
+    """``size`` samples from ``at`` on; behind the end there is silence."""
+    found = sound[at : at + size]
+    return np.concatenate((found, np.zeros(size - len(found), sound.dtype)))
 
 
 def begins(heard: Samples, whole: Reading) -> int:

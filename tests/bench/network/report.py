@@ -18,7 +18,7 @@ from services.runtime import clock
 from tests.bench.network.analysis import Result
 
 BEST, WORST = 4.64, 1.0  # the ends of PESQ-WB's scale
-_DARK = 2.2  # below it the colour is dark, and the number on it white
+_DARK = 2.6  # below it the colour is dark, and the number on it white
 
 
 def document(results: Sequence[Result], circumstances: dict[str, Any]) -> dict[str, Any]:
