@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +46,10 @@ class SetUp:
 class Caller:
     """A live call. Made by `Caller.call`."""
 
-    def __init__(self, wire: Wire, token: str) -> None:
+    def __init__(self, wire: Wire, token: str, *, rewrite_answer: Callable[[str], str] = str) -> None:
         self._wire = wire
         self._token = token
+        self._rewrite_answer = rewrite_answer
         self._opened = asyncio.Event()
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._mouth = Mouth()
@@ -68,10 +69,12 @@ class Caller:
         session: dict[str, Any] | None = None,
         events: Sequence[str] = (),
         max_seconds: int | None = None,
+        rewrite_answer: Callable[[str], str] = str,
     ) -> AsyncIterator["Caller"]:
         """Make a call; its connection is closed when the block ends (without a hang-up: a client that goes away).
 
         ``key`` is a tenant's key, or an `ek_` token. ``events`` asks for Hushgate's own ones (`gate`, `usage`).
+        ``rewrite_answer`` may change the answer's SDP before it is used: so a call goes through a relay.
 
         Raises:
             UnreachableError: nobody answers at ``url``.
@@ -83,7 +86,7 @@ class Caller:
             wire = Wire(http, url)
             began = clock.monotonic()
             token = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
-            caller = cls(wire, token)
+            caller = cls(wire, token, rewrite_answer=rewrite_answer)
             try:
                 await caller._connect(clock.monotonic() - began)
                 yield caller
@@ -169,7 +172,9 @@ class Caller:
     async def _accept(self, answer: Answer) -> None:
         self.call_id = answer.call_id
         try:
-            await self._peer.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
+            await self._peer.setRemoteDescription(
+                RTCSessionDescription(sdp=self._rewrite_answer(answer.sdp), type="answer")
+            )
         except (ValueError, IndexError, InvalidStateError, OperationError) as exc:
             raise StrangeAnswerError(self._wire.url, f"its answer is not usable SDP ({exc})") from exc
         try:
