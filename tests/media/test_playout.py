@@ -98,10 +98,58 @@ def test_an_under_run_fades_out_and_in() -> None:
     assert (out[0], out[-1]) == (1000, 0)
     assert playout.pull() is None
     assert playout.underruns == 1
-    playout.push(A, FRAME, sound(FRAME), end=False)
+    playout.push(A, FRAME, sound(module.RESUME_SAMPLES), end=False)
     again = samples(playout.pull())
     assert (again[0], again[-1]) == (0, 1000)
     assert playout.active
+
+
+def test_an_answer_that_ran_dry_goes_on_with_enough_for_a_while() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(FRAME), end=False)
+    drain(playout)
+    playout.push(A, FRAME, sound(module.RESUME_SAMPLES - 1), end=False)
+    assert not playout.pullable
+    assert playout.pull() is None
+    playout.push(A, FRAME + module.RESUME_SAMPLES - 1, sound(1), end=False)
+    assert playout.pullable
+    assert [frame.item_id for frame in drain(playout)][:10] == [A] * 10
+    assert playout.underruns == 2
+
+
+def test_an_answer_that_is_complete_goes_on_with_what_there_is() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(FRAME), end=False)
+    drain(playout)
+    playout.push(A, FRAME, sound(5), end=True)
+    assert playout.pullable
+    assert drain(playout)[0].last
+
+
+def test_no_answer_begins_with_less_than_a_frame() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(1), end=False)
+    assert playout.pull() is None
+    playout.push(A, 1, sound(FRAME - 1), end=False)
+    assert playout.pull() is not None
+    assert playout.underruns == 0
+
+
+def test_sound_that_comes_during_a_fade_is_faded_over_it() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(2 * FRAME - 20), end=False)
+    played = [samples(playout.pull()), samples(playout.pull())]
+    playout.push(A, 2 * FRAME - 20, sound(FRAME, -1000), end=False)
+    played.append(samples(playout.pull()))
+    steps = np.abs(np.diff(np.concatenate(played).astype(int)))
+    assert steps.max() <= 2 * 1000 / module.RAMP_SAMPLES + 2
+
+
+def test_the_end_of_a_sound_is_pushed_out_of_the_encoder() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(2 * FRAME - module.RAMP_SAMPLES - 10), end=True)
+    heard = np.concatenate([samples(frame) for frame in drain(playout)])
+    assert len(heard) - np.flatnonzero(heard)[-1] > module.SILENT_SAMPLES
 
 
 def test_a_very_short_piece_is_faded_as_far_as_it_goes() -> None:

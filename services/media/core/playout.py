@@ -13,6 +13,11 @@ MAX_BUFFERED_SAMPLES = 30 * DOWN_HZ
 MAX_REMEMBERED_ITEMS = 512
 RAMP_SAMPLES = DOWN_HZ * 5 // 1000
 """5 ms: long enough not to click, too short to be heard as a fade."""
+SILENT_SAMPLES = DOWN_HZ * 13 // 2000
+"""6.5 ms, libopus' longest look-ahead: so much of the end of a sound is still in the encoder and must be pushed out by
+silence, or the fade is cut off and comes when the next sound begins."""
+RESUME_SAMPLES = DOWN_HZ // 5
+"""200 ms: an answer that ran dry goes on with so much in stock. One longer pause is better than a stutter."""
 
 _FADE_OUT = np.linspace(1, 0, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
@@ -49,6 +54,10 @@ class _Item:
     started: bool = False
     complete: bool = False
 
+    def is_ready(self, *, dry: bool) -> bool:
+        """There is enough to begin after silence, or to go on when it ran ``dry``."""
+        return self.complete or self.buffered >= (RESUME_SAMPLES if dry else DOWN_FRAME_SAMPLES)
+
     def take(self) -> tuple[int, int, bytes]:
         """Up to a frame of audio that has no hole in it: first position, position after it, samples."""
         start = end = self.chunks[0][0]
@@ -72,7 +81,9 @@ class Playout:
         self._items: deque[_Item] = deque()
         self._over: OrderedDict[ItemId, int] = OrderedDict()  # items played to the end or cut, and how far
         self._last_sample = 0
-        self._faded = True  # silence went before: what comes next is faded in
+        self._broken = True  # the last frame was not full of sound: what comes next is faded in
+        self._silent = SILENT_SAMPLES  # samples of silence since the last sound, as far as they matter
+        self._dry = False  # the item that sounded ran out of audio, and is not over
         self.underruns = 0
         self.overruns = 0
         self.played_samples = 0
@@ -90,7 +101,7 @@ class Playout:
     @property
     def pullable(self) -> bool:
         """`pull` would give a frame."""
-        return not self._faded or any(item.buffered for item in self._items)
+        return not self._faded or self._has_sound()
 
     @property
     def current(self) -> ItemId | None:
@@ -123,17 +134,19 @@ class Playout:
 
     def pull(self) -> Pulled | None:
         """The next frame, or None: nothing to play. Never waits for what may come."""
-        if not self._items or not self._items[0].buffered:
+        if not self._has_sound():
             return self._fade_out()
         item = self._items[0]
         start, end, pcm = item.take()
         first, item.started, item.played = not item.started, True, end
         self.played_samples += end - start
-        samples = np.frombuffer(pcm, "<i2")
-        frame = self._shape(samples)
+        frame = self._shape(np.frombuffer(pcm, "<i2"))
         last = item.complete and not item.buffered
+        self._dry = False
         if last:
             self._retire(self._items.popleft())
+        elif len(pcm) < DOWN_FRAME_BYTES:
+            self._ran_dry(item)
         return Pulled(frame, item.id, start, end, first=first, last=last)
 
     def cut(self, item_id: ItemId | None = None) -> list[Cut]:
@@ -175,24 +188,42 @@ class Playout:
         while len(self._over) > MAX_REMEMBERED_ITEMS:
             self._over.popitem(last=False)
 
+    @property
+    def _faded(self) -> bool:
+        """The last sound has wholly left the encoder."""
+        return self._silent >= SILENT_SAMPLES
+
+    def _has_sound(self) -> bool:
+        if not self._items or not self._items[0].buffered:
+            return False
+        # Mid-sound even a sample is played, and faded from; out of silence nothing begins that ends at once.
+        return not self._faded or self._items[0].is_ready(dry=self._dry)
+
+    def _ran_dry(self, item: _Item) -> None:
+        if item.started and not item.buffered and not self._dry:
+            self._dry = True
+            self.underruns += 1
+
     def _fade_out(self) -> Pulled | None:
         if self._faded:
             return None
         if self._items:
-            self.underruns += 1
+            self._ran_dry(self._items[0])
         return Pulled(self._shape(np.zeros(0, "<i2")))
 
     def _shape(self, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> bytes:
-        """A whole frame: faded in after silence, and down from the last sample where the audio ends early."""
+        """A whole frame: faded in after a break, and down from the last sample where the audio ends early."""
         frame = np.zeros(DOWN_FRAME_SAMPLES + RAMP_SAMPLES, np.float32)
-        frame[: len(samples)] = samples
-        if self._faded and len(samples):
-            ramp = min(RAMP_SAMPLES, len(samples))
-            frame[:ramp] *= _FADE_IN[:ramp]
-        last = float(frame[len(samples) - 1]) if len(samples) else float(self._last_sample)
-        if len(samples) < DOWN_FRAME_SAMPLES:
-            frame[len(samples) : len(samples) + RAMP_SAMPLES] = last * _FADE_OUT
-        shaped = frame[:DOWN_FRAME_SAMPLES]
+        count, before = len(samples), float(self._last_sample)
+        frame[:count] = samples
+        if self._broken and count:
+            ramp = min(RAMP_SAMPLES, count)
+            frame[:ramp] = frame[:ramp] * _FADE_IN[:ramp] + before * _FADE_OUT[:ramp]
+        last = float(frame[count - 1]) if count else before
+        self._broken = count < DOWN_FRAME_SAMPLES
+        self._silent = max(0, DOWN_FRAME_SAMPLES - count - (RAMP_SAMPLES if last else 0))
+        if self._broken:
+            frame[count : count + RAMP_SAMPLES] = last * _FADE_OUT
+        shaped = frame[:DOWN_FRAME_SAMPLES].astype("<i2")
         self._last_sample = int(shaped[-1])
-        self._faded = self._last_sample == 0 and len(samples) < DOWN_FRAME_SAMPLES
-        return shaped.astype("<i2").tobytes()
+        return shaped.tobytes()
