@@ -16,8 +16,8 @@ RAMP_SAMPLES = DOWN_HZ * 5 // 1000
 SILENT_SAMPLES = DOWN_HZ * 13 // 2000
 """6.5 ms, libopus' longest look-ahead: so much of the end of a sound is still in the encoder and must be pushed out by
 silence, or the fade is cut off and comes when the next sound begins."""
-RESUME_SAMPLES = DOWN_HZ // 5
-"""200 ms: an answer that ran dry goes on with so much in stock. One longer pause is better than a stutter."""
+RESUME_SAMPLES = DOWN_HZ * 3 // 10
+"""300 ms: an answer that ran dry goes on with so much in stock. One longer pause is better than a stutter."""
 
 _FADE_OUT = np.linspace(1, 0, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
@@ -53,10 +53,6 @@ class _Item:
     played: int = 0
     started: bool = False
     complete: bool = False
-
-    def is_ready(self, *, dry: bool) -> bool:
-        """There is enough to begin after silence, or to go on when it ran ``dry``."""
-        return self.complete or self.buffered >= (RESUME_SAMPLES if dry else DOWN_FRAME_SAMPLES)
 
     def take(self) -> tuple[int, int, bytes]:
         """Up to a frame of audio that has no hole in it: first position, position after it, samples."""
@@ -194,10 +190,12 @@ class Playout:
         return self._silent >= SILENT_SAMPLES
 
     def _has_sound(self) -> bool:
+        """Mid-sound even a sample is played, and faded from; out of silence nothing begins that ends at once."""
         if not self._items or not self._items[0].buffered:
             return False
-        # Mid-sound even a sample is played, and faded from; out of silence nothing begins that ends at once.
-        return not self._faded or self._items[0].is_ready(dry=self._dry)
+        item = self._items[0]
+        wanted = RESUME_SAMPLES if self._dry else DOWN_FRAME_SAMPLES if self._faded else 1
+        return item.complete or item.buffered >= wanted
 
     def _ran_dry(self, item: _Item) -> None:
         if item.started and not item.buffered and not self._dry:
