@@ -11,7 +11,7 @@ _MEMORY_FRAMES = 2 * MAX_EAR_DELAY_MS // 20
 
 
 class EarDelay:
-    """How long sound takes from our socket to the ear: half a round trip and the client's buffer."""
+    """How long sound takes from our socket to the ear: half a round trip, the client's jitter buffer and its output."""
 
     def __init__(self) -> None:
         self._round_trip_ms = 0
@@ -21,9 +21,9 @@ class EarDelay:
         """The transport measured a round trip."""
         self._round_trip_ms = _bounded(round_trip_ms)
 
-    def reported(self, *, buffer_ms: int, round_trip_ms: int | None = None) -> None:
-        """The client told its jitter-buffer delay, and perhaps its own round trip."""
-        self._buffer_ms = _bounded(buffer_ms)
+    def reported(self, *, buffer_ms: int, playout_ms: int | None = None, round_trip_ms: int | None = None) -> None:
+        """The client told its jitter-buffer delay, and perhaps that of its sound output and its own round trip."""
+        self._buffer_ms = _bounded(buffer_ms + (playout_ms or 0))
         if round_trip_ms is not None:
             self._round_trip_ms = _bounded(round_trip_ms)
 
