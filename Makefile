@@ -113,6 +113,10 @@ golden: $(DEV_READY) ## write the golden files of the public messages anew
 bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, into docs/bench
 	$(BIN)/python -m tests.bench.turns
 
+.PHONY: bench-truncation
+bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
+	$(BIN)/python -m tests.bench.truncation
+
 .PHONY: screenshots
 screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images
 	$(BIN)/python -m tests.bench.screenshots

@@ -6,10 +6,12 @@ Writes docs/bench/truncation.json and docs/images/truncation-error.png.
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,20 @@ import httpx
 import nats
 import numpy as np
 from nats.aio.msg import Msg
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Route, async_playwright
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from services.callers.speech import Clip, Samples, synthesise
 from services.contracts import frame as frames
+from services.contracts.audio import samples_to_ms
 from services.contracts.frame import Kind
 from services.contracts.messages import PlayoutReport, expect
 from services.runtime import clock
 from tests.bench.rendered import Rendered
 from tests.bench.truncation_report import Condition, Cut, as_json, plot, show
+from tests.network.fate import Conditions
+from tests.network.impairer import Impairer, impairer
 from tests.system.conftest import CHROMIUM, CHROMIUM_ARGS
 from tests.system.gateway import Up, running_up
 from tests.system.page import CallPage, open_page
@@ -42,20 +47,19 @@ BEFORE_CUT_S = (0.8, 5.0)
 AFTER_CUT_MS = 700
 CUT_TIMEOUT_S = 20.0
 INTERRUPTION = "what time is it"
-_HZ = 24_000
 
 
 @dataclass
 class Wire:
     """Listens to what media reports of its cuts."""
 
-    cuts: "asyncio.Queue[tuple[int, PlayoutReport]]" = field(default_factory=asyncio.Queue)
+    cuts: "asyncio.Queue[tuple[int, int, PlayoutReport]]" = field(default_factory=asyncio.Queue)
 
     async def take(self, message: Msg) -> None:
         """A frame on its way up."""
         frame = frames.decode(message.data)
         if frame.kind is Kind.PLAYOUT_REPORT and (report := expect(PlayoutReport, frame.payload)).cut:
-            self.cuts.put_nowait((frame.sent_unix_ms, report))
+            self.cuts.put_nowait((frame.sent_unix_ms, samples_to_ms(frame.position), report))
 
 
 class Bench:
@@ -73,7 +77,7 @@ class Bench:
         self._interruption = self._interruption or await synthesise(INTERRUPTION)
         found: list[Cut] = []
         while len(found) < cuts:
-            async with open_page(self._browser, self._up.url, scripts=[EAR]) as caller:
+            async with self._line(condition.delay_ms) as network, self._page(network) as caller:
                 await caller.page.evaluate("wanted => ear.reporting(wanted)", condition.reports)
                 await caller.talk()
                 for number in range(min(CUTS_PER_CALL, cuts - len(found))):
@@ -83,6 +87,23 @@ class Bench:
                 await caller.hang_up()
         return found
 
+    @staticmethod
+    def _line(delay_ms: int) -> AbstractAsyncContextManager[Impairer | None]:
+        """A network that is so late in each direction, if it is late at all."""
+        late = Conditions(delay_ms=delay_ms)
+        return impairer(up=late, down=late) if delay_ms else nullcontext()
+
+    @asynccontextmanager
+    async def _page(self, network: Impairer | None) -> AsyncIterator[CallPage]:
+        async def answer(route: Route) -> None:
+            response = await route.fetch()
+            sdp = await response.text()
+            await route.fulfill(response=response, body=network.rewrite_answer(sdp) if network else sdp)
+
+        async with open_page(self._browser, self._up.url, scripts=[EAR]) as caller:
+            await caller.page.route("**/v1/realtime/calls", answer)
+            yield caller
+
     async def _cut(self, caller: CallPage, number: int, *, spoken: bool) -> Cut:
         await self._ask(caller, "tell me a long story")
         await asyncio.sleep(self._random.uniform(*BEFORE_CUT_S))
@@ -90,14 +111,22 @@ class Bench:
             await caller.say(self._interruption)
         else:
             await caller.page.evaluate("ear.send({type: 'output_audio_buffer.clear'})")
-        at_ms, report = await self._wire.cuts.get()
+        at_ms, played_ms, report = await self._wire.cuts.get()
         await caller.event("output_audio_buffer.cleared", number=number + 1)
         await asyncio.sleep(max(0.0, AFTER_CUT_MS / 1000 - (clock.unix_ms() - at_ms) / 1000))
         rendered = Rendered.read(await caller.page.evaluate("ear.rendered()"))
         playout_ms = await caller.page.evaluate("ear.playoutDelayMs()")
-        cut = self._compare(rendered, await self._said(number), at_ms, report.heard_ms, playout_ms=playout_ms)
+        heard_ms, said = report.heard_ms, await self._said(number)
+        at_tap = rendered.position_ms(said, at_ms, expected_ms=heard_ms)
+        at_ear = rendered.position_ms(said, at_ms - playout_ms, expected_ms=heard_ms)
         await self._finish(caller)
-        return cut
+        return Cut(
+            believed_delay_ms=played_ms - heard_ms,
+            tap_error_ms=None if at_tap is None else heard_ms - at_tap,
+            ear_error_ms=None if at_ear is None else heard_ms - at_ear,
+            after_cut_ms=rendered.sounding_after_ms(at_ms, within_ms=AFTER_CUT_MS),
+            playout_delay_ms=playout_ms,
+        )
 
     async def _ask(self, caller: CallPage, text: str) -> None:
         before = await self._count(caller, "output_audio_buffer.started")
@@ -126,18 +155,6 @@ class Bench:
             sound = await http.get(f"/audio/{session['truncations'][number]['item_id']}")
         return np.frombuffer(sound.content, "<i2")
 
-    @staticmethod
-    def _compare(rendered: Rendered, said: Samples, at_ms: int, heard_ms: int, *, playout_ms: float) -> Cut:
-        at_tap = rendered.position_ms(said, at_ms, expected_ms=heard_ms)
-        at_ear = rendered.position_ms(said, at_ms - playout_ms, expected_ms=heard_ms)
-        return Cut(
-            heard_ms=heard_ms,
-            tap_error_ms=None if at_tap is None else heard_ms - at_tap,
-            ear_error_ms=None if at_ear is None else heard_ms - at_ear,
-            after_cut_ms=rendered.sounding_after_ms(at_ms, within_ms=AFTER_CUT_MS),
-            playout_delay_ms=playout_ms,
-        )
-
 
 async def run(up: Up, conditions: Sequence[Condition], options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure all conditions."""
@@ -146,6 +163,7 @@ async def run(up: Up, conditions: Sequence[Condition], options: argparse.Namespa
     await bus.subscribe("hg.up.>", cb=wire.take)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     found: dict[Condition, list[Cut]] = {}
+    load = 0.0
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(CHROMIUM_ARGS))
         bench = Bench(up, browser, wire, seed=options.seed)
@@ -154,21 +172,23 @@ async def run(up: Up, conditions: Sequence[Condition], options: argparse.Namespa
                 bar = progress.add_task(condition.name, total=options.cuts)
                 advance: Callable[[], None] = lambda bar=bar: progress.advance(bar)  # type: ignore[misc]  # noqa: E731
                 found[condition] = await bench.measure(condition, cuts=options.cuts, advance=advance)
+                load = max(load, os.getloadavg()[0])
         version = browser.version
         await browser.close()
     await bus.drain()
-    return as_json(found, browser=version)
+    return as_json(found, browser=version, load=load)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=40, help="per condition")
+    parser.add_argument("--delays", type=int, nargs="+", default=[0, 80], help="one way, ms")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--image", type=Path, default=IMAGE)
     options = parser.parse_args(arguments)
-    conditions = [Condition(reports=True), Condition(reports=False)]
+    conditions = [Condition(reports, delay_ms) for delay_ms in options.delays for reports in (True, False)]
     console = Console()
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder, running_up(Path(folder) / "up") as up:
         results = asyncio.run(run(up, conditions, options, console))

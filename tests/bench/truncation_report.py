@@ -41,20 +41,27 @@ class Cut:
     The tap is where the browser hands sound to its output; the ear is ``playout_delay_ms`` behind, by its own word.
     """
 
-    heard_ms: int
+    believed_delay_ms: int
+    """From leaving the socket to the ear, as `heard_ms` took it to be."""
     tap_error_ms: float | None
     ear_error_ms: float | None
     after_cut_ms: float
+    """For how long the tap went on sounding; 0 in a pause of the speech."""
     playout_delay_ms: float
 
 
-def as_json(found: Mapping[Condition, Sequence[Cut]], *, browser: str) -> dict[str, Any]:
-    """What goes into the file."""
+def as_json(found: Mapping[Condition, Sequence[Cut]], *, browser: str, load: float) -> dict[str, Any]:
+    """What goes into the file. ``load``: the machine's highest load average meanwhile, to judge the figures by."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
     return {
         "measured_at": clock.utc_now().isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
-        "machine": {"cpus": os.cpu_count(), "system": platform.system(), "python": platform.python_version()},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+            "load_average": round(load, 1),
+        },
         "browser": browser,
         "conditions": [{**asdict(condition), **_figures(cuts)} for condition, cuts in found.items()],
     }
@@ -68,7 +75,8 @@ def _figures(cuts: Sequence[Cut]) -> dict[str, Any]:
         "not_found": len(cuts) - len(ear),
         "error_ms": _errors(ear),
         "error_at_tap_ms": _errors(tap),
-        "sounding_after_cut_ms": summary([cut.after_cut_ms for cut in cuts]),
+        "sounding_after_cut_ms": summary([cut.after_cut_ms for cut in cuts if cut.after_cut_ms]),
+        "believed_delay_ms": summary([cut.believed_delay_ms for cut in cuts]),
         "playout_delay_ms": summary([cut.playout_delay_ms for cut in cuts]),
     }
 

@@ -63,6 +63,12 @@ class CallPage:
         )
         return found
 
+    async def sent(self, kind: str) -> dict[str, Any]:
+        """The newest client event of ``kind``, waited for."""
+        find = "window.caller.sent.findLast((event) => event.type === wanted.kind)"
+        sent: dict[str, Any] = await self._until(find, {"kind": kind})
+        return sent
+
     async def events(self) -> list[dict[str, Any]]:
         """All server events so far."""
         events: list[dict[str, Any]] = await self.page.evaluate("window.caller.events")
