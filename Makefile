@@ -137,6 +137,10 @@ bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
 bench-network: $(BENCH_READY) test-packages ## PESQ at loss and jitter, both ways (BENCH_ARGS=--quick: two networks only)
 	$(BIN)/python -m tests.bench.network $(BENCH_ARGS)
 
+.PHONY: bench-truncation
+bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
+	$(BIN)/python -m tests.bench.truncation
+
 .PHONY: screenshots
 screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images
 	$(BIN)/python -m tests.bench.screenshots

@@ -53,6 +53,8 @@ def test_a_client_that_reports_its_buffer_is_believed_within_bounds() -> None:
     assert ear.ms == 120
     ear.reported(buffer_ms=30)
     assert ear.ms == 50
+    ear.reported(buffer_ms=30, playout_ms=25)
+    assert ear.ms == 75
     ear.reported(buffer_ms=10**9)
     assert ear.ms == 1000
 

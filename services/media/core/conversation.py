@@ -224,7 +224,11 @@ class Conversation:
         buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
         if buffer_ms is None:
             return [CountDropped("client_event_malformed")]
-        self.down.ear.reported(buffer_ms=buffer_ms, round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")))
+        self.down.ear.reported(
+            buffer_ms=buffer_ms,
+            playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
+            round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
+        )
         return []
 
     def _worker_ended(self, frame: Frame) -> list[Command]:

@@ -24,12 +24,15 @@ MAX_BUFFERED_SAMPLES = 30 * DOWN_HZ
 MAX_REMEMBERED_ITEMS = 512
 RAMP_SAMPLES = DOWN_HZ * 5 // 1000
 """5 ms: long enough not to click, too short to be heard as a fade."""
-CUSHION_SAMPLES = DOWN_HZ * 80 // 1000
-"""80 ms: the jitter of a worker and a provider on another continent; figures in docs/performance.md."""
-MAX_WAIT_S = 0.2
+SILENT_SAMPLES = DOWN_HZ * 13 // 2000
+"""6.5 ms, libopus' longest look-ahead: so much of the end of a sound is still in the encoder and must be pushed out by
+silence, or its fade is cut off and comes when the next sound begins."""
+CUSHION_SAMPLES = DOWN_HZ * 3 // 10
+"""300 ms: an answer that ran dry goes on with so much in hand. One longer pause is better than a stutter."""
+MAX_WAIT_S = 0.4
 """After so long without more, what waits for a cushion or for the rest of a frame is played."""
 
-_ZERO = bytes(SAMPLE_BYTES)
+_SILENCE = bytes(SILENT_SAMPLES * SAMPLE_BYTES)
 _FADE_OUT = np.linspace(1, 0, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 
@@ -63,7 +66,7 @@ class Playout:
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._over: OrderedDict[ItemId, int] = OrderedDict()  # items played to the end or cut, and how far
-        self._last = _ZERO  # what went out last: a sample, or a frame that ends with it
+        self._last = _SILENCE  # the end of what went out last
         self._sounding: Item | None = None  # its item, if the audio goes on behind it without a seam
         self._paused = False
         self.underruns = 0
@@ -136,7 +139,7 @@ class Playout:
     def pause(self) -> None:
         """Nobody hears: keep what there is."""
         self._paused = True
-        self._last = _ZERO  # whoever listens again has had silence
+        self._last = _SILENCE  # whoever listens again has had silence
         self._sounding = None
 
     def resume(self) -> None:
@@ -214,8 +217,8 @@ class Playout:
 
     @property
     def _sounds(self) -> bool:
-        """Silence now would be a step."""
-        return not self._last.endswith(_ZERO)
+        """The last sound has not yet left the encoder wholly, or silence now would be a step."""
+        return not self._last.endswith(_SILENCE)
 
     def _shape(self, pcm: bytes, *, follows: bool) -> bytes:
         """A whole frame without a step: joined to the last sample, and down to silence where the audio ends early."""

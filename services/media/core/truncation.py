@@ -19,7 +19,7 @@ MAX_RUNS = 256
 
 
 class EarDelay:
-    """How long sound takes from our socket to the ear: half a round trip and the client's buffer."""
+    """How long sound takes from our socket to the ear: half a round trip, the client's jitter buffer and its output."""
 
     def __init__(self) -> None:
         self._round_trip_ms = 0
@@ -29,9 +29,9 @@ class EarDelay:
         """The transport measured a round trip."""
         self._round_trip_ms = _bounded(round_trip_ms)
 
-    def reported(self, *, buffer_ms: int, round_trip_ms: int | None = None) -> None:
-        """The client told its jitter-buffer delay, and perhaps its own round trip."""
-        self._buffer_ms = _bounded(buffer_ms)
+    def reported(self, *, buffer_ms: int, playout_ms: int | None = None, round_trip_ms: int | None = None) -> None:
+        """The client told its jitter-buffer delay, and perhaps that of its sound output and its own round trip."""
+        self._buffer_ms = _bounded(buffer_ms + (playout_ms or 0))
         if round_trip_ms is not None:
             self._round_trip_ms = _bounded(round_trip_ms)
 

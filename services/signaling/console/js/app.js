@@ -118,12 +118,13 @@ function askForTranscription(session) {
 }
 
 /** Our own client event: how late the ear is, so that the gateway knows what was really heard. */
-function reportStats({ jitterBufferMs, roundTripMs }) {
+function reportStats({ jitterBufferMs, playoutDelayMs, roundTripMs }) {
   if (jitterBufferMs === null || roundTripMs === null) return;
   call.send({
     type: "hushgate.client_stats",
     jitter_buffer_ms: Math.round(jitterBufferMs),
     round_trip_ms: Math.round(roundTripMs),
+    ...(playoutDelayMs !== null && { playout_delay_ms: Math.round(playoutDelayMs) }),
   });
 }
 
