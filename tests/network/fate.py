@@ -12,6 +12,7 @@ Lane = Literal["media", "control"]
 DropReason = Literal["loss", "burst", "blackout"]
 
 _RTP_FIRST = range(128, 192)  # RFC 7983, section 7
+_RTP_HEADER_BYTES = 12
 _RTCP_TYPES = range(192, 224)  # RFC 5761, section 4
 
 
@@ -149,6 +150,6 @@ class Way:
 
 def lane(datagram: bytes) -> Lane:
     """Whether a datagram is RTP, by its first bytes."""
-    if len(datagram) > 1 and datagram[0] in _RTP_FIRST and datagram[1] not in _RTCP_TYPES:
+    if len(datagram) >= _RTP_HEADER_BYTES and datagram[0] in _RTP_FIRST and datagram[1] not in _RTCP_TYPES:
         return "media"
     return "control"

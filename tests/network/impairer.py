@@ -6,30 +6,36 @@ offer, so it learns of the relay's ports, one for each of a client's, by the cli
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 
+from services.runtime import clock
 from tests.network.answer import gateway_address, with_one_candidate
-from tests.network.fate import CLEAN, Conditions, Drop, Way
+from tests.network.fate import CLEAN, Conditions, Drop, Way, lane
 from tests.network.flight import InFlight
 
 Address = tuple[str | int, ...]
 """As `socket` gives it: two parts with IPv4, four with IPv6."""
+_SO_TIMESTAMPNS = 35  # Linux: the kernel says when a datagram came, however late it is read
+_SEQUENCE = struct.Struct(">H")  # RFC 3550: behind two bytes of flags and type; SRTP leaves it open
+_TIMESPEC = struct.Struct("@ll")
 _MAX_DATAGRAM = 65_536
 _BUFFER_BYTES = 1 << 20
 
 
 class Port:
-    """A bound UDP socket that hands over what comes."""
+    """A bound UDP socket that hands over what comes: datagram, sender, and when it came in monotonic seconds."""
 
-    def __init__(self, host: str, received: Callable[[bytes, Address], None]) -> None:
+    def __init__(self, host: str, received: Callable[[bytes, Address, float], None]) -> None:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.settimeout(0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((host, 0))
         self._received = received
         self._loop = asyncio.get_running_loop()
@@ -50,12 +56,20 @@ class Port:
         self._socket.close()
 
     def _read(self) -> None:
+        ahead_s = clock.unix_ms() / 1000 - clock.monotonic()
         while True:
             try:
-                datagram, sender = self._socket.recvfrom(_MAX_DATAGRAM)
+                datagram, extra, _, sender = self._socket.recvmsg(_MAX_DATAGRAM, socket.CMSG_SPACE(_TIMESPEC.size))
             except BlockingIOError:
                 return
-            self._received(datagram, sender)
+            self._received(datagram, sender, _stamp(extra) - ahead_s)
+
+
+def _stamp(extra: list[tuple[int, int, bytes]]) -> float:
+    """The kernel's time of arrival in Unix seconds."""
+    ((_, _, stamp),) = extra
+    seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+    return float(seconds + nanoseconds / 1e9)
 
 
 class Line:
@@ -67,12 +81,16 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._flying: InFlight[Callable[[], None]] = InFlight()
         self._timer: asyncio.TimerHandle | None = None
+        self.arrivals: dict[int, float] = {}
+        """RTP packets by sequence number: when they arrive by the network's will, however late this process is."""
 
-    def carry(self, datagram: bytes, deliver: Callable[[], None]) -> None:
-        """Let ``datagram`` meet its fate; ``deliver`` is called if and when it arrives."""
-        fate = self.way.decide(datagram, now=self._now())
+    def carry(self, datagram: bytes, came: float, deliver: Callable[[], None]) -> None:
+        """Let ``datagram``, which came at ``came``, meet its fate; ``deliver`` is called if and when it arrives."""
+        fate = self.way.decide(datagram, now=came - self._began)
         if isinstance(fate, Drop):
             return
+        if lane(datagram) == "media":
+            self.arrivals[_SEQUENCE.unpack_from(datagram, 2)[0]] = self._began + fate.at
         self._flying.add(deliver, at=fate.at)
         self._deliver()
 
@@ -132,6 +150,11 @@ class Impairer:
         """The ports under which the gateway sees the clients now."""
         return tuple(nat.newest.number for nat in self._nats.values())
 
+    @property
+    def down_arrivals(self) -> dict[int, float]:
+        """When the gateway's RTP packets arrive at the client, by sequence number, in monotonic seconds."""
+        return self._down_line.arrivals
+
     def stand_before(self, address: Address) -> None:
         """Pass on to this gateway."""
         self._gateway = address
@@ -167,23 +190,23 @@ class Impairer:
         for port in (self._front, *(port for nat in self._nats.values() for port in nat.ports)):
             port.close()
 
-    def _from_client(self, datagram: bytes, client: Address) -> None:
+    def _from_client(self, datagram: bytes, client: Address, came: float) -> None:
         if self._gateway is None:
             self.homeless += 1
             self._tell()
             return
         if client not in self._nats:
             self._nats[client] = Nat([self._towards_gateway(client)])
-        self._up_line.carry(datagram, partial(self._to_gateway, datagram, self._nats[client], self._gateway))
+        self._up_line.carry(datagram, came, partial(self._to_gateway, datagram, self._nats[client], self._gateway))
         self._tell()
 
     def _to_gateway(self, datagram: bytes, nat: Nat, gateway: Address) -> None:
         nat.newest.send(datagram, gateway)
 
     def _towards_gateway(self, client: Address) -> Port:
-        def received(datagram: bytes, _: Address) -> None:
+        def received(datagram: bytes, _: Address, came: float) -> None:
             if port is self._nats[client].newest:
-                self._down_line.carry(datagram, partial(self._front.send, datagram, client))
+                self._down_line.carry(datagram, came, partial(self._front.send, datagram, client))
             else:
                 self.stale += 1
             self._tell()

@@ -5,7 +5,7 @@ import pytest
 from tests.network.fate import Blackout, Burst, Conditions, Drop, Fate, Pass, Way, lane
 from tests.network.flight import InFlight
 
-RTP, RTCP, STUN = b"\x80\x6f", b"\x80\xc8", b"\x00\x01"
+RTP, RTCP, STUN = (first + bytes(10) for first in (b"\x80\x6f", b"\x80\xc8", b"\x00\x01"))
 FRAME_S = 0.02
 
 
@@ -118,13 +118,19 @@ def test_everything_that_came_is_counted_once() -> None:
 
 @pytest.mark.parametrize(
     ("datagram", "expected"),
-    [(RTP, "media"), (b"\x90\xef", "media"), (RTCP, "control"), (STUN, "control"), (b"\x16\xfe", "control")],
+    [
+        (RTP, "media"),
+        (b"\x90\xef" + bytes(10), "media"),
+        (RTCP, "control"),
+        (STUN, "control"),
+        (b"\x16\xfe", "control"),
+    ],
 )
 def test_media_is_told_from_all_else_by_the_first_bytes(datagram: bytes, expected: str) -> None:
     assert lane(datagram) == expected
 
 
-@pytest.mark.parametrize("runt", [b"", b"\x80"])
+@pytest.mark.parametrize("runt", [b"", RTP[:-1]])
 def test_a_runt_is_no_media(runt: bytes) -> None:
     assert lane(runt) == "control"
 

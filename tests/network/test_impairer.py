@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.runtime import clock
 from tests.network.answer import NoCandidateError, gateway_address, with_one_candidate
 from tests.network.fate import CLEAN, Conditions
 from tests.network.impairer import Address, Impairer, Port, impairer
@@ -22,7 +23,7 @@ class End:
 
     def __init__(self, host: str) -> None:
         self.came: asyncio.Queue[tuple[bytes, Address]] = asyncio.Queue()
-        self.port = Port(host, lambda datagram, sender: self.came.put_nowait((datagram, sender)))
+        self.port = Port(host, lambda datagram, sender, _: self.came.put_nowait((datagram, sender)))
         self.address = (host, self.port.number)
 
     async def next(self) -> tuple[bytes, Address]:
@@ -40,6 +41,10 @@ async def ends(
         yield client, network, gateway
     client.port.close()
     gateway.port.close()
+
+
+def rtp(number: int) -> bytes:
+    return bytes([128, 111]) + number.to_bytes(2, "big") + bytes(8)
 
 
 def send(client: End, network: Impairer, *datagrams: bytes) -> None:
@@ -73,10 +78,25 @@ async def test_datagrams_pass_both_ways(host: str) -> None:
 
 
 async def test_late_datagrams_arrive_and_keep_their_order() -> None:
-    sent = [bytes([128, 111, number]) for number in range(50)]
+    sent = [rtp(number) for number in range(50)]
     async with ends(up=Conditions(delay_ms=5, jitter_ms=20)) as (client, network, gateway):
         send(client, network, *sent)
         assert [(await gateway.next())[0] for _ in sent] == sent
+
+
+async def test_the_network_knows_when_each_packet_arrives() -> None:
+    async with ends(down=Conditions(delay_ms=20)) as (client, network, gateway):
+        send(client, network, b"hello")
+        _, sender = await gateway.next()
+        before = clock.monotonic()
+        for number in (65_535, 0, 1):
+            gateway.port.send(rtp(number), sender)
+        after = clock.monotonic()
+        for _ in range(3):
+            await client.next()
+    arrivals = list(network.down_arrivals.items())
+    assert [number for number, _ in arrivals] == [65_535, 0, 1]
+    assert all(before + 0.015 < at < after + 0.025 for _, at in arrivals)  # the two clocks agree within 5 ms
 
 
 async def test_each_direction_has_its_own_conditions() -> None:

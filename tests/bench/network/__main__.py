@@ -69,8 +69,8 @@ def _analyse_all(recordings: Sequence[Recording], whole: Reading, progress: Prog
 
 
 def _show(results: Sequence[Result], console: Console) -> None:
-    table = Table(title="How calls sound on a bad network", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for name in ("lost", "jitter", "PESQ up", "there", "delay", "PESQ down", "FEC", "concealed", "buffer"):
+    table = Table(title="How calls sound on a bad network", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("lost", "jitter", "PESQ up", "there", "delay", "down", "FEC", "concealed", "buffer"):
         table.add_column(name, justify="left" if name == "lost" else "right", no_wrap=True)
     for result in results:
         up, down = result.up, result.down

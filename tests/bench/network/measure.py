@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -52,7 +52,15 @@ async def record(house: MediaHouse, whole: Reading, cell: Cell, *, seed: str) ->
         spoken.browser.wishes,
         tuple(spoken.up.frames),
         tuple(spoken.up.closes),
-        tuple(heard.browser.ear.rtp),
+        _as_they_arrived(heard),
+    )
+
+
+def _as_they_arrived(call: LiveCall) -> tuple[Heard, ...]:
+    """By the network's time: how late this process was with them is no fault of the gateway."""
+    at = call.network.down_arrivals
+    return tuple(
+        sorted((replace(one, at_s=at[one.sequence]) for one in call.browser.ear.rtp), key=lambda one: one.at_s)
     )
 
 
