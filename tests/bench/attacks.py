@@ -97,7 +97,7 @@ async def beside(
         url=rig.url, key=rig.key, calls=CALLS, per_second=10, minutes=HOLD_S / 60, talk=1.0, processes=1, cpus=(1,)
     )
     with attack() as rate:
-        results = (await run_load(options)).as_json()
+        results = (await run_load(options)).figures
         per_s = rate()
     gaps = results["spacing_ms"]
     return Flood(name, per_s, gaps["p50"], gaps["p99"], results["calls"]["connected"])
@@ -114,11 +114,16 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
     offers = await attack_offers.measure(Target(rig.url, rig.key))
     attack_offers.show(offers, console)
     floods: list[Flood] = []
-    async with Caller.call(rig.url, rig.key) as victim:
-        candidate = next(line for line in victim.answer_sdp.splitlines() if line.startswith("a=candidate:")).split()
-        ufrag = next(line for line in victim.answer_sdp.splitlines() if line.startswith("a=ice-ufrag:")).partition(":")[
-            2
-        ]
+    answers: list[str] = []
+
+    def keep(sdp: str) -> str:
+        answers.append(sdp)
+        return sdp
+
+    async with Caller.call(rig.url, rig.key, rewrite_answer=keep):
+        lines = answers[0].splitlines()
+        candidate = next(line for line in lines if line.startswith("a=candidate:")).split()
+        ufrag = next(line for line in lines if line.startswith("a=ice-ufrag:")).partition(":")[2]
         port = int(candidate[5])
         hello = bytes.fromhex("16fefd0000000000000000") + b"\x00\x40" + b"\x01" + os.urandom(63)
         for name, datagrams in (

@@ -23,8 +23,10 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
 
 from services.runtime import clock
-from tests.bench import latency, network
+from tests.bench import latency
 from tests.bench.machine import cpu_model
+from tests.bench.network.__main__ import SPEECH
+from tests.bench.network.summary import summary
 from tests.bench.rig import Rig, gateway, stock
 
 RESULTS = Path("docs/bench/media.json")
@@ -81,7 +83,7 @@ async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> Step:
     began, before = clock.monotonic(), await rig.see()
     await asyncio.sleep(seconds)
     passed_s, after = clock.monotonic() - began, await rig.see()
-    results = (await running).as_json()
+    results = (await running).figures
     cpu_pct = 100 * (after.cpu_s - before.cpu_s) / passed_s
     return Step(
         calls=calls,
@@ -149,7 +151,7 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
     console.print("added latency, one call …")
     added = await latency.measure(seconds=20)
     console.print("quality at 0, 3 and 5 % loss …")
-    quality = await network.summary(console)
+    quality = await summary(SPEECH)
     return {
         "measured_at": clock.utc_now().isoformat(timespec="seconds"),
         "commit": _commit(),

@@ -14,7 +14,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.up import plan
-from services.up.child import Child, ChildSpec
+from services.runtime.child import Child, ChildSpec
 from services.up.console import LogConsole
 from services.up.datadir import data_directory
 from services.up.natsd import nats_server

@@ -16,7 +16,9 @@ from services.contracts.frame import Frame, Kind
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, TenantId, new_call_id, new_leg_id
 from services.contracts.messages import Ended, Offer, OfferAnswered, UtteranceEnd, expect
+from services.runtime import clock
 from services.runtime.bus import Bus
+from services.signaling.core.sdp import sanitise
 from services.up.natsd import nats_server
 from tests.media.worker import PROCESS, WORKER, Worker
 from tests.network.browser import Browser
@@ -31,11 +33,12 @@ EVERYTHING_PASSES = {"MEDIA_VAD_HANGOVER_MS": "5000", "MEDIA_VAD_TAIL_MS": "5000
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A frame of the caller at the worker, and how many the caller's microphone had taken by then."""
+    """A frame of the caller at the worker, how many the caller's microphone had taken by then, and when it was."""
 
     index: int
     pcm: bytes
     sent: int
+    at_s: float = 0.0
 
     @property
     def lag(self) -> int:
@@ -59,7 +62,7 @@ class Uptake:
             case Kind.AUDIO_UP:
                 for number, at in enumerate(range(0, len(frame.payload), UP_FRAME_BYTES)):
                     pcm = frame.payload[at : at + UP_FRAME_BYTES]
-                    self.frames.append(Came(frame.position + number, pcm, self.spoken()))
+                    self.frames.append(Came(frame.position + number, pcm, self.spoken(), clock.monotonic()))
             case Kind.UTTERANCE_END:
                 self.closes.append(expect(UtteranceEnd, frame.payload).reason)
             case Kind.ENDED:
@@ -114,7 +117,9 @@ class MediaHouse:
         alive = asyncio.create_task(self._keep_alive(call), name="alive")
         try:
             async with asyncio.timeout(CONNECT_S):
-                offer = Offer(call=call, leg=new_leg_id(), attempt=1, sdp=await browser.offer(), grant=grant)
+                offer = Offer(
+                    call=call, leg=new_leg_id(), attempt=1, sdp=sanitise((await browser.offer()).encode()), grant=grant
+                )
                 answer = await self.bus.request(subjects.offer(PROCESS), offer, timeout_s=OFFER_S)
                 assert isinstance(answer, OfferAnswered), answer
                 await browser.accept(answer.sdp, network.rewrite_answer)

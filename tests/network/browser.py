@@ -91,6 +91,8 @@ class Microphone(MediaStreamTrack):
         self._silent = asyncio.Event()
         self.frames = 0
         """How many frames it has taken, those that were not sent included."""
+        self.taken_at: list[float] = []
+        """When each of them was taken, in monotonic seconds: its last sample was spoken then."""
 
     def heed(self, wanted: OpusWishes) -> None:
         """Start: encode as the answer asks."""
@@ -130,6 +132,7 @@ class Microphone(MediaStreamTrack):
             self._silent.set()
         frame = AudioFrame.from_ndarray(samples[np.newaxis, :], layout="mono")
         self.frames += 1
+        self.taken_at.append(clock.monotonic())
         frame.sample_rate, frame.pts, frame.time_base = WIRE_HZ, self.frames * FRAME_SAMPLES, _TIME_BASE
         return frame
 
