@@ -25,7 +25,7 @@ MAX_REMEMBERED_ITEMS = 512
 RAMP_SAMPLES = DOWN_HZ * 5 // 1000
 """5 ms: long enough not to click, too short to be heard as a fade."""
 CUSHION_SAMPLES = DOWN_HZ * 80 // 1000
-"""80 ms: the jitter of a worker and a provider on another continent; figures in docs/performance.md."""
+"""80 ms: a provider that is too slow leaves a third of the gaps that it would without; docs/performance.md."""
 MAX_WAIT_S = 0.2
 """After so long without more, what waits for a cushion or for the rest of a frame is played."""
 
