@@ -267,7 +267,7 @@ class Pool:
         return Done()
 
     async def _keep_ticking(self) -> None:
-        """Tick all calls together: 200 take less than 1 ms (tests/bench/hotpath.py), so they need no spreading."""
+        """Tick all calls together: 200 take about 1 ms (tests/bench/hotpath.py), so they need no spreading."""
         while True:
             now = clock.monotonic()
             for call in tuple(self._calls.values()):

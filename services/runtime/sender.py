@@ -5,7 +5,7 @@ costs more than the frames. So posting only appends, and one task publishes what
 connection was quiet, else `FLUSH_S` after the last time. It uses nothing but the client's public interface.
 
 What the socket does not take stays here, where it can be thrown away, and not in the client, which would send it after
-a reconnection: nothing stale may arrive.
+a reconnection: nothing stale may arrive. The client keeps at most what came together within one `FLUSH_S`.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from services.media.core.playout import Pulled
 from services.media.leg import LegClosed, LegOpened, LegOwner
 from services.runtime import clock
 from services.runtime.bus import Bus
-from tests.media.house import LoudIsSpeech, PlainLeg
+from tests.media.house import LoudIsSpeech, PlainLeg, count
 from tests.media.worker import EPOCH, GRANTED, ITEM, PROCESS, Worker
 
 CONFIG = ConversationConfig(EPOCH, max_seconds=3600, own_events=("gate",))
@@ -53,6 +53,13 @@ class CannotPull(Conversation):
     """A conversation with a bug in its playout."""
 
     def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        raise ZeroDivisionError(now)
+
+
+class CannotTick(Conversation):
+    """A conversation that does not stand time."""
+
+    def tick(self, *, now: float) -> list[Command]:
         raise ZeroDivisionError(now)
 
 
@@ -129,6 +136,28 @@ async def test_a_bug_in_what_is_pulled_ends_the_call(bus: Bus) -> None:
     assert call.pull(now=0.0) is None
     assert call.reason is EndReason.INTERNAL
     assert (await heard_by_worker(bus, worker))[-1] is Kind.ENDED
+
+
+async def test_a_bug_in_any_other_step_ends_the_call_too(bus: Bus) -> None:
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg, CannotTick(CONFIG, now=clock.monotonic()))
+    assert await call.run() is EndReason.INTERNAL
+    assert leg.closed.is_set()
+
+
+async def test_an_answered_turn_is_counted_with_its_provider(bus: Bus) -> None:
+    name, labels = "turn_response_latency_seconds_count", {"provider": "rehearsal", "model": "gpt-realtime"}
+    before = count(name, **labels)
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg)
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    leg.speak("sss" + "." * 30)
+    call.worker_frame(frames.encode(Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, ITEM, payload=bytes(960))))
+    assert await leg.pull() is not None
+    assert count(name, **labels) == before + 1
+    call.end(EndReason.HANGUP)
+    await running
 
 
 async def test_a_call_whose_core_cannot_end_is_over_all_the_same(bus: Bus) -> None:

@@ -244,8 +244,10 @@ class Conversation:
         return [SendEvent(shown) for shown in self.down.events.show(HeldEvent(text))]
 
     def _went_up(self, commands: list[Command], now: float) -> list[Command]:
-        if any(isinstance(command, SendUp) for command in commands):
-            self._deadlines.sent(now=now)
+        for command in commands:
+            if isinstance(command, SendUp):
+                self._deadlines.sent(now=now)
+                break
         return commands
 
 

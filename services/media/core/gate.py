@@ -6,6 +6,7 @@ a little silence after speech is sent, the rest is held and sent only if speech 
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.messages import CloseReason, OpenCause
@@ -39,9 +40,8 @@ class GateOpened:
     cause: OpenCause = "speech"
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """Send this frame upstream."""
+class Forward(NamedTuple):
+    """Send this frame upstream. A tuple, because it is made for every frame: a dataclass takes twice as long."""
 
     frame: PcmFrame
     pre_roll: bool = False

@@ -29,7 +29,7 @@ SILENT_SAMPLES = DOWN_HZ * 13 // 2000
 silence, or its fade is cut off and comes when the next sound begins."""
 CUSHION_SAMPLES = DOWN_HZ * 3 // 10
 """300 ms: an answer that ran dry goes on with so much in hand. One longer pause is better than a stutter."""
-MAX_WAIT_S = 0.4
+MAX_WAIT_S = 0.5
 """After so long without more, what waits for a cushion or for the rest of a frame is played."""
 
 _SILENCE = bytes(SILENT_SAMPLES * SAMPLE_BYTES)

@@ -81,11 +81,12 @@ class Uplink:
         return out
 
     def _append(self, frame: PcmFrame, flags: Flag) -> list[SendUp]:
-        out: list[SendUp] = []
-        if self._batch and (flags != self._flags or frame.index != self._batch_index + len(self._batch)):
-            out = self.flush()
-        if not self._batch:
-            self._batch_index = frame.index
-            self._flags = flags
-        self._batch.append(frame.pcm)
-        return out + self.flush() if len(self._batch) == MAX_BATCH_FRAMES else out
+        batch = self._batch
+        if batch and flags == self._flags and frame.index == self._batch_index + len(batch):
+            batch.append(frame.pcm)
+            return self.flush() if len(batch) == MAX_BATCH_FRAMES else []
+        out = self.flush()
+        self._batch_index = frame.index
+        self._flags = flags
+        batch.append(frame.pcm)
+        return out
