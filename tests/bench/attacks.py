@@ -22,10 +22,10 @@ from typing import Any
 from aioice import stun
 from rich.console import Console
 from rich.table import Table
-from services.callers.load.options import LoadOptions
-from services.callers.load.run import run_load
 
 from services.callers.caller import Caller
+from services.callers.load.options import LoadOptions
+from services.callers.load.run import run_load
 from services.callers.target import Target
 from services.runtime import clock
 from tests.bench import attack_offers

@@ -1,4 +1,4 @@
-"""What the gateway adds to the way of sound, on a perfect network: microphone to worker, and worker to the first packet.
+"""What the gateway adds to the way of sound on a perfect network: microphone to worker, worker to first packet.
 
 Up, a frame counts from the moment when its last sample was spoken; that two frames share a message is in it. Down, an
 answer counts from the moment when its first chunk goes on the bus to that when its first packet arrives.

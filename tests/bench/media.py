@@ -19,9 +19,9 @@ from typing import Any
 import matplotlib as mpl
 from rich.console import Console
 from rich.table import Table
+
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
-
 from services.runtime import clock
 from tests.bench import latency
 from tests.bench.machine import cpu_model
@@ -119,7 +119,7 @@ async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, con
         steps.append(step)
         console.print(
             f"{name:>13} {calls:4d} calls: {step.cpu_pct:5.1f} % of a core, {step.rss_mb:6.1f} MB, "
-            f"frames late p50/p95/p99 {step.lateness_p50_ms:.1f}/{step.lateness_p95_ms:.1f}/{step.lateness_p99_ms:.1f} ms"
+            f"late p50/p95/p99 {step.lateness_p50_ms:.1f}/{step.lateness_p95_ms:.1f}/{step.lateness_p99_ms:.1f} ms"
             f"{'' if step.holds else '  (too late)'}"
         )
         if not step.holds:

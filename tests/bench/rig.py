@@ -13,8 +13,8 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.up import plan
 from services.runtime.child import Child, ChildSpec
+from services.up import plan
 from services.up.console import LogConsole
 from services.up.datadir import data_directory
 from services.up.natsd import nats_server
