@@ -13,12 +13,13 @@ _FIRST_WORDS_S = (0.3, 1.3)
 """From the open line to the first word, so that callers of one ramp do not speak in step."""
 _PAUSE_S = 0.3  # the least between the end of an answer and the next word
 _BARGE_IN_AFTER_S = (2.0, 4.0)
-"""How much of an answer is listened to before it is interrupted."""
+_BARGE_IN_SOON_S = (1.0, 2.0)
+"""How much of an answer is listened to before it is interrupted; the latter by who has talked less than he wants."""
 _OVER_S = 1.0  # without sound an answer is over: stories pause for less between sentences
 _STOPPED_S = 0.2  # ten packets: shorter than a hangover, so the next answer cannot be taken for the old one
 _STOPPED_IN_SILENCE_S = 0.5  # where silence is sent too, a pause between two words is no end
 _ANSWER_TIMEOUT_S = 15.0
-_EXPECTED_ANSWER_S = 3.0
+_EXPECTED_ANSWER_S = 2.0  # with its latency, until one was heard
 _MAX_UTTERANCE_S = 30.0
 _DTX_FRAMES = 20
 """Chromium with usedtx: one packet each 400 ms of silence."""
@@ -146,7 +147,8 @@ class Conversation:
             self._turns.overlapped += 1
         else:
             self._turns.latency.add((first - self._ended) * 1000)
-        self._until = now + self._chance.uniform(*_BARGE_IN_AFTER_S)
+        behind = self._talked_s < self._manner.talk * (now - self._began)
+        self._until = now + self._chance.uniform(*(_BARGE_IN_SOON_S if behind else _BARGE_IN_AFTER_S))
         self._doing = _Doing.LISTENING
 
     def _listen(self, now: float) -> None:
@@ -173,16 +175,18 @@ class Conversation:
         self._frame = 0
 
     def _compose(self, now: float) -> list[EncodedClip]:
-        """As many clips as bring the share back, if the answer takes as long as the last ones did."""
+        """As many clips as bring the share back, if the answer takes as long as the last ones did.
+
+        Rather one than two: a question by itself is what people ask.
+        """
         share = self._manner.talk
         if share >= 1:
             return [next(self._clips)]
         wanted_s = (share * (now - self._began + self._listening_s) - self._talked_s) / (1 - share)
-        chosen: list[EncodedClip] = []
-        length_s = 0.0
-        while not chosen or length_s + _length_s(chosen[-1]) / 2 < min(wanted_s, _MAX_UTTERANCE_S):
-            chosen.append(next(self._clips))
-            length_s += _length_s(chosen[-1])
+        room_s = min(wanted_s, _MAX_UTTERANCE_S)
+        chosen = [next(self._clips)]
+        while (room_s := room_s - _length_s(chosen[-1])) >= _length_s(following := next(self._clips)):
+            chosen.append(following)
         return chosen
 
     def _speak(self, now: float) -> Sound:

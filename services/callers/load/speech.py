@@ -12,14 +12,14 @@ from services.callers.errors import SpeechError
 from services.callers.speech import SPEECH_HZ, Clip, Samples, read_wav, resampled, synthesise
 
 PHRASES = (
-    "what time is it",
-    "count to five",
-    "hello",
-    "how is the weather",
-    "count to ten",
-    "tell me a long story",
+    "can you tell me what time it is please",
+    "hello there how are you today",
+    "count from one to five please",
+    "what is the weather like in paris",
+    "please tell me the time",
+    "please tell me a long story",
 )
-"""The rehearsal understands these; the last one has an answer that is worth interrupting."""
+"""The rehearsal is certain of these at once; other sentences take it seconds, which would be its figure, not ours."""
 _FRAME = SPEECH_HZ // 50
 _LEAD_S = 0.1
 _TAIL_S = 0.2  # Opus goes on for so long before DTX begins; shorter than any hangover
