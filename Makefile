@@ -129,6 +129,14 @@ golden: $(DEV_READY) ## write the golden files of the public messages anew
 bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, into docs/bench
 	$(BIN)/python -m tests.bench.turns
 
+.PHONY: bench-media
+bench-media: $(BENCH_READY) test-packages ## calls per core, memory, latency, quality: the whole media process, a core of its own
+	$(BIN)/python -m tests.bench.media $(BENCH_ARGS)
+
+.PHONY: bench-attacks
+bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the calls beside them
+	$(BIN)/python -m tests.bench.attacks
+
 .PHONY: bench-receive
 bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
 	$(BIN)/python -m tests.bench.receive

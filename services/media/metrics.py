@@ -82,6 +82,7 @@ ENCODER_CHANGES = Counter(
     "Times that an answer's encoder was changed for a client's loss, by to which.",
     ["to"],
 )
+ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]
 )

@@ -40,11 +40,12 @@ class Process:
 
 
 async def _watch_lag(role: str) -> None:
-    gauge = metrics.LOOP_LAG.labels(role)
+    gauge, tasks = metrics.LOOP_LAG.labels(role), metrics.TASKS.labels(role)
     while True:
         due = clock.monotonic() + _LAG_NAP_S
         await asyncio.sleep(_LAG_NAP_S)
         gauge.set(max(0.0, clock.monotonic() - due))
+        tasks.set(len(asyncio.all_tasks()))
 
 
 def _catch_signals(process: Process, kill_after_s: float) -> None:

@@ -100,6 +100,8 @@ class MediaHouse:
 
     bus: Bus
     worker: Worker
+    pid: int = 0
+    http_url: str = ""
     uptakes: dict[CallId, Uptake] = field(default_factory=dict)
 
     def route(self, subject: str, data: bytes) -> None:
@@ -154,7 +156,8 @@ async def media_house(folder: Path, **settings: str) -> AsyncIterator[MediaHouse
         log = asyncio.create_task(_log(process.stdout, ready := asyncio.get_running_loop().create_future()), name="log")
         try:
             async with asyncio.timeout(CONNECT_S):
-                await ready
+                house.http_url = await ready
+            house.pid = process.pid
             yield house
         finally:
             if process.returncode is None:
@@ -175,12 +178,12 @@ def _environment(nats_url: str, folder: Path) -> dict[str, str]:
     }
 
 
-async def _log(reader: asyncio.StreamReader, ready: "asyncio.Future[None]") -> None:
+async def _log(reader: asyncio.StreamReader, ready: "asyncio.Future[str]") -> None:
     """Read what the process says to its end, so that it never has to wait; what it failed at is shown."""
     while line := await reader.readline():
         fields = json.loads(line)
         if fields.get("event") == "service_ready":
-            ready.set_result(None)
+            ready.set_result(str(fields["http_url"]))
         elif fields.get("level") in {"error", "critical"}:
             sys.stderr.write(line.decode())
     if not ready.done():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from services.media import metrics
 from services.media.core.encoding import EncoderChoice
 from services.media.rtc.mux import UdpMux, open_mux
 from services.media.rtc.private import Certificate
@@ -39,5 +40,6 @@ def open_stack(config: StackConfig) -> Iterator[Stack]:
         PortUnavailableError: it cannot be bound.
     """
     with open_mux(config.advertised, port=config.port) as mux:
+        metrics.ROUTES.set_function(lambda: len(mux.routes))
         certificate = Certificate.generateCertificate()
         yield Stack(config, mux, Wheel(), certificate)
