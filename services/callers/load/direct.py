@@ -1,4 +1,4 @@
-"""The audio of one call past aiortc's tracks: ready-made Opus out, packet headers in. 0.2 % of a core instead of 5."""
+"""The audio of one call past aiortc's tracks: ready-made Opus out, packet headers in. 0.4 % of a core instead of 5."""
 
 import asyncio
 import random
