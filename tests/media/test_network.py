@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from services.callers.speech import Clip, clip, synthesise
 from services.contracts.audio import DOWN_HZ
@@ -20,6 +21,7 @@ from tests.network.impairer import impairer
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.asyncio(loop_scope="module"),  # one process for all: it must bear with what each does to it
     pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite: apt-get install flite"),
 ]
 TEXT = "the quick brown fox jumps over the lazy dog and then runs along the river to find a place to sleep"
@@ -47,9 +49,9 @@ async def talking(house: MediaHouse, *, seconds: float, seed: str, up: Condition
         yield call
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[MediaHouse]:
-    async with media_house(tmp_path, **EVERYTHING_PASSES) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MediaHouse]:
+    async with media_house(tmp_path_factory.mktemp("house"), **EVERYTHING_PASSES) as running:
         yield running
 
 
@@ -68,23 +70,23 @@ def long_answer(seconds: float) -> bytes:
 
 
 async def test_at_3_percent_loss_99_percent_of_the_frames_reach_the_gate(house: MediaHouse) -> None:
-    async with talking(house, seconds=14, seed="loss", up=Conditions(loss=0.03)) as call:
-        came = await call.up.more(frames_in(10))
-    assert call.network.up.counts.lost > 10
+    async with talking(house, seconds=11, seed="loss", up=Conditions(loss=0.03)) as call:
+        came = await call.up.more(frames_in(8))
+    assert call.network.up.counts.lost > 5
     span = range(came[0].index, came[-1].index + 1)
     assert [frame.index for frame in came] == list(span)
     assert len(with_sound(came)) >= 0.99 * len(span)
-    assert lag(came[-100:]) <= lag(came[:100]) + SETTLED
+    assert lag(came[-50:]) <= lag(came[:50]) + SETTLED
 
 
 async def test_after_a_burst_of_loss_the_caller_is_heard_as_early_as_before(house: MediaHouse) -> None:
     async with talking(house, seconds=12, seed="burst", up=Conditions()) as call:
-        before = await call.up.more(frames_in(2))
+        before = await call.up.more(frames_in(1))
         call.network.set(up=Conditions(burst=Burst.of(loss=0.2, length=5)))
         in_trouble = await call.up.more(frames_in(2))
         call.network.set(up=Conditions())
-        await call.up.more(frames_in(1))
-        after = await call.up.more(frames_in(2))
+        await call.up.more(frames_in(0.5))
+        after = await call.up.more(frames_in(1))
     assert call.network.up.counts.lost_in_bursts > 5
     assert [frame.index for frame in (*in_trouble, *after)] == sorted({f.index for f in (*in_trouble, *after)})
     assert [frame.index for frame in after] == list(range(after[0].index, after[-1].index + 1))
@@ -94,8 +96,8 @@ async def test_after_a_burst_of_loss_the_caller_is_heard_as_early_as_before(hous
 
 async def test_reordered_packets_cost_no_frame(house: MediaHouse) -> None:
     async with talking(house, seconds=8, seed="order", up=Conditions(reorder=0.05, reorder_ms=30)) as call:
-        came = await call.up.more(frames_in(5))
-    assert call.network.up.counts.reordered > 5
+        came = await call.up.more(frames_in(4))
+    assert call.network.up.counts.reordered > 3
     assert [frame.index for frame in came] == list(range(came[0].index, came[-1].index + 1))
     assert len(with_sound(came)) == len(came)
 
@@ -122,8 +124,8 @@ async def test_a_call_survives_two_seconds_without_a_network(house: MediaHouse) 
         dark = call.network.up.counts.lost_in_blackouts
         await call.network.until(lambda: call.network.up.counts.lost_in_blackouts >= dark + frames_in(2))
         call.network.black_out(dark=False)
-        await call.up.more(frames_in(1))
-        after = await call.up.more(frames_in(2))
+        await call.up.more(frames_in(0.5))
+        after = await call.up.more(frames_in(1))
         await house.worker.say(call.id, ITEM, long_answer(1))
         heard = await call.browser.ear.first_sound(since_s=0, timeout_s=10)
         assert call.up.ended is None
@@ -146,8 +148,8 @@ async def test_another_ssrc_in_the_middle_of_speech_is_followed(house: MediaHous
     async with talking(house, seconds=8, seed="ssrc", up=Conditions()) as call:
         before = await call.up.more(frames_in(1))
         call.browser.change_ssrc()
-        await call.up.more(frames_in(1))
-        after = await call.up.more(frames_in(2))
+        await call.up.more(frames_in(0.5))
+        after = await call.up.more(frames_in(1))
     assert [frame.index for frame in after] == list(range(after[0].index, after[-1].index + 1))
     assert len(with_sound(after)) == len(after)
     assert lag(after) <= lag(before) + SETTLED

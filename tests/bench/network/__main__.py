@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from services.callers.errors import SpeechError
+from services.callers.errors import CallerError, SpeechError
 from tests.bench.network import report
 from tests.bench.network.analysis import Result, analyse
 from tests.bench.network.cells import MATRIX, QUICK, Cell
@@ -44,7 +44,10 @@ async def _record_all(
 
     async def one(cell: Cell) -> None:
         async with places:
-            found[cell] = await record(house, whole, cell, seed=seed)
+            try:
+                found[cell] = await record(house, whole, cell, seed=seed)
+            except* (TimeoutError, CallerError) as failed:
+                progress.console.print(f"{cell.name}: no score, {failed.exceptions[0]!r}")
         progress.advance(bar)
 
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
@@ -54,7 +57,7 @@ async def _record_all(
                 for cell in cells:
                     group.create_task(one(cell), name=cell.name)
             watching.cancel()
-    return [found[cell] for cell in cells], lag
+    return [found[cell] for cell in cells if cell in found], lag
 
 
 def _analyse_all(recordings: Sequence[Recording], whole: Reading, progress: Progress) -> list[Result]:
@@ -69,7 +72,13 @@ def _analyse_all(recordings: Sequence[Recording], whole: Reading, progress: Prog
 
 
 def _show(results: Sequence[Result], console: Console) -> None:
-    table = Table(title="How calls sound on a bad network", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="How calls sound on a bad network",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        collapse_padding=True,
+    )
     for name in ("lost", "jitter", "PESQ up", "there", "delay", "down", "FEC", "concealed", "buffer"):
         table.add_column(name, justify="left" if name == "lost" else "right", no_wrap=True)
     for result in results:
@@ -137,11 +146,14 @@ def main(arguments: Sequence[str]) -> int:
     except SpeechError as exc:
         sys.stderr.write(f"network: {exc}\n")
         return 1
+    if not results:
+        sys.stderr.write("network: no call came to its end\n")
+        return 1
     _show(results, console)
     console.print(f"this bench's own loop was late by {lag.percentile(50)} ms (p50), {lag.percentile(99)} ms (p99)")
     _write(results, out, _circumstances(options, whole, recordings, lag))
     console.print(f"written to {out}/bench/network.json, {out}/bench/network.md and {out}/images/network-pesq.png")
-    return 0
+    return 0 if len(results) == len(cells) else 1
 
 
 if __name__ == "__main__":

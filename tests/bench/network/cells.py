@@ -22,7 +22,7 @@ class Cell:
     @property
     def row(self) -> str:
         """The kind of loss."""
-        return f"{100 * self.loss:g} %{' in bursts' if self.bursty else ''}"
+        return f"{100 * self.loss:g} %{' bursts' if self.bursty else ''}"
 
     @property
     def name(self) -> str:
