@@ -41,7 +41,7 @@ from services.runtime.logging import get_logger
 
 ANSWER_S = 1.8
 TICK_S = 0.1
-MAX_REMEMBERED_OFFERS = 1024
+MAX_REMEMBERED_OFFERS = 256
 
 OfferKey = tuple[CallId, LegId, int]
 

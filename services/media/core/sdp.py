@@ -2,7 +2,8 @@
 
 Signaling has read the client's offer by an allow-list and written it anew (signaling/core/sdp.py); what is not in
 that form is refused here, too. The answer asks for what is cheapest to hear well: wideband Opus with in-band FEC and
-DTX (Chromium then sends 53 bytes a packet instead of 78, and nothing while its talker is silent).
+DTX, so that nothing comes while a talker is silent. 32 kbit/s: at 24 the codec alone is below PESQ 4 for some voices
+(3.89 and 4.26 for two of flite's, against 4.29 and 4.43).
 """
 
 import re
@@ -14,7 +15,7 @@ MAX_OFFER_CHARS = 16 * 1024
 MAX_MESSAGE_BYTES = 128 * 1024
 """Longest data-channel message that we take."""
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-OPUS_PARAMETERS = "minptime=10;useinbandfec=1;usedtx=1;maxplaybackrate=16000;maxaveragebitrate=24000;stereo=0"
+OPUS_PARAMETERS = "minptime=10;useinbandfec=1;usedtx=1;maxplaybackrate=16000;maxaveragebitrate=32000;stereo=0"
 CNAME = "hushgate"
 
 Direction = Literal["sendrecv", "sendonly", "recvonly"]
