@@ -80,7 +80,8 @@ class Rig:
 def on_core(core: int) -> Iterator[None]:
     """What is started meanwhile runs on ``core`` for good."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core} & before or before)
+    if core < (os.cpu_count() or 1):  # where there is only one, all share it
+        os.sched_setaffinity(0, {core})
     try:
         yield
     finally:
