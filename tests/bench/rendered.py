@@ -16,7 +16,6 @@ NEEDLES_MS = (160, 320, 640)
 SURE = 0.75
 _AROUND_MS = 1500
 _LOUD = 150.0
-_AUDIBLE = 300
 _FITTED = 100  # chunks, one second
 
 
@@ -61,10 +60,3 @@ class Rendered:
                 if match.peak > SURE:
                     return (low + match.lag + length) * 1000 / HZ
         return None
-
-    def sounding_after_ms(self, unix_ms: float, *, within_ms: int) -> float:
-        """For how long sound went on after a moment."""
-        start = self.sample_at(unix_ms)
-        tail = np.abs(self.samples[start : start + within_ms * HZ // 1000].astype(np.int32))
-        loud = np.flatnonzero(tail > _AUDIBLE)
-        return float(loud[-1] + 1) * 1000 / HZ if len(loud) else 0.0

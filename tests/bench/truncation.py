@@ -132,7 +132,7 @@ class Bench:
             believed_delay_ms=played_ms - heard_ms,
             tap_error_ms=None if at_tap is None else heard_ms - at_tap,
             ear_error_ms=None if at_ear is None else heard_ms - at_ear,
-            after_cut_ms=rendered.sounding_after_ms(at_ms, within_ms=AFTER_CUT_MS),
+            after_cut_ms=None if at_tap is None else played_ms - at_tap,
             playout_delay_ms=playout_ms,
         )
 

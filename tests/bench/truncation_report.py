@@ -45,8 +45,8 @@ class Cut:
     """From leaving the socket to the ear, as `heard_ms` took it to be."""
     tap_error_ms: float | None
     ear_error_ms: float | None
-    after_cut_ms: float
-    """For how long the tap went on sounding; 0 in a pause of the speech."""
+    after_cut_ms: float | None
+    """What had left the socket and not reached the tap: nothing can call it back."""
     playout_delay_ms: float
 
 
@@ -75,7 +75,7 @@ def _figures(cuts: Sequence[Cut]) -> dict[str, Any]:
         "not_found": len(cuts) - len(ear),
         "error_ms": _errors(ear),
         "error_at_tap_ms": _errors(tap),
-        "sounding_after_cut_ms": summary([cut.after_cut_ms for cut in cuts if cut.after_cut_ms]),
+        "rendered_after_cut_ms": summary([cut.after_cut_ms for cut in cuts if cut.after_cut_ms is not None]),
         "believed_delay_ms": summary([cut.believed_delay_ms for cut in cuts]),
         "playout_delay_ms": summary([cut.playout_delay_ms for cut in cuts]),
     }
@@ -102,11 +102,11 @@ def show(results: Mapping[str, Any], console: Console) -> None:
         "max",
         "median",
         "at the tap p95",
-        "sound after the cut p50",
+        "rendered after the cut p50",
     ):
         table.add_column(name, justify="right" if name != "condition" else "left")
     for row in results["conditions"]:
-        error, tap, after = row["error_ms"], row["error_at_tap_ms"], row["sounding_after_cut_ms"]
+        error, tap, after = row["error_ms"], row["error_at_tap_ms"], row["rendered_after_cut_ms"]
         figures = (error["p50"], error["p95"], error["max"], error["median"], tap["p95"], after["p50"])
         name = Condition(row["reports"], row["delay_ms"]).name
         table.add_row(name, f"{error['n']}/{row['cuts']}", *(f"{figure:.0f} ms" for figure in figures))
