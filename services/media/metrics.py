@@ -82,6 +82,10 @@ ENCODER_CHANGES = Counter(
     "Times that an answer's encoder was changed for a client's loss, by to which.",
     ["to"],
 )
+ENCODER_COMPLEXITY = Gauge(
+    "hushgate_encoder_complexity", "How hard encoders try, as libopus counts: 5, or 0 on a busy core."
+)
+ENCODER_COMPLEXITY.set(5)
 ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]

@@ -9,6 +9,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def cpu_s() -> float:
+    """CPU seconds that this process has used, all its threads together."""
+    return time.process_time()
+
+
 def unix_ms() -> int:
     """Milliseconds since 1970; for wires and records, never for durations."""
     return time.time_ns() // 1_000_000

@@ -188,6 +188,7 @@ class OpusEncoder:
     def __init__(self, config: EncoderConfig = LOWDELAY) -> None:
         opus = library()
         self.config = config
+        self.complexity = config.complexity
         self._data = _ffi.new("char[]", MAX_PAYLOAD_BYTES)
         self._data_bytes = _ffi.buffer(self._data)
         self._encode: Callable[..., int] = opus.opus_encode
@@ -212,6 +213,15 @@ class OpusEncoder:
             raise OpusError(size)
         payload: bytes = self._data_bytes[:size]
         return payload
+
+    def try_as_hard_as(self, complexity: int) -> None:
+        """Change the complexity, 0 to 10, from the next frame on; it is not heard.
+
+        Raises:
+            OpusError: out of range.
+        """
+        self._set(_SET_COMPLEXITY, complexity)
+        self.complexity = complexity
 
     def _set(self, request: int, value: int) -> None:
         if code := library().opus_encoder_ctl(self._state, request, _ffi.cast("int32_t", value)):

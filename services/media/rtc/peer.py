@@ -58,7 +58,7 @@ class WebRtcLeg:
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
         self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
         self._receiver = Receiver(offer.audio.payload_type)
-        self._sender = Sender(offer.audio.payload_type, pull=self._pull, rest=self._rest)
+        self._sender = Sender(offer.audio.payload_type, pull=self._pull, rest=self._rest, effort=stack.wheel.effort)
         self._reports: Reports | None = None
         self._police = Police(police.RTP)
         self._presence: Presence | None = None  # None: it never was there

@@ -32,6 +32,7 @@ class Reports:
         self._sender = sender
         self._chooser = EncoderChooser(choice)
         self._transmit = transmit
+        self._exported = 0  # packets sent, in the metric
         self._rtcp = Rtcp(sender.sending, cname=CNAME, now=now, random=_dice.random)
         sender.encode_by(_ENCODERS[self._chooser.profile], at_once=True)
 
@@ -39,7 +40,7 @@ class Reports:
         """Time passes: report when it is due."""
         if now >= self._rtcp.due:
             self._transmit(self._rtcp.report(self._receiver.reception, now=now))
-            self._receiver.export()
+            self._export()
 
     def take(self, data: bytes, *, now: float) -> int | None:
         """The client reports; returns the round trip in ms if it can be told from that."""
@@ -52,7 +53,12 @@ class Reports:
     def close(self, *, now: float) -> None:
         """The streams are over."""
         self._transmit(self._rtcp.goodbye(now=now))
+        self._export()
+
+    def _export(self) -> None:
         self._receiver.export()
+        metrics.PACKETS.labels("down").inc(self._sender.sending.packets - self._exported)
+        self._exported = self._sender.sending.packets
 
     def _peer_heard(self, heard: PeerHeard, now: float) -> int | None:
         metrics.LOSS_DOWN.observe(heard.fraction_lost)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from services.media import metrics
 from services.media.core import rtp
+from services.media.core.effort import Effort
 from services.media.core.pacer import MediaClock
 from services.media.core.sending import Sending
 from services.runtime import clock
@@ -14,13 +15,16 @@ from services.runtime.opus import LOWDELAY, EncoderConfig, OpusEncoder
 class Sender:
     """One leg's stream. ``pull`` gives 20 ms of s16le mono at 24 kHz, or None when there is nothing to play."""
 
-    def __init__(self, payload_type: int, *, pull: Callable[[float], bytes | None], rest: Callable[[], None]) -> None:
+    def __init__(
+        self, payload_type: int, *, pull: Callable[[float], bytes | None], rest: Callable[[], None], effort: Effort
+    ) -> None:
         self.ssrc = secrets.randbits(32)
         self.sending = Sending(self.ssrc)
         self._clock = MediaClock(hz=rtp.CLOCK_HZ, start=secrets.randbits(32))
         self._payload_type = payload_type
         self._pull = pull
         self._rest = rest
+        self._effort = effort
         self._sequence = secrets.randbits(16)
         self._encoder: OpusEncoder | None = None  # a call that is never answered needs none
         self._wanted, self._at_once = LOWDELAY, True
@@ -64,5 +68,7 @@ class Sender:
             if self._encoder is not None and not begins:
                 encoder.encode(self._last)  # thrown away: an encoder that knows nothing of the frame before would click
             self._encoder = encoder
+        if encoder.complexity != self._effort.complexity:
+            encoder.try_as_hard_as(self._effort.complexity)
         self._last = pcm
         return encoder.encode(pcm)

@@ -3,8 +3,12 @@
 import asyncio
 from typing import Protocol
 
+from services.media import metrics
+from services.media.core.effort import Effort
 from services.media.core.pacer import Rota
 from services.runtime import clock
+
+MEASURE_S = 1.0
 
 
 class Plays(Protocol):
@@ -30,6 +34,8 @@ class Wheel:
         self._players: Rota[Plays] = Rota(now=now)
         self._members: Rota[Ticks] = Rota(now=now)
         self._timer: asyncio.Handle | None = None
+        self._measured = (now, clock.cpu_s())
+        self.effort = Effort()
 
     def enter(self, member: Ticks) -> None:
         """Tick ``member`` every 20 ms from now on."""
@@ -50,12 +56,20 @@ class Wheel:
         self._members.leave(member)
         self._players.leave(player)
 
+    def _measure(self, now: float) -> None:
+        (since, cpu_before), cpu = self._measured, clock.cpu_s()
+        self._measured = (now, cpu)
+        if self.effort.measured((cpu - cpu_before) / (now - since)):
+            metrics.ENCODER_COMPLEXITY.set(self.effort.complexity)
+
     def _start(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         now = clock.monotonic()
+        if now - self._measured[0] >= MEASURE_S:
+            self._measure(now)
         while (turn := self._players.turn(now=now)) is not None:
             due, players = turn
             for player in players:
