@@ -1,6 +1,7 @@
 """Where the parts of a media process meet."""
 
 import asyncio
+import gc
 
 from services.contracts.ids import ProcessId
 from services.media.core.detector import DETECTORS
@@ -48,6 +49,16 @@ async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerer: 
         await _carry_calls(bus, settings, process, answerer=answerer, meters=meters, url=url)
 
 
+def _calm_garbage_collection() -> None:
+    """Collect less often: frames leave no garbage behind, and a full collection walks the objects of all calls.
+
+    With Python's own thresholds it took 8 % of a busy process's time.
+    """
+    gc.collect()
+    gc.freeze()  # what was made by now stays until the end
+    gc.set_threshold(20_000, 20, 20)
+
+
 async def _carry_calls(
     bus: Bus, settings: MediaSettings, process: Process, *, answerer: Answerer, meters: Meters, url: str
 ) -> None:
@@ -65,6 +76,7 @@ async def _carry_calls(
             group.create_task(pulse.keep_beating(), name="heartbeat"),
             group.create_task(meters.keep_writing(pool.calls), name="usage"),
         ]
+        _calm_garbage_collection()
         process.ready(url)
         await process.stopping.wait()
         pool.draining = True

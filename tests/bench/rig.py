@@ -104,7 +104,9 @@ async def gateway(folder: Path, *, answer_s: float, core: int = 0, others: int =
                 metering = await _start(children, plan.metering(shared), console)
                 with on_core(core):
                     media = await _start(children, plan.media(shared)[0], console)
-                async with _process("tests.bench.talker", "--nats", nats.url, "--answer-s", str(answer_s)) as talker:
+                async with _process(
+                    "tests.bench.talker", "--nats", nats.url, "--answer-s", str(answer_s), core=others
+                ) as talker:
                     signaling = await _start(children, plan.signaling(shared, metering_url=metering.http_url), console)
                     pids = {name: child.pid for name, child in children.items()}
                     services = {**pids, "talker": talker.pid, "nats-server": nats.process.pid}
@@ -116,11 +118,10 @@ async def gateway(folder: Path, *, answer_s: float, core: int = 0, others: int =
 
 
 @asynccontextmanager
-async def stock(port: int, *, core: int = 0) -> AsyncIterator[Rig]:
+async def stock(port: int, *, core: int = 0, others: int = 1) -> AsyncIterator[Rig]:
     """The baseline alone on ``core``."""
-    with on_core(core):
-        running = _process("tests.bench.stock", "--port", str(port))
-        async with running as process:
+    with on_core(others):
+        async with _process("tests.bench.stock", "--port", str(port), core=core) as process:
             url = f"http://127.0.0.1:{port}"
             yield Rig(url, "stock", process.pid, url, {"stock": process.pid})
 
@@ -132,9 +133,10 @@ async def _start(children: dict[str, Child], spec: ChildSpec, console: LogConsol
 
 
 @asynccontextmanager
-async def _process(module: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(module: str, *arguments: str, core: int) -> AsyncIterator[asyncio.subprocess.Process]:
     command: Sequence[str] = (sys.executable, "-m", module, *arguments)
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    with on_core(core):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(60):
             line = await process.stdout.readline() if process.stdout else b""

@@ -19,7 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.callers.speech import resample, synthesise
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, FRAME_MS, UP_FRAME_BYTES, UP_HZ
@@ -27,7 +27,7 @@ from services.media import metrics as media
 from services.runtime import clock
 from tests.bench.talker import TEXT
 
-LATENESS: Histogram = media.PACER_LATENESS  # the same buckets under the same name
+LATENESS = media.PACER_LATENESS  # the same buckets under the same name
 
 
 class Talk(MediaStreamTrack):

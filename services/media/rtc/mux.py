@@ -17,8 +17,8 @@ from services.media.rtc.stun import Check
 from services.runtime import clock
 from services.runtime.errors import HushgateError
 
-MAX_BURST = 64
-"""Datagrams read before the pacer gets its turn again."""
+MAX_BURST = 512
+"""Datagrams read before the pacer gets its turn again: 140 calls send 35 in 5 ms."""
 _BUFFER_BYTES = 4 * 1024 * 1024  # the kernel gives what it allows
 _TRIES = 16
 _READ_BYTES = 2048
@@ -77,8 +77,24 @@ class UdpMux:
         except OSError:  # the peer's network is unreachable from here, or a firewall of ours forbids it
             metrics.DATAGRAMS_UNSENT.labels("refused").inc()
 
-    def read(self, sock: socket.socket) -> None:
-        """Hand out what has come, at most `MAX_BURST` at a time."""
+    def wake_by_datagrams(self, *, on: bool) -> None:
+        """Whether each datagram wakes the loop, or `read_all` is called again and again.
+
+        With many calls a wake-up for each costs as much as the datagram itself.
+        """
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets.values():
+            if on:
+                loop.add_reader(sock, self._read, sock)
+            else:
+                loop.remove_reader(sock)
+
+    def read_all(self) -> None:
+        """Hand out what has come."""
+        for sock in self._sockets.values():
+            self._read(sock)
+
+    def _read(self, sock: socket.socket) -> None:
         for _ in range(MAX_BURST):
             try:
                 data, source = sock.recvfrom(_READ_BYTES)
@@ -145,14 +161,12 @@ def open_mux(advertised: tuple[str, ...], *, port: int = 0) -> Iterator[UdpMux]:
     """
     sockets = _bind(advertised, port)
     mux = UdpMux(sockets, advertised)
-    loop = asyncio.get_running_loop()
-    for sock in sockets.values():
-        loop.add_reader(sock, mux.read, sock)
+    mux.wake_by_datagrams(on=True)
     try:
         yield mux
     finally:
+        mux.wake_by_datagrams(on=False)
         for sock in sockets.values():
-            loop.remove_reader(sock)
             sock.close()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections import deque
+from collections.abc import Callable
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from pylibsrtp import Error as SrtpError
@@ -60,6 +61,7 @@ class WebRtcLeg:
         self._receiver = Receiver(offer.audio.payload_type)
         self._sender = Sender(offer.audio.payload_type, pull=self._pull, rest=self._rest, effort=stack.wheel.effort)
         self._reports: Reports | None = None
+        self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
         self._police = Police(police.RTP)
         self._presence: Presence | None = None  # None: it never was there
         self._owner: LegOwner | None = None
@@ -133,14 +135,18 @@ class WebRtcLeg:
             self._report_came(data, self._reports, now)
             return
         try:
-            packet = self._dtls.unprotect(data)
+            packet = self._unprotect(data)
         except SrtpError:
             drop("srtp_unverified")
             return
         self._transport.heard_at = now
         self.heard(now=now)
+        owner = self._owner
         for frame in self._receiver.push(packet, now=now):
-            self.put(frame, now)
+            if owner is None or self._closed:  # not yet, or no longer
+                self.put(frame, now)
+            else:
+                owner.take(frame, now=now)
 
     def heard(self, *, now: float) -> None:
         """The client is there."""
@@ -246,6 +252,7 @@ class WebRtcLeg:
 
     def _connected(self) -> None:
         config, now = self._stack.config, clock.monotonic()
+        self._unprotect = self._dtls.unprotect
         self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
         self._sender.start(protect=self._dtls.protect, send=self._transport.send)
         self._reports = Reports(

@@ -42,4 +42,8 @@ def open_stack(config: StackConfig) -> Iterator[Stack]:
     with open_mux(config.advertised, port=config.port) as mux:
         metrics.ROUTES.set_function(lambda: len(mux.routes))
         certificate = Certificate.generateCertificate()
-        yield Stack(config, mux, Wheel(), certificate)
+        wheel = Wheel(mux)
+        try:
+            yield Stack(config, mux, wheel, certificate)
+        finally:
+            wheel.stop()

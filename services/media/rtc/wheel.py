@@ -25,11 +25,25 @@ class Ticks(Protocol):
         """Time has passed."""
 
 
-class Wheel:
-    """``players`` send frames while they have some; ``members`` are all legs. It stands still while nobody is there."""
+class Datagrams(Protocol):
+    """What is read before each slot while the wheel turns."""
 
-    def __init__(self) -> None:
+    def wake_by_datagrams(self, *, on: bool) -> None:
+        """Whether datagrams are read as they come."""
+
+    def read_all(self) -> None:
+        """Read what has come."""
+
+
+class Wheel:
+    """``players`` send frames while they have some; ``members`` are all legs. It stands still while nobody is there.
+
+    While it turns, datagrams are read with each slot: the loop then wakes 200 times a second, however many calls.
+    """
+
+    def __init__(self, datagrams: Datagrams) -> None:
         now = clock.monotonic()
+        self._datagrams = datagrams
         self._loop = asyncio.get_running_loop()
         self._players: Rota[Plays] = Rota(now=now)
         self._members: Rota[Ticks] = Rota(now=now)
@@ -56,6 +70,11 @@ class Wheel:
         self._members.leave(member)
         self._players.leave(player)
 
+    def stop(self) -> None:
+        """The port is being closed: turn no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _measure(self, now: float) -> None:
         (since, cpu_before), cpu = self._measured, clock.cpu_s()
         self._measured = (now, cpu)
@@ -64,12 +83,14 @@ class Wheel:
 
     def _start(self) -> None:
         if self._timer is None:
+            self._datagrams.wake_by_datagrams(on=False)
             self._timer = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         now = clock.monotonic()
         if now - self._measured[0] >= MEASURE_S:
             self._measure(now)
+        self._datagrams.read_all()
         while (turn := self._players.turn(now=now)) is not None:
             due, players = turn
             for player in players:
@@ -82,3 +103,4 @@ class Wheel:
             self._timer = self._loop.call_at(due, self._turn)
         else:
             self._timer = None
+            self._datagrams.wake_by_datagrams(on=True)
