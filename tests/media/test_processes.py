@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,6 +129,8 @@ async def test_each_child_has_ports_and_a_name_of_its_own(nats_url: str, tmp_pat
             number = int(name.rpartition("-")[2])
             mine = settings_of(pid)
             assert (mine["MEDIA_UDP_PORT"], mine["MEDIA_PROCESSES"]) == (str(UDP_PORT + number), "1")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, pytest.raises(OSError, match="in use"):
+                probe.bind(("127.0.0.1", UDP_PORT + number))
             async with httpx.AsyncClient() as client:
                 assert (await client.get(f"http://127.0.0.1:{base + 1 + number}/readyz")).status_code == 200
 

@@ -90,11 +90,11 @@ class Wheel:
         now = clock.monotonic()
         if now - self._measured[0] >= MEASURE_S:
             self._measure(now)
-        self._datagrams.read_all()
         while (turn := self._players.turn(now=now)) is not None:
             due, players = turn
             for player in players:
                 player.play_frame(due=due)
+        self._datagrams.read_all()  # what is due goes first: a frame that waits is heard, a packet that waits is not
         while (turn_of_members := self._members.turn(now=now)) is not None:
             for member in turn_of_members[1]:
                 member.tick(now=now)
