@@ -24,14 +24,16 @@ class Line:
         self.packets: list[bytes] = []
         self.reports: list[bytes] = []
         self.now = clock.monotonic()
-        self.sender = Sender(111, pull=lambda _: PCM, rest=lambda: None, effort=Effort())
+        self.sender = Sender(111, pull=lambda _: PCM, rest=lambda: None, failed=lambda: None, effort=Effort())
         self.sender.start(protect=bytes, send=self.packets.append)
         self.streams = Reports(Receiver(111), self.sender, choice=choice, transmit=self.reports.append, now=self.now)
 
     def plays(self) -> int:
         """Send a frame; gives the configuration number of its Opus packet (RFC 6716 §3.1): below 12 it is SILK."""
         self.now += 0.02
-        self.sender.play_frame(due=self.now)
+        assert self.sender.fetch(due=self.now)
+        self.sender.encode()
+        self.sender.transmit()
         packet = parse(self.packets[-1])
         assert packet is not None
         return packet.payload[0] >> 3

@@ -59,7 +59,13 @@ class WebRtcLeg:
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
         self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
         self._receiver = Receiver(offer.audio.payload_type)
-        self._sender = Sender(offer.audio.payload_type, pull=self._pull, rest=self._rest, effort=stack.wheel.effort)
+        self._sender = Sender(
+            offer.audio.payload_type,
+            pull=self._pull,
+            rest=self._rest,
+            failed=lambda: self.gone_wrong("play", EndReason.INTERNAL),
+            effort=stack.wheel.effort,
+        )
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
         self._police = Police(police.RTP)
@@ -186,6 +192,10 @@ class WebRtcLeg:
                 self.put(LegLost(), now)
             case "gone":
                 self.put(LegClosed(EndReason.CLIENT_GONE), now)
+
+    def broke(self) -> None:
+        """`tick` failed with an error that nobody expected: it is being handled now."""
+        self.gone_wrong("tick", EndReason.INTERNAL)
 
     # --- from the channel ---
 

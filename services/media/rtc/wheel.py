@@ -1,6 +1,7 @@
 """Turns the rotas of a process: one timer for the frames and the small duties of all its calls."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.media import metrics
@@ -12,10 +13,19 @@ MEASURE_S = 1.0
 
 
 class Plays(Protocol):
-    """Something that sends a frame when it has its turn."""
+    """Something that sends a frame when it has its turn, in three steps."""
 
-    def play_frame(self, *, due: float) -> None:
-        """Send the next frame, which is due at ``due`` monotonic seconds."""
+    def fetch(self, *, due: float) -> bool:
+        """Get the frame that is due at ``due`` monotonic seconds; False: there is none."""
+
+    def encode(self) -> None:
+        """Encode what was fetched."""
+
+    def transmit(self) -> None:
+        """Send what was encoded."""
+
+    def broke(self) -> None:
+        """A step failed with an error that nobody expected: it is being handled now."""
 
 
 class Ticks(Protocol):
@@ -23,6 +33,9 @@ class Ticks(Protocol):
 
     def tick(self, *, now: float) -> None:
         """Time has passed."""
+
+    def broke(self) -> None:
+        """That failed with an error that nobody expected: it is being handled now."""
 
 
 class Datagrams(Protocol):
@@ -91,16 +104,45 @@ class Wheel:
         if now - self._measured[0] >= MEASURE_S:
             self._measure(now)
         while (turn := self._players.turn(now=now)) is not None:
-            due, players = turn
-            for player in players:
-                player.play_frame(due=due)
+            _play(*turn)
         self._datagrams.read_all()  # what is due goes first: a frame that waits is heard, a packet that waits is not
         while (turn_of_members := self._members.turn(now=now)) is not None:
             for member in turn_of_members[1]:
-                member.tick(now=now)
+                try:
+                    member.tick(now=now)
+                except Exception:  # noqa: BLE001 - the edge: one call's failure must not stop the wheel of all
+                    member.broke()
         if len(self._members) or len(self._players):
             due = min(self._players.next_due, self._members.next_due)
             self._timer = self._loop.call_at(due, self._turn)
         else:
             self._timer = None
             self._datagrams.wake_by_datagrams(on=True)
+
+
+def _play(due: float, players: Sequence[Plays]) -> None:
+    """Step by step for all. Whoever fails in a step is out; the others go on."""
+    ready = _those(players, lambda player: player.fetch(due=due))
+    ready = _those(ready, _encoded)
+    _those(ready, _transmitted)
+
+
+def _encoded(player: Plays) -> bool:
+    player.encode()
+    return True
+
+
+def _transmitted(player: Plays) -> bool:
+    player.transmit()
+    return True
+
+
+def _those(players: Sequence[Plays], step: Callable[[Plays], bool]) -> list[Plays]:
+    done = []
+    for player in players:
+        try:
+            if step(player):
+                done.append(player)
+        except Exception:  # noqa: BLE001 - the edge: as above
+            player.broke()
+    return done
