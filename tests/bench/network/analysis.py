@@ -136,11 +136,7 @@ def _lost_pct(packets: Sequence[Heard]) -> float:
 
 
 def _played(packets: Sequence[Heard]) -> Played:
-    decoder = OpusDecoder()
-    try:
-        return play(packets, decoder)
-    finally:
-        decoder.close()
+    return play(packets, OpusDecoder())
 
 
 def _percent(part: int, of: int) -> float:
