@@ -100,6 +100,6 @@ def test_audio_that_goes_on_after_an_under_run_loses_no_sample() -> None:
     positions = []
     while (pulled := playout.pull()) and pulled.item_id:
         positions.append((pulled.start, pulled.end))
-    assert positions[0][0] == FRAME
+    assert positions[0][0] == FRAME + 100
     assert all(before[1] == after[0] for before, after in pairwise(positions))
     assert positions[-1][1] == FRAME + 100 + CUSHION_SAMPLES

@@ -134,7 +134,9 @@ class Playout:
             self._last = pcm
             return Pulled(pcm, item.id, item.played - DOWN_FRAME_SAMPLES, item.played)
         item = self._items[0] if self._items else None
-        return self._take(item) if item is not None and item.ready else self._run_dry(item)
+        if item is not None and (item.ready or (item is self._sounding and item.buffered)):
+            return self._take(item)  # amid sound even a sample is played, and faded from
+        return self._run_dry(item)
 
     def pause(self) -> None:
         """Nobody hears: keep what there is."""
@@ -198,11 +200,12 @@ class Playout:
             self._last = pcm
         else:
             pcm = self._shape(pcm, follows=follows)
-        self._sounding = item if whole else None
         if not whole and not item.buffered:
+            self.underruns += item is self._sounding and not item.complete
             item.needed = CUSHION_SAMPLES
         elif item.needed:
             item.needed = DOWN_FRAME_SAMPLES
+        self._sounding = item if whole else None
         if item.over:
             self._retire(self._items.popleft())
         return Pulled(pcm, item.id, start, item.played, first=first, last=item.over)
