@@ -6,7 +6,6 @@ no gate, no metering: what is left out only flatters it. Speaks as much of the R
 
 import argparse
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -111,9 +110,12 @@ async def _main(port: int) -> None:
             await asyncio.sleep(0.01)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+
+    def stop() -> None:
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    await serving
 
 
 def main(arguments: Sequence[str]) -> None:
