@@ -52,7 +52,7 @@ async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerer: 
 def _calm_garbage_collection() -> None:
     """Collect less often: frames leave no garbage behind, and a full collection walks the objects of all calls.
 
-    With Python's own thresholds it took 8 % of a busy process's time.
+    With Python's own thresholds it took 8 % of a busy process in one profile.
     """
     gc.collect()
     gc.freeze()  # what was made by now stays until the end
