@@ -9,9 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
+BENCH_READY := $(VENV)/.bench-ready
 # What the tests need from Debian: a browser, voices that pocketsphinx hears.
 TEST_PACKAGES := chromium flite
 UP_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help
 help: ## this list
@@ -39,6 +41,17 @@ $(DEV_READY): requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUN_READY)
 
+# PESQ is published as source only: its build needs a C compiler, Python's headers and the tools of bench-build.txt.
+$(BENCH_READY): requirements/bench-build.txt requirements/bench.txt $(DEV_READY)
+	@header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include") + "/Python.h")'); \
+	if ! command -v cc >/dev/null || [ ! -e "$$header" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev python3-dev >/dev/null; \
+	  else echo "PESQ needs a C compiler and Python's headers. Run: sudo apt-get install gcc python3-dev" >&2; exit 1; fi; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench-build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/bench.txt
+	@touch $@
+
 .PHONY: install
 install: $(DEV_READY) ## editable install with everything, and the pre-commit hooks
 	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit install; fi
@@ -57,6 +70,9 @@ lock: $(DEV_READY) ## pin all dependencies anew
 	  --extra all --extra build pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
+	for part in bench-build bench; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    requirements/$$part.in -o requirements/$$part.txt; done
 
 # --- run ------------------------------------------------------------------------------------------------------
 
@@ -112,6 +128,26 @@ golden: $(DEV_READY) ## write the golden files of the public messages anew
 .PHONY: bench
 bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, into docs/bench
 	$(BIN)/python -m tests.bench.turns
+
+.PHONY: bench-media
+bench-media: $(BENCH_READY) test-packages ## calls per core, memory, latency, quality: the whole media process, a core of its own
+	$(BIN)/python -m tests.bench.media $(BENCH_ARGS)
+
+.PHONY: bench-attacks
+bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the calls beside them
+	$(BIN)/python -m tests.bench.attacks
+
+.PHONY: bench-receive
+bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
+	$(BIN)/python -m tests.bench.receive
+
+.PHONY: bench-network
+bench-network: $(BENCH_READY) test-packages ## PESQ at loss and jitter, both ways (BENCH_ARGS=--quick: two networks only)
+	$(BIN)/python -m tests.bench.network $(BENCH_ARGS)
+
+.PHONY: bench-truncation
+bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
+	$(BIN)/python -m tests.bench.truncation
 
 .PHONY: screenshots
 screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images

@@ -13,11 +13,14 @@ COMMANDS = {
     "metering": "usage to ledger to Prometheus",
     "rehearsal": "the embedded provider: a Realtime server with a local voice",
     "call": "make one synthetic call and print what happened",
+    "load": "make many calls at once and report what they saw",
 }
+_PACKAGES = {"call": "callers", "load": "callers.load"}
+"""Of the commands that have not a package of their own name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; each lives in `services.<command>.__main__` as `main(arguments) -> exit code`.
+    """Run the command; each lives in its package's `__main__` as `main(arguments) -> exit code`.
 
     Only the command's own package is imported, so that a pod needs only its service's extra.
     """
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     chosen, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    package = "callers" if chosen.command == "call" else chosen.command
+    package = _PACKAGES.get(chosen.command, chosen.command)
     result: int = importlib.import_module(f"services.{package}.__main__").main(rest)
     return result
 

@@ -14,8 +14,7 @@ from services.callers.conversation import Line, converse
 from services.callers.errors import CallerError
 from services.callers.report import show
 from services.callers.speech import read_wav, synthesise
-from services.callers.target import Target, running_target
-from services.callers.wire import root
+from services.callers.target import choose_target
 
 _INTERRUPTED = 130
 _TRANSCRIBER = "gpt-4o-mini-transcribe"
@@ -35,22 +34,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _call(options: argparse.Namespace) -> None:
-    target = _target(options)
+    target = choose_target(options.url, options.key, options.data)
     lines = [await _line(kind, text, options.voice) for kind, text in options.lines]
     account = await converse(target.url, target.key, lines, session=_session(options), answer_timeout_s=options.timeout)
     if options.json:
         sys.stdout.write(json.dumps(account.as_json(), indent=2) + "\n")
     else:
         show(account, Console())
-
-
-def _target(options: argparse.Namespace) -> Target:
-    if options.url and options.key:
-        return Target(options.url, options.key)
-    running = running_target(options.data)
-    if options.url and root(options.url) != root(running.url):
-        raise CallerError(f"{options.url} needs --key: the key of the running `hushgate up` is not for other endpoints")
-    return Target(running.url, options.key or running.key)
 
 
 def _session(options: argparse.Namespace) -> dict[str, Any]:

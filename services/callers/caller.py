@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aioice.ice
 import httpx
 from aiortc import (
     RTCBundlePolicy,
@@ -18,8 +17,9 @@ from aiortc import (
 )
 from aiortc.exceptions import InvalidStateError, OperationError
 
+from services.callers.bill import settled
 from services.callers.ear import Ear
-from services.callers.errors import CallEndedError, NotConnectedError, RefusedError, StrangeAnswerError
+from services.callers.errors import CallEndedError, NotConnectedError, StrangeAnswerError
 from services.callers.events import Event, EventLog, Received
 from services.callers.mouth import Mouth, Spoken
 from services.callers.speech import Clip
@@ -30,7 +30,6 @@ DEFAULT_SESSION: dict[str, Any] = {"type": "realtime"}
 _HTTP_TIMEOUT_S = 15.0
 _CONNECT_TIMEOUT_S = 15.0
 _LABEL = "oai-events"
-_SETTLE_NAP_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,10 @@ class SetUp:
 class Caller:
     """A live call. Made by `Caller.call`."""
 
-    def __init__(self, wire: Wire, token: str) -> None:
+    def __init__(self, wire: Wire, token: str, *, rewrite_answer: Callable[[str], str] = str) -> None:
         self._wire = wire
         self._token = token
+        self._rewrite_answer = rewrite_answer
         self._opened = asyncio.Event()
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self._mouth = Mouth()
@@ -69,10 +69,12 @@ class Caller:
         session: dict[str, Any] | None = None,
         events: Sequence[str] = (),
         max_seconds: int | None = None,
+        rewrite_answer: Callable[[str], str] = str,
     ) -> AsyncIterator["Caller"]:
         """Make a call; its connection is closed when the block ends (without a hang-up: a client that goes away).
 
         ``key`` is a tenant's key, or an `ek_` token. ``events`` asks for Hushgate's own ones (`gate`, `usage`).
+        ``rewrite_answer`` may change the answer's SDP before it is used: so a call goes through a relay.
 
         Raises:
             UnreachableError: nobody answers at ``url``.
@@ -84,7 +86,7 @@ class Caller:
             wire = Wire(http, url)
             began = clock.monotonic()
             token = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
-            caller = cls(wire, token)
+            caller = cls(wire, token, rewrite_answer=rewrite_answer)
             try:
                 await caller._connect(clock.monotonic() - began)
                 yield caller
@@ -141,26 +143,13 @@ class Caller:
     async def bill(self, *, timeout_s: float) -> dict[str, Any] | None:
         """The account after the end of the call; the last one that there is when it is not closed in time.
 
-        Usage and the end of a call come to a ledger on different ways, so it counts when it has come to rest.
-
         Raises:
             RefusedError: not this token's call, or nobody could say in time (the ledger may be away for a moment).
             UnreachableError: nobody answers.
         """
-        deadline = clock.monotonic() + timeout_s
-        before: dict[str, Any] | None = None
-        while True:
-            late = clock.monotonic() >= deadline
-            try:
-                account = await self.usage()
-            except RefusedError as exc:
-                if late or not exc.retryable:
-                    raise
-                account = None
-            if late or (account and account == before and account.get("status") == "ended"):
-                return account
-            before = account
-            await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no way to tell us
+        if not self.call_id:
+            return None
+        return await settled(self._wire, self._token, self.call_id, timeout_s=timeout_s)
 
     async def _connect(self, token_s: float) -> None:
         began = clock.monotonic()
@@ -183,7 +172,9 @@ class Caller:
     async def _accept(self, answer: Answer) -> None:
         self.call_id = answer.call_id
         try:
-            await self._peer.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
+            await self._peer.setRemoteDescription(
+                RTCSessionDescription(sdp=self._rewrite_answer(answer.sdp), type="answer")
+            )
         except (ValueError, IndexError, InvalidStateError, OperationError) as exc:
             raise StrangeAnswerError(self._wire.url, f"its answer is not usable SDP ({exc})") from exc
         try:
@@ -206,16 +197,3 @@ class Caller:
         self._mouth.stop()
         await self._peer.close()
         self.events.close()
-
-
-def _with_loopback_when_alone() -> None:
-    """Let aioice use 127.0.0.1 where there is nothing else: it leaves loopback out, a laptop offline has no other."""
-    host_addresses = aioice.ice.get_host_addresses
-
-    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001 - aioice's signature
-        return host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
-
-    aioice.ice.get_host_addresses = addresses
-
-
-_with_loopback_when_alone()

@@ -13,6 +13,7 @@ from aiortc.rtp import RtpPacket
 from av import AudioCodecContext, CodecContext, Packet
 
 from services.callers.errors import NothingCameError
+from services.callers.rtc_private import tap
 from services.callers.speech import Samples, resample
 from services.runtime import clock
 
@@ -36,13 +37,6 @@ class ReceivedPacket:
         return len(self.payload) > _SILENCE_BYTES
 
 
-class _NoJitterBuffer:
-    """Takes packets and never gives a frame, so that aiortc decodes nothing; its RTCP reports go on."""
-
-    def add(self, _: RtpPacket) -> tuple[bool, None]:
-        return False, None
-
-
 @dataclass(slots=True)
 class Ear:
     """Records a receiver. Gives times by packet arrival and PCM by RTP time."""
@@ -51,15 +45,8 @@ class Ear:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def attach(self, receiver: RTCRtpReceiver) -> None:
-        """Listen to ``receiver`` from its first packet on. The one place that touches aiortc's private names."""
-        pass_on = receiver._handle_rtp_packet  # noqa: SLF001 - aiortc has no hook for packets
-        receiver._RTCRtpReceiver__jitter_buffer = _NoJitterBuffer()  # type: ignore[attr-defined]  # noqa: SLF001
-
-        async def tap(packet: RtpPacket, arrival_time_ms: int) -> None:
-            self.hear(packet)
-            await pass_on(packet, arrival_time_ms)
-
-        receiver._handle_rtp_packet = tap  # type: ignore[method-assign]  # noqa: SLF001
+        """Listen to ``receiver`` from its first packet on."""
+        tap(receiver, self.hear)
 
     def hear(self, packet: RtpPacket) -> None:
         """Note a packet that has just arrived."""

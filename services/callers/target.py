@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from services.callers.errors import CallerError
+from services.callers.wire import root
 
 
 class NothingRunsError(CallerError):
@@ -35,3 +37,27 @@ def running_target(data: Path) -> Target:
         raise NothingRunsError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except (ValueError, KeyError, TypeError) as exc:
         raise NothingRunsError(f"{path} is not what `hushgate up` writes: restart it, or give --url and --key") from exc
+
+
+def choose_target(url: str | None, key: str | None, data: Path) -> Target:
+    """The endpoint that a command line names; what it leaves out is that of the running `hushgate up`.
+
+    Raises:
+        NothingRunsError: something is left out, and none runs.
+        CallerError: another endpoint without a key for it.
+    """
+    if url and key:
+        return Target(url, key)
+    running = running_target(data)
+    if url and root(url) != root(running.url):
+        raise CallerError(f"{url} needs --key: the key of the running `hushgate up` is not for other endpoints")
+    return Target(running.url, key or running.key)
+
+
+def up_info(data: Path, url: str) -> dict[str, Any] | None:
+    """What `up.json` says, if ``url`` is the `hushgate up` with the data directory ``data``."""
+    try:
+        up = json.loads((data / "up.json").read_text())
+        return dict(up) if root(up["url"]) == root(url) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # an endpoint elsewhere

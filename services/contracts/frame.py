@@ -76,6 +76,11 @@ def encode(frame: Frame) -> bytes:
     return b"".join((header, item, frame.payload))
 
 
+def encode_audio_up(epoch: Epoch, position: int, sent_unix_ms: int, flags: Flag, pcm: bytes) -> bytes:
+    """What `encode` makes of an AUDIO_UP frame, without the detour: each talking caller sends 25 a second."""
+    return _HEADER.pack(VERSION, Kind.AUDIO_UP, flags, epoch, position, sent_unix_ms, 0) + pcm
+
+
 def decode(data: bytes) -> Frame:
     """Unpack what came from the bus.
 

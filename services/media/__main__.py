@@ -1,15 +1,24 @@
-"""`hushgate media`: run one media process."""
+"""`hushgate media`: run one media process, or a parent of several."""
 
 import sys
 from collections.abc import Sequence
 
-from services.media import app
+from services.media import app, processes
 from services.media.settings import MediaSettings
 from services.runtime import process
+from services.runtime.process import Process
+
+_CARRY_CALLS = process.on_bus("media", app.serve)
+
+
+async def _work(settings: MediaSettings, running: Process) -> None:
+    work = processes.supervise if settings.processes > 1 else _CARRY_CALLS
+    await work(settings, running)
 
 
 def _patience_s(settings: MediaSettings) -> float:
-    return settings.drain_timeout_s + settings.settle_timeout_s + 15
+    # A parent gives its children all the time that they give themselves, and then some.
+    return processes.patience_s(settings) + (processes.STOP_MARGIN_S if settings.processes > 1 else 0)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -17,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments:
         sys.stderr.write(f"hushgate media takes no arguments, only MEDIA_* settings: {' '.join(arguments)}\n")
         return 2
-    return process.run_with_bus("media", MediaSettings, app.serve, kill_after_s=_patience_s)
+    return process.run("media", MediaSettings, _work, kill_after_s=_patience_s)
 
 
 if __name__ == "__main__":

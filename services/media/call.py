@@ -1,11 +1,12 @@
-"""One call: reads its leg and the bus, hands all to the core, carries out what that decides.
+"""One call: hands what comes from its leg, the bus and the clock to the core and carries out what that decides.
 
-Inputs are handled where they arrive, at once; outputs go through one queue and one task, so that they keep their order.
+All of it happens where the input arrives, at once and in order; nothing waits. What an output causes in turn (a leg
+that cannot keep up closes) is carried out after what was decided before it.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.contracts import frame as frames
@@ -29,13 +30,25 @@ from services.media.core.commands import (
 )
 from services.media.core.conversation import Conversation
 from services.media.core.detector import Detector
-from services.media.leg import Leg, LegClosed, LegConnected, LegInput, LegMeasured, LegMessage, LegOpened
+from services.media.leg import (
+    Leg,
+    LegClosed,
+    LegConnected,
+    LegInput,
+    LegLost,
+    LegMeasured,
+    LegMessage,
+    LegOpened,
+    LegRecovered,
+)
 from services.runtime import clock
 from services.runtime import metrics as bus_metrics
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
 
-TICK_S = 0.1
+_Rare = LegConnected | LegOpened | LegMessage | LegMeasured | LegLost | LegRecovered | LegClosed
+"""All that comes from a leg but frames."""
+_DOWN_AGE = bus_metrics.BUS_FRAME_AGE.labels("down")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class CallFacts:
 
 
 class Call:
-    """One call with its leg. It is the leg's `PlayoutSource`."""
+    """One call with its leg, whose owner it is."""
 
     def __init__(self, facts: CallFacts, *, leg: Leg, conversation: Conversation, detector: Detector, bus: Bus) -> None:
         self.facts = facts
@@ -77,22 +90,20 @@ class Call:
         self._bus = bus
         self._subject = subjects.up(facts.owner.worker, facts.id)
         self._todo: deque[Command] = deque()
-        self._work = asyncio.Event()
+        self._carrying = False
         self._over = asyncio.Event()
-        self._playable = asyncio.Event()
         self._answered_at = clock.monotonic()
         self._usage_seq = 0
 
     async def run(self) -> EndReason:
-        """Carry the call until it ends; returns why. The leg is closed then."""
-        self._leg.play(self)
+        """Carry the call until it ends; returns why. All is carried out and the leg is closed then."""
+        self.tick(now=clock.monotonic())  # the worker waits for a first sign of life
         try:
-            async with asyncio.TaskGroup() as group:
-                inputs = [group.create_task(self._receive(), name="in"), group.create_task(self._tick(), name="tick")]
-                group.create_task(self._carry(), name="out")
-                await self._over.wait()
-                for task in inputs:
-                    task.cancel()
+            try:
+                self._leg.attach(self)
+            except Exception:  # noqa: BLE001 - the edge of a task: the worker must hear of it
+                self._failed("leg")
+            await self._over.wait()
         finally:
             await self._leg.close()
             self._export_counts()
@@ -103,11 +114,37 @@ class Call:
         if self.reason is None:
             self.reason = reason
             try:
-                self._todo.extend(self._conversation.end(reason, now=clock.monotonic(), by_worker=by_worker))
+                self._do(self._conversation.end(reason, now=clock.monotonic(), by_worker=by_worker))
             except Exception:  # noqa: BLE001 - whatever state the core is in, the call must end
                 get_logger().exception("call_failed", call_id=self.facts.id, stage="end")
             self._over.set()
-            self._work.set()
+
+    def take(self, item: LegInput, *, now: float) -> None:
+        """Something came from the client."""
+        if self.reason is not None:
+            return
+        if isinstance(item, PcmFrame):
+            try:
+                speech = self._detector.is_speech(item)
+                commands = self._conversation.caller_frame(item, speech=speech, now=now)
+            except Exception:  # noqa: BLE001 - nothing that comes from outside may end more than this call
+                self._failed("leg")
+                return
+            if commands:
+                self._do(commands)
+        else:
+            self._feed("leg", lambda: self._heard(item, now))
+
+    def pull(self, *, now: float) -> bytes | None:
+        """The next 20 ms of what plays."""
+        try:
+            pulled, commands = self._conversation.pull(now=now)
+        except Exception:  # noqa: BLE001 - as above
+            self._failed("pull")
+            return None
+        if commands:
+            self._do(commands)
+        return pulled.pcm if pulled else None
 
     def worker_frame(self, data: bytes) -> None:
         """A frame for this call came from the bus."""
@@ -116,27 +153,20 @@ class Call:
         except MalformedFrameError:
             metrics.INPUT_DROPPED.labels("malformed").inc()
             return
-        bus_metrics.BUS_FRAME_AGE.labels("down").observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
-        self._feed("worker", lambda now: self._conversation.worker_frame(frame, now=now))
+        _DOWN_AGE.observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
+        self._feed("worker", lambda: self._conversation.worker_frame(frame, now=clock.monotonic()))
 
-    async def playable(self) -> None:
-        """Wait until there is something to play."""
-        await self._playable.wait()
+    def tick(self, *, now: float) -> None:
+        """Time passes; the pool says so ten times a second."""
+        self._feed("tick", lambda: self._conversation.tick(now=now))
 
-    def pull(self) -> bytes | None:
-        """The next 20 ms of what plays."""
-        pcm: bytes | None = None
+    async def restart(self, sdp: str) -> str:
+        """Let the leg answer a new offer of its client.
 
-        def pull(now: float) -> list[Command]:
-            nonlocal pcm
-            pulled, commands = self._conversation.pull(now=now)
-            pcm = pulled.pcm if pulled else None
-            return commands
-
-        self._feed("pull", pull)
-        if pcm is None:
-            self._playable.clear()
-        return pcm
+        Raises:
+            BadOfferError: the offer is to blame.
+        """
+        return await self._leg.restart(sdp)
 
     def usage(self) -> UsageData:
         """Cumulative usage up to now."""
@@ -152,64 +182,58 @@ class Call:
             meters=self._conversation.meters(now=clock.monotonic()),
         )
 
-    def _feed(self, stage: str, step: Callable[[float], Iterable[Command]]) -> None:
+    def _feed(self, stage: str, step: Callable[[], list[Command]]) -> None:
         """Hand one input to the core. Nothing that comes from outside may end more than this call."""
         try:
-            self._todo.extend(step(clock.monotonic()))
+            self._do(step())
+            if self._conversation.down.playout.pullable:
+                self._leg.play()
         except Exception:  # noqa: BLE001 - the edge: the call ends, counted and logged
-            get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)
-            self.end(EndReason.INTERNAL)
-        if self._conversation.down.playout.pullable:
-            self._playable.set()
-        if self._todo:
-            self._work.set()
+            self._failed(stage)
 
-    async def _receive(self) -> None:
-        try:
-            async for item in self._leg.received():
-                self._feed("leg", lambda now, item=item: self._take(item, now))  # type: ignore[misc]
-        except Exception:  # noqa: BLE001 - the edge of a task
-            get_logger().exception("call_failed", call_id=self.facts.id, stage="leg")
-            self.end(EndReason.INTERNAL)
-        self.end(EndReason.CLIENT_GONE)
+    def _failed(self, stage: str) -> None:
+        get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)
+        self.end(EndReason.INTERNAL)
 
-    def _take(self, item: LegInput, now: float) -> list[Command]:
+    def _heard(self, item: _Rare, now: float) -> list[Command]:  # noqa: PLR0911 - one for each kind of input
         match item:
-            case PcmFrame():
-                return self._conversation.caller_frame(item, speech=self._detector.is_speech(item), now=now)
             case LegMessage(content=content):
                 return self._conversation.client_message(content, now=now)
+            case LegMeasured(round_trip_ms=round_trip_ms):
+                return self._conversation.measured(round_trip_ms=round_trip_ms, now=now)
             case LegConnected():
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
                 return self._conversation.connected()
             case LegOpened():
                 return self._conversation.opened()
-            case LegMeasured(round_trip_ms=round_trip_ms):
-                self._conversation.down.ear.measured(round_trip_ms=round_trip_ms)
-                return []
+            case LegLost():
+                metrics.LEGS_LOST.inc()
+                get_logger().info("call_lost", call_id=self.facts.id)
+                return self._conversation.lost(now=now)
+            case LegRecovered(how=how, away_s=away_s):
+                metrics.LEGS_RECOVERED.labels(how).inc()
+                get_logger().info("call_recovered", call_id=self.facts.id, how=how, away_s=round(away_s, 3))
+                return self._conversation.recovered()
             case LegClosed(reason=reason):
                 return [EndCall(reason)]
 
-    async def _tick(self) -> None:
-        while True:
-            self._feed("tick", lambda now: self._conversation.tick(now=now))
-            await asyncio.sleep(TICK_S)
+    def _do(self, commands: list[Command]) -> None:
+        """Carry out in order; what comes while that happens follows."""
+        self._todo += commands
+        if self._carrying:
+            return
+        self._carrying = True
+        while self._todo:
+            try:
+                self._carry_out(self._todo.popleft())
+            except Exception:  # noqa: BLE001 - go on, so that the end is carried out, too
+                self._failed("out")
+        self._carrying = False
 
-    async def _carry(self) -> None:
-        while not (self._over.is_set() and not self._todo):
-            await self._work.wait()
-            self._work.clear()
-            while self._todo:
-                try:
-                    await self._carry_out(self._todo.popleft())
-                except Exception:  # noqa: BLE001 - the edge of a task: go on, so that the end is carried out, too
-                    get_logger().exception("call_failed", call_id=self.facts.id, stage="out")
-                    self.end(EndReason.INTERNAL)
-
-    async def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:
         match command:
             case SendUp():
-                await self._send_up(command)
+                self._send_up(command)
             case SendEvent(text=text):
                 self._leg.send_event(text)
             case EndCall(reason=reason, by_worker=by_worker):
@@ -224,18 +248,14 @@ class Call:
             case CountGateOpen():
                 _count_open(command)
 
-    async def _send_up(self, command: SendUp) -> None:
-        frame = Frame(
-            command.kind,
-            self.facts.owner.epoch,
-            command.position,
-            clock.unix_ms(),
-            command.item_id,
-            command.flags,
-            command.payload,
-        )
-        send = self._bus.send_audio if command.kind is Kind.AUDIO_UP else self._bus.send
-        await send(self._subject, frames.encode(frame))
+    def _send_up(self, command: SendUp) -> None:
+        epoch, sent = self.facts.owner.epoch, clock.unix_ms()
+        if command.kind is Kind.AUDIO_UP:
+            data = frames.encode_audio_up(epoch, command.position, sent, command.flags, command.payload)
+            self._bus.post_audio(self._subject, data)
+        else:
+            frame = Frame(command.kind, epoch, command.position, sent, command.item_id, command.flags, command.payload)
+            self._bus.post(self._subject, frames.encode(frame))
 
     def _export_counts(self) -> None:
         down = self._conversation.down

@@ -1,6 +1,5 @@
 """What a call knows of a leg. WebRTC is one kind; each other kind is a new file that fulfils this."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -37,27 +36,40 @@ class LegMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class LegLost:
+    """Nothing has come from the client for a while; it may come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegRecovered:
+    """The client is heard again. ``how``: packets came again, from another address, or after an ICE restart."""
+
+    how: Literal["packets", "address", "restart"]
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LegClosed:
     """The client is gone; nothing follows."""
 
     reason: EndReason
 
 
-LegInput = PcmFrame | LegConnected | LegOpened | LegMessage | LegMeasured | LegClosed
+LegInput = PcmFrame | LegConnected | LegOpened | LegMessage | LegMeasured | LegLost | LegRecovered | LegClosed
 
 
 class BadOfferError(Exception):
     """The offer cannot be answered, and the offer is to blame."""
 
 
-class PlayoutSource(Protocol):
-    """What a leg plays; a gateway-paced leg pulls a frame every 20 ms."""
+class LegOwner(Protocol):
+    """The call that a leg belongs to. All of it is called on the event loop, at once, and never waits."""
 
-    async def playable(self) -> None:
-        """Wait until there is something to play."""
+    def take(self, item: LegInput, *, now: float) -> None:
+        """Something came from the client; in order, nothing after `LegClosed`. ``now``: monotonic seconds."""
 
-    def pull(self) -> bytes | None:
-        """The next 20 ms, s16le mono 24 kHz, or None: nothing to play."""
+    def pull(self, *, now: float) -> bytes | None:
+        """The next 20 ms for the caller, s16le mono 24 kHz, or None: nothing to play until `Leg.play`."""
 
 
 class Leg(Protocol):
@@ -75,14 +87,21 @@ class Leg(Protocol):
     def receive_delay_ms(self) -> int:
         """How old frames are when the leg hands them up: its own jitter buffer."""
 
-    def received(self) -> AsyncIterator[LegInput]:
-        """All that comes from the client, in order; ends after `LegClosed` or `close`."""
+    def attach(self, owner: LegOwner) -> None:
+        """Hand all that comes to ``owner`` from now on; what came before follows at once."""
 
-    def play(self, source: PlayoutSource) -> None:
-        """Play from ``source`` from now on."""
+    def play(self) -> None:
+        """There is something to play: `pull` every 20 ms until it gives None. Cheap, and safe to repeat."""
 
     def send_event(self, text: str) -> None:
         """Send an event; a leg that cannot keep up is closed."""
+
+    async def restart(self, sdp: str) -> str:
+        """Answer a new offer of the same client, whose way to us has changed (ICE restart).
+
+        Raises:
+            BadOfferError: the offer is to blame.
+        """
 
     async def close(self) -> None:
         """Give what was sent a moment to leave, then hang up. Safe to call twice."""
@@ -91,8 +110,8 @@ class Leg(Protocol):
 class Answerer(Protocol):
     """Makes a leg of an offer."""
 
-    async def __call__(self, leg: LegId, sdp: str) -> tuple[Leg, str]:
-        """The leg, which waits for its client, and the SDP answer.
+    async def __call__(self, leg: LegId, offer: str) -> tuple[Leg, str]:
+        """The leg, which waits for its client, and the SDP answer to ``offer``.
 
         Raises:
             BadOfferError: the offer is to blame.

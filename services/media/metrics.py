@@ -1,6 +1,35 @@
 """What the media plane exports."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+
+class QuickHistogram(Collector):
+    """For what is observed with every frame: half a microsecond instead of three, without labels and locks."""
+
+    def __init__(self, name: str, documentation: str, *, buckets: Sequence[float]) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = tuple(buckets)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+        REGISTRY.register(self)
+
+    def observe(self, value: float) -> None:
+        """Count ``value``."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What Prometheus reads."""
+        names = (*(str(bound) for bound in self._bounds), "+Inf")
+        buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
+
 
 CALLS_STARTED = Counter("hushgate_calls_started_total", "Calls that were answered.")
 CALLS_ENDED = Counter("hushgate_calls_ended_total", "Calls that ended, by reason.", ["provider", "reason"])
@@ -41,9 +70,22 @@ EVENTS_LOST = Counter(
 )
 UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio did not come in time.")
 OVERRUNS = Counter("hushgate_playout_overruns_total", "Chunks that a worker sent beyond its credit.")
-PACKETS = Counter("hushgate_packets_total", "Audio packets decoded and sent.", ["direction"])
-CONCEALED_SECONDS = Counter("hushgate_concealed_seconds_total", "Caller audio that was missing and became silence.")
-PACER_LATENESS = Histogram(
+PACKETS = Counter("hushgate_packets_total", "Audio packets received and sent.", ["direction"])
+PACKETS_LOST = Counter("hushgate_packets_lost_total", "Caller packets that did not come, or too late to be heard.")
+CONCEALED_SECONDS = Counter(
+    "hushgate_concealed_seconds_total",
+    "Caller audio that was lost, by what took its place: fec (repeated in the next packet), plc (made up), silence.",
+    ["how"],
+)
+DTX_SECONDS = Counter("hushgate_dtx_seconds_total", "Caller silence for which the client sent nothing.")
+STREAM_RESTARTS = Counter("hushgate_stream_restarts_total", "Times that a caller's packets began anew within a call.")
+JITTER = Histogram(
+    "hushgate_jitter_seconds",
+    "Interarrival jitter of caller packets (RFC 3550), at each report.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
+)
+RTCP_DROPPED = Counter("hushgate_rtcp_dropped_total", "RTCP packets that were thrown away, by reason.", ["reason"])
+PACER_LATENESS = QuickHistogram(
     "hushgate_pacer_lateness_seconds",
     "How late audio frames left.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
@@ -53,6 +95,39 @@ RTT = Histogram(
     "Round trip to clients, by RTCP.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
 )
+DATAGRAMS_DROPPED = Counter(
+    "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
+)
+DATAGRAMS_UNSENT = Counter(
+    "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
+)
+LOSS_DOWN = Histogram(
+    "hushgate_client_loss_ratio",
+    "Share of our packets that a client lost, at each of its reports.",
+    buckets=(0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
+)
+ENCODER_CHANGES = Counter(
+    "hushgate_encoder_changes_total",
+    "Times that an answer's encoder was changed for a client's loss, by to which.",
+    ["to"],
+)
+ENCODER_COMPLEXITY = Gauge(
+    "hushgate_encoder_complexity", "How hard encoders try, as libopus counts: 5, or 0 on a busy core."
+)
+ENCODER_COMPLEXITY.set(5)
+ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
+PATH_CHANGES = Counter(
+    "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]
+)
 HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
+LEGS_LOST = Counter("hushgate_legs_lost_total", "Times that nothing came from a client any more.")
+LEGS_RECOVERED = Counter(
+    "hushgate_legs_recovered_total",
+    "Times that a lost client came back: packets again, another address, an ICE restart.",
+    ["how"],
+)
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])
+PROCESS_DEATHS = Counter(
+    "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."
+)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -21,15 +22,17 @@ from services.contracts.messages import (
     Offer,
     OfferAnswered,
     OfferRefused,
+    Restart,
 )
 from services.media import metrics
+from services.media.answers import Once, Restarts, refused
 from services.media.call import Call, CallFacts
-from services.media.claims import ClaimFailedError, claim, give_back
+from services.media.claims import claim, give_back
 from services.media.core.conversation import Conversation, ConversationConfig
 from services.media.core.detector import Detector
 from services.media.core.gate import GateConfig
 from services.media.history import History
-from services.media.leg import Answerer, BadOfferError, Leg
+from services.media.leg import Answerer, Leg
 from services.media.usage import Meters
 from services.runtime import clock
 from services.runtime import metrics as bus_metrics
@@ -37,7 +40,8 @@ from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
 
 ANSWER_S = 1.8
-MAX_REMEMBERED_OFFERS = 1024
+TICK_S = 0.1
+MAX_REMEMBERED_OFFERS = 256
 
 OfferKey = tuple[CallId, LegId, int]
 
@@ -71,14 +75,15 @@ class Pool:
         self._history = history
         self._meters = meters
         self._group = group
-        self._offers: dict[OfferKey, asyncio.Future[Message]] = {}
+        self._offers: Once[OfferKey] = Once(limit=MAX_REMEMBERED_OFFERS)
+        self._restarts = Restarts()
         self._calls: dict[CallId, Call] = {}
         self._reserved: set[CallId] = set()
         self._settling = 0  # calls that are not over or not yet written down
         self._empty = asyncio.Event()  # no such call, and no offer that is being answered
         self._empty.set()
         self._offer_subscription: Subscription | None = None
-        self._subscriptions = AsyncExitStack()
+        self._running = AsyncExitStack()
         self.draining = False
         metrics.CALLS_CAPACITY.set(config.capacity)
 
@@ -99,8 +104,10 @@ class Pool:
     async def open(self) -> None:
         """Listen to workers and to signaling."""
         down = await self._bus.listen(subjects.down_of(self._config.process), self._worker_frame)
-        self._subscriptions.push_async_callback(_unsubscribe, down)
+        self._running.push_async_callback(_unsubscribe, down)
         self._offer_subscription = await self._bus.serve(subjects.offer(self._config.process), self.offer)
+        ticking = self._group.create_task(self._keep_ticking(), name="ticks")
+        self._running.callback(ticking.cancel)
 
     async def close(self, *, timeout_s: float) -> None:
         """Take no more offers, let calls finish for ``timeout_s``, then end them as drained."""
@@ -115,23 +122,14 @@ class Pool:
             for call in tuple(self._calls.values()):
                 call.end(EndReason.DRAINED)
             await self._empty.wait()
-        await self._subscriptions.aclose()
+        await self._running.aclose()
 
     async def offer(self, message: AnyMessage) -> Message:
         """Answer an offer, or say why not. The same offer again gets the same answer."""
         if not isinstance(message, Offer):
             raise MalformedMessageError(f"{message.type} where an offer belongs")
         key = (message.call, message.leg, message.attempt)
-        if key not in self._offers:
-            self._offers[key] = asyncio.get_running_loop().create_future()
-            while len(self._offers) > MAX_REMEMBERED_OFFERS:
-                self._offers.pop(next(iter(self._offers)))
-            try:
-                self._offers[key].set_result(await self._admit(message))
-            except BaseException:
-                self._offers.pop(key).cancel()  # the next try is a new one
-                raise
-        return await asyncio.shield(self._offers[key])
+        return await self._offers.answer(key, partial(self._admit, message))
 
     async def _admit(self, offer: Offer) -> Message:
         reply: Message | None = self._refusal(offer)
@@ -186,13 +184,13 @@ class Pool:
         self, offer: Offer, owner: ClaimGranted | BaseException, answered: tuple[Leg, str] | BaseException
     ) -> OfferAnswered | OfferRefused:
         if isinstance(owner, BaseException) or isinstance(answered, BaseException):
-            return _refused(owner, answered)
+            return refused(owner, answered)
         if self.draining:  # it began while the offer was being answered
             return OfferRefused(reason="draining")
         try:
             self._begin(offer, owner, answered[0])
         except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
-            return _refused(owner, exc)
+            return refused(owner, exc)
         return OfferAnswered(sdp=answered[1])
 
     async def _answer_leg(self, offer: Offer) -> tuple[Leg, str]:
@@ -260,11 +258,21 @@ class Pool:
             return None
 
     async def _control(self, message: AnyMessage) -> Message:
+        if isinstance(message, Restart):
+            return await self._restarts.answer(self._calls.get(message.call), message, timeout_s=ANSWER_S)
         if not isinstance(message, Hangup):
-            raise MalformedMessageError(f"{message.type} where a hang-up belongs")
+            raise MalformedMessageError(f"{message.type} where a hang-up or a restart belongs")
         if call := self._calls.get(message.call):
             call.end(message.reason)
         return Done()
+
+    async def _keep_ticking(self) -> None:
+        """Tick all calls together: 200 take about 1 ms (tests/bench/hotpath.py), so they need no spreading."""
+        while True:
+            now = clock.monotonic()
+            for call in tuple(self._calls.values()):
+                call.tick(now=now)
+            await asyncio.sleep(TICK_S)
 
     def _worker_frame(self, subject: str, data: bytes) -> None:
         call = self._calls.get(subjects.call_of(subject))
@@ -277,17 +285,6 @@ class Pool:
         metrics.CALLS_ACTIVE.set(self.active)
         metrics.CALLS_RESERVED.set(self.reserved)
         (self._empty.clear if self._settling or self._reserved else self._empty.set)()
-
-
-def _refused(owner: ClaimGranted | BaseException, answered: object) -> OfferRefused:
-    if isinstance(answered, BadOfferError):
-        return OfferRefused(reason="bad_offer", detail=str(answered))
-    if isinstance(owner, ClaimFailedError):
-        return OfferRefused(reason=owner.reason, detail=owner.detail)
-    for failure in (owner, answered):
-        if isinstance(failure, BaseException):
-            get_logger().error("offer_failed", reason=type(failure).__name__, exc_info=failure)
-    return OfferRefused(reason="internal", detail="the media process could not answer")
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

@@ -8,8 +8,11 @@ from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
 from services.media.core.detector import DETECTORS, DetectorConfig
+from services.media.core.encoding import EncoderChoice
 from services.media.core.gate import GateConfig
 from services.runtime.settings import ServiceSettings
+
+MAX_PORT = 65_535
 
 
 class MediaSettings(ServiceSettings):
@@ -18,13 +21,26 @@ class MediaSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MEDIA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     advertised_address: str
-    """The IP address by which clients reach this process. No default: a wrong guess is a call without sound."""
-    max_calls: int = Field(default=50, ge=1)
-    """Calls at a time. Stock aiortc saturates a core at about 18 that talk all the time; most calls don't."""
+    """The IP address by which clients reach this process; one of IPv4 and one of IPv6, with a comma, for both.
+
+    No default: a wrong guess is a call without sound.
+    """
+    processes: int = Field(default=1, ge=1, le=64)
+    """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
+    udp_port: int = Field(default=0, ge=0, le=65535)
+    """Where media is received; the processes of a pod take this port and the next ones. 0 takes free ones."""
+    max_calls: int = Field(default=100, ge=1)
+    """Calls at a time. A core carries about a hundred that talk all the time, both ways (docs/performance.md)."""
+    lost_after_s: float = Field(default=5, ge=1, le=60)
+    """A client from whom nothing comes for so long is lost, and may come back: its answer waits for it."""
+    gone_after_s: float = Field(default=30, ge=2, le=600)
+    """A client from whom nothing comes for so long is gone: the call ends as `client_gone`."""
     drain_timeout_s: float = Field(default=3600, gt=0)
     """How long calls may go on after SIGTERM; then they end as `drained`."""
     zone: str = Field(default="", max_length=64)
     """Where this process runs; signaling prefers its own zone."""
+    encoder: EncoderChoice = "auto"
+    """`lowdelay` sounds best (80 kbit/s), `voip` survives loss (32 kbit/s, thrice the CPU), `auto` goes by the loss."""
     vad: str = "webrtcvad"
     vad_mode: int = Field(default=3, ge=0, le=3)
     vad_gain_db: int = Field(default=0, ge=0, le=40)
@@ -43,9 +59,18 @@ class MediaSettings(ServiceSettings):
     @field_validator("advertised_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if ip_address(value).is_unspecified:
-            raise ValueError("clients cannot reach an unspecified address; name the one they use")
-        return value
+        addresses = [ip_address(part.strip()) for part in value.split(",")]
+        if any(address.is_unspecified or address.is_multicast for address in addresses):
+            raise ValueError("clients cannot reach an unspecified or multicast address; name the one they use")
+        if len({address.version for address in addresses}) != len(addresses):
+            raise ValueError("give one address, or one of IPv4 and one of IPv6")
+        return ",".join(str(address) for address in addresses)
+
+    @model_validator(mode="after")
+    def _lost_before_gone(self) -> Self:
+        if self.lost_after_s >= self.gone_after_s:
+            raise ValueError("MEDIA_LOST_AFTER_S must be less than MEDIA_GONE_AFTER_S")
+        return self
 
     @field_validator("vad")
     @classmethod
@@ -59,6 +84,19 @@ class MediaSettings(ServiceSettings):
         if self.vad_tail_ms > self.vad_hangover_ms:
             raise ValueError("VAD_TAIL_MS is part of VAD_HANGOVER_MS and cannot be longer")
         return self
+
+    @model_validator(mode="after")
+    def _ports_exist(self) -> Self:
+        if max(self.udp_port + self.processes - 1, self.http_port + self.processes * (self.processes > 1)) > MAX_PORT:
+            raise ValueError(
+                f"UDP_PORT and HTTP_PORT leave no room below {MAX_PORT} for those of {self.processes} PROCESSES"
+            )
+        return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where clients reach this process, by family."""
+        return tuple(self.advertised_address.split(","))
 
     @property
     def settle_timeout_s(self) -> float:

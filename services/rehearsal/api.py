@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from services.rehearsal import metrics
 from services.rehearsal.connection import Connection, now
 from services.rehearsal.core.commands import Json
+from services.rehearsal.core.faults import faults_of
 from services.rehearsal.core.session import Session, Terms
 from services.rehearsal.ledger import Ledger
 from services.rehearsal.settings import RehearsalSettings
@@ -62,7 +63,12 @@ class Realtime:
             await self._serve(socket, model)
 
     async def _serve(self, socket: WebSocket, model: str) -> None:
-        terms = Terms(model[:128], max_session_s=self._settings.max_session_s, has_ear=self._voice.has_ear)
+        terms = Terms(
+            model[:128],
+            max_session_s=self._settings.max_session_s,
+            has_ear=self._voice.has_ear,
+            faults=faults_of(self._settings.faults),
+        )
         session = Session(terms, now())
         self.open_sockets.add(socket)
         metrics.SESSIONS_ACTIVE.inc()

@@ -1,8 +1,9 @@
 """Settings of the rehearsal."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.rehearsal.core.faults import faults_of
 from services.rehearsal.voice.provided import VoiceChoice
 from services.runtime.settings import ServiceSettings
 
@@ -20,3 +21,11 @@ class RehearsalSettings(ServiceSettings):
     """Processes that listen, some 150 MB each: so many callers can be heard at the same moment, others wait."""
     max_session_s: float = Field(default=3600, gt=0, le=86_400)
     """A session ends with `session_expired` after this."""
+    faults: str = ""
+    """How every session misbehaves that does not say otherwise, e.g. `stalling, seed=7`: see docs/rehearsal.md."""
+
+    @field_validator("faults")
+    @classmethod
+    def _readable(cls, words: str) -> str:
+        faults_of(words)
+        return words

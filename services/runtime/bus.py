@@ -24,9 +24,8 @@ from services.contracts.messages import AnyMessage, MalformedMessageError, Messa
 from services.runtime import metrics
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
 from services.runtime.logging import get_logger
+from services.runtime.sender import Sender
 
-MAX_PENDING_BYTES = 64 * 1024
-"""With `pending_size=-1` nats-py never forces a flush, so above this audio is dropped instead."""
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_LIMIT = 64 * 1024 * 1024
 
@@ -42,10 +41,12 @@ class Bus:
     _calls: Client
     _stream: Client
     jetstream: JetStreamContext = field(init=False)
+    _sender: Sender = field(init=False)
     _answers: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.jetstream = self._stream.jetstream()
+        self._sender = Sender(self._calls)
 
     @classmethod
     @asynccontextmanager
@@ -63,17 +64,20 @@ class Bus:
             await calls.close()
             raise
         bus = cls(calls, stream)
+        sending = asyncio.create_task(bus._sender.run(), name="bus sender")
         try:
             try:
                 await bus.jetstream.account_info()
             except NatsError as exc:
                 raise BusUnavailableError(url, f"JetStream: {exc}") from exc
             yield bus
+            await bus._sender.flush()
             await _drain(calls)
         finally:
-            for task in bus._answers:
+            tasks = (sending, *bus._answers)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*bus._answers, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await _close(stream)
             await _close(calls)
 
@@ -87,20 +91,16 @@ class Bus:
         await self.send(subject, message.encode())
 
     async def send(self, subject: str, data: bytes) -> bool:
-        """Send bytes; False, and counted, while the server is away: nothing is kept to arrive late."""
-        try:
-            await self._calls.publish(subject, data)
-        except (OutboundBufferLimitError, ConnectionClosedError):
-            metrics.BUS_DROPPED.labels("disconnected").inc()
-            return False
-        return True
+        """`post`, for those that wait anyway."""
+        return self.post(subject, data)
 
-    async def send_audio(self, subject: str, data: bytes) -> bool:
+    def post(self, subject: str, data: bytes) -> bool:
+        """Send bytes; False, and counted, while the server is away: nothing is kept to arrive late."""
+        return self._sender.post(subject, data)
+
+    def post_audio(self, subject: str, data: bytes) -> bool:
         """Send caller audio, or drop and count it while more than 64 KiB wait: late speech is worthless."""
-        if self._calls.pending_data_size > MAX_PENDING_BYTES:
-            metrics.BUS_DROPPED.labels("backlog").inc()
-            return False
-        return await self.send(subject, data)
+        return self._sender.post_audio(subject, data)
 
     async def request(self, subject: str, message: Message, *, timeout_s: float) -> AnyMessage:
         """Ask and wait for the answer.
@@ -110,6 +110,7 @@ class Bus:
             RequestTimeoutError: somebody listens and does not answer.
             MalformedMessageError: the answer is none of ours.
         """
+        await self._sender.flush()  # what was sent before is not overtaken
         try:
             reply = await self._calls.request(subject, message.encode(), timeout=timeout_s)
         except (NatsNoRespondersError, OutboundBufferLimitError, ConnectionClosedError) as exc:
@@ -155,6 +156,7 @@ class Bus:
 
     async def flush(self) -> None:
         """Wait until the server has everything that was sent."""
+        await self._sender.flush()
         await self._calls.flush()
 
 

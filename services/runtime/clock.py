@@ -9,6 +9,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def cpu_s() -> float:
+    """CPU seconds that this process has used, all its threads together."""
+    return time.process_time()
+
+
 def unix_ms() -> int:
     """Milliseconds since 1970; for wires and records, never for durations."""
     return time.time_ns() // 1_000_000
@@ -17,3 +22,8 @@ def unix_ms() -> int:
 def utc_now() -> datetime:
     """The wall clock as an aware datetime."""
     return datetime.now(UTC)
+
+
+def unix_minus_monotonic() -> float:
+    """Seconds to take off a wall-clock time, such as the kernel's of a packet's arrival, to get a monotonic one."""
+    return time.time() - time.monotonic()

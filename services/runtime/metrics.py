@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LOOP_LAG = Gauge(
     "hushgate_event_loop_lag_seconds", "How late the event loop woke from its last quarter-second nap.", ["role"]
 )
+TASKS = Gauge("hushgate_event_loop_tasks", "Tasks that live on the event loop.", ["role"])
 BUS_DROPPED = Counter(
     "hushgate_bus_frames_dropped_total", "Frames that were not sent or not accepted, by reason.", ["reason"]
 )

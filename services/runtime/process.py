@@ -40,11 +40,12 @@ class Process:
 
 
 async def _watch_lag(role: str) -> None:
-    gauge = metrics.LOOP_LAG.labels(role)
+    gauge, tasks = metrics.LOOP_LAG.labels(role), metrics.TASKS.labels(role)
     while True:
         due = clock.monotonic() + _LAG_NAP_S
         await asyncio.sleep(_LAG_NAP_S)
         gauge.set(max(0.0, clock.monotonic() - due))
+        tasks.set(len(asyncio.all_tasks()))
 
 
 def _catch_signals(process: Process, kill_after_s: float) -> None:
@@ -114,6 +115,16 @@ def _leaves(group: BaseExceptionGroup[HushgateError]) -> list[HushgateError]:
     return found
 
 
+def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Callable[[S, Process], Awaitable[None]]:
+    """``serve`` as work for `run`: connected to the bus while it lasts."""
+
+    async def work(settings: S, process: Process) -> None:
+        async with Bus.connect(settings.nats_url, name=f"{role}-{settings.process_id}") as bus:
+            await serve(bus, settings, process)
+
+    return work
+
+
 def run_with_bus(
     role: str,
     settings_type: type[S],
@@ -122,9 +133,4 @@ def run_with_bus(
     kill_after_s: Callable[[S], float] = lambda _: 10.0,
 ) -> int:
     """Run a service on the bus until a signal; returns the exit code."""
-
-    async def work(settings: S, process: Process) -> None:
-        async with Bus.connect(settings.nats_url, name=f"{role}-{settings.process_id}") as bus:
-            await serve(bus, settings, process)
-
-    return run(role, settings_type, work, kill_after_s=kill_after_s)
+    return run(role, settings_type, on_bus(role, serve), kill_after_s=kill_after_s)

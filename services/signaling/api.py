@@ -1,31 +1,21 @@
 """The public API: the provider's wire for tokens and calls, and the usage of both."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import JsonValue
 
-from services.contracts import ids, subjects
-from services.contracts.grant import Grant
-from services.contracts.ids import CallId
-from services.contracts.messages import Done, Hangup, MalformedMessageError
+from services.contracts import ids
 from services.runtime.bus import Bus
-from services.runtime.errors import NoRespondersError, RequestTimeoutError
-from services.runtime.logging import get_logger
 from services.signaling import body, metrics
-from services.signaling.auth import Authority, bearer, rejected
+from services.signaling.auth import Authority
+from services.signaling.calls import Calls, wanted_session
 from services.signaling.core import mint, sdp
 from services.signaling.core.mint import MintRequest
 from services.signaling.core.tenants import Tenant
-from services.signaling.directory import Directory, NotPlacedError
-from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
-from services.signaling.grants import TokenRejectedError
+from services.signaling.directory import Directory
+from services.signaling.errors import bad_requests
 from services.signaling.usage import UsageSource
-
-_CONTROL_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +28,17 @@ class Api:
     usage: UsageSource
     default_model: str
 
+    @property
+    def calls(self) -> Calls:
+        """What this door and others do alike."""
+        return Calls(self.bus, self.authority, self.directory, self.default_model)
+
     def add_routes(self, app: FastAPI) -> None:
         """Give ``app`` the API."""
         for method, path, handler in (
             ("POST", "/v1/realtime/client_secrets", self.create_client_secret),
             ("POST", "/v1/realtime/calls", self.create_call),
+            ("POST", "/v1/realtime/calls/{call_id}/restart", self.restart_call),
             ("POST", "/v1/realtime/calls/{call_id}/hangup", self.hang_up),
             ("GET", "/v1/calls/{call_id}/usage", self.call_usage),
             ("GET", "/v1/usage", self.tenant_usage),
@@ -79,28 +75,27 @@ class Api:
         """Answer an offer."""
         call = ids.new_call_id()
         await self.authority.admit(request, call)
-        offer = await body.read_offer(request)
-        session = _wanted_session(request, offer.session)
-        async with self._granted(request, call, session) as granted:
-            answer = await self._answer(call, offer.sdp, granted)
-        get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
+        sent = await body.read_offer(request)
+        with bad_requests():
+            offer = sdp.parse(sent.sdp)
+        answer = await self.calls.place(request, call, offer, wanted_session(request, sent.session))
         headers = {"Location": f"/v1/realtime/calls/{call}", "Cache-Control": "no-store"}
         return Response(answer, 201, headers=headers, media_type="application/sdp")
+
+    async def restart_call(self, request: Request, call_id: str) -> Response:
+        """Answer a new offer of a client whose way to its call has changed."""
+        call, _ = await self.authority.call(request, call_id)
+        sent = await body.read_sdp(request)
+        with bad_requests():
+            # The media process knows whether the call has a data channel; the offer must have what it had.
+            offer = sdp.parse(sent, audio_alone=True)
+        answer = await self.calls.restart(call, offer)
+        return Response(answer, headers={"Cache-Control": "no-store"}, media_type="application/sdp")
 
     async def hang_up(self, request: Request, call_id: str) -> Response:
         """End a call."""
         call, _ = await self.authority.call(request, call_id)
-        try:
-            reply = await self.bus.request(subjects.control(call), Hangup(call=call), timeout_s=_CONTROL_TIMEOUT_S)
-        except NoRespondersError:
-            if self.bus.connected:
-                raise no_such_call() from None
-            raise _no_bus() from None
-        except (RequestTimeoutError, MalformedMessageError) as exc:
-            get_logger().warning("hangup_not_answered", call_id=call, reason=type(exc).__name__)
-            reply = None
-        if not isinstance(reply, Done):
-            raise unavailable("The media process did not confirm the hang-up. Try again.", "hangup_unconfirmed")
+        await self.calls.hang_up(call)
         return Response(status_code=200)
 
     async def call_usage(self, request: Request, call_id: str) -> Response:
@@ -113,52 +108,3 @@ class Api:
         tenant = self.authority.tenant(request)
         period = {name: request.query_params[name] for name in ("from", "to") if name in request.query_params}
         return await self.usage.of_tenant(tenant.id, period)
-
-    @asynccontextmanager
-    async def _granted(
-        self, request: Request, call: CallId, session: Mapping[str, JsonValue] | None
-    ) -> AsyncIterator[Grant]:
-        """What the call may do. A token that was redeemed for it is released if the block fails."""
-        tenant = self.authority.tenant_of_key(request)
-        if tenant is not None:
-            with bad_requests():
-                granted = mint.grant(tenant, MintRequest(session=dict(session or {})), default_model=self.default_model)
-            yield granted
-            return
-        grants = self.authority.grants
-        try:
-            redemption = await grants.redeem(bearer(request), call)
-        except TokenRejectedError as exc:
-            raise rejected(exc.reason) from None
-        try:
-            sealed = redemption.record.grant
-            self.authority.tenant_of_token(request, sealed.tenant)
-            with bad_requests():
-                granted = mint.redeemed(sealed, session)
-            yield granted
-        except Exception:
-            await grants.release(redemption)
-            raise
-
-    async def _answer(self, call: CallId, offer: bytes, granted: Grant) -> str:
-        with bad_requests():
-            sanitised = sdp.sanitise(offer)
-        await self.authority.grants.own(call, granted.tenant)
-        try:
-            return await self.directory.place(call, sanitised, granted)
-        except NotPlacedError as exc:
-            if exc.reason == "bad_offer":
-                raise ApiError(
-                    422, "The media process cannot answer this offer.", code="bad_offer", param="sdp"
-                ) from exc
-            raise (unavailable(PLACEMENT[exc.reason], exc.reason) if self.bus.connected else _no_bus()) from exc
-
-
-def _wanted_session(request: Request, session: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-    """Older clients name the model in the query; it counts like one in the session."""
-    model = request.query_params.get("model")
-    return session if model is None else {"model": model, **(session or {})}
-
-
-def _no_bus() -> ApiError:
-    return unavailable("The gateway has lost its NATS server and is connecting again. Try again.", "bus_unavailable")

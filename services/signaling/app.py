@@ -19,11 +19,13 @@ from services.signaling.auth import Authority
 from services.signaling.directory import Directory
 from services.signaling.errors import ApiError, on_api_error, on_http_error
 from services.signaling.grants import Grants
+from services.signaling.ice_sessions import IceSessions
 from services.signaling.middleware import Cors, LastNet, Measured
 from services.signaling.page import CONSOLE, Demo, console_files
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
+from services.signaling.whip import Whip
 
 
 async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None:
@@ -57,6 +59,8 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     app.add_exception_handler(HTTPException, on_http_error)
     add_routes(app, health)
     api.add_routes(app)
+    grants = api.authority.grants
+    Whip(api.authority, api.calls, IceSessions(grants.bucket, connected=grants.connected)).add_routes(app)
     if settings.demo_tenant:
         files = console_files(console)
         Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, files).add_routes(app)

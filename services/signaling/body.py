@@ -15,6 +15,7 @@ from services.signaling.core.sdp_lines import MAX_OFFER_BYTES
 from services.signaling.core.session_config import MAX_SESSION_BYTES
 from services.signaling.errors import ApiError
 
+SDP = "application/sdp"
 MAX_JSON_BYTES = MAX_SESSION_BYTES + 4096
 _MAX_MULTIPART_BYTES = MAX_OFFER_BYTES + MAX_JSON_BYTES + 4096
 _CHARSETS = frozenset({b"utf-8", b"utf8"})
@@ -79,14 +80,30 @@ def json_object(text: bytes | str, *, param: str | None) -> dict[str, JsonValue]
     return value
 
 
+def media_type(request: Request) -> str:
+    """What the body is said to be, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_sdp(request: Request) -> bytes:
+    """The offer, where nothing else may come.
+
+    Raises:
+        ApiError: 408, 413 or 415.
+    """
+    if media_type(request) != SDP:
+        raise ApiError(415, f"Send the offer as {SDP}.", code="media_type", headers={"Accept-Post": SDP})
+    return await read(request, MAX_OFFER_BYTES)
+
+
 async def read_offer(request: Request) -> OfferBody:
     """The offer, and the session if one came with it.
 
     Raises:
         ApiError: 400, 408, 413 or 415.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/sdp":
+    kind = media_type(request)
+    if kind == SDP:
         return OfferBody(await read(request, MAX_OFFER_BYTES), None)
     if kind == "multipart/form-data":
         return await _read_parts(request)

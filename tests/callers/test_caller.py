@@ -59,6 +59,21 @@ async def test_a_token_is_taken_as_it_is(endpoint: Endpoint) -> None:
     assert endpoint.minted == []
 
 
+async def test_the_answer_can_be_rewritten_before_it_is_used(endpoint: Endpoint) -> None:
+    answers: list[str] = []
+
+    def keep(sdp: str) -> str:
+        answers.append(sdp)
+        return sdp
+
+    async with Caller.call(endpoint.url, endpoint.key, rewrite_answer=keep):
+        pass
+    assert "a=ice-ufrag:" in answers[0]
+    with pytest.raises(StrangeAnswerError):
+        async with Caller.call(endpoint.url, endpoint.key, rewrite_answer=lambda _: "nonsense"):
+            pass
+
+
 async def test_own_events_and_limits_are_asked_for_only_when_wanted(endpoint: Endpoint) -> None:
     async with Caller.call(endpoint.url, endpoint.key):
         pass

@@ -15,6 +15,8 @@ from services.callers.caller import Caller
 from services.callers.correlation import best_match
 from services.callers.hearing import grammar, recognise
 from services.callers.speech import Samples, synthesise
+from tests.network.fate import Conditions
+from tests.network.impairer import impairer
 from tests.system.gateway import Up, running_up
 
 pytestmark = [
@@ -56,6 +58,19 @@ async def test_the_answer_that_arrives_is_the_sound_that_the_rehearsal_sent(up: 
     assert best_match(middle, heard).peak > 0.9
     counting = grammar("one two three four five", "five four three two one", "hello")
     assert recognise(heard, hz=HZ, jsgf=counting) == "one two three four five"
+
+
+async def test_a_call_can_go_through_a_bad_network(up: Up) -> None:
+    slow = Conditions(delay_ms=50, jitter_ms=20)
+    async with (
+        impairer(up=slow, down=slow) as network,
+        Caller.call(up.url, up.tenant_key, session=SESSION, rewrite_answer=network.rewrite_answer) as caller,
+    ):
+        await caller.say(await synthesise("count to five"))
+        await caller.event("output_audio_buffer.stopped", timeout_s=30)
+        assert network.up.counts.media > 50
+        assert network.down.counts.media > 50
+        await caller.hang_up()
 
 
 async def test_speech_over_a_long_answer_stops_it(caller: Caller) -> None:

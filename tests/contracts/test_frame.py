@@ -8,6 +8,7 @@ from services.contracts.frame import (
     decode,
     decode_server_event,
     encode,
+    encode_audio_up,
     encode_server_event,
 )
 from services.contracts.ids import Epoch, ItemId
@@ -31,6 +32,11 @@ def test_a_frame_survives_the_wire() -> None:
 
 def test_the_header_is_the_agreed_one() -> None:
     assert encode(audio_down()).hex() == ("010602000700000000000000e0010000000000000068e5cf8b010000066974656d5f610102")
+
+
+def test_the_short_way_for_caller_audio_makes_the_same_bytes() -> None:
+    frame = Frame(Kind.AUDIO_UP, Epoch(7), 480, 1_700_000_000_000, flags=Flag.PRE_ROLL, payload=b"\x01\x02")
+    assert encode_audio_up(Epoch(7), 480, 1_700_000_000_000, Flag.PRE_ROLL, b"\x01\x02") == encode(frame)
 
 
 @pytest.mark.parametrize(

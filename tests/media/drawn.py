@@ -51,6 +51,9 @@ class Drawn:
         flags = Flag.ITEM_END if end else NO_FLAGS
         return self.frame(Kind.AUDIO_DOWN, position, item_id=item, flags=flags, payload=pcm)
 
+    def half_a_frame(self, item: ItemId) -> Frame:
+        return Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, item, payload=bytes(DOWN_FRAME_SAMPLES))
+
     def event(self, event: dict[str, Any], **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields
         self.sequence += 1
         payload = encode_server_event(self.sequence, json.dumps(event).encode())

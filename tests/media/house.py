@@ -17,9 +17,10 @@ from services.contracts.messages import AnyMessage, Message, Offer, OfferAnswere
 from services.contracts.usage import UsageData
 from services.media.core.gate import GateConfig
 from services.media.history import History
-from services.media.leg import BadOfferError, Leg, LegClosed, LegConnected, LegInput, LegOpened, Pace, PlayoutSource
+from services.media.leg import BadOfferError, Leg, LegConnected, LegInput, LegOpened, LegOwner, Pace
 from services.media.pool import Pool, PoolConfig
 from services.media.usage import Meters
+from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.health import Health
 from services.runtime.streams import ensure_calls_stream
@@ -51,44 +52,64 @@ class PlainLeg:
 
     def __init__(self, leg_id: LegId) -> None:
         self.id = leg_id
-        self.inputs: asyncio.Queue[LegInput] = asyncio.Queue()
         self.events: asyncio.Queue[str] = asyncio.Queue()
-        self.source: asyncio.Future[PlayoutSource] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
+        self.playing = asyncio.Event()
+        self.restarts: list[str] = []
+        self.hesitates: asyncio.Event | None = None
         self.breaks = False
+        self._owner: LegOwner | None = None
+        self._early: list[LegInput] = []
         self._spoken = 0
 
-    async def received(self) -> AsyncIterator[LegInput]:
-        while True:
-            item = await self.inputs.get()
-            yield item
-            if isinstance(item, LegClosed):
-                return
+    def attach(self, owner: LegOwner) -> None:
+        self._owner = owner
+        for item in self._early:
+            owner.take(item, now=clock.monotonic())
 
-    def play(self, source: PlayoutSource) -> None:
-        self.source.set_result(source)
+    def play(self) -> None:
+        self.playing.set()
 
     def send_event(self, text: str) -> None:
         if self.breaks:
             raise RuntimeError("broken")
         self.events.put_nowait(text)
 
+    async def restart(self, sdp: str) -> str:
+        self.restarts.append(sdp)
+        if self.hesitates is not None:
+            await self.hesitates.wait()
+        if sdp == "bad":
+            raise BadOfferError("not an offer")
+        if sdp == "broken":
+            raise RuntimeError("a bug")
+        return f"restart {len(self.restarts)}: answer to {sdp}"
+
     async def close(self) -> None:
         self.closed.set()
 
+    def comes(self, item: LegInput) -> None:
+        if self._owner is None:
+            self._early.append(item)
+        else:
+            self._owner.take(item, now=clock.monotonic())
+
     def connect(self) -> None:
-        self.inputs.put_nowait(LegConnected())
-        self.inputs.put_nowait(LegOpened())
+        self.comes(LegConnected())
+        self.comes(LegOpened())
 
     def speak(self, drawing: str) -> None:
         for letter in drawing:
-            self.inputs.put_nowait(PcmFrame(self._spoken, LOUD if letter == "s" else QUIET))
+            self.comes(PcmFrame(self._spoken, LOUD if letter == "s" else QUIET))
             self._spoken += 1
 
     async def pull(self) -> bytes | None:
-        source = await self.source
-        await source.playable()
-        return source.pull()
+        await self.playing.wait()
+        assert self._owner is not None
+        pcm = self._owner.pull(now=clock.monotonic())
+        if pcm is None:
+            self.playing.clear()
+        return pcm
 
     async def event(self) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(await self.events.get())
@@ -148,13 +169,13 @@ async def open_house(
 ) -> AsyncIterator[House]:
     legs: dict[LegId, PlainLeg] = {}
 
-    async def answerer(leg: LegId, sdp: str) -> tuple[Leg, str]:
-        if sdp == "bad":
+    async def answerer(leg: LegId, offer: str) -> tuple[Leg, str]:
+        if offer == "bad":
             raise BadOfferError("not an offer")
-        if sdp == "broken":
+        if offer == "broken":
             raise RuntimeError("a bug")
         legs[leg] = PlainLeg(leg)
-        return legs[leg], f"answer to {sdp}"
+        return legs[leg], f"answer to {offer}"
 
     gate = GateConfig(onset_frames=2, barge_in_onset_frames=2, hangover_frames=5, pre_roll_frames=2, tail_frames=1)
     config = PoolConfig(PROCESS, capacity, gate, detector)

@@ -4,7 +4,7 @@ from services.contracts.audio import DOWN_FRAME_SAMPLES
 from services.contracts.frame import Flag, Kind
 from services.contracts.messages import PlayoutReport, expect
 from services.media.core.commands import CountGateOpen
-from tests.media.drawn import A, B, Drawn, kinds, types, ups
+from tests.media.drawn import A, B, Drawn, kinds, shown, types, ups
 
 
 def test_a_barge_in_stops_playout_before_anything_else_goes_up() -> None:
@@ -86,3 +86,15 @@ def test_clearing_no_item_in_particular_clears_all() -> None:
     drawn = Drawn()
     drawn.answering()
     assert [up.item_id for up in ups(drawn.frame(Kind.CLEAR), Kind.PLAYOUT_REPORT)] == [A]
+
+
+def test_words_are_shown_as_their_sound_is_played_and_no_further_than_it_was_cut() -> None:
+    drawn = Drawn()
+    drawn.answering()
+    for number in range(10):
+        word = {"type": "response.output_audio_transcript.delta", "delta": str(number)}
+        drawn.event(word, item_id=A, position=(number + 1) * 2 * DOWN_FRAME_SAMPLES, flags=Flag.CUTTABLE)
+    assert [event["delta"] for event in shown(drawn.draw(">>>>>")) if "delta" in event] == ["0", "1"]
+    cut = drawn.draw(">sss")
+    assert [event["delta"] for event in shown(cut) if "delta" in event] == ["2"]
+    assert [event for event in shown(drawn.draw(">" * 20)) if "delta" in event] == []

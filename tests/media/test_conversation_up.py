@@ -75,3 +75,13 @@ def test_a_client_that_reports_its_jitter_buffer_changes_what_was_heard_and_noth
     stats = '{"type":"hushgate.client_stats","jitter_buffer_ms":100.5,"round_trip_ms":40}'
     assert drawn.call.client_message(stats, now=drawn.now) == []
     assert drawn.call.down.ear.ms == 120
+
+
+def test_a_client_that_knows_how_late_its_loudspeaker_is_says_so_too() -> None:
+    drawn = Drawn()
+    stats = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":30.2,"round_trip_ms":40}'
+    assert drawn.call.client_message(stats, now=drawn.now) == []
+    assert drawn.call.down.ear.ms == 100
+    strange = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":"late","round_trip_ms":40}'
+    assert drawn.call.client_message(strange, now=drawn.now) == []
+    assert drawn.call.down.ear.ms == 70

@@ -37,3 +37,8 @@ def test_a_quiet_talker_is_lifted_once_the_detector_knows_how_quiet() -> None:
     for frame in vowel(20) * 20:
         lifted, plain = detector.is_speech(frame), deaf.is_speech(frame)
     assert lifted >= plain
+
+
+def test_a_loud_talker_is_heard_the_same_with_a_lift_to_spare() -> None:
+    lifted, plain = (DETECTORS["webrtcvad"](DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    assert [lifted.is_speech(frame) for frame in vowel(3000)] == [plain.is_speech(frame) for frame in vowel(3000)]

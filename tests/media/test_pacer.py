@@ -1,41 +1,96 @@
 import pytest
 
-from services.media.core.pacer import Pacer
+from services.media.core.pacer import MediaClock, Rota
 
 
-def test_the_first_frame_goes_at_once_and_the_next_20_ms_later() -> None:
-    pacer = Pacer()
-    assert pacer.next_due(now=5.0) == 5.0
-    assert pacer.take(now=5.0) == 0
-    assert pacer.next_due(now=5.001) == pytest.approx(5.02)
+def turns(rota: Rota[str], until_ms: int, *, start_ms: int = 0) -> list[tuple[float, str]]:
+    """Who had a turn, and when it was due in ms, while time passes by the millisecond."""
+    out: list[tuple[float, str]] = []
+    for ms in range(start_ms, until_ms + 1):
+        while (turn := rota.turn(now=ms / 1000 + 1e-6)) is not None:
+            out += [(round(turn[0] * 1000, 1), member) for member in turn[1]]
+    return out
 
 
-def test_frames_that_leave_a_little_late_do_not_shift_the_clock() -> None:
-    pacer = Pacer()
-    pacer.take(now=0.0)
-    assert pacer.take(now=0.035) == 480
-    assert pacer.next_due(now=0.036) == pytest.approx(0.04)
+def test_a_member_has_a_turn_every_20_ms() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    rota.join("a")
+    rota.join("a")
+    assert turns(rota, 80) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
 
 
-def test_more_than_100_ms_late_skips_ahead_instead_of_bursting() -> None:
-    pacer = Pacer()
-    pacer.take(now=0.0)
-    assert pacer.next_due(now=0.2) == 0.2
-    assert pacer.take(now=0.2) == 4800
-    assert pacer.next_due(now=0.2) == pytest.approx(0.22)
+def test_who_joins_waits_for_the_next_slot_only() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    turns(rota, 6)
+    rota.join("a")
+    assert turns(rota, 31, start_ms=7) == [(10, "a"), (30, "a")]
 
 
-def test_after_a_pause_the_next_frame_goes_at_once_and_the_gap_shows_in_its_timestamp() -> None:
-    pacer = Pacer()
-    pacer.take(now=0.0)
-    pacer.pause()
-    assert pacer.next_due(now=1.0) == 1.0
-    assert pacer.take(now=1.0) == 24_000
-    assert pacer.take(now=1.02) == 24_480
+def test_members_that_spread_do_not_meet() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    for name in "abcdefgh":
+        rota.join(name, spread=True)
+    dues = [due for due, _ in turns(rota, 19)]
+    assert sorted(dues) == [0, 0, 5, 5, 10, 10, 15, 15]
+    assert len(rota) == 8
 
 
-def test_a_timestamp_never_stands_still() -> None:
-    pacer = Pacer()
-    pacer.take(now=0.0)
-    pacer.pause()
-    assert pacer.take(now=0.001) == 480
+def test_who_left_has_no_turn() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    rota.join("a")
+    rota.leave("a")
+    rota.leave("a")
+    assert turns(rota, 100) == []
+    assert len(rota) == 0
+
+
+def test_a_member_may_leave_in_its_turn() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    rota.join("a")
+    rota.join("b")
+    assert rota.turn(now=0.0) == (0.0, ("a", "b"))
+    rota.leave("a")
+    assert turns(rota, 20, start_ms=1) == [(20, "b")]
+
+
+def test_a_little_late_is_caught_up_in_order() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    rota.join("a")
+    assert turns(rota, 90, start_ms=90) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
+
+
+def test_after_a_stall_turns_are_skipped_instead_of_bursting() -> None:
+    rota: Rota[str] = Rota(now=0.0)
+    rota.join("a")
+    assert turns(rota, 15) == [(0, "a")]
+    caught_up = turns(rota, 535, start_ms=500)
+    assert len(caught_up) == 2
+    assert caught_up[1][0] - caught_up[0][0] == pytest.approx(20)
+
+
+def stamps(*dues: float) -> list[tuple[int, bool]]:
+    clock = MediaClock(hz=48_000, start=1000)
+    out = []
+    for due in dues:
+        begins = clock.take(due=due)
+        out.append((clock.timestamp, begins))
+    return out
+
+
+def test_frames_in_a_row_are_20_ms_apart_and_only_the_first_begins() -> None:
+    assert stamps(5.0, 5.02, 5.04) == [(1000, True), (1960, False), (2920, False)]
+
+
+def test_a_pause_leaves_a_gap_just_as_long() -> None:
+    assert stamps(5.0, 5.02, 6.02) == [(1000, True), (1960, False), (1960 + 48_000, True)]
+
+
+def test_turns_that_were_skipped_leave_a_gap_too() -> None:
+    assert stamps(5.0, 5.13) == [(1000, True), (1000 + 6240, True)]
+
+
+def test_rtp_time_wraps() -> None:
+    clock = MediaClock(hz=48_000, start=(1 << 32) - 960)
+    clock.take(due=1.0)
+    clock.take(due=1.02)
+    assert clock.timestamp == 0

@@ -98,7 +98,7 @@ def test_an_under_run_fades_out_and_in() -> None:
     assert (out[0], out[-1]) == (1000, 0)
     assert playout.pull() is None
     assert playout.underruns == 1
-    playout.push(A, FRAME, sound(FRAME), end=False)
+    playout.push(A, FRAME, sound(module.CUSHION_SAMPLES), end=False)
     again = samples(playout.pull())
     assert (again[0], again[-1]) == (0, 1000)
     assert playout.active
@@ -168,14 +168,14 @@ def test_a_hole_keeps_the_positions_of_what_follows() -> None:
     playout.push(A, 0, sound(100), end=False)
     playout.push(A, 1000, sound(FRAME), end=True)
     assert [(frame.start, frame.end) for frame in drain(playout)[:2]] == [(0, 100), (1000, 1000 + FRAME)]
-    assert playout.played_samples == 100 + FRAME
+    assert playout.played_ms == 24
 
 
 def test_half_a_sample_is_thrown_away() -> None:
     playout = Playout()
     playout.push(A, 0, sound(FRAME) + b"\x01", end=True)
     drain(playout)
-    assert playout.played_samples == FRAME
+    assert playout.played(A) == FRAME
 
 
 def test_a_worker_beyond_its_credit_loses_what_is_too_much() -> None:
@@ -199,3 +199,41 @@ def test_played_time_counts_all_items() -> None:
     playout.push(B, 0, sound(FRAME // 2), end=True)
     drain(playout)
     assert playout.played_ms == 30
+
+
+def test_an_answer_that_ran_dry_goes_on_with_enough_for_a_while() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(FRAME), end=False)
+    drain(playout)
+    playout.push(A, FRAME, sound(module.CUSHION_SAMPLES - 1), end=False)
+    assert not playout.pullable
+    assert playout.pull() is None
+    playout.push(A, FRAME + module.CUSHION_SAMPLES - 1, sound(1), end=False)
+    assert playout.pullable
+    assert [frame.item_id for frame in drain(playout)][:15] == [A] * 15
+    assert playout.underruns == 2
+
+
+def test_an_answer_that_is_complete_goes_on_with_what_there_is() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(FRAME), end=False)
+    drain(playout)
+    playout.push(A, FRAME, sound(5), end=True)
+    assert playout.pullable
+    assert drain(playout)[0].last
+
+
+def test_no_answer_begins_with_less_than_a_frame() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(1), end=False)
+    assert playout.pull() is None
+    playout.push(A, 1, sound(FRAME - 1), end=False)
+    assert playout.pull() is not None
+    assert playout.underruns == 0
+
+
+def test_the_end_of_a_sound_is_pushed_out_of_the_encoder() -> None:
+    playout = Playout()
+    playout.push(A, 0, sound(2 * FRAME - module.RAMP_SAMPLES - 10), end=True)
+    heard = np.concatenate([samples(frame) for frame in drain(playout)])
+    assert len(heard) - np.flatnonzero(heard)[-1] > module.SILENT_SAMPLES

@@ -8,7 +8,7 @@ from services.contracts.frame import Kind
 from services.contracts.ids import Epoch, new_call_id
 from services.contracts.messages import PlayoutReport, expect
 from services.media.call import Call
-from services.media.leg import LegMeasured, LegMessage, PlayoutSource
+from services.media.leg import LegMeasured, LegMessage, LegOwner
 from tests.media.house import Opener, count
 from tests.media.worker import ITEM, PROCESS
 
@@ -76,7 +76,7 @@ async def test_a_barge_in_reports_what_was_heard_before_the_new_utterance(house:
 async def test_client_events_go_up(house: Opener) -> None:
     async with house() as home:
         _, leg = await home.call()
-        leg.inputs.put_nowait(LegMessage('{"type":"session.update"}'))
+        leg.comes(LegMessage('{"type":"session.update"}'))
         assert (await home.worker.next(Kind.CLIENT_EVENT)).payload == b'{"type":"session.update"}'
 
 
@@ -104,13 +104,13 @@ async def test_rubbish_on_the_bus_harms_nobody(house: Opener) -> None:
 async def test_the_measured_round_trip_moves_what_was_heard(house: Opener) -> None:
     async with house() as home:
         call, leg = await home.call()
-        leg.inputs.put_nowait(LegMeasured(1000))
+        leg.comes(LegMeasured(1000))
         await home.worker.answer(call, 8, end=False)
         await leg.pull()
         leg.speak("ss")
         assert expect(PlayoutReport, (await home.worker.next(Kind.PLAYOUT_REPORT)).payload).heard_ms == 0
 
 
-def test_a_call_is_the_source_of_its_leg() -> None:
-    source: type[PlayoutSource] = Call
-    assert source is Call
+def test_a_call_is_the_owner_of_its_leg() -> None:
+    owner: type[LegOwner] = Call
+    assert owner is Call

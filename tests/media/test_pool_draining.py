@@ -54,7 +54,7 @@ async def test_draining_is_over_as_soon_as_the_last_call_is(house: Opener) -> No
     async with house() as home:
         _, leg = await home.call()
         drained = asyncio.create_task(home.pool.close(timeout_s=3600))
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         await drained
         assert home.pool.active == 0
 
@@ -63,6 +63,6 @@ async def test_a_finished_call_leaves_no_task(house: Opener) -> None:
     async with house() as home:
         before = {task.get_name() for task in asyncio.all_tasks()}
         _, leg = await home.call()
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         await home.pool.close(timeout_s=5)
         assert not {name for task in asyncio.all_tasks() if (name := task.get_name()).startswith("call ")} - before

@@ -33,7 +33,7 @@ async def test_a_hang_up_ends_the_call_everywhere_with_the_same_word(house: Open
 async def test_a_client_that_is_gone_ends_the_call(house: Opener) -> None:
     async with house() as home:
         _, leg = await home.call()
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         assert expect(Ended, (await home.worker.next(Kind.ENDED)).payload).reason is EndReason.CLIENT_GONE
         await leg.closed.wait()
 

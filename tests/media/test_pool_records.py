@@ -24,7 +24,7 @@ async def test_usage_is_written_at_the_end_and_adds_up(house: Opener) -> None:
         await home.worker.answer(call, 3)
         await leg.pull()
         leg.speak("." * 30)
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         usage = await home.kept.usage.get()
         assert (usage.call_id, usage.session_id, usage.epoch, usage.provider) == (call, "sess_a", EPOCH, "rehearsal")
         assert usage.meters[Meter.AUDIO_GATED_MS] == 600
@@ -37,7 +37,7 @@ async def test_while_usage_cannot_be_kept_no_new_call_is_taken(house: Opener) ->
         home.health.blocked_by.clear()
         home.kept.full = True
         _, leg = await home.call()
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         await leg.closed.wait()
         await record(home.bus, subjects.CALL_ENDED, CallEnded)
         refused = await home.ask(an_offer())
@@ -50,7 +50,7 @@ async def test_a_calls_last_usage_is_tried_again(house: Opener) -> None:
     async with house() as home:
         _, leg = await home.call()
         home.kept.failures = LAST_TRIES - 1
-        leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
         assert Meter.CALL_MS in (await home.kept.usage.get()).meters
 
 
@@ -60,7 +60,7 @@ async def test_usage_that_is_lost_for_good_is_named(house: Opener) -> None:
         leg.speak("." * 30)
         home.kept.full = True
         with capture_logs() as logs:
-            leg.inputs.put_nowait(LegClosed(EndReason.CLIENT_GONE))
+            leg.comes(LegClosed(EndReason.CLIENT_GONE))
             await home.pool.close(timeout_s=5)
         (lost,) = [line for line in logs if line["event"] == "usage_lost"]
         assert (lost["call_id"], lost["log_level"]) == (call, "error")

@@ -1,9 +1,11 @@
+import socket
+
 import httpx
 import pytest
 
 from services.runtime.errors import AddressInUseError
 from services.runtime.health import Health, health_app
-from services.runtime.http import serve_http
+from services.runtime.http import listen, serve_http
 
 
 async def test_health_readiness_and_metrics_are_served() -> None:
@@ -23,3 +25,8 @@ async def test_a_taken_port_is_a_clear_error() -> None:
         with pytest.raises(AddressInUseError, match=f"127.0.0.1:{port}: Address already in use"):
             async with serve_http(health_app(Health()), host="127.0.0.1", port=port):
                 pass
+
+
+def test_answers_do_not_wait_for_the_clients_delayed_acknowledgement() -> None:
+    with listen("127.0.0.1", 0) as sock:
+        assert sock.proto == socket.IPPROTO_TCP  # only then asyncio sets TCP_NODELAY on what it accepts

@@ -28,11 +28,18 @@ async def test_a_preflight_allows_what_stock_clients_send(client: httpx.AsyncCli
     assert {"authorization", "content-type", "x-openai-agents-sdk", "x-stainless-os"} == set(allowed)
 
 
+async def test_a_preflight_allows_what_whip_clients_send(client: httpx.AsyncClient) -> None:
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "if-match,content-type"}
+    reply = await client.options("/v1/whip/rtc_0", headers={"Origin": "https://app.example", **asked})
+    assert "if-match" in reply.headers["access-control-allow-headers"]
+    assert {"PATCH", "DELETE"} <= set(reply.headers["access-control-allow-methods"].split(", "))
+
+
 async def test_errors_can_be_read_across_origins(client: httpx.AsyncClient) -> None:
     reply = await client.post("/v1/realtime/calls", headers={"Origin": "https://app.example"})
     assert reply.status_code == 401
     assert reply.headers["access-control-allow-origin"] == "*"
-    assert reply.headers["access-control-expose-headers"] == "Location"
+    assert {"Location", "ETag", "Link"} <= set(reply.headers["access-control-expose-headers"].split(", "))
     assert reply.headers["vary"] == "Origin"
 
 

@@ -1,10 +1,7 @@
 import asyncio
-import json
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,54 +16,14 @@ from openai import AsyncOpenAI, AuthenticationError, InternalServerError, NotFou
 
 from services.contracts import subjects
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Heartbeat, Message, Offer, OfferAnswered
+from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered
 from services.runtime.bus import Bus
+from services.runtime.child import stop
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 from services.signaling.settings import SignalingSettings
-from services.up.natsd import nats_server, stop
-
-
-@asynccontextmanager
-async def signaling(**settings: object) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """The process as it is deployed; gives its URL."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.signaling",
-        env={f"SIGNALING_{name.upper()}": str(value) for name, value in settings.items()},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(30):
-            async for line in process.stdout:
-                event = json.loads(line)
-                if event["event"] == "service_ready":
-                    yield event["http_url"], process
-                    break
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.communicate()
-
-
-async def media_heard(bus: Bus, url: str) -> None:
-    beat = Heartbeat(
-        process=ProcessId("media-0"),
-        version="0",
-        draining=False,
-        active=0,
-        reserved=0,
-        capacity=10,
-        loop_lag_ms=0,
-        http_url="http://127.0.0.1:1",
-    )
-    await bus.publish(subjects.MEDIA_HEARTBEAT, beat)
-    await bus.flush()
-    async with asyncio.timeout(5), httpx.AsyncClient() as client:
-        while "hushgate_media_processes 1.0" not in (await client.get(f"{url}/metrics")).text:
-            await bus.flush()
+from services.up.natsd import nats_server
+from tests.signaling.process import media_heard, signaling
 
 
 async def test_the_stock_client_mints_calls_and_hangs_up(
@@ -138,7 +95,7 @@ async def test_the_door_speaks_https_when_it_has_a_certificate(
 ) -> None:
     cert, key = certificate(tmp_path)
     settings = {"nats_url": nats_url, "tenants_file": tenants_path, "tls_cert": cert, "tls_key": key}
-    async with signaling(demo_tenant="acme", **settings) as (url, _):
+    async with signaling(log=None, demo_tenant="acme", **settings) as (url, _):
         trust = ssl.create_default_context(cafile=str(cert))
         async with httpx.AsyncClient(verify=trust, base_url=url) as client:
             assert (await client.post("/demo/token", headers={"Origin": url})).status_code == 200

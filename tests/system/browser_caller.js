@@ -33,6 +33,7 @@
       return false;
     },
     events: [],
+    sent: [], // client events
     // What `find` finds, as soon as it finds something. (The page's policy forbids what playwright would wait with.)
     until(find) {
       return new Promise((resolve) => {
@@ -76,6 +77,11 @@
     createDataChannel(...settings) {
       const channel = super.createDataChannel(...settings);
       channel.addEventListener("message", (message) => window.caller.events.push(JSON.parse(message.data)));
+      const send = channel.send.bind(channel);
+      channel.send = (text) => {
+        window.caller.sent.push(JSON.parse(text));
+        send(text);
+      };
       return channel;
     }
   };

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import io
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,12 @@ class CallPage:
         )
         return found
 
+    async def sent(self, kind: str) -> dict[str, Any]:
+        """The newest client event of ``kind``, waited for."""
+        find = "window.caller.sent.findLast((event) => event.type === wanted.kind)"
+        sent: dict[str, Any] = await self._until(find, {"kind": kind})
+        return sent
+
     async def events(self) -> list[dict[str, Any]]:
         """All server events so far."""
         events: list[dict[str, Any]] = await self.page.evaluate("window.caller.events")
@@ -88,13 +94,23 @@ class CallPage:
 
 
 @asynccontextmanager
-async def open_page(browser: Browser, url: str, **context: Any) -> AsyncIterator[CallPage]:  # noqa: ANN401 - playwright's own
-    """Open the page at ``url`` with the scripted caller; whatever the page logs as an error fails the test."""
+async def open_page(
+    browser: Browser,
+    url: str,
+    *,
+    scripts: Sequence[str] = (),
+    **context: Any,  # noqa: ANN401 - playwright's own
+) -> AsyncIterator[CallPage]:
+    """Open the page at ``url`` with the scripted caller; whatever the page logs as an error fails the test.
+
+    ``scripts`` run in the page before its own, behind the caller's.
+    """
     opened = await browser.new_context(**context)
     page = await opened.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    await page.add_init_script(_SCRIPT)
+    for script in (_SCRIPT, *scripts):
+        await page.add_init_script(script)
     await page.goto(url)
     try:
         yield CallPage(page)

@@ -156,3 +156,14 @@ async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
     usage = await get(f"{up.url}/v1/calls/{call}/usage", up.tenant_key)
     assert 0 < usage["sent_seconds"] < clip.speech_s + 0.5
     assert usage["gated_seconds"] > usage["sent_seconds"]
+
+
+async def test_the_page_tells_how_late_its_ear_is_without_being_asked(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.url) as caller:
+        await caller.talk()
+        await ask(caller, "count to five")
+        await caller.event("output_audio_buffer.stopped")
+        told = await caller.sent("hushgate.client_stats")
+        await caller.hang_up()
+    assert set(told) == {"type", "jitter_buffer_ms", "playout_delay_ms", "round_trip_ms"}
+    assert all(0 <= value < 1000 for name, value in told.items() if name != "type")

@@ -1,9 +1,11 @@
 """What the page says when a call cannot be made or breaks off: what happened and what to do."""
 
+import asyncio
 import os
+import re
 import signal
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.system.gateway import Up
 from tests.system.page import open_page
@@ -46,6 +48,34 @@ async def test_a_refused_call_shows_the_gateways_reason(up: Up, browser: Browser
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("No media process has room.")
         await expect(caller.part("talk")).to_have_text("Talk")
+
+
+async def test_a_changed_network_makes_the_page_restart_ice_and_a_refusal_costs_nothing(
+    up: Up, browser: Browser
+) -> None:
+    async with open_page(browser, up.url) as caller:
+        offers: asyncio.Queue[str] = asyncio.Queue()
+
+        async def refuse(route: Route) -> None:
+            offers.put_nowait(route.request.post_data or "")
+            await route.fulfill(status=503, json={"error": {"message": "Not now."}})
+
+        async with caller.page.expect_request("**/v1/realtime/calls") as first:
+            call = await caller.talk()
+        await caller.page.route(f"**/v1/realtime/calls/{call}/restart", refuse)
+        for _ in range(2):  # the second is an offer only if the first was taken back
+            await caller.page.evaluate("window.dispatchEvent(new Event('online'))")
+            async with asyncio.timeout(20):
+                offer = await offers.get()
+            before = (await first.value).post_data or ""
+            assert attribute(offer, "fingerprint") == attribute(before, "fingerprint")
+            assert attribute(offer, "ice-ufrag") != attribute(before, "ice-ufrag")
+            await expect(caller.part("status")).to_contain_text("Speak at any time")
+        await caller.hang_up()
+
+
+def attribute(offer: str, name: str) -> set[str]:
+    return set(re.findall(rf"a={name}:(\S.*)\r", offer))
 
 
 async def test_the_page_never_holds_a_tenant_key(up: Up, browser: Browser) -> None:

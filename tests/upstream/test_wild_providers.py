@@ -1,5 +1,7 @@
 """Providers that go too far: too much, too often, or about what does not exist."""
 
+import base64
+
 import pytest
 
 from services.upstream.core import items
@@ -84,6 +86,19 @@ def test_half_a_sample_is_left() -> None:
     drive.message()
     drive.fresh().part("response.output_audio.delta", delta="AAAA")
     assert [len(a.pcm) for a in drive.sounds] == [2]
+
+
+def test_deltas_that_split_a_sample_are_joined_to_the_sound_that_they_were() -> None:
+    sound = bytes(range(1, 13))
+    drive = Drive().ready()
+    drive.created()
+    drive.message()
+    drive.fresh()
+    for start, end in ((0, 3), (3, 4), (4, 5), (5, 6), (6, 12)):
+        delta = base64.b64encode(sound[start:end]).decode()
+        drive.part("response.output_audio.delta", delta=delta)
+    assert b"".join(audio.pcm for audio in drive.sounds) == sound
+    assert [audio.position for audio in drive.sounds] == [0, 1, 2, 3]
 
 
 def test_events_of_what_does_not_exist_are_counted_and_left() -> None:

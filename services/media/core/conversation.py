@@ -58,6 +58,7 @@ class Conversation:
         self._inbox = Inbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # true end of the caller's last speech
+        self._client_heard_at = now
         self._ended = False
 
     def connected(self) -> list[Command]:
@@ -73,13 +74,33 @@ class Conversation:
         """20 ms of the caller."""
         if self._ended:
             return []
-        playing = self.down.playout.active
-        return self._went_up(self._moved(self._up.push(frame, speech=speech, playing=playing, now=now), now), now)
+        self._client_heard_at = now
+        steps = self._up.push(frame, speech=speech, playing=self.down.playout.active, now=now)
+        return self._went_up(self._moved(steps, now), now) if steps else []
+
+    def measured(self, *, round_trip_ms: int, now: float) -> list[Command]:
+        """The leg measured its round trip."""
+        self._client_heard_at = now
+        self.down.ear.measured(round_trip_ms=round_trip_ms)
+        return []
+
+    def lost(self, *, now: float) -> list[Command]:
+        """Nothing comes from the client: its utterance is over, and the answer waits for it. Deadlines go on."""
+        if self._ended:
+            return []
+        self.down.lost(since=self._client_heard_at)
+        return self._went_up(self._moved(self._up.lost(), now), now)
+
+    def recovered(self) -> list[Command]:
+        """The client is back and hears the rest of the answer."""
+        self.down.playout.resume()
+        return []
 
     def client_message(self, message: str | bytes, *, now: float) -> list[Command]:
         """The client says something on its channel."""
         if self._ended:
             return []
+        self._client_heard_at = now
         event = self._inbox.take(message, now=now)
         if isinstance(event, Rejected):
             return [CountDropped(event.reason)]
@@ -101,6 +122,8 @@ class Conversation:
 
     def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
         """The next 20 ms for the caller."""
+        if self._ended:
+            return None, []
         pulled, commands = self.down.pull(now=now)
         if pulled is not None and pulled.item_id is not None and self._unanswered_since is not None:
             latency_s = max(0.0, now - self._unanswered_since)
@@ -108,7 +131,7 @@ class Conversation:
             commands.append(CountTurn(latency_s))
             notice = notices.turn_answered(item_id=pulled.item_id, latency_ms=round(latency_s * 1000))
             commands += self._own_event(notice)
-        return pulled, self._went_up(commands, now)
+        return pulled, self._went_up(commands, now) if commands else commands
 
     def tick(self, *, now: float) -> list[Command]:
         """Time passes: call this several times a second."""
@@ -116,6 +139,7 @@ class Conversation:
             return []
         if reason := self._deadlines.over(now=now):
             return [EndCall(reason)]
+        self.down.playout.tick(now=now)
         commands = self._moved(self._up.tick(now=now), now)
         if not commands and self._deadlines.alive_due(now=now):
             commands = [SendUp(Kind.ALIVE, self._up.next_index)]
@@ -142,7 +166,7 @@ class Conversation:
     def _from_worker(self, frame: Frame, now: float) -> list[Command]:
         match frame.kind:
             case Kind.AUDIO_DOWN:
-                return self.down.audio(frame)
+                return self.down.audio(frame, now=now)
             case Kind.SERVER_EVENT:
                 return self.down.server_event(frame)
             case Kind.CLEAR:
@@ -200,7 +224,11 @@ class Conversation:
         buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
         if buffer_ms is None:
             return [CountDropped("client_event_malformed")]
-        self.down.ear.reported(buffer_ms=buffer_ms, round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")))
+        self.down.ear.reported(
+            buffer_ms=buffer_ms,
+            playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
+            round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
+        )
         return []
 
     def _worker_ended(self, frame: Frame) -> list[Command]:
@@ -216,8 +244,10 @@ class Conversation:
         return [SendEvent(shown) for shown in self.down.events.show(HeldEvent(text))]
 
     def _went_up(self, commands: list[Command], now: float) -> list[Command]:
-        if any(isinstance(command, SendUp) for command in commands):
-            self._deadlines.sent(now=now)
+        for command in commands:
+            if isinstance(command, SendUp):
+                self._deadlines.sent(now=now)
+                break
         return commands
 
 

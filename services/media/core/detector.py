@@ -53,11 +53,12 @@ class WebrtcDetector:
 
     def __init__(self, config: DetectorConfig) -> None:
         self._vad = webrtcvad.Vad(config.mode)
-        self._gain = _Gain(config.max_gain_db)
+        self._gain = _Gain(config.max_gain_db) if config.max_gain_db else None
 
     def is_speech(self, frame: PcmFrame) -> bool:
         """Whether ``frame`` is speech."""
-        return bool(self._vad.is_speech(self._gain.lift(frame.pcm), UP_HZ))
+        pcm = self._gain.lift(frame.pcm) if self._gain else frame.pcm
+        return bool(self._vad.is_speech(pcm, UP_HZ))
 
 
 DETECTORS: dict[str, Callable[[DetectorConfig], Detector]] = {

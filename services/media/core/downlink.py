@@ -49,11 +49,12 @@ class Downlink:
         """The client's channel is open."""
         return [SendEvent(text) for text in self.events.open()]
 
-    def audio(self, frame: Frame) -> list[Command]:
+    def audio(self, frame: Frame, *, now: float) -> list[Command]:
         """AUDIO_DOWN."""
         if frame.item_id is None or frame.position > MAX_POSITION:
             return [CountDropped("malformed")]
-        over = self.playout.push(frame.item_id, frame.position, frame.payload, end=Flag.ITEM_END in frame.flags)
+        end = Flag.ITEM_END in frame.flags
+        over = self.playout.push(frame.item_id, frame.position, frame.payload, end=end, now=now)
         return [command for item_id in over for command in self._item_over(item_id)]
 
     def server_event(self, frame: Frame) -> list[Command]:
@@ -94,20 +95,29 @@ class Downlink:
         pulled = self.playout.pull()
         if pulled is None or pulled.item_id is None:
             return pulled, []
-        commands: list[Command] = []
         if pulled.first:
             self._heard.started()
             self._unreported = 0
-            commands += self._buffer_event("started", pulled.item_id)
         self._heard.played(pulled.start, pulled.end, now=now)
         self._unreported += 1
+        if pulled.first or pulled.last or self._unreported >= REPORT_FRAMES or self.events.waiting:
+            return pulled, self._left(pulled, pulled.item_id, now)
+        return pulled, []
+
+    def lost(self, *, since: float) -> None:
+        """The client is away and was last heard at ``since``: playout waits, and what left later was not heard."""
+        self.playout.pause()
+        self._heard.lost(since=since)
+
+    def _left(self, pulled: Pulled, item_id: ItemId, now: float) -> list[Command]:
+        commands = self._buffer_event("started", item_id) if pulled.first else []
         if pulled.last:
-            return pulled, commands + self._item_over(pulled.item_id)
+            return commands + self._item_over(item_id)
         commands += [SendEvent(text) for text in self.events.release()]
         if self._unreported >= REPORT_FRAMES:
             self._unreported = 0
-            commands.append(self._report(pulled.item_id, self._heard_ms(now)))
-        return pulled, commands
+            commands.append(self._report(item_id, self._heard_ms(now)))
+        return commands
 
     def _item_over(self, item_id: ItemId) -> list[Command]:
         heard_ms = samples_to_ms(self.playout.played(item_id))  # the rest is on its way, and nothing will stop it

@@ -1,39 +1,82 @@
-"""When the next frame is due, and its place on the media clock."""
+"""When whose next frame goes: turns of 20 ms in slots 5 ms apart, so that calls do not all send at once."""
 
-from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, FRAME_MS
+from typing import Generic, TypeVar
 
+from services.contracts.audio import FRAME_MS
+
+SLOTS = 4
 FRAME_S = FRAME_MS / 1000
+SLOT_S = FRAME_S / SLOTS
 MAX_LATE_S = 0.100
 """Later than five frames we skip ahead instead of bursting: a burst only fills the far jitter buffer."""
 
+M = TypeVar("M")
 
-class Pacer:
-    """Paces one sending track at 20 ms; pauses leave a gap on the media clock as long as they were."""
 
-    def __init__(self) -> None:
-        self._due: float | None = None
-        self._last_sent: float | None = None
-        self._timestamp = 0
-        self._follows = False
+class Rota(Generic[M]):
+    """All members of a process take turns, each every 20 ms, for as long as it stays."""
 
-    def pause(self) -> None:
-        """There was nothing to send: the next frame goes as soon as there is one."""
-        self._due = None
+    def __init__(self, *, now: float) -> None:
+        self._slots: tuple[dict[M, None], ...] = tuple({} for _ in range(SLOTS))
+        self._where: dict[M, int] = {}
+        self._next = 0
+        self.next_due = now
 
-    def next_due(self, *, now: float) -> float:
-        """When the next frame goes: 20 ms after the last, or now after a pause or when that was too long ago."""
-        if self._due is None or now - self._due > MAX_LATE_S:
-            self._due = now
-            self._follows = False
-        return self._due
+    def __len__(self) -> int:
+        """How many have turns."""
+        return len(self._where)
 
-    def take(self, *, now: float) -> int:
-        """A frame goes out now; returns its timestamp in samples at 24 kHz."""
-        due = self.next_due(now=now)
-        if self._last_sent is not None:
-            passed = DOWN_FRAME_SAMPLES if self._follows else round((due - self._last_sent) * DOWN_HZ)
-            self._timestamp += max(DOWN_FRAME_SAMPLES, passed)
-        self._last_sent = due
-        self._due = due + FRAME_S
-        self._follows = True
-        return self._timestamp
+    def join(self, member: M, *, spread: bool = False) -> None:
+        """Have turns, from the next slot on; with ``spread`` in the slot with the fewest members. Safe to repeat."""
+        if member in self._where:
+            return
+        slot = self._next % SLOTS
+        if spread:
+            slot = min(range(SLOTS), key=lambda index: len(self._slots[index]))
+        self._where[member] = slot
+        self._slots[slot][member] = None
+
+    def leave(self, member: M) -> None:
+        """Have no more turns. Safe to repeat, also while it is one's turn."""
+        slot = self._where.pop(member, None)
+        if slot is not None:
+            del self._slots[slot][member]
+
+    def turn(self, *, now: float) -> tuple[float, tuple[M, ...]] | None:
+        """The next slot whose time has come: when it was due, and who has the turn. None: it has not come yet.
+
+        Call it until it gives None. Slots that are too late are skipped, all of them.
+        """
+        if now < self.next_due:
+            return None
+        if now - self.next_due > MAX_LATE_S:
+            self.next_due = now
+        due, members = self.next_due, tuple(self._slots[self._next % SLOTS])
+        self._next += 1
+        self.next_due += SLOT_S
+        return due, members
+
+
+class MediaClock:
+    """One sender's RTP time. A pause, or turns that were skipped, leave a gap just as long as they were."""
+
+    def __init__(self, *, hz: int, start: int) -> None:
+        self._hz = hz
+        self._frame = hz * FRAME_MS // 1000
+        self._ticks = start  # of the last frame, never wrapped
+        self._last_due: float | None = None
+
+    @property
+    def timestamp(self) -> int:
+        """RTP time of the last frame."""
+        return self._ticks % (1 << 32)
+
+    def take(self, *, due: float) -> bool:
+        """A frame that is due at ``due`` goes out as `timestamp`; returns whether it begins after a pause."""
+        last, self._last_due = self._last_due, due
+        if last is None:
+            return True
+        passed_s = due - last
+        begins = passed_s > 1.5 * FRAME_S
+        self._ticks += max(self._frame, round(passed_s * self._hz)) if begins else self._frame
+        return begins

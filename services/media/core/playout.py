@@ -1,26 +1,47 @@
-"""The playout buffer: answers arrive in bursts and leave as frames of 20 ms, item after item."""
+"""The playout buffer: answers arrive in bursts and leave as frames of 20 ms, item after item.
+
+An answer plays as soon as its first frame is here: the turn's latency counts more than a gap. A provider that then
+falls behind (real time with jitter, or a stall) is given a cushion: after an under-run playout goes on with
+`CUSHION_SAMPLES` in hand, so that one gap of 80 ms takes the place of a stutter at every late chunk. What is less than
+a frame waits for the rest of it, so no frame is chopped; audio that waits too long for company is played as it is.
+
+Whatever does not follow on from the frame before (after silence, a cut, a hole, another item) is faded in over 5 ms
+while what sounded fades out.
+"""
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES, DOWN_HZ, SAMPLE_BYTES, samples_to_ms
 from services.contracts.ids import ItemId
+from services.media.core.item import Item
 
 MAX_BUFFERED_SAMPLES = 30 * DOWN_HZ
 """The worker keeps what is more than 10 s ahead (credit); a worker that doesn't loses what is beyond this."""
 MAX_REMEMBERED_ITEMS = 512
 RAMP_SAMPLES = DOWN_HZ * 5 // 1000
 """5 ms: long enough not to click, too short to be heard as a fade."""
+SILENT_SAMPLES = DOWN_HZ * 13 // 2000
+"""6.5 ms, libopus' longest look-ahead: so much of the end of a sound is still in the encoder and must be pushed out by
+silence, or its fade is cut off and comes when the next sound begins."""
+CUSHION_SAMPLES = DOWN_HZ * 3 // 10
+"""300 ms: an answer that ran dry goes on with so much in hand. One longer pause is better than a stutter."""
+MAX_WAIT_S = 0.5
+"""After so long without more, what waits for a cushion or for the rest of a frame is played."""
 
+_SILENCE = bytes(SILENT_SAMPLES * SAMPLE_BYTES)
 _FADE_OUT = np.linspace(1, 0, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """One frame for the caller. ``item_id`` is None when it only fades out what sounded before."""
+class Pulled(NamedTuple):
+    """One frame for the caller. ``item_id`` is None when it only fades out what sounded before.
+
+    A tuple, because it is made 50 times a second per call, and a frozen dataclass takes three times as long.
+    """
 
     pcm: bytes
     item_id: ItemId | None = None
@@ -39,43 +60,18 @@ class Cut:
     started: bool
 
 
-@dataclass(slots=True)
-class _Item:
-    id: ItemId
-    chunks: deque[tuple[int, bytes]] = field(default_factory=deque)  # position of the first sample, audio
-    buffered: int = 0  # samples
-    expected: int = 0  # position of the next sample to come
-    played: int = 0
-    started: bool = False
-    complete: bool = False
-
-    def take(self) -> tuple[int, int, bytes]:
-        """Up to a frame of audio that has no hole in it: first position, position after it, samples."""
-        start = end = self.chunks[0][0]
-        parts: list[bytes] = []
-        room = DOWN_FRAME_BYTES
-        while room and self.chunks and self.chunks[0][0] == end:
-            position, pcm = self.chunks.popleft()
-            parts.append(pcm[:room])
-            if len(pcm) > room:
-                self.chunks.appendleft((position + room // SAMPLE_BYTES, pcm[room:]))
-            end = position + len(parts[-1]) // SAMPLE_BYTES
-            room -= len(parts[-1])
-        self.buffered -= end - start
-        return start, end, b"".join(parts)
-
-
 class Playout:
     """One leg's answers on their way out. Positions are samples within an item, as the provider counts them."""
 
     def __init__(self) -> None:
-        self._items: deque[_Item] = deque()
+        self._items: deque[Item] = deque()
         self._over: OrderedDict[ItemId, int] = OrderedDict()  # items played to the end or cut, and how far
-        self._last_sample = 0
-        self._faded = True  # silence went before: what comes next is faded in
+        self._last = _SILENCE  # the end of what went out last
+        self._sounding: Item | None = None  # its item, if the audio goes on behind it without a seam
+        self._paused = False
         self.underruns = 0
         self.overruns = 0
-        self.played_samples = 0
+        self._done_samples = 0  # of items that are over
 
     @property
     def active(self) -> bool:
@@ -85,12 +81,12 @@ class Playout:
     @property
     def played_ms(self) -> int:
         """Answer audio that left the socket, all items together."""
-        return samples_to_ms(self.played_samples)
+        return samples_to_ms(self._done_samples + sum(item.given for item in self._items))
 
     @property
     def pullable(self) -> bool:
         """`pull` would give a frame."""
-        return not self._faded or any(item.buffered for item in self._items)
+        return not self._paused and (self._sounds or (bool(self._items) and self._items[0].ready))
 
     @property
     def current(self) -> ItemId | None:
@@ -106,35 +102,51 @@ class Playout:
         found = self._find(item_id)
         return found.played if found else self._over.get(item_id, 0)
 
-    def push(self, item_id: ItemId, position: int, pcm: bytes, *, end: bool) -> list[ItemId]:
+    def push(self, item_id: ItemId, position: int, pcm: bytes, *, end: bool, now: float = 0.0) -> list[ItemId]:
         """Queue audio; returns the items that are over by it, because their end came after their last sound."""
         if item_id in self._over:
             return []
         item = self._find(item_id)
         if item is None:
-            item = _Item(item_id)
+            item = Item(item_id)
             self._items.append(item)
         known = max(0, item.expected - position) * SAMPLE_BYTES  # the same audio twice is played once
         fresh = pcm[known : len(pcm) - len(pcm) % SAMPLE_BYTES]
         if fresh:
             self._store(item, max(position, item.expected), fresh)
+            item.pushed_at = now
+            item.needed = item.needed or DOWN_FRAME_SAMPLES
         item.complete = item.complete or end
         return self._finish()
 
+    def tick(self, *, now: float) -> None:
+        """Time passes: audio that has waited long enough is played without company."""
+        item = self._items[0] if self._items else None
+        if item is not None and item is not self._sounding and now - item.pushed_at >= MAX_WAIT_S:
+            item.needed = 0  # until more comes
+
     def pull(self) -> Pulled | None:
-        """The next frame, or None: nothing to play. Never waits for what may come."""
-        if not self._items or not self._items[0].buffered:
-            return self._fade_out()
-        item = self._items[0]
-        start, end, pcm = item.take()
-        first, item.started, item.played = not item.started, True, end
-        self.played_samples += end - start
-        samples = np.frombuffer(pcm, "<i2")
-        frame = self._shape(samples)
-        last = item.complete and not item.buffered
-        if last:
-            self._retire(self._items.popleft())
-        return Pulled(frame, item.id, start, end, first=first, last=last)
+        """The next frame, or None: nothing to play, for now."""
+        if self._paused:
+            return None
+        item = self._sounding
+        if item is not None and (pcm := item.slice()) is not None:
+            self._last = pcm
+            return Pulled(pcm, item.id, item.played - DOWN_FRAME_SAMPLES, item.played)
+        item = self._items[0] if self._items else None
+        if item is not None and (item.ready or (item is self._sounding and item.buffered)):
+            return self._take(item)  # amid sound even a sample is played, and faded from
+        return self._run_dry(item)
+
+    def pause(self) -> None:
+        """Nobody hears: keep what there is."""
+        self._paused = True
+        self._last = _SILENCE  # whoever listens again has had silence
+        self._sounding = None
+
+    def resume(self) -> None:
+        """Somebody hears again."""
+        self._paused = False
 
     def cut(self, item_id: ItemId | None = None) -> list[Cut]:
         """Stop now and forget: all items, or only ``item_id``, whose later audio is ignored even if none came yet."""
@@ -143,56 +155,86 @@ class Playout:
         elif item_id in self._over:
             return []
         else:
-            chosen = [self._find(item_id) or _Item(item_id)]
+            chosen = [self._find(item_id) or Item(item_id)]
         for item in chosen:
             if item in self._items:
                 self._items.remove(item)
+            if item is self._sounding:
+                self._sounding = None
             self._retire(item)
         return [Cut(item.id, item.played, item.started) for item in chosen]
 
-    def _find(self, item_id: ItemId) -> _Item | None:
-        return next((item for item in self._items if item.id == item_id), None)
+    def _find(self, item_id: ItemId) -> Item | None:
+        for item in self._items:
+            if item.id == item_id:
+                return item
+        return None
 
-    def _store(self, item: _Item, position: int, pcm: bytes) -> None:
+    def _store(self, item: Item, position: int, pcm: bytes) -> None:
         samples = len(pcm) // SAMPLE_BYTES
         item.expected = position + samples
         if sum(other.buffered for other in self._items) + samples > MAX_BUFFERED_SAMPLES:
             self.overruns += 1
-            return
-        item.chunks.append((position, pcm))
-        item.buffered += samples
+        else:
+            item.store(position, pcm)
 
     def _finish(self) -> list[ItemId]:
         done: list[ItemId] = []
-        while self._items and self._items[0].complete and not self._items[0].buffered:
+        while self._items and self._items[0].over:
             item = self._items.popleft()
             self._retire(item)
             done.append(item.id)
         return done
 
-    def _retire(self, item: _Item) -> None:
+    def _retire(self, item: Item) -> None:
         self._over[item.id] = item.played
+        self._done_samples += item.given
         while len(self._over) > MAX_REMEMBERED_ITEMS:
             self._over.popitem(last=False)
 
-    def _fade_out(self) -> Pulled | None:
-        if self._faded:
-            return None
-        if self._items:
-            self.underruns += 1
-        return Pulled(self._shape(np.zeros(0, "<i2")))
+    def _take(self, item: Item) -> Pulled:
+        first, was = not item.started, item.played
+        start, pcm = item.take()
+        whole, follows = len(pcm) == DOWN_FRAME_BYTES, item is self._sounding and start == was
+        if whole and follows:
+            self._last = pcm
+        else:
+            pcm = self._shape(pcm, follows=follows)
+        if not whole and not item.buffered:
+            self.underruns += item is self._sounding and not item.complete
+            item.needed = CUSHION_SAMPLES
+        elif item.needed:
+            item.needed = DOWN_FRAME_SAMPLES
+        self._sounding = item if whole else None
+        if item.over:
+            self._retire(self._items.popleft())
+        return Pulled(pcm, item.id, start, item.played, first=first, last=item.over)
 
-    def _shape(self, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> bytes:
-        """A whole frame: faded in after silence, and down from the last sample where the audio ends early."""
+    def _run_dry(self, item: Item | None) -> Pulled | None:
+        """Fade out what sounded. In the middle of an item that is an under-run."""
+        if item is not None and item is self._sounding:
+            self.underruns += 1
+            item.needed = CUSHION_SAMPLES
+        self._sounding = None
+        return Pulled(self._shape(b"", follows=False)) if self._sounds else None
+
+    @property
+    def _sounds(self) -> bool:
+        """The last sound has not yet left the encoder wholly, or silence now would be a step."""
+        return not self._last.endswith(_SILENCE)
+
+    def _shape(self, pcm: bytes, *, follows: bool) -> bytes:
+        """A whole frame without a step: joined to the last sample, and down to silence where the audio ends early."""
+        samples = np.frombuffer(pcm, "<i2")
+        length = len(samples)
         frame = np.zeros(DOWN_FRAME_SAMPLES + RAMP_SAMPLES, np.float32)
-        frame[: len(samples)] = samples
-        if self._faded and len(samples):
-            ramp = min(RAMP_SAMPLES, len(samples))
+        frame[:length] = samples
+        if not follows:
+            ramp = min(RAMP_SAMPLES, length)
             frame[:ramp] *= _FADE_IN[:ramp]
-        last = float(frame[len(samples) - 1]) if len(samples) else float(self._last_sample)
-        if len(samples) < DOWN_FRAME_SAMPLES:
-            frame[len(samples) : len(samples) + RAMP_SAMPLES] = last * _FADE_OUT
-        shaped = frame[:DOWN_FRAME_SAMPLES]
-        self._last_sample = int(shaped[-1])
-        self._faded = self._last_sample == 0 and len(samples) < DOWN_FRAME_SAMPLES
-        return shaped.astype("<i2").tobytes()
+            frame[:RAMP_SAMPLES] += int.from_bytes(self._last[-SAMPLE_BYTES:], "little", signed=True) * _FADE_OUT
+        if 0 < length < DOWN_FRAME_SAMPLES:
+            frame[length : length + RAMP_SAMPLES] = frame[length - 1] * _FADE_OUT
+        shaped = frame[:DOWN_FRAME_SAMPLES].astype("<i2").tobytes()
+        self._last = shaped
+        return shaped

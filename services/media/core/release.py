@@ -49,6 +49,11 @@ class ReleaseQueue:
         self.overflowed = 0
         self.out_of_sequence = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Events are held."""
+        return bool(self._held)
+
     def open(self) -> list[str]:
         """The client can be reached."""
         self.is_open = True

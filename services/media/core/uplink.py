@@ -24,7 +24,8 @@ class Uplink:
 
     def __init__(self, config: GateConfig) -> None:
         self._gate = VadGate(config)
-        self._batch: list[PcmFrame] = []
+        self._batch: list[bytes] = []
+        self._batch_index = 0  # of its first frame
         self._flags = NO_FLAGS
         self.next_index = 0
 
@@ -41,22 +42,26 @@ class Uplink:
     def push(self, frame: PcmFrame, *, speech: bool, playing: bool, now: float) -> list[GateMoved | Command]:
         """Take a caller's frame."""
         self.next_index = frame.index + 1
-        return self._carry(self._gate.push(frame, speech=speech, playing=playing, now=now))
+        events = self._gate.push(frame, speech=speech, playing=playing, now=now)
+        return self._carry(events) if events else []
 
     def tick(self, *, now: float) -> list[GateMoved | Command]:
         """Time passes, also without packets."""
         return self._carry(self._gate.tick(now=now))
 
+    def lost(self) -> list[GateMoved | Command]:
+        """The caller's packets have stopped for certain."""
+        return self._carry(self._gate.lost())
+
     def hang_up(self) -> list[GateMoved | Command]:
         """The call is over."""
         return self._carry(self._gate.hang_up())
 
-    def flush(self) -> list[Command]:
+    def flush(self) -> list[SendUp]:
         """Send what waits for company: something that must not overtake it follows."""
         if not self._batch:
             return []
-        payload = b"".join(frame.pcm for frame in self._batch)
-        command = SendUp(Kind.AUDIO_UP, self._batch[0].index, payload, flags=self._flags)
+        command = SendUp(Kind.AUDIO_UP, self._batch_index, b"".join(self._batch), flags=self._flags)
         self._batch.clear()
         return [command]
 
@@ -64,23 +69,24 @@ class Uplink:
         out: list[GateMoved | Command] = []
         for event in events:
             match event:
+                case Forward():
+                    out += self._append(event.frame, Flag.PRE_ROLL if event.pre_roll else NO_FLAGS)
                 case GateOpened():
                     start = UtteranceStart(cause=event.cause, onset_index=event.onset_index)
                     out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
-                case Forward():
-                    out += self._append(event.frame, Flag.PRE_ROLL if event.pre_roll else NO_FLAGS)
                 case _:
                     end = UtteranceEnd(reason=event.reason, speech_end_index=event.speech_end_index)
                     out += self.flush()
                     out += [SendUp(Kind.UTTERANCE_END, event.index, end.encode()), GateMoved(event)]
         return out
 
-    def _append(self, frame: PcmFrame, flags: Flag) -> list[Command]:
-        out: list[Command] = []
-        if self._batch and (flags != self._flags or frame.index != self._batch[-1].index + 1):
-            out += self.flush()
-        self._batch.append(frame)
+    def _append(self, frame: PcmFrame, flags: Flag) -> list[SendUp]:
+        batch = self._batch
+        if batch and flags == self._flags and frame.index == self._batch_index + len(batch):
+            batch.append(frame.pcm)
+            return self.flush() if len(batch) == MAX_BATCH_FRAMES else []
+        out = self.flush()
+        self._batch_index = frame.index
         self._flags = flags
-        if len(self._batch) == MAX_BATCH_FRAMES:
-            out += self.flush()
+        batch.append(frame.pcm)
         return out

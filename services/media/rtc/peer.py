@@ -1,119 +1,122 @@
-"""A WebRTC leg on aiortc."""
+"""A WebRTC leg: our own path, RTP and pacing around aiortc's DTLS and data channel."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+import sys
+from collections import deque
+from collections.abc import Callable
 
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
-from aiortc.exceptions import InvalidStateError
-from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcconfiguration import RTCBundlePolicy
-from aiortc.stats import RTCRemoteInboundRtpStreamStats
-from av import AudioFrame
+from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
+from pylibsrtp import Error as SrtpError
 
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
+from services.media.core import police, rtp, sdp
+from services.media.core.police import Police, Verdict
+from services.media.core.presence import How, Presence
+from services.media.core.sdp import InvalidOfferError, LocalTransport, Offer
 from services.media.leg import (
     BadOfferError,
     Leg,
     LegClosed,
     LegConnected,
     LegInput,
+    LegLost,
     LegMeasured,
-    LegMessage,
-    LegOpened,
+    LegOwner,
+    LegRecovered,
     Pace,
-    PlayoutSource,
 )
-from services.media.rtc.mailbox import Mailbox
-from services.media.rtc.receiver import JITTER_BUFFER_MS, Receiver
-from services.media.rtc.sdp import with_one_fingerprint, without_candidates
-from services.media.rtc.sender import PlayoutTrack
+from services.media.rtc.channel import Channel
+from services.media.rtc.mux import drop
+from services.media.rtc.private import Dtls
+from services.media.rtc.receiver import Receiver
+from services.media.rtc.reports import Reports
+from services.media.rtc.sender import Sender
+from services.media.rtc.stack import Stack
+from services.media.rtc.transport import Transport
 from services.runtime import clock
 from services.runtime.logging import get_logger
 
-CHANNEL = "oai-events"
-MAX_OFFER_CHARS = 16 * 1024
-"""Signaling's cap; aiortc's parser is slow, and it runs on the loop of all calls."""
-MAX_UNSENT_BYTES = 4 * 1024 * 1024
-_LAST_WORDS_S = 0.25
+MAX_EARLY_INPUTS = 256
+"""What comes before the call attaches: a few events at most."""
+_CHECK_S = 0.1
 _CLOSE_S = 5.0
-_MEASURE_S = 2.0
 
 
 class WebRtcLeg:
-    """One peer connection: one audio track each way and one data channel."""
+    """One client: one audio stream each way and a data channel."""
 
     pace: Pace = "gateway"
-    receive_delay_ms = JITTER_BUFFER_MS
+    receive_delay_ms = 0  # what is in order is handed up at once
 
-    def __init__(self, leg_id: LegId) -> None:
+    def __init__(self, leg_id: LegId, offer: Offer, stack: Stack) -> None:
         self.id = leg_id
-        # No ICE servers at all: by default aiortc would ask a public one for this machine's address.
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        self._sending = PlayoutTrack(failed=lambda: self._gone_wrong("play"))
-        self._inputs = Mailbox()
-        self._channel: RTCDataChannel | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._offer = offer
+        self._stack = stack
+        self._setup = sdp.answered_setup(offer.transport.setup)
+        self._transport = Transport(stack.mux, self, remote_ufrag=offer.transport.ufrag)
+        self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
+        self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
+        self._receiver = Receiver(offer.audio.payload_type)
+        self._sender = Sender(
+            offer.audio.payload_type,
+            pull=self._pull,
+            rest=self._rest,
+            failed=lambda: self.gone_wrong("play", EndReason.INTERNAL),
+            effort=stack.wheel.effort,
+        )
+        self._reports: Reports | None = None
+        self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
+        self._police = Police(police.RTP)
+        self._presence: Presence | None = None  # None: it never was there
+        self._owner: LegOwner | None = None
+        self._early: deque[LegInput] = deque(maxlen=MAX_EARLY_INPUTS)
+        self._wants_to_play = False
+        self._next_check = 0.0
+        self._closed = False
+        self._tasks = [asyncio.create_task(self._establish(), name="leg establish")]
         self._closing: asyncio.Task[None] | None = None
-        self._connected = False
 
-    async def answer(self, offer: str) -> str:
-        """Answer ``offer``; from then on the leg waits for its peer.
+    def answer(self) -> str:
+        """The SDP answer to the offer."""
+        return self._answer(self._offer)
+
+    # --- Leg ---
+
+    def attach(self, owner: LegOwner) -> None:
+        """Hand everything to ``owner`` from now on."""
+        self._owner = owner
+        while self._early:
+            owner.take(self._early.popleft(), now=clock.monotonic())
+
+    def play(self) -> None:
+        """There is something to play."""
+        self._wants_to_play = True
+        if self._sender.started and not self._closed:
+            self._stack.wheel.play(self._sender)
+
+    def send_event(self, text: str) -> None:
+        """Send an event; a client that cannot keep up is gone."""
+        if self._channel is None:
+            metrics.EVENTS_LOST.labels("channel_closed").inc()
+        else:
+            self._channel.send(text)
+
+    async def restart(self, text: str) -> str:
+        """Answer a new offer of the same client. DTLS goes on, so its certificate must be the same.
 
         Raises:
             BadOfferError: the offer is to blame.
-            OSError: this machine is.
         """
-        if len(offer) > MAX_OFFER_CHARS:
-            raise BadOfferError("the offer is too long")
-        self._listen_to_peer()
-        audio = self._peer.addTransceiver(self._sending, direction="sendrecv")
-        capabilities = RTCRtpSender.getCapabilities("audio").codecs
-        audio.setCodecPreferences([codec for codec in capabilities if codec.mimeType.lower() == "audio/opus"])
-        try:
-            await self._peer.setRemoteDescription(RTCSessionDescription(without_candidates(offer), "offer"))
-        except Exception as exc:
-            # aiortc's parser asserts, indexes and converts as it goes: any error may come out of a bad offer.
-            raise BadOfferError(f"the offer cannot be used ({type(exc).__name__})") from exc
-        if len(self._peer.getTransceivers()) != 1 or audio.mid is None:
-            raise BadOfferError("one audio section is needed, and no video")
-        await self._peer.setLocalDescription()
-        sdp = with_one_fingerprint(self._peer.localDescription.sdp)
-        if "a=candidate:" not in sdp:
-            raise OSError("no UDP socket could be bound for the answer")
-        self._tasks.append(asyncio.create_task(self._measure(), name="leg measure"))
-        return sdp
-
-    def received(self) -> AsyncIterator[LegInput]:
-        """All that comes from the client."""
-        return self._inputs.items()
-
-    def play(self, source: PlayoutSource) -> None:
-        """Play from ``source`` from now on."""
-        self._sending.play(source)
-
-    def send_event(self, text: str) -> None:
-        """Send an event; a client that does not read is gone."""
-        if self._channel is None or self._channel.readyState != "open":
-            metrics.EVENTS_LOST.labels("channel_closed").inc()
-            return
-        if self._channel.bufferedAmount > MAX_UNSENT_BYTES:
-            metrics.EVENTS_LOST.labels("client_too_slow").inc()
-            self._inputs.put(LegClosed(EndReason.CLIENT_GONE))
-            return
-        try:
-            self._channel.send(text)
-        except (InvalidStateError, ValueError, ConnectionError):  # closed meanwhile, or longer than the peer takes
-            metrics.EVENTS_LOST.labels("not_accepted").inc()
+        offer = _read(text)
+        if offer.transport.fingerprint != self._offer.transport.fingerprint:
+            raise BadOfferError("another certificate: an ICE restart keeps it, a new peer connection needs a new call")
+        if offer.sections != self._offer.sections:
+            raise BadOfferError("an ICE restart cannot change the sections of the call")
+        self._transport.new_credentials(offer.transport.ufrag)
+        self._offer = offer
+        return self._answer(offer)
 
     async def close(self) -> None:
         """Hang up, after a moment for the last events."""
@@ -121,96 +124,198 @@ class WebRtcLeg:
             self._closing = asyncio.create_task(self._close(), name="leg close")
         await asyncio.shield(self._closing)
 
+    # --- from the transport ---
+
+    def rtp(self, data: bytes, *, now: float) -> None:
+        """SRTP or SRTCP came from an address of the client."""
+        verdict = self._police.check(now=now)
+        if verdict is not Verdict.TAKE:
+            drop("rtp_too_many")
+            if verdict is Verdict.FLOOD:
+                self.gone_wrong("rtp_flood", EndReason.FLOOD)
+            return
+        if self._reports is None:
+            drop("rtp_too_early")
+            return
+        if rtp.is_rtcp(data):
+            self._report_came(data, self._reports, now)
+            return
+        try:
+            packet = self._unprotect(data)
+        except SrtpError:
+            drop("srtp_unverified")
+            return
+        self._transport.heard_at = now
+        self.heard(now=now)
+        owner = self._owner
+        for frame in self._receiver.push(packet, now=now):
+            if owner is None or self._closed:  # not yet, or no longer
+                self.put(frame, now)
+            else:
+                owner.take(frame, now=now)
+
+    def heard(self, *, now: float) -> None:
+        """The client is there."""
+        if self._presence is not None and (back := self._presence.heard(now=now)) is not None:
+            self.put(LegRecovered(back.how, back.away_s), now)
+            self.play()
+
+    def moved(self, how: How) -> None:
+        """The client is reached elsewhere."""
+        metrics.PATH_CHANGES.labels(how).inc()
+        if self._presence is not None:
+            self._presence.moved(how)
+
+    def gone_wrong(self, stage: str, reason: EndReason) -> None:
+        """The leg cannot go on."""
+        if not self._closed:
+            metrics.LEG_ERRORS.labels(stage).inc()
+            failure = sys.exception()
+            get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=failure)
+            self.put(LegClosed(reason))
+
+    # --- from the wheel ---
+
+    def tick(self, *, now: float) -> None:
+        """20 ms have passed."""
+        due = self._receiver.due
+        if due is not None and now >= due:
+            for frame in self._receiver.tick(now=now):
+                self.put(frame, now)
+        if now < self._next_check:
+            return
+        self._next_check = now + _CHECK_S
+        if self._reports is not None:
+            self._reports.tick(now=now)
+        match self._presence.tick(now=now) if self._presence is not None else None:
+            case "lost":
+                self.put(LegLost(), now)
+            case "gone":
+                self.put(LegClosed(EndReason.CLIENT_GONE), now)
+
+    def broke(self) -> None:
+        """`tick` failed with an error that nobody expected: it is being handled now."""
+        self.gone_wrong("tick", EndReason.INTERNAL)
+
+    # --- from the channel ---
+
+    def put(self, item: LegInput, now: float | None = None) -> None:
+        """Hand ``item`` up; nothing follows a `LegClosed`."""
+        if self._closed:
+            return
+        self._closed = isinstance(item, LegClosed)
+        if self._owner is None:
+            self._early.append(item)
+        else:
+            self._owner.take(item, now=clock.monotonic() if now is None else now)
+
+    # --- inside ---
+
+    def _answer(self, offer: Offer) -> str:
+        local = self._transport.local
+        transport = LocalTransport(
+            ufrag=local.ufrag,
+            password=local.password,
+            fingerprint=self._stack.certificate.sha256,
+            setup=self._setup,
+            addresses=self._stack.mux.addresses,
+        )
+        return sdp.answer(offer, transport, ssrc=self._sender.ssrc)
+
+    def _pull(self, now: float) -> bytes | None:
+        return self._owner.pull(now=now) if self._owner is not None and not self._closed else None
+
+    def _rest(self) -> None:
+        self._wants_to_play = False
+        self._stack.wheel.rest(self._sender)
+
+    def _report_came(self, data: bytes, reports: Reports, now: float) -> None:
+        try:
+            packets = self._dtls.unprotect_rtcp(data)
+        except SrtpError:
+            drop("srtcp_unverified")
+            return
+        self._transport.heard_at = now
+        self.heard(now=now)
+        round_trip_ms = reports.take(packets, now=now)
+        if round_trip_ms is not None:
+            self.put(LegMeasured(round_trip_ms), now)
+
+    def _transmit_report(self, report: bytes) -> None:
+        self._transport.send(self._dtls.protect_rtcp(report))
+
+    async def _establish(self) -> None:
+        """ICE, then DTLS, then everything at once."""
+        fingerprint = RTCDtlsFingerprint("sha-256", self._offer.transport.fingerprint)
+        try:
+            await self._transport.reached.wait()
+            await self._dtls.start(RTCDtlsParameters([fingerprint]))
+            if self._dtls.state != "connected":
+                self.gone_wrong("dtls", EndReason.CLIENT_GONE)
+                return
+            self._dtls.on("statechange", self._dtls_changed)
+            self._connected()
+            if self._channel is not None:
+                await self._channel.start()
+        except Exception:  # noqa: BLE001 - the edge of a task: the leg ends, with a reason
+            self.gone_wrong("establish", EndReason.INTERNAL)
+
+    def _connected(self) -> None:
+        config, now = self._stack.config, clock.monotonic()
+        self._unprotect = self._dtls.unprotect
+        self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
+        self._sender.start(protect=self._dtls.protect, send=self._transport.send)
+        self._reports = Reports(
+            self._receiver, self._sender, choice=config.encoder, transmit=self._transmit_report, now=now
+        )
+        self._stack.wheel.enter(self)
+        self.put(LegConnected(), now)
+        if self._wants_to_play:
+            self.play()
+
+    def _dtls_changed(self) -> None:
+        if self._dtls.state in {"closed", "failed"}:
+            self.put(LegClosed(EndReason.CLIENT_GONE))
+
     async def _close(self) -> None:
-        self._inputs.put(LegClosed(EndReason.CLIENT_GONE))
-        await self._last_words()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.put(LegClosed(EndReason.CLIENT_GONE))
         try:
             async with asyncio.timeout(_CLOSE_S):
-                await self._peer.close()
+                if self._channel is not None:
+                    await self._channel.close()
+                if self._reports is not None:
+                    self._reports.close(now=clock.monotonic())
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._dtls.stop()
         except Exception:  # noqa: BLE001 - the leg is over whatever the stack thinks of it
-            self._failed("close")
-        self._sending.stop()
-
-    async def _last_words(self) -> None:
-        if self._channel is None or self._channel.readyState != "open":
-            return
-        sent = asyncio.Event()
-        self._channel.on("bufferedamountlow", sent.set)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_S):
-                if self._channel.bufferedAmount:
-                    await sent.wait()
-
-    def _listen_to_peer(self) -> None:
-        self._peer.on("connectionstatechange", self._state_changed)
-        self._peer.on("track", self._track_came)
-        self._peer.on("datachannel", self._channel_came)
-
-    def _state_changed(self) -> None:
-        state = self._peer.connectionState
-        if state == "connected" and not self._connected:
-            self._connected = True
-            self._inputs.put(LegConnected())
-        elif state in {"failed", "closed"}:
-            self._inputs.put(LegClosed(EndReason.CLIENT_GONE))
-
-    def _track_came(self, track: MediaStreamTrack) -> None:
-        self._tasks.append(asyncio.create_task(self._hear(track), name="leg hear"))
-
-    async def _hear(self, track: MediaStreamTrack) -> None:
-        receiver = Receiver()
-        try:
-            while True:
-                frame = await track.recv()
-                if isinstance(frame, AudioFrame):
-                    for pcm in receiver.push(frame, now=clock.monotonic()):
-                        self._inputs.put(pcm)
-        except MediaStreamError:
-            return  # the track ended; the connection says what that means
-        except Exception:  # noqa: BLE001 - the edge of a task: a leg that cannot hear ends, with a reason
-            self._gone_wrong("hear")
-
-    def _channel_came(self, channel: RTCDataChannel) -> None:
-        if channel.label != CHANNEL or self._channel is not None:
-            metrics.INPUT_DROPPED.labels("extra_channel").inc()
-            channel.close()
-            return
-        self._channel = channel
-        channel.on("message", lambda content: self._inputs.put(LegMessage(content)))
-        channel.on("close", lambda: self._inputs.put(LegClosed(EndReason.CLIENT_GONE)))
-        self._inputs.put(LegOpened())
-
-    async def _measure(self) -> None:
-        """RTCP's round trip, as far as the peer reports on what we send."""
-        while True:
-            await asyncio.sleep(_MEASURE_S)
-            for sender in self._peer.getSenders():
-                for stats in (await sender.getStats()).values():
-                    if isinstance(stats, RTCRemoteInboundRtpStreamStats) and stats.roundTripTime is not None:
-                        self._measured(stats.roundTripTime)
-
-    def _measured(self, round_trip_s: float) -> None:
-        if 0 <= round_trip_s < 1:  # while we are silent aiortc repeats a sender report and may mistake its age
-            metrics.RTT.observe(round_trip_s)
-            self._inputs.put(LegMeasured(round(round_trip_s * 1000)))
-
-    def _gone_wrong(self, stage: str) -> None:
-        self._failed(stage)
-        self._inputs.put(LegClosed(EndReason.INTERNAL))
-
-    def _failed(self, stage: str) -> None:
-        metrics.LEG_ERRORS.labels(stage).inc()
-        get_logger().exception("leg_failed", stage=stage, leg=self.id)
+            metrics.LEG_ERRORS.labels("close").inc()
+            get_logger().exception("leg_failed", stage="close", leg=self.id)
+        finally:
+            self._dtls.remove_all_listeners()
+            self._stack.wheel.leave(self, self._sender)
+            self._transport.close()
 
 
-async def answer(leg: LegId, sdp: str) -> tuple[Leg, str]:
-    """The `Answerer` of WebRTC."""
-    made = WebRtcLeg(leg)
+def _read(text: str) -> Offer:
     try:
-        return made, await made.answer(sdp)
-    except BaseException:
-        await made.close()
-        raise
+        return sdp.parse(text)
+    except InvalidOfferError as exc:
+        raise BadOfferError(str(exc)) from exc
+
+
+class WebRtcAnswerer:
+    """The `Answerer` of WebRTC."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    async def __call__(self, leg: LegId, offer: str) -> tuple[Leg, str]:
+        """A leg that waits for its client, and the SDP answer.
+
+        Raises:
+            BadOfferError: the offer is to blame.
+        """
+        made = WebRtcLeg(leg, _read(offer), self._stack)
+        return made, made.answer()

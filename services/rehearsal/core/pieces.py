@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
+from services.rehearsal.core.faults import NO_FAULTS, Delivery
 from services.rehearsal.core.items import Spoken, words_of
-from services.rehearsal.core.sound import BYTES_PER_MS, to_ms
+from services.rehearsal.core.sound import BYTES_PER_MS
 
-_CHUNKS_MS = (100, 200, 400, 300, 200)
-"""Chunks of changing length, the first one short, as providers send them."""
-_TIMES_REAL_TIME = 10
 _WORD_LEAD_BYTES = 200 * BYTES_PER_MS
 _TEXT_DELTA_S = 0.02
 _ARGUMENT_CHARS = 16
@@ -39,23 +37,22 @@ def of_arguments(arguments: str) -> Iterator[Piece]:
 class SpeechCutter:
     """Cuts one sentence after the other of an item; positions count from the beginning of the item."""
 
-    def __init__(self) -> None:
+    def __init__(self, delivery: Delivery | None = None) -> None:
+        self._delivery = delivery or Delivery(NO_FAULTS)
         self._position = 0
-        self._chunk = 0
 
     def cut(self, text: str, pcm: bytes) -> Iterator[Piece]:
         """Words go out a little ahead of their sound, spread over it by their length."""
         words = _spread(text, self._position, len(pcm))
         end = self._position + len(pcm)
         while self._position < end:
-            length = min(_CHUNKS_MS[self._chunk % len(_CHUNKS_MS)] * BYTES_PER_MS, end - self._position)
+            length = min(self._delivery.chunk_bytes(), end - self._position)
             start = len(pcm) - (end - self._position)
             self._position += length
-            self._chunk += 1
             seen = end if self._position == end else self._position + _WORD_LEAD_BYTES
             ready = [word for begin, word in words if begin < seen]
             words = words[len(ready) :]
-            yield Piece(tuple(ready), pcm[start : start + length], to_ms(length) / 1000 / _TIMES_REAL_TIME)
+            yield Piece(tuple(ready), pcm[start : start + length], self._delivery.sent(length))
 
 
 def _spread(text: str, position: int, length: int) -> list[tuple[int, Spoken]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.rehearsal.core.billing import Book
 from services.rehearsal.core.commands import Json, Now, Speak
 from services.rehearsal.core.dialogue import RECORDED_PROMPT, Context, answer, sentences_of
+from services.rehearsal.core.faults import Delivery
 from services.rehearsal.core.functions import Called
 from services.rehearsal.core.items import Item, Message
 from services.rehearsal.core.out import Out
@@ -78,7 +79,9 @@ class Responder:
         if any(isinstance(item, Message) and item.pending for item in items):
             return
         self._begun = True
-        self._due_s = now.monotonic
+        delivery = Delivery(response.spec.faults, len(self._book.responses))
+        self._due_s = now.monotonic + (delivery.first_s if response.spec.modality == "audio" else 0)
+        self._cutter = SpeechCutter(delivery)
         self._begin(response, items, now)
         self._advance()
 

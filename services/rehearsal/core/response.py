@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from services.rehearsal.core.commands import Json, Keep
 from services.rehearsal.core.config import Tool, ToolChoice
 from services.rehearsal.core.conversation import Conversation
+from services.rehearsal.core.faults import Faults
 from services.rehearsal.core.functions import Called
 from services.rehearsal.core.items import (
     ASSISTANT_MS_PER_TOKEN,
@@ -46,6 +47,7 @@ class Spec:
     speed: float
     given: tuple[Item, ...] | None
     conversation: Conversation | None
+    faults: Faults
 
 
 class Response:

@@ -6,6 +6,7 @@ from services.rehearsal.core.billing import Book
 from services.rehearsal.core.commands import Close, Command, Json, Now
 from services.rehearsal.core.config import SessionConfig
 from services.rehearsal.core.conversation import Conversation, item_of
+from services.rehearsal.core.faults import NO_FAULTS, Faults, faults_in
 from services.rehearsal.core.hearing import Hearing
 from services.rehearsal.core.input_audio import InputBuffer
 from services.rehearsal.core.items import Item
@@ -45,6 +46,7 @@ class Terms:
     max_session_s: float = 3600
     has_ear: bool = True
     new_id: NewId = provider_id
+    faults: Faults = NO_FAULTS
 
 
 class Session:
@@ -158,7 +160,9 @@ class Session:
         }
 
     def _update(self, update: SessionConfig) -> None:
-        self._config = self._config.updated(update, has_spoken=self._responder.has_spoken)
+        updated = self._config.updated(update, has_spoken=self._responder.has_spoken)
+        faults_in(updated.instructions, self._terms.faults)  # refused now, not at the first response
+        self._config = updated
         self._input.detect(self._config.turn_detection)
         self._out.event("session.updated", session=self._session())
 
@@ -211,10 +215,11 @@ class Session:
     def _spec(self, params: ResponseParams) -> Spec:
         config = self._config
         output = params.audio.output if params.audio else None
+        instructions = config.instructions if params.instructions is None else params.instructions
         return Spec(
             id=self._out.new_id("resp"),
             modality=(params.output_modalities or config.output_modalities)[0],
-            instructions=config.instructions if params.instructions is None else params.instructions,
+            instructions=instructions,
             tools=config.tools if params.tools is None else params.tools,
             tool_choice=params.tool_choice or config.tool_choice,
             max_tokens=params.max_output_tokens or config.max_output_tokens,
@@ -223,6 +228,7 @@ class Session:
             speed=config.audio.output.speed,
             given=self._given(params),
             conversation=self._conversation if params.conversation == "auto" else None,
+            faults=faults_in(instructions, self._terms.faults),
         )
 
     def _given(self, params: ResponseParams) -> tuple[Item, ...] | None:

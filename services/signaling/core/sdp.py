@@ -1,13 +1,13 @@
 """Offers are read by an allow-list grammar and written anew: what is not understood never reaches a media process.
 
-An offer has one audio section with Opus and one data channel, bundled. Everything else of use to nobody here is left
-out of what is written: candidates (the pod would send STUN wherever they point), stream and track names, other
-codecs, feedback, addresses. A video section is refused, not declined: a caller who needs video should learn it at
-once.
+An offer has one audio section with Opus and one data channel, bundled; by WHIP the data channel may be missing.
+Everything else of use to nobody here is left out of what is written: candidates (the pod would send STUN wherever they
+point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined: a caller
+who needs video should learn it at once.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.signaling.core.sdp_lines import AUDIO_LEVEL, MAX_PORT, InvalidOfferError, Scope, read_scopes, split_lines
 
@@ -68,6 +68,15 @@ class Offer:
     transport: Transport
     sections: tuple[Audio | DataChannel, ...]
 
+    @property
+    def audio(self) -> Audio:
+        """The audio section, which every offer has."""
+        return next(section for section in self.sections if isinstance(section, Audio))
+
+    def with_ice(self, ufrag: str, password: str) -> "Offer":
+        """The same offer of a client that restarts ICE."""
+        return replace(self, transport=replace(self.transport, ufrag=ufrag, password=password))
+
     def serialise(self) -> str:
         """The offer as media gets it, of nothing but checked values."""
         mids = " ".join(section.mid for section in self.sections)
@@ -92,8 +101,8 @@ def sanitise(offer: bytes) -> str:
     return parse(offer).serialise()
 
 
-def parse(offer: bytes) -> Offer:
-    """Read an offer.
+def parse(offer: bytes, *, audio_alone: bool = False) -> Offer:
+    """Read an offer. ``audio_alone``: it need not have a data channel.
 
     Raises:
         InvalidOfferError: it is none that we answer.
@@ -102,13 +111,15 @@ def parse(offer: bytes) -> Offer:
     bundle = session.values.get("group", "").split()
     known = tuple(_section(section) for section in sections)
     kinds = sorted(section.kind for section in sections)
-    if kinds != ["application", "audio"]:
+    if kinds == ["audio"] and audio_alone:
+        bundle = bundle or [sections[0].values["mid"]]  # one section needs no group to be in
+    elif kinds != ["application", "audio"]:
         raise InvalidOfferError(
-            "the offer must have one audio section and one data channel, created before the offer; "
-            f"it has: {', '.join(kinds) or 'nothing'}"
+            f"the offer must have one audio section and {'at most ' if audio_alone else ''}one data channel, created "
+            f"before the offer; it has: {', '.join(kinds) or 'nothing'}"
         )
     if len(set(bundle)) != len(known) or set(bundle) != {section.mid for section in known}:
-        raise InvalidOfferError("audio and data channel must be in one a=group:BUNDLE, by their a=mid")
+        raise InvalidOfferError("all sections must be in one a=group:BUNDLE, by their a=mid")
     first = next(scope for scope in sections if scope.values["mid"] == bundle[0])
     return Offer(_transport(session, first), known)
 

@@ -40,6 +40,10 @@ class InvalidOfferError(ValueError):
     """The text is not an offer that this gateway answers; ``str()`` says why, in words for its author."""
 
 
+class MalformedOfferError(InvalidOfferError):
+    """The text is no SDP at all, or one of its lines has not the form that SDP gives it."""
+
+
 @dataclass(slots=True)
 class Scope:
     """Attributes of the session or of one section. ``values`` are those that may have one value only."""
@@ -68,21 +72,40 @@ def split_lines(offer: bytes) -> list[str]:
     """Cut an offer into its lines.
 
     Raises:
-        InvalidOfferError: too long, not UTF-8, control characters, or not SDP.
+        MalformedOfferError: too long, not UTF-8, control characters, or not SDP.
     """
-    if len(offer) > MAX_OFFER_BYTES:
-        raise InvalidOfferError(f"the offer has {len(offer)} bytes; at most {MAX_OFFER_BYTES} are read")
+    lines = text_lines(offer)
+    if lines[0] != "v=0":
+        raise MalformedOfferError("this is no SDP: the first line must be v=0")
+    return lines
+
+
+def text_lines(data: bytes) -> list[str]:
+    """Cut an offer, or a fragment of one, into lines that are text and have a limit.
+
+    Raises:
+        MalformedOfferError: too long, not UTF-8, or control characters.
+    """
+    if len(data) > MAX_OFFER_BYTES:
+        raise MalformedOfferError(f"the offer has {len(data)} bytes; at most {MAX_OFFER_BYTES} are read")
     try:
-        text = offer.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidOfferError("the offer is not UTF-8 text") from None
+        raise MalformedOfferError("the offer is not UTF-8 text") from None
     text = text.replace("\r\n", "\n")
     if _CONTROL.search(text):
-        raise InvalidOfferError("the offer holds control characters or a lone CR; lines end in CRLF")
-    lines = text.rstrip("\n").split("\n")
-    if lines[0] != "v=0":
-        raise InvalidOfferError("this is no SDP: the first line must be v=0")
-    return lines
+        raise MalformedOfferError("the offer holds control characters or a lone CR; lines end in CRLF")
+    return text.rstrip("\n").split("\n")
+
+
+def check_line(number: int, line: str) -> None:
+    """Refuse what is no line of SDP.
+
+    Raises:
+        MalformedOfferError: too long, or not a known letter and `=`.
+    """
+    if len(line) > _MAX_LINE_CHARS or line[1:2] != "=" or line[0] not in _KNOWN_LINES:
+        raise MalformedOfferError(f"line {number} is no SDP line of at most {_MAX_LINE_CHARS} characters")
 
 
 def read_scopes(lines: list[str]) -> tuple[Scope, list[Scope]]:
@@ -95,8 +118,7 @@ def read_scopes(lines: list[str]) -> tuple[Scope, list[Scope]]:
     sections: list[Scope] = []
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
-        if len(line) > _MAX_LINE_CHARS or line[1:2] != "=" or line[0] not in _KNOWN_LINES:
-            raise InvalidOfferError(f"line {number} is no SDP line of at most {_MAX_LINE_CHARS} characters")
+        check_line(number, line)
         letter, value = line[0], line[2:]
         seen.add(letter)
         if letter == "m":
@@ -105,20 +127,25 @@ def read_scopes(lines: list[str]) -> tuple[Scope, list[Scope]]:
             scope = _open_section(number, value)
             sections.append(scope)
         elif letter == "a":
-            _attribute(scope, value)
+            read_attribute(scope, value)
     if missing := sorted({"o", "s", "t"} - seen):
-        raise InvalidOfferError(f"this is no SDP: it lacks {', '.join(f'{letter}=' for letter in missing)}")
+        raise MalformedOfferError(f"this is no SDP: it lacks {', '.join(f'{letter}=' for letter in missing)}")
     return session, sections
 
 
 def _open_section(number: int, value: str) -> Scope:
     matched = _SECTION.match(value)
     if matched is None or int(matched[2]) > MAX_PORT:
-        raise InvalidOfferError(f"line {number} is no valid m= line, or its port is above {MAX_PORT}")
+        raise MalformedOfferError(f"line {number} is no valid m= line, or its port is above {MAX_PORT}")
     return Scope(kind=matched[1], port=int(matched[2]), protocol=matched[3], formats=tuple(matched[4].split(" ")))
 
 
-def _attribute(scope: Scope, text: str) -> None:
+def read_attribute(scope: Scope, text: str) -> None:
+    """Take an attribute in if it is one that matters here.
+
+    Raises:
+        InvalidOfferError: it matters and its value has not its form, or another value was there before.
+    """
     name, _, value = text.partition(":")
     if name in _DIRECTIONS:
         scope.put("direction", name)
@@ -126,7 +153,7 @@ def _attribute(scope: Scope, text: str) -> None:
         scope.flags.add(name)
     elif name in _VALUES:
         if not _VALUES[name].match(value):
-            raise InvalidOfferError(f"a={name} of the {scope.kind} section has no valid value")
+            raise MalformedOfferError(f"a={name} of the {scope.kind} section has no valid value")
         scope.put(name, value)
     elif name in _READERS:
         _READERS[name](scope, value)
@@ -140,7 +167,7 @@ def _group(scope: Scope, value: str) -> None:
 def _fingerprint(scope: Scope, value: str) -> None:
     matched = _FINGERPRINT.match(value)
     if matched is None:
-        raise InvalidOfferError(f"a=fingerprint of the {scope.kind} section has no valid value")
+        raise MalformedOfferError(f"a=fingerprint of the {scope.kind} section has no valid value")
     if matched[1].lower() == "sha-256":
         digest = matched[2].upper()
         if not _SHA256.match(digest):

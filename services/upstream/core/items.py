@@ -56,6 +56,7 @@ class OutputItem:
         self.id = item_id
         self.output_index = output_index
         self.samples = 0
+        self._half = b""  # of a sample: nothing says that deltas end with whole ones
         self.audio_ended = False
         self.over = False  # played to its end, or cut
         self.status: ItemStatus = "in_progress"
@@ -117,8 +118,12 @@ class OutputItem:
         """Audio of it came."""
         if self.samples >= MAX_SAMPLES or not self.open_part(index, audible=True):
             return False
-        self._author.do(PublishAudio(self.id, self.samples, pcm))
-        self.samples += len(pcm) // SAMPLE_BYTES
+        pcm = self._half + pcm
+        whole = len(pcm) - len(pcm) % SAMPLE_BYTES
+        self._half = pcm[whole:]
+        if whole:
+            self._author.do(PublishAudio(self.id, self.samples, pcm[:whole]))
+            self.samples += whole // SAMPLE_BYTES
         return True
 
     def say(self, index: int, delta: str) -> bool:

@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from services.contracts.audio import SAMPLE_BYTES
 from services.upstream.core.author import Origin
 from services.upstream.core.commands import BookUsage, CountError, ObserveStage
 from services.upstream.core.conversation import shown_item
@@ -180,7 +179,7 @@ class Responses:
             return
         if (asked_at := self._first_audio_of.pop(theirs, None)) is not None:
             self._author.do(ObserveStage("provider_first_audio", now - asked_at))
-        if item.speak(whole(event, "content_index"), pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES]):
+        if item.speak(whole(event, "content_index"), pcm):
             self._shared.conversation.has_sound(item.id, item.samples)
         else:
             self._author.count(CountError("unexpected", "audio"))

@@ -62,6 +62,17 @@ export async function placeCall(token, offer, signal) {
   return { callId: location.split("/").pop(), sdp: await response.text() };
 }
 
+/** Posts a new offer of the same peer after an ICE restart: the SDP of the answer. */
+export async function restartCall(token, callId, offer, signal) {
+  const response = await request(`/v1/realtime/calls/${encodeURIComponent(callId)}/restart`, {
+    method: "POST",
+    headers: { ...bearer(token), "Content-Type": "application/sdp" },
+    body: offer,
+    signal,
+  });
+  return response.text();
+}
+
 /** Ends a call; `keepalive` lets the request outlive the page. */
 export async function hangUp(token, callId) {
   await request(`/v1/realtime/calls/${encodeURIComponent(callId)}/hangup`, {

@@ -15,7 +15,8 @@ const STATUS = {
   connecting: "Connecting …",
   live: "Speak at any time. You can interrupt.",
   steady: "Speak at any time. You can interrupt.",
-  unsteady: "The connection is unsteady, waiting for it to come back …",
+  unsteady: "The connection is unsteady …",
+  reconnecting: "Reconnecting …",
 };
 const TRY = "Try “What time is it?”, “Count to ten” or “Tell me a long story”, and interrupt it.";
 const TRANSCRIBER = "gpt-4o-mini-transcribe";
@@ -91,7 +92,7 @@ function handlersOf(ours) {
 }
 
 function enter(stage, ours) {
-  view.status(STATUS[stage]);
+  view.status(STATUS[stage], stage);
   if (stage !== "live") return;
   enterState("live");
   view.button("hangup");
@@ -117,12 +118,13 @@ function askForTranscription(session) {
 }
 
 /** Our own client event: how late the ear is, so that the gateway knows what was really heard. */
-function reportStats({ jitterBufferMs, roundTripMs }) {
+function reportStats({ jitterBufferMs, playoutDelayMs, roundTripMs }) {
   if (jitterBufferMs === null || roundTripMs === null) return;
   call.send({
     type: "hushgate.client_stats",
     jitter_buffer_ms: Math.round(jitterBufferMs),
     round_trip_ms: Math.round(roundTripMs),
+    ...(playoutDelayMs !== null && { playout_delay_ms: Math.round(playoutDelayMs) }),
   });
 }
 

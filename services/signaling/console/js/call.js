@@ -3,17 +3,17 @@
 import * as api from "./api.js";
 import { openMicrophone, release } from "./microphone.js";
 import { ending, Problem, refusalProblem } from "./problems.js";
+import { Recovery } from "./recovery.js";
 import { StatsReader } from "./stats.js";
 
 const SETUP_TIMEOUT_MS = 15_000; // the gateway gives up after 10 s and says so; this is for when it cannot
-const UNSTEADY_MS = 5_000;
 const STATS_EVERY_MS = 1_000;
 const HANGUP_MS = 1_500;
 
 /**
  * A call's life: `start()` once, `hangUp()` at any time; it ends exactly once.
  *
- * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, steady;
+ * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, reconnecting, steady;
  * `onMicrophone(stream)`, `onAnswer(stream)`, `onServerEvent(event)`, `onStats(stats)`, `onMicrophoneLost()`,
  * `onEnd({state, reason, ending})` where state is idle (cancelled before it was live), ended or failed.
  */
@@ -24,7 +24,7 @@ export class Call {
   #peer = null;
   #channel = null;
   #setupTimer = 0;
-  #unsteadyTimer = 0;
+  #recovery = null;
   #statsTimer = 0;
   #live = false;
   #over = false;
@@ -74,6 +74,11 @@ export class Call {
     this.#peer = new RTCPeerConnection();
     this.#peer.ontrack = ({ streams, track }) => this.#handlers.onAnswer(streams[0] ?? new MediaStream([track]));
     this.#peer.onconnectionstatechange = () => this.#connectionChanged();
+    this.#recovery = new Recovery(this.#peer, {
+      onStage: (stage) => this.#handlers.onStage(stage),
+      exchange: (offer) => api.restartCall(this.token, this.id, offer, this.#abort.signal),
+      onLost: () => this.#fail(new Problem("lost")),
+    });
     for (const track of this.#microphone.getAudioTracks()) this.#peer.addTrack(track, this.#microphone);
     this.#openChannel();
 
@@ -108,6 +113,7 @@ export class Call {
       const stats = await reader.read();
       if (!this.#over) this.#handlers.onStats(stats);
     }, STATS_EVERY_MS);
+    this.#recovery.start();
     this.#handlers.onStage("live");
   }
 
@@ -127,13 +133,8 @@ export class Call {
   }
 
   #connectionChanged() {
-    const state = this.#peer.connectionState;
-    clearTimeout(this.#unsteadyTimer);
-    if (state === "failed") this.#fail(this.#live ? new Problem("lost") : this.#noPath());
-    else if (state === "disconnected" && this.#live) {
-      this.#handlers.onStage("unsteady");
-      this.#unsteadyTimer = setTimeout(() => this.#fail(new Problem("lost")), UNSTEADY_MS);
-    } else if (state === "connected" && this.#live) this.#handlers.onStage("steady");
+    if (this.#live) this.#recovery.changed();
+    else if (this.#peer.connectionState === "failed") this.#fail(this.#noPath());
   }
 
   async #ask(step, request) {
@@ -158,7 +159,7 @@ export class Call {
     this.#over = true;
     this.#abort.abort();
     clearTimeout(this.#setupTimer);
-    clearTimeout(this.#unsteadyTimer);
+    this.#recovery?.stop();
     clearInterval(this.#statsTimer);
     release(this.#microphone);
     // Told first and closed then, or the gateway would take us for a client that is gone.

@@ -37,7 +37,8 @@ export class View {
     set(this.talk, BUTTONS[action]);
   }
 
-  status(text) {
+  status(text, stage = "") {
+    find("status").dataset.stage = stage;
     set(find("status"), text);
   }
 

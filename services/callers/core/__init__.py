@@ -1,0 +1,1 @@
+"""What the load rig decides and counts: no clock, no I/O."""

@@ -1,0 +1,218 @@
+"""The figures of a load run: what each process saw, added up, in the form of the JSON file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from services.callers.core.conversation import Turns
+from services.callers.core.hearing import Heard
+from services.callers.core.histogram import Histogram
+from services.callers.core.requirement import ANY
+
+Figures = dict[str, Any]
+"""Plain values for JSON; the keys are those of docs/load.md."""
+
+_LATE_MS = 60
+"""What a receiver with a small buffer waits for a packet before it conceals it."""
+_RIG_LATE_MS = 20.0
+
+
+class Failure(StrEnum):
+    """Why a call did not go as it should."""
+
+    REFUSED = "refused"
+    """The endpoint said no to the key, the offer or for want of room."""
+    UNREACHABLE = "unreachable"
+    """Nobody answers HTTP."""
+    STRANGE_ANSWER = "strange_answer"
+    """Something answers that is no Realtime endpoint."""
+    NOT_CONNECTED = "not_connected"
+    """The offer was answered, but no WebRTC connection came up."""
+    ENDED_EARLY = "ended_early"
+    """The other side ended the call."""
+    NO_AUDIO = "no_audio"
+    """The caller asked and heard not one packet."""
+    RIG = "rig"
+    """The process of the caller died: not the endpoint's fault."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What a process saw of its calls."""
+
+    connected: int = 0
+    failures: dict[Failure, int] = field(default_factory=dict)
+    details: dict[Failure, str] = field(default_factory=dict)
+    """For each failure, the words of the first call that met it."""
+    sent: int = 0
+    unsent: int = 0
+    """Packets that this machine's network did not take."""
+    bills: int = 0
+    cost_usd: Decimal = Decimal(0)
+    saved_usd: Decimal = Decimal(0)
+    set_up: Histogram = field(default_factory=Histogram)
+    pacing: Histogram = field(default_factory=Histogram)
+    """How late our own packets left."""
+    heard: Heard = field(default_factory=Heard)
+    turns: Turns = field(default_factory=Turns)
+
+    def failed(self, failure: Failure, detail: str, calls: int = 1) -> None:
+        """Note calls that failed."""
+        self.failures[failure] = self.failures.get(failure, 0) + calls
+        self.details.setdefault(failure, detail)
+
+    def merge(self, other: "Account") -> None:
+        """Add what another process saw."""
+        for failure, count in other.failures.items():
+            self.failed(failure, other.details[failure], count)
+        self.connected += other.connected
+        self.sent += other.sent
+        self.unsent += other.unsent
+        self.bills += other.bills
+        self.cost_usd += other.cost_usd
+        self.saved_usd += other.saved_usd
+        self.set_up.merge(other.set_up)
+        self.pacing.merge(other.pacing)
+        self.heard.merge(other.heard)
+        self.turns.merge(other.turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process took. ``cpu_pct`` of one core, on average; ``rss_mb`` the most."""
+
+    cpu_pct: float
+    rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One moment of the run."""
+
+    at_s: float
+    connected: int
+    """Calls that are up now."""
+    cpu_pct: Mapping[str, float]
+    """By service, of one core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was asked for, and what came of it."""
+
+    url: str
+    calls: int
+    talk: float
+    dtx: bool
+    seconds: float
+    processes: int
+    account: Account
+    services: Mapping[str, Usage] = field(default_factory=dict)
+    points: Sequence[Point] = ()
+    gateway_concealed: int | None = None
+    """Frames that the gateway concealed of what callers sent, where its metrics can be read."""
+    interrupted: bool = False
+
+
+def figures(run: Run) -> Figures:
+    """All figures, rounded; None where nothing was measured."""
+    account, turns = run.account, run.account.turns
+    return {
+        "url": run.url,
+        "interrupted": run.interrupted,
+        "seconds": round(run.seconds, 1),
+        "calls": {
+            "asked": run.calls,
+            "connected": account.connected,
+            "failed": sum(account.failures.values()),
+            "failed_by": {failure.value: account.failures.get(failure, 0) for failure in Failure},
+        },
+        "setup_ms": account.set_up.percentiles(),
+        "spacing_ms": account.heard.spacing.percentiles(),
+        "lateness_ms": account.heard.lateness.percentiles(),
+        "turn_ms": turns.latency.percentiles(),
+        "barge_in_ms": turns.barge_in.percentiles(),
+        "frames": {
+            "sent": account.sent,
+            "received": account.heard.received,
+            "lost": account.heard.lost,
+            "concealed": _concealed(run),
+        },
+        "turns": {"asked": turns.asked, "answered": turns.answered, "overlapped": turns.overlapped},
+        "barge_ins": {"tried": turns.barge_ins, "stopped": turns.stopped},
+        "talk": {"asked": run.talk, "measured": _share(turns.frames_spoken, turns.frames_passed)},
+        "services": {
+            name: {"cpu_pct": round(usage.cpu_pct, 1), "rss_mb": round(usage.rss_mb, 1)}
+            for name, usage in run.services.items()
+        },
+        "rig": {
+            "processes": run.processes,
+            "cpu_pct_per_call": _per_call(run),
+            "pacing_ms": account.pacing.percentiles(),
+            "unsent": account.unsent,
+        },
+        "cost_usd": float(account.cost_usd) if account.bills else None,
+        "saved_usd": float(account.saved_usd) if account.bills else None,
+        "notes": list(_notes(run)),
+        "series": {
+            "at_s": [round(point.at_s, 1) for point in run.points],
+            "connected": [point.connected for point in run.points],
+            "cpu_pct": {
+                name: [round(point.cpu_pct.get(name, 0.0), 1) for point in run.points] for name in _names(run.points)
+            },
+        },
+    }
+
+
+CALLERS = "callers"
+"""The name of this rig among the services."""
+
+_NOT_FOR_REQUIREMENTS = ("url", "interrupted", "notes", "series")
+
+
+def known_figures() -> Figures:
+    """The shape of what a requirement may ask for."""
+    empty = Run(url="", calls=0, talk=0, dtx=True, seconds=0, processes=0, account=Account())
+    shape = {name: value for name, value in figures(empty).items() if name not in _NOT_FOR_REQUIREMENTS}
+    return shape | {"services": {ANY: {"cpu_pct": None, "rss_mb": None}}}
+
+
+def _concealed(run: Run) -> int:
+    if run.gateway_concealed is not None:
+        return run.gateway_concealed
+    return run.account.heard.lost + run.account.heard.lateness.above(_LATE_MS)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 3) if whole else None
+
+
+def _per_call(run: Run) -> float | None:
+    usage = run.services.get(CALLERS)
+    return round(usage.cpu_pct / run.account.connected, 3) if usage and run.account.connected else None
+
+
+def _names(points: Sequence[Point]) -> list[str]:
+    return sorted({name for point in points for name in point.cpu_pct})
+
+
+def _notes(run: Run) -> Iterable[str]:
+    account = run.account
+    if run.interrupted:
+        yield f"Interrupted after {run.seconds:.0f} s: the figures are of what was measured until then."
+    yield "frames.concealed: " + (
+        "what the gateway concealed of the audio that it got, by its own metrics, all its callers together."
+        if run.gateway_concealed is not None
+        else f"what a receiver must conceal of what callers got: lost, or more than {_LATE_MS} ms late."
+    )
+    for failure, count in account.failures.items():
+        yield f"{count} {'call' if count == 1 else 'calls'} {failure.value}: {account.details[failure]}"
+    if run.talk >= 1:
+        yield "Callers that talk all the time wait for no answers: there are no turns and no barge-ins to measure."
+    if account.bills < account.connected:
+        yield f"{account.bills} of {account.connected} calls have a bill: cost_usd and saved_usd are of those."
+    late_ms = account.pacing.quantile(0.99)
+    if late_ms is not None and late_ms > _RIG_LATE_MS:
+        yield f"The rig itself was late, p99 {late_ms:g} ms: use more --processes, or fewer calls on this machine."

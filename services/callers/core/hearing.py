@@ -1,0 +1,147 @@
+"""What one call hears, told from RTP headers alone: they are in clear, so nothing has to be decrypted."""
+
+from dataclasses import dataclass, field
+
+from services.callers.core.histogram import Histogram
+
+CLOCK_HZ = 48_000
+FRAME_TICKS = 960  # 20 ms of Opus' RTP clock
+SILENCE_BYTES = 3
+"""Opus says silence in 1 to 3 bytes, with and without DTX; speech takes more."""
+_MAX_SPURT_PACKETS = 500
+"""10 s: a longer spurt is counted in parts, or the drift between two machines' clocks would be taken for lateness."""
+_LATE_BY_REORDERING = 1 << 15  # of 16 bits: what seems to be far ahead is behind
+_HALF_TURN = 1 << 31  # of RTP time
+
+
+@dataclass(slots=True)
+class Heard:
+    """The sums over calls. ``spacing`` between neighbours of a spurt; ``lateness`` against the spurt's earliest."""
+
+    received: int = 0
+    lost: int = 0
+    spacing: Histogram = field(default_factory=Histogram)
+    lateness: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: "Heard") -> None:
+        """Add what another process heard."""
+        self.received += other.received
+        self.lost += other.lost
+        self.spacing.merge(other.spacing)
+        self.lateness.merge(other.lateness)
+
+
+class Hearing:
+    """One call's ear. A spurt is a run of packets without a pause in RTP time."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+        self._ssrc: int | None = None
+        self._first = 0
+        self._highest = 0
+        self._received = 0
+        self._timestamp = 0  # unwrapped
+        self._jitter_s = 0.0
+        self._transit_s = 0.0
+        self._at_s = 0.0
+        self._prior = (0, 0)
+        self._spacing_s: list[float] = []
+        self._transits_s: list[float] = []
+        self.packets = 0
+        """All that came, from whatever source."""
+        self.last_packet_at: float | None = None
+        self.last_sound_at: float | None = None
+        self.first_sound_at: float | None = None
+        """The first packet with sound since `listen`."""
+
+    def listen(self) -> None:
+        """From now on the next packet with sound is the first."""
+        self.first_sound_at = None
+
+    def hear(self, ssrc: int, sequence: int, timestamp: int, payload_bytes: int, at_s: float) -> None:
+        """Take a packet that arrived at ``at_s``."""
+        self.packets += 1
+        if payload_bytes > SILENCE_BYTES:
+            self.last_sound_at = at_s
+            if self.first_sound_at is None:
+                self.first_sound_at = at_s
+        if ssrc != self._ssrc:
+            self._restart(ssrc, sequence, timestamp)
+        self._received += 1
+        ahead = (sequence - self._highest) & 0xFFFF
+        moved = ((timestamp - self._timestamp + _HALF_TURN) & 0xFFFFFFFF) - _HALF_TURN
+        unwrapped = self._timestamp + moved
+        transit_s = at_s - unwrapped / CLOCK_HZ
+        if ahead == 1 and moved == FRAME_TICKS:
+            self._spacing_s.append(at_s - self._at_s)
+            self._jitter_s += (abs(transit_s - self._transit_s) - self._jitter_s) / 16  # RFC 3550
+        elif ahead < _LATE_BY_REORDERING and moved != ahead * FRAME_TICKS:
+            self._end_spurt()  # a pause; behind lost packets it goes on
+        if ahead < _LATE_BY_REORDERING:
+            self._highest += ahead
+            self._timestamp = unwrapped
+            self._transit_s = transit_s
+            self._at_s = at_s
+        self.last_packet_at = at_s
+        self._transits_s.append(transit_s)
+        if len(self._transits_s) >= _MAX_SPURT_PACKETS:
+            self._end_spurt()
+
+    def close(self) -> None:
+        """No more will come: count what is not counted yet."""
+        self._end_spurt()
+        self._count_loss()
+
+    # What a receiver report says.
+
+    @property
+    def ssrc(self) -> int | None:
+        """Whom we hear."""
+        return self._ssrc
+
+    @property
+    def highest_sequence(self) -> int:
+        """With the number of wraps above the lower 16 bits."""
+        return self._highest & 0xFFFFFFFF
+
+    @property
+    def jitter(self) -> int:
+        """In units of the RTP clock."""
+        return int(self._jitter_s * CLOCK_HZ)
+
+    @property
+    def lost(self) -> int:
+        """Of this source, so far."""
+        return max(0, self._expected - self._received)
+
+    def take_fraction_lost(self) -> int:
+        """The share lost since the last call of this, in 1/256."""
+        expected, received = self._expected - self._prior[0], self._received - self._prior[1]
+        self._prior = (self._expected, self._received)
+        return min(255, max(0, expected - received) * 256 // expected) if expected > 0 else 0
+
+    @property
+    def _expected(self) -> int:
+        return self._highest - self._first + 1 if self._ssrc is not None else 0
+
+    def _restart(self, ssrc: int, sequence: int, timestamp: int) -> None:
+        self._end_spurt()
+        self._count_loss()
+        self._ssrc = ssrc
+        self._first = sequence
+        self._highest = sequence
+        self._timestamp = timestamp
+        self._received = 0
+        self._prior = (0, 0)
+
+    def _end_spurt(self) -> None:
+        if len(self._transits_s) > 1:
+            earliest = min(self._transits_s)
+            self._heard.lateness.add_all((transit - earliest) * 1000 for transit in self._transits_s)
+            self._heard.spacing.add_all(spacing * 1000 for spacing in self._spacing_s)
+        self._transits_s.clear()
+        self._spacing_s.clear()
+
+    def _count_loss(self) -> None:
+        self._heard.received += self._received
+        self._heard.lost += self.lost

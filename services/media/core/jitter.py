@@ -1,0 +1,261 @@
+"""The jitter buffer: packets as they come go in, what to hear goes out, in order.
+
+What comes in order passes at once, so a good network pays no delay. A packet out of order waits for the ones before it,
+then they are given up: what a later packet repeats is recovered, the rest concealed, and latency is as it was.
+Nothing is made up while packets merely fail to come: nobody listens in real time here, so late speech is worth more
+than a guess in its place, and the gate closes by the wall clock.
+
+Durations are in samples of RTP's clock, 48 kHz.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from services.media.core import toc
+from services.media.core.rtp import CLOCK_HZ, SEQUENCE_MASK, TIMESTAMP_MASK, RtpPacket, signed
+
+MAX_FILL = CLOCK_HZ
+"""Gaps of up to a second are filled. Timestamps are the peer's word and prove nothing: for more, our clock counts."""
+MAX_CONCEAL = CLOCK_HZ // 10
+"""100 ms: what Opus makes up has faded out by then."""
+FRAME = CLOCK_HZ // 50
+MAX_JUMP = 3000
+"""MAX_DROPOUT of RFC 3550 A.1: further ahead, the stream has begun anew."""
+MAX_LATE = 100
+"""MAX_MISORDER of RFC 3550 A.1: further back, the stream has begun anew."""
+_GRACE_S = 0.02  # how late a packet may be before its time is called silent
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How long a packet waits for those before it: until either is reached."""
+
+    packets: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JitterConfig:
+    """How packets out of order are waited for.
+
+    With 100 ms of jitter that reorders, `hold` alone loses 5 % of what came; together with `patient` nothing.
+    """
+
+    hold: Hold = Hold(3, 0.06)
+    patient: Hold = Hold(6, 0.12)  # after one came too late
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Hear this packet."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Hear what was lost just before this packet, from the redundancy in it."""
+
+    payload: bytes
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conceal:
+    """Make up what was lost."""
+
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing is heard. ``lost``: something may have been said."""
+
+    samples: int
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Realign:
+    """The pause was too long to be filled: audio goes on where the wall clock is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Another stream begins: what was heard says nothing about it."""
+
+
+Heard = Decode | Recover | Conceal | Silence | Realign | Restart
+
+
+class JitterBuffer:
+    """One caller's packets, put in order."""
+
+    def __init__(self, config: JitterConfig | None = None) -> None:
+        self._config = config or JitterConfig()
+        self._next = 0  # the sequence number that is due
+        self._end = 0  # RTP time at which the last packet ends
+        self._ahead = 0  # silence given out beyond it
+        self._arrived = 0.0  # when it was given out
+        self._dtx = False
+        self._held: dict[int, tuple[RtpPacket, float]] = {}  # in the order of arrival
+        self._given_up: deque[int] = deque(maxlen=MAX_LATE)
+        self._stray: RtpPacket | None = None
+        self._patient_until = 0.0
+        self.ssrc: int | None = None
+        self.lost = 0
+        self.late = 0
+        self.duplicate = 0
+        self.stray = 0
+        self.restarts = 0
+
+    @property
+    def due(self) -> float | None:
+        """When `tick` has something to do, or None: not before the next packet."""
+        if self._held:
+            return self._waits_until()
+        if self._dtx and self._ahead <= MAX_FILL - FRAME:
+            return self._arrived + _GRACE_S + (-(-self._ahead // FRAME) + 1) * FRAME / CLOCK_HZ
+        return None
+
+    def push(self, packet: RtpPacket, *, now: float) -> list[Heard]:
+        """A packet came."""
+        if packet.sequence != self._next or packet.ssrc != self.ssrc:
+            return self._unexpected(packet, now)
+        self._stray = None
+        heard = self._take(packet, now)
+        return heard + self._release(now) if self._held else heard
+
+    def tick(self, *, now: float) -> list[Heard]:
+        """Time passes, also without packets; see `due`."""
+        heard = self._release(now)
+        if self._dtx and not self._held:
+            heard += self._pass_time(now)
+        return heard
+
+    def _take(self, packet: RtpPacket, now: float, *, missing: int = 0) -> list[Heard]:
+        """Give out the packet that is due, ``missing`` packets behind the one before."""
+        self._next = (packet.sequence + 1) & SEQUENCE_MASK
+        self._arrived = now
+        payload, timestamp = packet.payload, packet.timestamp
+        samples = toc.duration(payload)
+        if not samples:  # padding, or nothing that a decoder would take
+            return [Decode(payload)] if payload else []
+        heard: list[Heard] = []
+        if timestamp != self._end or self._ahead:
+            heard += self._bridge(packet, samples, missing)
+        self._end = (timestamp + samples) & TIMESTAMP_MASK
+        self._dtx = toc.is_dtx(payload)
+        heard.append(Decode(payload))
+        return heard
+
+    def _bridge(self, packet: RtpPacket, samples: int, missing: int) -> list[Heard]:
+        """What goes between the last packet and this one, which does not follow in RTP time."""
+        gap = signed(packet.timestamp - self._end) - self._ahead
+        # Silence that was given out too early is made good by the next gap; a leap back means nothing.
+        self._ahead = -gap if -MAX_FILL <= gap < 0 else 0
+        if gap > MAX_FILL:
+            return [Realign()]
+        return self._fill(gap, packet.payload, samples, missing) if gap > 0 else []
+
+    def _fill(self, gap: int, payload: bytes, samples: int, missing: int) -> list[Heard]:
+        recovered = toc.whole_steps(min(samples, gap)) if missing and toc.has_fec(payload) else 0
+        lost = 0 if self._dtx else min(gap, missing * samples)
+        concealed = toc.whole_steps(min(MAX_CONCEAL, max(0, lost - recovered)))
+        heard: list[Heard] = []
+        if concealed:
+            heard.append(Conceal(concealed))
+        if silent := gap - concealed - recovered:
+            heard.append(Silence(silent, lost=lost - recovered > concealed))
+        if recovered:
+            heard.append(Recover(payload, recovered))
+        return heard
+
+    def _unexpected(self, packet: RtpPacket, now: float) -> list[Heard]:
+        if self.ssrc is None:
+            return self._begin(packet, now)
+        if packet.ssrc == self.ssrc:
+            ahead = (packet.sequence - self._next) & SEQUENCE_MASK
+            if ahead < MAX_JUMP:
+                return self._keep(packet, now)
+            if ahead > SEQUENCE_MASK - MAX_LATE:
+                self._count_late(packet.sequence, now)
+                return []
+        return self._astray(packet, now)
+
+    def _count_late(self, sequence: int, now: float) -> None:
+        if sequence in self._given_up:
+            self._given_up.remove(sequence)
+            self._patient_until = now + self._config.patience_s
+            self.late += 1
+        else:
+            self.duplicate += 1
+
+    def _keep(self, packet: RtpPacket, now: float) -> list[Heard]:
+        if packet.sequence in self._held:
+            self.duplicate += 1
+            return []
+        self._held[packet.sequence] = (packet, now)
+        return self._release(now)
+
+    def _release(self, now: float) -> list[Heard]:
+        """Give out what is due, and give up what was waited for long enough."""
+        heard: list[Heard] = []
+        while self._held:
+            if self._next in self._held:
+                heard += self._take(self._held.pop(self._next)[0], now)
+            elif len(self._held) >= self._hold().packets or now >= self._waits_until():
+                heard += self._give_up(now)
+            else:
+                break
+        return heard
+
+    def _oldest(self) -> float:
+        return next(iter(self._held.values()))[1]
+
+    def _waits_until(self) -> float:
+        return self._oldest() + self._hold().seconds
+
+    def _hold(self) -> Hold:
+        return self._config.patient if self._oldest() < self._patient_until else self._config.hold
+
+    def _give_up(self, now: float) -> list[Heard]:
+        """Go on with the first of the held packets."""
+        missing, sequence = min(((sequence - self._next) & SEQUENCE_MASK, sequence) for sequence in self._held)
+        self.lost += missing
+        self._given_up.extend((self._next + n) & SEQUENCE_MASK for n in range(missing))
+        return self._take(self._held.pop(sequence)[0], now, missing=missing)
+
+    def _astray(self, packet: RtpPacket, now: float) -> list[Heard]:
+        """A packet of another stream, or far off in ours. The next in line proves that the stream is meant."""
+        first, self._stray = self._stray, packet
+        if first is None:
+            return []
+        if packet.ssrc != first.ssrc or packet.sequence != (first.sequence + 1) & SEQUENCE_MASK:
+            self.stray += 1
+            return []
+        heard: list[Heard] = []
+        while self._held:
+            heard += self._give_up(now)
+        self.restarts += 1
+        heard.append(Restart())
+        return heard + self._begin(first, now) + self.push(packet, now=now)
+
+    def _begin(self, packet: RtpPacket, now: float) -> list[Heard]:
+        """Lay the new stream's time so that it goes on where the wall clock is."""
+        passed = int((now - self._arrived) * CLOCK_HZ) - 2 * FRAME if self.ssrc is not None else 0
+        self._end = (packet.timestamp - max(0, passed) // FRAME * FRAME) & TIMESTAMP_MASK
+        self._given_up.clear()
+        self.ssrc = packet.ssrc
+        return self._take(packet, now)
+
+    def _pass_time(self, now: float) -> list[Heard]:
+        """The silence that is over, in whole frames, while the sender has said that it sends none."""
+        passed = int((now - self._arrived - _GRACE_S) * CLOCK_HZ + 0.5) // FRAME * FRAME
+        silent = min(passed, MAX_FILL) - self._ahead
+        silent -= silent % FRAME
+        if silent <= 0:
+            return []
+        self._ahead += silent
+        return [Silence(silent)]

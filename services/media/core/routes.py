@@ -1,0 +1,71 @@
+"""Which call a datagram belongs to: by the ufrag that it names, or by an address that was learned for the call.
+
+An address is learned only from a check whose integrity was verified, so a stranger cannot enter the tables.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+"""As the socket gives it: IPv4 or IPv6."""
+MAX_ADDRESSES = 8
+"""Per call. A browser checks from each of its interfaces; more come only from somebody who plays with the tables."""
+
+P = TypeVar("P")
+
+
+class Routes(Generic[P]):
+    """The tables of one process. ``P`` is whatever stands for a call's transport."""
+
+    def __init__(self) -> None:
+        self.by_address: dict[Address, P] = {}
+        self._by_ufrag: dict[str, P] = {}
+        self._addresses: dict[P, list[Address]] = {}
+
+    def __len__(self) -> int:
+        """Entries in all tables: 0 when no call is left."""
+        return len(self.by_address) + len(self._by_ufrag) + len(self._addresses)
+
+    def add(self, peer: P, make_ufrag: Callable[[], str]) -> str:
+        """Give ``peer`` a ufrag that no other has; a peer may have several."""
+        ufrag = make_ufrag()
+        while ufrag in self._by_ufrag:
+            ufrag = make_ufrag()
+        self._by_ufrag[ufrag] = peer
+        self._addresses.setdefault(peer, [])
+        return ufrag
+
+    def named(self, ufrag: str) -> P | None:
+        """Whose ufrag it is."""
+        return self._by_ufrag.get(ufrag)
+
+    def retire(self, ufrag: str) -> None:
+        """Nobody can come by ``ufrag`` any more; addresses that were learned by it stay."""
+        self._by_ufrag.pop(ufrag, None)
+
+    def learn(self, address: Address, peer: P) -> None:
+        """A verified check of ``peer`` came from ``address``; whoever was there before has gone."""
+        known = self.by_address.get(address)
+        if known is peer or peer not in self._addresses:
+            return
+        if known is not None:
+            self._addresses[known].remove(address)
+        self.by_address[address] = peer
+        mine = self._addresses[peer]
+        mine.append(address)
+        if len(mine) > MAX_ADDRESSES:
+            del self.by_address[mine.pop(0)]
+
+    def keep(self, address: Address, peer: P) -> None:
+        """``peer`` uses ``address``: let it be the last that is forgotten."""
+        mine = self._addresses.get(peer, [])
+        if address in mine:
+            mine.remove(address)
+            mine.append(address)
+
+    def forget(self, peer: P) -> None:
+        """The call of ``peer`` is over."""
+        for address in self._addresses.pop(peer, ()):
+            del self.by_address[address]
+        for ufrag in [ufrag for ufrag, other in self._by_ufrag.items() if other is peer]:
+            del self._by_ufrag[ufrag]

@@ -1,0 +1,149 @@
+"""The only place that touches what aiortc keeps private: checked at import, against the exact version.
+
+aiortc does DTLS, SCTP and data channels for us; ICE, RTP and the socket are our own (ADR 7). Its DTLS transport takes
+anything that can `_recv` and `_send` datagrams.
+"""
+
+import contextlib
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Protocol
+
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCSctpTransport
+from aiortc.rtcdtlstransport import SRTPProtectionProfile
+from aiortc.rtcsctptransport import Chunk
+from OpenSSL import SSL
+from pylibsrtp import Session
+
+TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0"}
+_NEEDED: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (RTCCertificate, ("_create_ssl_context",)),
+    (RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
+    (RTCSctpTransport, ("_handle_data", "_send_chunk")),
+)
+
+
+class UnsupportedVersionError(ImportError):
+    """The WebRTC stack is not the one whose inner parts were checked."""
+
+    def __init__(self, package: str, found: str, what: str) -> None:
+        super().__init__(
+            f"{package} {found}: {what}; this media process is built for {TESTED[package]}, install that version"
+        )
+
+
+def check(versions: dict[str, str], needed: tuple[tuple[type, tuple[str, ...]], ...] = _NEEDED) -> None:
+    """Make sure that what is used below is there.
+
+    Raises:
+        UnsupportedVersionError: another version, or a name is gone.
+    """
+    for package, tested in TESTED.items():
+        if (found := versions[package]) != tested:
+            raise UnsupportedVersionError(package, found, "its inner parts were not checked")
+    for owner, names in needed:
+        for name in names:
+            if not hasattr(owner, name):
+                raise UnsupportedVersionError("aiortc", versions["aiortc"], f"{owner.__name__}.{name} is gone")
+
+
+check({package: version(package) for package in TESTED})
+
+
+class DatagramPath(Protocol):
+    """What carries DTLS datagrams: the part of aiortc's ICE transport that its DTLS transport uses."""
+
+    role: str
+
+    async def _recv(self) -> bytes: ...
+
+    async def _send(self, data: bytes) -> None: ...
+
+
+class Certificate(RTCCertificate):
+    """One per process: key, certificate and OpenSSL's context are made once and shared by all calls."""
+
+    _context: SSL.Context | None = None
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+            self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # records are rare: 34 KB less for each call
+        return self._context
+
+    @property
+    def sha256(self) -> str:
+        """Its fingerprint, for the SDP."""
+        return next(print_.value for print_ in self.getFingerprints() if print_.algorithm == "sha-256")
+
+
+class Dtls(RTCDtlsTransport):
+    """DTLS of one call. Its SRTP sessions are used from outside: media never passes through here."""
+
+    def __init__(self, path: DatagramPath, certificate: Certificate, *, active: bool) -> None:
+        super().__init__(path, [certificate])  # type: ignore[arg-type]
+        self._set_role("client" if active else "server")
+
+    @property
+    def unprotect(self) -> Callable[[bytes], bytes]:
+        """Verify and decrypt an SRTP packet; raises pylibsrtp.Error for what is not the peer's."""
+        return self._inbound.unprotect
+
+    @property
+    def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
+        """The same for SRTCP."""
+        return self._inbound.unprotect_rtcp
+
+    @property
+    def protect(self) -> Callable[[bytes], bytes]:
+        """Encrypt and sign an RTP packet."""
+        return self._outbound.protect
+
+    @property
+    def protect_rtcp(self) -> Callable[[bytes], bytes]:
+        """The same for RTCP."""
+        return self._outbound.protect_rtcp
+
+    def forget_stream(self, ssrc: int) -> None:
+        """The peer sends by another SSRC now: libsrtp would keep the state of each for ever."""
+        self._inbound.remove_stream(ssrc)
+
+    @property
+    def _inbound(self) -> Session:
+        return self._rx_srtp
+
+    @property
+    def _outbound(self) -> Session:
+        return self._tx_srtp
+
+
+class Sctp(RTCSctpTransport):
+    """SCTP of one call, whose peer may not make it hold more than one message, or break it."""
+
+    def __init__(self, dtls: Dtls, *, max_held_bytes: int, failed: Callable[[str], None]) -> None:
+        super().__init__(dtls)
+        self._max_held_bytes = max_held_bytes
+        self._failed = failed
+        self._broken = False
+        self._rwnd_at_start = self._advertised_rwnd
+
+    async def _handle_data(self, data: bytes) -> None:
+        if self._broken:
+            return
+        try:
+            await super()._handle_data(data)
+        except ConnectionError:
+            raise  # the transport is closing: its business
+        except Exception:  # noqa: BLE001 - aiortc asserts and decodes as it goes: any error may come out of bad data
+            self._break("malformed")
+        if self._rwnd_at_start - self._advertised_rwnd > self._max_held_bytes:
+            self._break("unfinished")  # fragments that never become a message
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        # aiortc's timers send in tasks that nobody waits for; that DTLS is over is told by DTLS itself.
+        with contextlib.suppress(ConnectionError):
+            await super()._send_chunk(chunk)
+
+    def _break(self, reason: str) -> None:
+        self._broken = True
+        self._failed(reason)

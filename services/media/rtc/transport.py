@@ -1,0 +1,140 @@
+"""A call's datagrams on the shared port: the path to its client, and DTLS records on their way to aiortc."""
+
+import asyncio
+import secrets
+from collections import deque
+from typing import Protocol
+
+from services.contracts.endings import EndReason
+from services.media.core import police
+from services.media.core.path import Credentials, Path
+from services.media.core.police import Police, Verdict
+from services.media.core.presence import How
+from services.media.core.routes import Address
+from services.media.rtc.mux import UdpMux, drop
+from services.media.rtc.stun import Check
+from services.runtime import clock
+
+MAX_QUEUED_RECORDS = 64
+_PASSWORD_BYTES = 18  # 24 characters; RFC 8445 §5.3 wants 128 bits
+
+
+class Listener(Protocol):
+    """The leg above a transport."""
+
+    def rtp(self, data: bytes, *, now: float) -> None:
+        """SRTP or SRTCP came from an address of the client."""
+
+    def heard(self, *, now: float) -> None:
+        """A check of the client was verified."""
+
+    def moved(self, how: How) -> None:
+        """The client is reached elsewhere from now on."""
+
+    def gone_wrong(self, stage: str, reason: EndReason) -> None:
+        """The leg cannot go on. An exception that is being handled is logged."""
+
+
+class Transport:
+    """One leg's. It is a `mux.Peer`, and the `DatagramPath` of the leg's DTLS."""
+
+    role = "controlled"  # only the client checks (core/path.py)
+
+    def __init__(self, mux: UdpMux, listener: Listener, *, remote_ufrag: str) -> None:
+        self._mux = mux
+        self._listener = listener
+        self._path = Path()
+        self._strangers, self._own_checks = Police(police.CHECKS), Police(police.CHECKS)
+        self._records_police = Police(police.DTLS)
+        self._records: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = False
+        self.heard_at = clock.monotonic()  # on the selected path
+        self.reached = asyncio.Event()
+        self.local = self.new_credentials(remote_ufrag)
+
+    @property
+    def address(self) -> Address | None:
+        """Where the client is reached now."""
+        return self._path.selected
+
+    def new_credentials(self, remote_ufrag: str) -> Credentials:
+        """Expect checks of another ICE generation, too; the first that comes ends those before it."""
+        # The port tells the processes of a pod apart, so a relay could route by the ufrag alone.
+        ufrag = self._mux.routes.add(self, lambda: f"{self._mux.port:04x}{secrets.token_hex(4)}")
+        self.local = Credentials(ufrag, secrets.token_hex(_PASSWORD_BYTES), remote_ufrag)
+        self._retire(self._path.restart(self.local))
+        return self.local
+
+    def send(self, data: bytes) -> None:
+        """Send to the client, if it is known where it is."""
+        if self._path.selected is not None:
+            self._mux.send(data, self._path.selected)
+
+    def close(self) -> None:
+        """Leave the port: nothing comes any more, and who waits for DTLS is told."""
+        self._closed = True
+        self._mux.routes.forget(self)
+        self._arrived.set()
+
+    # --- mux.Peer ---
+
+    def credentials(self, ufrag: str) -> Credentials | None:
+        """What a check for ``ufrag`` must be signed with."""
+        return self._path.credentials(ufrag)
+
+    def may_check(self, source: Address, *, now: float) -> Verdict:
+        """The client's own addresses have a bucket of their own, so that strangers cannot empty it."""
+        known = self._mux.routes.by_address.get(source) is self
+        return (self._own_checks if known else self._strangers).check(now=now)
+
+    def checked(self, used: Credentials, check: Check, source: Address, *, now: float) -> None:
+        """Follow the client to where it nominates, or to where it is when the path was silent."""
+        checked = self._path.checked(used, source, nominates=check.nominates, silent_s=now - self.heard_at)
+        self._retire(checked.dead)
+        if checked.news is not None:
+            self._mux.routes.keep(source, self)
+            self.reached.set()
+            if checked.news != "first":
+                self._listener.moved(checked.news)
+        if source == self._path.selected:
+            self.heard_at = now
+            self._listener.heard(now=now)
+
+    def dtls(self, data: bytes, *, now: float) -> None:
+        """Queue a record for aiortc."""
+        verdict = self._records_police.check(now=now)
+        if verdict is Verdict.TAKE and len(self._records) < MAX_QUEUED_RECORDS:
+            self._records.append(data)
+            self._arrived.set()
+            return
+        drop("dtls_backlog" if verdict is Verdict.TAKE else "dtls_too_many")
+        if verdict is Verdict.FLOOD:
+            self._listener.gone_wrong("dtls_flood", EndReason.FLOOD)
+
+    def rtp(self, data: bytes, *, now: float) -> None:
+        """Sound and reports go straight to the leg."""
+        self._listener.rtp(data, now=now)
+
+    def broke(self) -> None:
+        """A datagram was handled with an error."""
+        self._listener.gone_wrong("receive", EndReason.INTERNAL)
+
+    # --- private.DatagramPath ---
+
+    async def _recv(self) -> bytes:
+        while not self._records:
+            if self._closed:
+                raise ConnectionError
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._records.popleft()
+
+    async def _send(self, data: bytes) -> None:
+        if self._closed:
+            raise ConnectionError
+        self.send(data)
+
+    def _retire(self, dead: tuple[Credentials, ...]) -> None:
+        for credentials in dead:
+            self._mux.routes.retire(credentials.ufrag)

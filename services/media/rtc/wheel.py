@@ -1,0 +1,148 @@
+"""Turns the rotas of a process: one timer for the frames and the small duties of all its calls."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from services.media import metrics
+from services.media.core.effort import Effort
+from services.media.core.pacer import Rota
+from services.runtime import clock
+
+MEASURE_S = 1.0
+
+
+class Plays(Protocol):
+    """Something that sends a frame when it has its turn, in three steps."""
+
+    def fetch(self, *, due: float) -> bool:
+        """Get the frame that is due at ``due`` monotonic seconds; False: there is none."""
+
+    def encode(self) -> None:
+        """Encode what was fetched."""
+
+    def transmit(self) -> None:
+        """Send what was encoded."""
+
+    def broke(self) -> None:
+        """A step failed with an error that nobody expected: it is being handled now."""
+
+
+class Ticks(Protocol):
+    """Something that looks after itself every 20 ms."""
+
+    def tick(self, *, now: float) -> None:
+        """Time has passed."""
+
+    def broke(self) -> None:
+        """That failed with an error that nobody expected: it is being handled now."""
+
+
+class Datagrams(Protocol):
+    """What is read before each slot while the wheel turns."""
+
+    def wake_by_datagrams(self, *, on: bool) -> None:
+        """Whether datagrams are read as they come."""
+
+    def read_all(self) -> None:
+        """Read what has come."""
+
+
+class Wheel:
+    """``players`` send frames while they have some; ``members`` are all legs. It stands still while nobody is there.
+
+    While it turns, datagrams are read with each slot: the loop then wakes 200 times a second, however many calls.
+    """
+
+    def __init__(self, datagrams: Datagrams) -> None:
+        now = clock.monotonic()
+        self._datagrams = datagrams
+        self._loop = asyncio.get_running_loop()
+        self._players: Rota[Plays] = Rota(now=now)
+        self._members: Rota[Ticks] = Rota(now=now)
+        self._timer: asyncio.Handle | None = None
+        self._measured = (now, clock.cpu_s())
+        self.effort = Effort()
+
+    def enter(self, member: Ticks) -> None:
+        """Tick ``member`` every 20 ms from now on."""
+        self._members.join(member, spread=True)
+        self._start()
+
+    def play(self, player: Plays) -> None:
+        """Give ``player`` a turn every 20 ms, the first within 5 ms. Safe to repeat."""
+        self._players.join(player)
+        self._start()
+
+    def rest(self, player: Plays) -> None:
+        """``player`` has nothing to send."""
+        self._players.leave(player)
+
+    def leave(self, member: Ticks, player: Plays) -> None:
+        """Both are gone."""
+        self._members.leave(member)
+        self._players.leave(player)
+
+    def stop(self) -> None:
+        """The port is being closed: turn no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _measure(self, now: float) -> None:
+        (since, cpu_before), cpu = self._measured, clock.cpu_s()
+        self._measured = (now, cpu)
+        if self.effort.measured((cpu - cpu_before) / (now - since)):
+            metrics.ENCODER_COMPLEXITY.set(self.effort.complexity)
+
+    def _start(self) -> None:
+        if self._timer is None:
+            self._datagrams.wake_by_datagrams(on=False)
+            self._timer = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        now = clock.monotonic()
+        if now - self._measured[0] >= MEASURE_S:
+            self._measure(now)
+        while (turn := self._players.turn(now=now)) is not None:
+            _play(*turn)
+        self._datagrams.read_all()  # what is due goes first: a frame that waits is heard, a packet that waits is not
+        while (turn_of_members := self._members.turn(now=now)) is not None:
+            for member in turn_of_members[1]:
+                try:
+                    member.tick(now=now)
+                except Exception:  # noqa: BLE001 - the edge: one call's failure must not stop the wheel of all
+                    member.broke()
+        if len(self._members) or len(self._players):
+            due = min(self._players.next_due, self._members.next_due)
+            self._timer = self._loop.call_at(due, self._turn)
+        else:
+            self._timer = None
+            self._datagrams.wake_by_datagrams(on=True)
+
+
+def _play(due: float, players: Sequence[Plays]) -> None:
+    """Step by step for all. Whoever fails in a step is out; the others go on."""
+    ready = _those(players, lambda player: player.fetch(due=due))
+    ready = _those(ready, _encoded)
+    _those(ready, _transmitted)
+
+
+def _encoded(player: Plays) -> bool:
+    player.encode()
+    return True
+
+
+def _transmitted(player: Plays) -> bool:
+    player.transmit()
+    return True
+
+
+def _those(players: Sequence[Plays], step: Callable[[Plays], bool]) -> list[Plays]:
+    done = []
+    for player in players:
+        try:
+            if step(player):
+                done.append(player)
+        except Exception:  # noqa: BLE001 - the edge: as above
+            player.broke()
+    return done

@@ -1,0 +1,193 @@
+"""`make bench-attacks`: what attacks on the doors cost everybody else. Writes docs/bench/attacks.json.
+
+Offers are bombs for signaling; datagrams are floods for the media port, on loopback, for a few seconds each, while ten
+calls play all the time. What counts is how far apart the packets of those calls arrive.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aioice import stun
+from rich.console import Console
+from rich.table import Table
+
+from services.callers.caller import Caller
+from services.callers.load.options import LoadOptions
+from services.callers.load.run import run_load
+from services.callers.target import Target
+from services.runtime import clock
+from tests.bench import attack_offers
+from tests.bench.machine import cpu_model
+from tests.bench.rig import Rig, gateway
+
+RESULTS = Path("docs/bench/attacks.json")
+CALLS = 10
+HOLD_S = 8.0
+GAP_WITHIN_MS = 40.0
+FLOOD_PER_S = 5000
+_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """One attack on the port, and how it was for the calls beside it."""
+
+    name: str
+    sent_per_s: int
+    gap_p50_ms: float
+    gap_p99_ms: float
+    connected: int
+
+    @property
+    def within_limits(self) -> bool:
+        """Nobody noticed."""
+        return self.connected == CALLS and self.gap_p99_ms < GAP_WITHIN_MS
+
+
+def check(username: str) -> bytes:
+    """A STUN check that is signed with nothing we know."""
+    message = stun.Message(
+        stun.Method.BINDING, stun.Class.REQUEST, attributes={"USERNAME": username, "PRIORITY": 1, "USE-CANDIDATE": None}
+    )
+    message.add_message_integrity(b"wrong")
+    return bytes(message)
+
+
+@contextmanager
+def flooding(port: int, datagrams: Sequence[bytes]) -> Iterator[Callable[[], int]]:
+    """Send ``datagrams`` round and round from a thread while the block lasts; gives how many were sent a second."""
+    over, sent, began = threading.Event(), 0, clock.monotonic()
+
+    def send() -> None:
+        nonlocal sent
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("127.0.0.1", port))
+            while not over.wait(max(0.0, began + sent / FLOOD_PER_S - clock.monotonic())):
+                for number in range(sent, sent + _BATCH):
+                    with contextlib.suppress(OSError):
+                        sock.send(datagrams[number % len(datagrams)])
+                sent += _BATCH
+
+    thread = threading.Thread(target=send, name="flood")
+    thread.start()
+    try:
+        yield lambda: round(sent / max(0.001, clock.monotonic() - began))
+    finally:
+        over.set()
+        thread.join()
+
+
+async def beside(
+    rig: Rig, name: str, attack: Callable[[], contextlib.AbstractContextManager[Callable[[], int]]]
+) -> Flood:
+    """Let ten calls play while ``attack`` goes on."""
+    options = LoadOptions(
+        url=rig.url, key=rig.key, calls=CALLS, per_second=10, minutes=HOLD_S / 60, talk=1.0, processes=1, cpus=(1,)
+    )
+    with attack() as rate:
+        results = (await run_load(options)).figures
+        per_s = rate()
+    gaps = results["spacing_ms"]
+    return Flood(name, per_s, gaps["p50"], gaps["p99"], results["calls"]["connected"])
+
+
+@contextmanager
+def nothing() -> Iterator[Callable[[], int]]:
+    """The same calls without an attack."""
+    yield lambda: 0
+
+
+async def measure(rig: Rig, console: Console) -> dict[str, Any]:
+    """All attacks."""
+    offers = await attack_offers.measure(Target(rig.url, rig.key))
+    attack_offers.show(offers, console)
+    floods: list[Flood] = []
+    answers: list[str] = []
+
+    def keep(sdp: str) -> str:
+        answers.append(sdp)
+        return sdp
+
+    async with Caller.call(rig.url, rig.key, rewrite_answer=keep):
+        lines = answers[0].splitlines()
+        candidate = next(line for line in lines if line.startswith("a=candidate:")).split()
+        ufrag = next(line for line in lines if line.startswith("a=ice-ufrag:")).partition(":")[2]
+        port = int(candidate[5])
+        hello = bytes.fromhex("16fefd0000000000000000") + b"\x00\x40" + b"\x01" + os.urandom(63)
+        for name, datagrams in (
+            ("none", ()),
+            ("1 DTLS hellos of strangers", (hello,)),
+            ("2 checks for nobody", tuple(check(f"nobody{number}:x") for number in range(64))),
+            ("3 checks with a wrong signature", (check(f"{ufrag}:x"),)),
+            ("8 RTP of strangers", tuple(b"\x80\x6f" + os.urandom(60) for _ in range(64))),
+        ):
+            attack = (lambda chosen=datagrams: flooding(port, chosen)) if datagrams else nothing  # type: ignore[misc]
+            floods.append(await beside(rig, name, attack))
+            console.print(f"{floods[-1].name}: gap p99 {floods[-1].gap_p99_ms:.1f} ms at {floods[-1].sent_per_s}/s")
+    return {
+        "measured_at": clock.utc_now().isoformat(timespec="seconds"),
+        "cpu": cpu_model(),
+        "offers": [
+            {
+                "attack": refusal.attack.name,
+                "status": refusal.status,
+                "refused_ms": round(refusal.worst_ms, 2),
+                "others_waited_ms": round(refusal.lag_ms, 2),
+                "ok": refusal.within_limits,
+            }
+            for refusal in offers
+        ],
+        "floods": [{**asdict(flood), "ok": flood.within_limits} for flood in floods],
+    }
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print the floods."""
+    table = Table(title=f"{CALLS} calls beside a flood of the media port", title_justify="left")
+    for name in ("attack", "datagrams/s", "gap p50", "gap p99"):
+        table.add_column(name, justify="left" if name == "attack" else "right")
+    for flood in results["floods"]:
+        row = (
+            flood["name"],
+            str(flood["sent_per_s"]),
+            f"{flood['gap_p50_ms']:.1f} ms",
+            f"{flood['gap_p99_ms']:.1f} ms",
+        )
+        table.add_row(*row, style="" if flood["ok"] else "bold red")
+    console.print(table)
+
+
+async def _run(console: Console) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
+        async with gateway(Path(folder), answer_s=0.0) as rig:
+            return await measure(rig, console)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, write; 1 if a limit was not kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    console = Console()
+    results = asyncio.run(_run(console))
+    show(results, console)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(f"written to {options.out}")
+    return 0 if all(row["ok"] for row in (*results["offers"], *results["floods"])) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,247 @@
+"""`make bench-media`: how many calls one core carries, and what they cost. Writes docs/bench/media.json and a plot.
+
+The media process as it ships has a core of its own; callers, NATS, signaling, metering and the talker share the other.
+Stock aiortc does the same work in the same run, for the ratio.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from rich.console import Console
+from rich.table import Table
+
+from services.callers.load.options import LoadOptions
+from services.callers.load.run import run_load
+from services.runtime import clock
+from tests.bench import latency
+from tests.bench.machine import cpu_model
+from tests.bench.network.__main__ import SPEECH
+from tests.bench.network.summary import summary
+from tests.bench.rig import Rig, gateway, stock
+
+RESULTS = Path("docs/bench/media.json")
+PLOT = Path("docs/images/media-density.png")
+BAR_MS = 20.0
+SETTLE_S = 4.0
+TRIES = 2
+STEPS = {
+    "both_ways": (1, 10, 50, 60, 70, 80, 90, 100, 120, 140, 160),
+    "talk42_dtx": (60, 100, 120, 140, 180, 210, 240, 270),
+    "stock_aiortc": (5, 8, 10, 12, 14, 16, 18, 20),
+}
+ANSWER_S = 4.2
+RAMP_PER_S = 12.0
+STOCK_PORT = 18_099
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One number of calls, held for a while. Percentages are of one core."""
+
+    calls: int
+    connected: int
+    cpu_pct: float
+    cpu_pct_per_call: float
+    rss_mb: float
+    lateness_p50_ms: float
+    lateness_p95_ms: float
+    lateness_p99_ms: float
+    setup_p50_ms: float | None
+    setup_p95_ms: float | None
+    dropped: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether all calls came up and their frames left in time."""
+        return self.connected == self.calls and self.lateness_p99_ms <= BAR_MS
+
+
+async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> Step:
+    """Let ``calls`` callers call, and look at the process while they all talk."""
+    options = LoadOptions(
+        url=rig.url,
+        key=rig.key,
+        calls=calls,
+        per_second=RAMP_PER_S,
+        minutes=(seconds + 2 * SETTLE_S) / 60,
+        talk=talk,
+        dtx=talk < 1,
+        processes=1,
+        cpus=(1,),
+    )
+    running = asyncio.create_task(run_load(options), name="load")
+    await asyncio.sleep(options.ramp_s + SETTLE_S + 2)
+    began, before = clock.monotonic(), await rig.see()
+    await asyncio.sleep(seconds)
+    passed_s, after = clock.monotonic() - began, await rig.see()
+    results = (await running).figures
+    cpu_pct = 100 * (after.cpu_s - before.cpu_s) / passed_s
+    return Step(
+        calls=calls,
+        connected=results["calls"]["connected"],
+        cpu_pct=round(cpu_pct, 1),
+        cpu_pct_per_call=round(cpu_pct / calls, 3),
+        rss_mb=round(after.rss_mb, 1),
+        lateness_p50_ms=round(after.late(before, 0.50), 2),
+        lateness_p95_ms=round(after.late(before, 0.95), 2),
+        lateness_p99_ms=round(after.late(before, 0.99), 2),
+        setup_p50_ms=results["setup_ms"]["p50"],
+        setup_p95_ms=results["setup_ms"]["p95"],
+        dropped=after.dropped - before.dropped,
+    )
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Rig]]
+
+
+@asynccontextmanager
+async def _gateway(answer_s: float) -> AsyncIterator[Rig]:
+    with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
+        async with gateway(Path(folder), answer_s=answer_s) as rig:
+            yield rig
+
+
+async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, console: Console) -> list[Step]:
+    """More and more calls, each number on a fresh process, until frames leave late."""
+    steps: list[Step] = []
+    for calls in STEPS[name]:
+        for _ in range(TRIES):  # a neighbour on a shared machine is no fault of the process
+            async with open_rig() as rig:
+                step = await hold(rig, calls, talk=talk, seconds=seconds)
+            if step.holds:
+                break
+        steps.append(step)
+        console.print(
+            f"{name:>13} {calls:4d} calls: {step.cpu_pct:5.1f} % of a core, {step.rss_mb:6.1f} MB, "
+            f"late p50/p95/p99 {step.lateness_p50_ms:.1f}/{step.lateness_p95_ms:.1f}/{step.lateness_p99_ms:.1f} ms"
+            f"{'' if step.holds else '  (too late)'}"
+        )
+        if not step.holds:
+            break
+    return steps
+
+
+def most(steps: Sequence[Step]) -> int:
+    """The largest number of calls that held."""
+    return max((step.calls for step in steps if step.holds), default=0)
+
+
+def memory_per_call(steps: Sequence[Step]) -> float:
+    """The slope between the fewest and the most calls."""
+    first, last = steps[0], steps[-1]
+    return round((last.rss_mb - first.rss_mb) / (last.calls - first.calls), 3)
+
+
+def _at(steps: Sequence[Step], calls: int) -> Step | None:
+    return next((step for step in steps if step.calls == calls), None)
+
+
+async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """All of it."""
+    both = await climb("both_ways", lambda: _gateway(0.0), talk=1.0, seconds=options.seconds, console=console)
+    talk42 = await climb("talk42_dtx", lambda: _gateway(ANSWER_S), talk=0.42, seconds=options.seconds, console=console)
+    base = await climb("stock_aiortc", lambda: stock(STOCK_PORT), talk=1.0, seconds=options.seconds, console=console)
+    hundred = _at(both, 100)
+    fullest = next((step for step in reversed(both) if step.holds), None)
+    console.print("added latency, one call …")
+    added = await latency.measure(seconds=20)
+    console.print("quality at 0, 3 and 5 % loss …")
+    quality = await summary(SPEECH)
+    return {
+        "measured_at": clock.utc_now().isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "cpu": cpu_model(),
+        "python": f"{platform.python_version()}, {platform.python_compiler()}",
+        "calls_per_core": {"both_ways": most(both), "talk42_dtx": most(talk42), "stock_aiortc": most(base)},
+        "ratio_to_stock": round(most(both) / most(base), 1) if most(base) else None,
+        "rss_mb_per_call": memory_per_call(both),
+        "gate_delivered_pct_at_3pct_loss": quality["delivered_pct_at_3pct_loss"],
+        "pesq": quality["pesq"],
+        "added_latency_p95_ms": added["p95"],
+        "added_latency_ms": added,
+        "setup_p95_ms": fullest.setup_p95_ms if fullest else None,
+        "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
+        "steps": {
+            name: [asdict(step) for step in steps]
+            for name, steps in (("both_ways", both), ("talk42_dtx", talk42), ("stock_aiortc", base))
+        },
+    }
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - our own
+
+
+def plot(results: dict[str, Any], file: Path) -> None:
+    """CPU and lateness over the number of calls."""
+    mpl.use("agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+    names = {"both_ways": "speech both ways", "talk42_dtx": "42 % talk, DTX", "stock_aiortc": "stock aiortc"}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for key, name in names.items():
+        steps = results["steps"][key]
+        calls = [step["calls"] for step in steps]
+        left.plot(calls, [step["cpu_pct"] for step in steps], marker="o", label=name)
+        right.plot(calls, [step["lateness_p99_ms"] for step in steps], marker="o", label=name)
+    left.set(xlabel="calls", ylabel="CPU, % of one core", title="What calls cost", ylim=(0, 105))
+    right.set(xlabel="calls", ylabel="ms", title="How late frames leave (p99)", yscale="log")
+    right.axhline(BAR_MS, color="grey", linestyle="--", linewidth=1)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(file, dpi=110)
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print the figures."""
+    table = Table(title="The media process on one core", title_justify="left")
+    for name in ("figure", "must", "aim", "measured"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    density, pesq, added = results["calls_per_core"], results["pesq"], results["added_latency_p95_ms"]
+    for row in (
+        ("calls, speech both ways, p99 lateness ≤ 20 ms", "100", "140", density["both_ways"]),
+        ("calls, 42 % talk, DTX both ways", "180", "240", density["talk42_dtx"]),
+        ("calls, stock aiortc", "", "", density["stock_aiortc"]),
+        ("memory per call, MB", "0.6", "0.4", results["rss_mb_per_call"]),
+        ("frames at the gate at 3 % loss, %", "99", "", results["gate_delivered_pct_at_3pct_loss"]),
+        ("PESQ up/down, 0 % loss", "4.0", "", f"{pesq['up_0']}/{pesq['down_0']}"),
+        ("PESQ up/down, 5 % loss", "3.2", "", f"{pesq['up_5']}/{pesq['down_5']}"),
+        ("added latency up/down, p95 ms", "60", "40", f"{added['up']}/{added['down']}"),
+        ("set-up, p95 ms", "500", "300", results["setup_p95_ms"]),
+        ("frames late at 100 calls, p99 ms", "20", "", results["lateness_p99_ms_at_100_calls"]),
+    ):
+        table.add_row(*(str(value) for value in row))
+    console.print(table)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="how long each number of calls is held")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    console = Console()
+    results = asyncio.run(measure(options, console))
+    show(results, console)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    plot(results, PLOT)
+    console.print(f"written to {options.out} and {PLOT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""Clients of a leg: a stock aiortc peer that hears and speaks, and the leg's own side as a test sees it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from fractions import Fraction
+
+import numpy as np
+from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
+
+from services.contracts.audio import DOWN_FRAME_SAMPLES
+from services.contracts.ids import new_leg_id
+from services.media.leg import LegInput
+from services.media.rtc.peer import WebRtcAnswerer, WebRtcLeg
+from services.media.rtc.stack import Stack, StackConfig, open_stack
+from services.signaling.core.sdp import sanitise
+
+TONE_HZ = 440
+WAIT_S = 20
+
+
+def tone(samples: int, *, start: int, hz: int, rate: int) -> np.ndarray:
+    at = np.arange(start, start + samples)
+    return (8000 * np.sin(2 * np.pi * hz * at / rate)).astype("<i2")
+
+
+class ToneTrack(AudioStreamTrack):
+    """A microphone that hears a tone."""
+
+    async def recv(self) -> AudioFrame:
+        silent = await super().recv()
+        start = (silent.pts or 0) * 6
+        frame = AudioFrame.from_ndarray(tone(960, start=start, hz=TONE_HZ, rate=48000).reshape(1, -1), layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        return frame
+
+
+class Client:
+    """A stock aiortc peer, as a browser would be."""
+
+    def __init__(self, *, label: str = "oai-events") -> None:
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.peer.addTrack(ToneTrack())
+        self.channel = self.peer.createDataChannel(label)
+        self.open = asyncio.Event()
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+        self.heard: asyncio.Queue[AudioFrame] = asyncio.Queue()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.channel.on("open", self.open.set)
+        self.channel.on("message", self.said.put_nowait)
+        self.peer.on("track", lambda track: self.tasks.append(asyncio.ensure_future(self._hear(track))))
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        try:
+            while True:
+                frame = await track.recv()
+                assert isinstance(frame, AudioFrame)
+                self.heard.put_nowait(frame)
+        except MediaStreamError:
+            pass
+
+    async def offer(self) -> str:
+        """The offer as signaling passes it on."""
+        await self.peer.setLocalDescription()
+        return sanitise(self.peer.localDescription.sdp.encode())
+
+    async def accept(self, sdp: str) -> None:
+        await self.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.peer.close()
+
+
+class Owner:
+    """The call that a test plays: keeps what comes, plays a tone while it is told to."""
+
+    def __init__(self) -> None:
+        self.items: asyncio.Queue[LegInput] = asyncio.Queue()
+        self.playing = False
+        self.pulled = 0
+
+    def take(self, item: LegInput, *, now: float) -> None:
+        assert now > 0
+        self.items.put_nowait(item)
+
+    def pull(self, *, now: float) -> bytes | None:
+        assert now > 0
+        if not self.playing:
+            return None
+        self.pulled += 1
+        start = self.pulled * DOWN_FRAME_SAMPLES
+        return tone(DOWN_FRAME_SAMPLES, start=start, hz=TONE_HZ, rate=24000).tobytes()
+
+    async def first(self, wanted: Callable[[LegInput], bool] | type) -> LegInput:
+        """The next item that is wanted; those before it are thrown away."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                item = await self.items.get()
+                if isinstance(item, wanted) if isinstance(wanted, type) else wanted(item):
+                    return item
+
+
+@contextmanager
+def a_stack(*, advertised: tuple[str, ...] = ("127.0.0.1",), lost_s: float = 5, gone_s: float = 30) -> Iterator[Stack]:
+    with open_stack(StackConfig(advertised, lost_s=lost_s, gone_s=gone_s)) as stack:
+        yield stack
+        assert len(stack.mux.routes) == 0, "the tables must be empty when all legs are closed"
+
+
+async def answered(stack: Stack, client: Client) -> tuple[WebRtcLeg, Owner, str]:
+    """A leg that waits for ``client``."""
+    leg, sdp = await WebRtcAnswerer(stack)(new_leg_id(), await client.offer())
+    assert isinstance(leg, WebRtcLeg)
+    owner = Owner()
+    leg.attach(owner)
+    return leg, owner, sdp
+
+
+@asynccontextmanager
+async def connected(client: Client, stack: Stack | None = None) -> AsyncIterator[tuple[WebRtcLeg, Owner]]:
+    """A leg and a client that talk."""
+    if stack is None:
+        with a_stack() as own:
+            async with connected(client, own) as both:
+                yield both
+        return
+    leg, owner, sdp = await answered(stack, client)
+    try:
+        await client.accept(sdp)
+        yield leg, owner
+    finally:
+        await leg.close()
+        await client.close()

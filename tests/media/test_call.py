@@ -1,0 +1,181 @@
+"""One call alone, on a real bus: the order in which things are carried out, and what a failure costs."""
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from services.contracts import frame as frames
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
+from services.contracts.ids import TenantId, new_call_id, new_leg_id
+from services.media.call import Call, CallFacts
+from services.media.core.commands import Command
+from services.media.core.conversation import Conversation, ConversationConfig
+from services.media.core.playout import Pulled
+from services.media.leg import LegClosed, LegOpened, LegOwner
+from services.runtime import clock
+from services.runtime.bus import Bus
+from tests.media.house import LoudIsSpeech, PlainLeg, count
+from tests.media.worker import EPOCH, GRANTED, ITEM, PROCESS, Worker
+
+CONFIG = ConversationConfig(EPOCH, max_seconds=3600, own_events=("gate",))
+
+
+def a_call(bus: Bus, leg: PlainLeg, conversation: Conversation | None = None) -> Call:
+    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, 0)
+    conversation = conversation or Conversation(CONFIG, now=clock.monotonic())
+    return Call(facts, leg=leg, conversation=conversation, detector=LoudIsSpeech(), bus=bus)
+
+
+async def heard_by_worker(bus: Bus, worker: Worker) -> list[Kind]:
+    await bus.flush()
+    await bus.flush()
+    return [worker.got.get_nowait()[1].kind for _ in range(worker.got.qsize())]
+
+
+class Overrun(PlainLeg):
+    """A leg that cannot keep up with its first event and closes, as the interface allows, at once."""
+
+    def send_event(self, text: str) -> None:
+        super().send_event(text)
+        if self.events.qsize() == 1:
+            self.comes(LegClosed(EndReason.CLIENT_GONE))
+
+
+class CannotAttach(PlainLeg):
+    """A leg with a bug in the first thing that a call asks of it."""
+
+    def attach(self, owner: LegOwner) -> None:
+        raise RuntimeError(repr(owner))
+
+
+class CannotPull(Conversation):
+    """A conversation with a bug in its playout."""
+
+    def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        raise ZeroDivisionError(now)
+
+
+class CannotTick(Conversation):
+    """A conversation that does not stand time."""
+
+    def tick(self, *, now: float) -> list[Command]:
+        raise ZeroDivisionError(now)
+
+
+class CannotEnd(Conversation):
+    """A conversation that cannot even end."""
+
+    def end(self, reason: EndReason, *, now: float, by_worker: bool = False) -> list[Command]:
+        raise ZeroDivisionError(reason, now, by_worker)
+
+
+async def test_a_leg_that_closes_while_it_is_sent_something_ends_the_call_after_what_was_decided_before(
+    bus: Bus,
+) -> None:
+    worker, leg = Worker(bus), Overrun(new_leg_id())
+    await worker.open()
+    call = a_call(bus, leg)
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    leg.comes(LegOpened())
+    leg.speak("sss")
+    assert await running is EndReason.CLIENT_GONE
+    assert await heard_by_worker(bus, worker) == [
+        Kind.ALIVE,
+        Kind.UTTERANCE_START,
+        Kind.AUDIO_UP,
+        Kind.AUDIO_UP,
+        Kind.UTTERANCE_END,
+        Kind.ENDED,
+    ]
+
+
+async def test_after_its_end_a_call_takes_and_gives_nothing(bus: Bus) -> None:
+    worker, leg = Worker(bus), PlainLeg(new_leg_id())
+    await worker.open()
+    call = a_call(bus, leg)
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    call.end(EndReason.HANGUP)
+    before = await heard_by_worker(bus, worker)
+    leg.speak("ssssss")
+    call.take(LegClosed(EndReason.CLIENT_GONE), now=1.0)
+    assert call.pull(now=1.0) is None
+    call.end(EndReason.IDLE)
+    assert await running is EndReason.HANGUP
+    assert before[-1] is Kind.ENDED
+    assert await heard_by_worker(bus, worker) == []
+    assert leg.closed.is_set()
+
+
+async def test_a_call_shows_that_it_lives_before_anything_else(bus: Bus) -> None:
+    worker, leg = Worker(bus), PlainLeg(new_leg_id())
+    await worker.open()
+    leg.speak("sss")
+    call = a_call(bus, leg, Conversation(CONFIG, now=clock.monotonic()))
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    call.end(EndReason.HANGUP)
+    await running
+    assert (await heard_by_worker(bus, worker))[:2] == [Kind.ALIVE, Kind.UTTERANCE_START]
+
+
+async def test_a_leg_that_cannot_be_owned_ends_the_call_and_the_worker_hears_of_it(bus: Bus) -> None:
+    worker, leg = Worker(bus), CannotAttach(new_leg_id())
+    await worker.open()
+    assert await a_call(bus, leg).run() is EndReason.INTERNAL
+    assert leg.closed.is_set()
+    assert (await heard_by_worker(bus, worker))[-1] is Kind.ENDED
+
+
+async def test_a_bug_in_what_is_pulled_ends_the_call(bus: Bus) -> None:
+    worker, leg = Worker(bus), PlainLeg(new_leg_id())
+    await worker.open()
+    call = a_call(bus, leg, CannotPull(CONFIG, now=clock.monotonic()))
+    assert call.pull(now=0.0) is None
+    assert call.reason is EndReason.INTERNAL
+    assert (await heard_by_worker(bus, worker))[-1] is Kind.ENDED
+
+
+async def test_a_bug_in_any_other_step_ends_the_call_too(bus: Bus) -> None:
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg, CannotTick(CONFIG, now=clock.monotonic()))
+    assert await call.run() is EndReason.INTERNAL
+    assert leg.closed.is_set()
+
+
+async def test_an_answered_turn_is_counted_with_its_provider(bus: Bus) -> None:
+    name, labels = "turn_response_latency_seconds_count", {"provider": "rehearsal", "model": "gpt-realtime"}
+    before = count(name, **labels)
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg)
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    leg.speak("sss" + "." * 30)
+    call.worker_frame(frames.encode(Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, ITEM, payload=bytes(960))))
+    assert await leg.pull() is not None
+    assert count(name, **labels) == before + 1
+    call.end(EndReason.HANGUP)
+    await running
+
+
+async def test_a_call_whose_core_cannot_end_is_over_all_the_same(bus: Bus) -> None:
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg, CannotEnd(CONFIG, now=clock.monotonic()))
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        call.end(EndReason.HANGUP)
+    assert [line["stage"] for line in logs] == ["end"]
+    assert await running is EndReason.HANGUP
+    assert leg.closed.is_set()
+
+
+async def test_an_answer_makes_the_leg_play(bus: Bus) -> None:
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg)
+    call.worker_frame(b"not a frame")
+    assert not leg.playing.is_set()
+    call.worker_frame(frames.encode(Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, ITEM, payload=bytes(960))))
+    assert leg.playing.is_set()

@@ -1,0 +1,16 @@
+from prometheus_client import REGISTRY, generate_latest
+
+from services.media.metrics import QuickHistogram
+
+
+def test_a_quick_histogram_counts_like_any_other() -> None:
+    quick = QuickHistogram("hushgate_test_seconds", "A test.", buckets=(0.01, 0.1))
+    for value in (0.001, 0.01, 0.05, 7.0):
+        quick.observe(value)
+    text = generate_latest(REGISTRY).decode()
+    REGISTRY.unregister(quick)
+    assert 'hushgate_test_seconds_bucket{le="0.01"} 2.0' in text
+    assert 'hushgate_test_seconds_bucket{le="0.1"} 3.0' in text
+    assert 'hushgate_test_seconds_bucket{le="+Inf"} 4.0' in text
+    assert "hushgate_test_seconds_count 4.0" in text
+    assert "hushgate_test_seconds_sum 7.061" in text

@@ -1,0 +1,104 @@
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from services.media.core.routes import MAX_ADDRESSES, Address, Routes
+
+
+def fixed(*ufrags: str) -> Callable[[], str]:
+    left = iter(ufrags)
+    return lambda: next(left)
+
+
+def at(port: int) -> Address:
+    return ("192.0.2.1", port)
+
+
+def test_a_ufrag_that_is_taken_is_made_again() -> None:
+    routes: Routes[str] = Routes()
+    assert routes.add("a", fixed("x")) == "x"
+    assert routes.add("b", fixed("x", "x", "y")) == "y"
+    assert (routes.named("x"), routes.named("y"), routes.named("z")) == ("a", "b", None)
+
+
+def test_an_address_belongs_to_whom_it_was_learned_for_last() -> None:
+    routes: Routes[str] = Routes()
+    routes.add("a", fixed("x"))
+    routes.add("b", fixed("y"))
+    routes.learn(at(1), "a")
+    routes.learn(at(1), "a")
+    routes.learn(at(1), "b")
+    assert routes.by_address == {at(1): "b"}
+    routes.forget("a")
+    assert routes.by_address == {at(1): "b"}
+
+
+def test_nothing_is_learned_for_a_call_that_is_over() -> None:
+    routes: Routes[str] = Routes()
+    routes.learn(at(1), "a")
+    assert len(routes) == 0
+
+
+def test_a_retired_ufrag_is_unknown_and_its_addresses_stay() -> None:
+    routes: Routes[str] = Routes()
+    routes.add("a", fixed("x"))
+    routes.learn(at(1), "a")
+    routes.retire("x")
+    routes.retire("x")
+    assert routes.named("x") is None
+    assert routes.by_address == {at(1): "a"}
+
+
+def test_of_too_many_addresses_the_one_in_use_stays() -> None:
+    routes: Routes[str] = Routes()
+    routes.add("a", fixed("x"))
+    routes.learn(at(0), "a")
+    for port in range(1, MAX_ADDRESSES + 5):
+        routes.keep(at(0), "a")
+        routes.learn(at(port), "a")
+    assert len(routes.by_address) == MAX_ADDRESSES
+    assert at(0) in routes.by_address
+    assert at(1) not in routes.by_address
+
+
+def test_keeping_what_is_not_there_changes_nothing() -> None:
+    routes: Routes[str] = Routes()
+    routes.keep(at(0), "a")
+    assert len(routes) == 0
+
+
+class Tables(RuleBasedStateMachine):
+    """Whatever happens, the tables agree, and are empty when the last call has gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes: Routes[int] = Routes()
+        self.live: set[int] = set()
+
+    @rule(peer=st.integers(0, 4), ufrag=st.uuids())
+    def add(self, peer: int, ufrag: object) -> None:
+        self.routes.add(peer, lambda: str(ufrag) + str(peer))
+        self.live.add(peer)
+
+    @rule(peer=st.integers(0, 4), port=st.integers(0, 20))
+    def learn(self, peer: int, port: int) -> None:
+        self.routes.learn(at(port), peer)
+
+    @rule(peer=st.integers(0, 4), port=st.integers(0, 20))
+    def keep(self, peer: int, port: int) -> None:
+        self.routes.keep(at(port), peer)
+
+    @rule(peer=st.integers(0, 4))
+    def forget(self, peer: int) -> None:
+        self.routes.forget(peer)
+        self.live.discard(peer)
+
+    @invariant()
+    def only_live_calls_have_addresses(self) -> None:
+        assert set(self.routes.by_address.values()) <= self.live
+        assert len(self.routes.by_address) <= MAX_ADDRESSES * len(self.live)
+        assert self.live or len(self.routes) == 0
+
+
+TestTables = Tables.TestCase

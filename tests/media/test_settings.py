@@ -1,0 +1,42 @@
+import pytest
+
+from services.media.settings import MediaSettings
+from services.runtime.errors import SettingsError
+from services.runtime.settings import load
+
+
+def settings(**values: str) -> MediaSettings:
+    return load(MediaSettings, {"MEDIA_ADVERTISED_ADDRESS": "192.0.2.1"} | values)
+
+
+def test_the_address_has_no_default() -> None:
+    with pytest.raises(SettingsError, match="ADVERTISED_ADDRESS"):
+        load(MediaSettings, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("192.0.2.1", ("192.0.2.1",)),
+        ("2001:DB8::1", ("2001:db8::1",)),
+        ("192.0.2.1, 2001:db8::1", ("192.0.2.1", "2001:db8::1")),
+    ],
+)
+def test_a_process_is_reached_by_one_address_of_a_family(value: str, addresses: tuple[str, ...]) -> None:
+    assert settings(MEDIA_ADVERTISED_ADDRESS=value).addresses == addresses
+
+
+@pytest.mark.parametrize("value", ["", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "192.0.2.1,192.0.2.2"])  # noqa: S104
+def test_an_address_that_nobody_reaches_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="ADVERTISED_ADDRESS"):
+        settings(MEDIA_ADVERTISED_ADDRESS=value)
+
+
+def test_a_client_is_lost_before_it_is_gone() -> None:
+    with pytest.raises(SettingsError, match="MEDIA_LOST_AFTER_S must be less than MEDIA_GONE_AFTER_S"):
+        settings(MEDIA_LOST_AFTER_S="10", MEDIA_GONE_AFTER_S="10")
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    with pytest.raises(SettingsError, match="ENCODER"):
+        settings(MEDIA_ENCODER="mp3")

@@ -1,0 +1,102 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from services.media.rtc.wheel import Wheel
+
+WAIT_S = 10
+
+
+class NoDatagrams:
+    """A port to which nothing comes."""
+
+    def __init__(self) -> None:
+        self.wakes = asyncio.Event()
+        self.wakes.set()
+        self.reads = 0
+
+    def wake_by_datagrams(self, *, on: bool) -> None:
+        (self.wakes.set if on else self.wakes.clear)()
+
+    def read_all(self) -> None:
+        self.reads += 1
+
+
+class Player:
+    """Notes its steps; fails where it is told to."""
+
+    def __init__(self, *, fails: str = "") -> None:
+        self.steps: list[str] = []
+        self.fails = fails
+        self.news = asyncio.Event()
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        self.news.set()
+        if name == self.fails:
+            raise ZeroDivisionError(name)
+
+    def fetch(self, *, due: float) -> bool:
+        assert due > 0
+        self._step("fetch")
+        return True
+
+    def encode(self) -> None:
+        self._step("encode")
+
+    def transmit(self) -> None:
+        self._step("transmit")
+
+    def tick(self, *, now: float) -> None:
+        assert now > 0
+        self._step("tick")
+
+    def broke(self) -> None:
+        self._step("broke")
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not true():
+                self.news.clear()
+                await self.news.wait()
+
+
+async def test_a_frame_is_fetched_encoded_and_sent_turn_after_turn() -> None:
+    wheel, player = Wheel(NoDatagrams()), Player()
+    wheel.play(player)
+    await player.until(lambda: len(player.steps) >= 6)
+    wheel.stop()
+    assert player.steps[:6] == ["fetch", "encode", "transmit"] * 2
+
+
+@pytest.mark.parametrize("step", ["fetch", "encode", "transmit"])
+async def test_a_call_that_fails_in_a_step_does_not_stop_the_others(step: str) -> None:
+    wheel, broken, sound = Wheel(NoDatagrams()), Player(fails=step), Player()
+    for player in (broken, sound):
+        wheel.play(player)
+    await sound.until(lambda: sound.steps.count("transmit") >= 3)
+    wheel.stop()
+    assert "broke" in broken.steps
+    assert "broke" not in sound.steps
+
+
+async def test_a_leg_that_fails_in_its_duties_does_not_stop_the_others() -> None:
+    wheel, broken, sound = Wheel(NoDatagrams()), Player(fails="tick"), Player()
+    for member in (broken, sound):
+        wheel.enter(member)
+    await sound.until(lambda: sound.steps.count("tick") >= 3)
+    wheel.stop()
+    assert "broke" in broken.steps
+
+
+async def test_datagrams_are_read_by_the_wheel_while_it_turns_and_wake_the_loop_while_it_stands() -> None:
+    datagrams = NoDatagrams()
+    wheel, member = Wheel(datagrams), Player()
+    wheel.enter(member)
+    assert not datagrams.wakes.is_set()
+    await member.until(lambda: bool(member.steps))
+    assert datagrams.reads > 0
+    wheel.leave(member, member)
+    async with asyncio.timeout(WAIT_S):
+        await datagrams.wakes.wait()
