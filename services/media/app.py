@@ -9,7 +9,7 @@ from services.media.heartbeat import Pulse
 from services.media.history import History
 from services.media.leg import Answerer
 from services.media.pool import Pool, PoolConfig
-from services.media.rtc.peer import WebRtcAnswerer
+from services.media.rtc.answerer import WebRtcAnswerer
 from services.media.rtc.stack import StackConfig, open_stack
 from services.media.settings import MediaSettings
 from services.media.usage import Meters

@@ -13,7 +13,8 @@ from av import AudioFrame
 from services.contracts.audio import DOWN_FRAME_SAMPLES
 from services.contracts.ids import new_leg_id
 from services.media.leg import LegInput
-from services.media.rtc.peer import WebRtcAnswerer, WebRtcLeg
+from services.media.rtc.answerer import WebRtcAnswerer
+from services.media.rtc.peer import WebRtcLeg
 from services.media.rtc.stack import Stack, StackConfig, open_stack
 from services.signaling.core.sdp import sanitise
 

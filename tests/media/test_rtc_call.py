@@ -19,7 +19,7 @@ from services.contracts.ids import CallId, ItemId, TenantId, new_call_id, new_le
 from services.contracts.messages import PlayoutReport, expect
 from services.media.call import Call, CallFacts
 from services.media.core.conversation import Conversation, ConversationConfig
-from services.media.rtc.peer import WebRtcAnswerer
+from services.media.rtc.answerer import WebRtcAnswerer
 from services.runtime import clock
 from services.runtime.bus import Bus
 from services.signaling.core.sdp import sanitise

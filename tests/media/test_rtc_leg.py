@@ -8,7 +8,7 @@ from services.contracts.audio import UP_FRAME_BYTES, PcmFrame
 from services.contracts.endings import EndReason
 from services.contracts.ids import new_leg_id
 from services.media.leg import BadOfferError, LegClosed, LegConnected, LegInput, LegMessage, LegOpened
-from services.media.rtc.peer import WebRtcAnswerer
+from services.media.rtc.answerer import WebRtcAnswerer
 from tests.media.clients import TONE_HZ, WAIT_S, Client, a_stack, answered, connected
 
 

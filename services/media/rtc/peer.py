@@ -14,10 +14,9 @@ from services.media import metrics
 from services.media.core import police, rtp, sdp
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
-from services.media.core.sdp import InvalidOfferError, LocalTransport, Offer
+from services.media.core.sdp import LocalTransport, Offer
 from services.media.leg import (
     BadOfferError,
-    Leg,
     LegClosed,
     LegConnected,
     LegInput,
@@ -29,6 +28,7 @@ from services.media.leg import (
 )
 from services.media.rtc.channel import Channel
 from services.media.rtc.mux import drop
+from services.media.rtc.offer import read_offer
 from services.media.rtc.private import Dtls
 from services.media.rtc.receiver import Receiver
 from services.media.rtc.reports import Reports
@@ -109,7 +109,7 @@ class WebRtcLeg:
         Raises:
             BadOfferError: the offer is to blame.
         """
-        offer = _read(text)
+        offer = read_offer(text)
         if offer.transport.fingerprint != self._offer.transport.fingerprint:
             raise BadOfferError("another certificate: an ICE restart keeps it, a new peer connection needs a new call")
         if offer.sections != self._offer.sections:
@@ -296,26 +296,3 @@ class WebRtcLeg:
             self._dtls.remove_all_listeners()
             self._stack.wheel.leave(self, self._sender)
             self._transport.close()
-
-
-def _read(text: str) -> Offer:
-    try:
-        return sdp.parse(text)
-    except InvalidOfferError as exc:
-        raise BadOfferError(str(exc)) from exc
-
-
-class WebRtcAnswerer:
-    """The `Answerer` of WebRTC."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-
-    async def __call__(self, leg: LegId, offer: str) -> tuple[Leg, str]:
-        """A leg that waits for its client, and the SDP answer.
-
-        Raises:
-            BadOfferError: the offer is to blame.
-        """
-        made = WebRtcLeg(leg, _read(offer), self._stack)
-        return made, made.answer()
