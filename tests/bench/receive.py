@@ -79,7 +79,12 @@ def best_us(step: Callable[[], Callable[[bytes], object]], packets: list[bytes])
 
 def receiving() -> Callable[[bytes], object]:
     receiver, now = Receiver(OPUS), times()
-    return lambda data: receiver.push(data, now=next(now))
+
+    def hear(data: bytes) -> object:
+        at = next(now)
+        return receiver.hear(receiver.push(data, now=at), now=at)
+
+    return hear
 
 
 def ordering() -> Callable[[bytes], object]:

@@ -27,12 +27,16 @@ def packets(*, ssrc: int = 7, number: int = 0, column: int = 0, payload_type: in
     ]
 
 
+def push(receiver: Receiver, data: bytes, *, now: float) -> list[PcmFrame]:
+    return receiver.hear(receiver.push(data, now=now), now=now)
+
+
 def hear(receiver: Receiver, sent: list[bytes], *, start: float = 0.0) -> list[PcmFrame]:
     """A packet every 20 ms; an empty one is lost."""
     frames: list[PcmFrame] = []
     for n, data in enumerate(sent):
         now = start + n * 0.02
-        frames += receiver.push(data, now=now) if data else receiver.tick(now=now)
+        frames += push(receiver, data, now=now) if data else receiver.tick(now=now)
     return frames
 
 
@@ -43,7 +47,7 @@ def loudness(frame: PcmFrame) -> float:
 def test_every_packet_is_a_frame_at_once() -> None:
     receiver = Receiver(OPUS)
     for n, data in enumerate(packets()):
-        assert [frame.index for frame in receiver.push(data, now=n * 0.02)] == [n]
+        assert [frame.index for frame in push(receiver, data, now=n * 0.02)] == [n]
 
 
 def test_a_tone_keeps_its_pitch_and_level() -> None:
@@ -78,7 +82,7 @@ def test_a_long_loss_is_made_up_and_then_silent() -> None:
 def test_silence_that_the_peer_does_not_send_is_heard_as_it_passes() -> None:
     receiver = Receiver(OPUS)
     hear(receiver, packets()[:10])
-    receiver.push(rtp.header(OPUS, 10, 10 * 960, 7) + b"\x08", now=0.2)
+    push(receiver, rtp.header(OPUS, 10, 10 * 960, 7) + b"\x08", now=0.2)
     assert receiver.due == pytest.approx(0.24)
     assert [frame.index for frame in receiver.tick(now=0.33)] == [11, 12, 13, 14, 15]
     assert receiver.dtx_samples == 5 * 960
@@ -87,7 +91,7 @@ def test_silence_that_the_peer_does_not_send_is_heard_as_it_passes() -> None:
 def test_a_pause_too_long_to_fill_moves_the_audio_clock_to_the_wall_clock() -> None:
     receiver = Receiver(OPUS)
     hear(receiver, packets()[:10])
-    (frame,) = receiver.push(rtp.header(OPUS, 10, 500 * 960, 7) + b"\x08", now=10.0)
+    (frame,) = push(receiver, rtp.header(OPUS, 10, 500 * 960, 7) + b"\x08", now=10.0)
     assert frame.index == 500
 
 
@@ -109,7 +113,7 @@ def through_gate(gate: VadGate, frames: list[PcmFrame], *, now: float) -> list[G
 def test_the_gate_of_a_caller_who_fell_silent_closes_while_nothing_comes() -> None:
     receiver, gate = Receiver(OPUS), VadGate(GateConfig(hangover_frames=10))
     through_gate(gate, hear(receiver, packets()[:10]), now=0.18)
-    receiver.push(rtp.header(OPUS, 10, 10 * 960, 7) + b"\x08", now=0.2)
+    push(receiver, rtp.header(OPUS, 10, 10 * 960, 7) + b"\x08", now=0.2)
     events = [event for n in range(11, 25) for event in through_gate(gate, receiver.tick(now=n * 0.02), now=n * 0.02)]
     assert [event.reason for event in events if isinstance(event, GateClosed)] == ["speech_end"]
 
@@ -122,14 +126,14 @@ def test_the_gate_of_a_caller_whose_packets_stop_closes_by_the_wall_clock_and_mi
         events += through_gate(gate, receiver.tick(now=n * 0.02), now=n * 0.02)
     assert [event.reason for event in events if isinstance(event, GateClosed)] == ["no_packets"]
     for data in sent[10:]:  # they were late, and come at once
-        events += through_gate(gate, receiver.push(data, now=0.5), now=0.5)
+        events += through_gate(gate, push(receiver, data, now=0.5), now=0.5)
     assert [event.frame.index for event in events if isinstance(event, Forward)] == list(range(FRAMES))
 
 
 def test_what_is_not_opus_or_not_rtp_is_dropped_and_counted() -> None:
     receiver = Receiver(OPUS)
-    assert receiver.push(b"\x80nonsense", now=0) == []
-    assert receiver.push(packets(payload_type=0)[0], now=0) == []
+    assert push(receiver, b"\x80nonsense", now=0) == []
+    assert push(receiver, packets(payload_type=0)[0], now=0) == []
     assert (receiver.malformed, receiver.wrong_payload_type, receiver.packets) == (1, 1, 0)
 
 
@@ -137,18 +141,18 @@ def test_a_packet_that_cannot_be_decoded_is_silence() -> None:
     receiver = Receiver(OPUS)
     hear(receiver, packets()[:10])
     broken = b"\x09abc"  # two frames of one and a half bytes each
-    frames = receiver.push(rtp.header(OPUS, 10, 10 * 960, 7) + broken, now=0.2)
+    frames = push(receiver, rtp.header(OPUS, 10, 10 * 960, 7) + broken, now=0.2)
     assert [(frame.index, loudness(frame)) for frame in frames] == [(10, 0), (11, 0)]
     assert receiver.malformed == 1
-    assert [frame.index for frame in receiver.push(packets()[12], now=0.24)] == []
-    assert [frame.index for frame in receiver.push(rtp.header(OPUS, 11, 12 * 960, 7) + b"\x08", now=0.26)] == [12, 13]
+    assert [frame.index for frame in push(receiver, packets()[12], now=0.24)] == []
+    assert [frame.index for frame in push(receiver, rtp.header(OPUS, 11, 12 * 960, 7) + b"\x08", now=0.26)] == [12, 13]
 
 
 def test_redundancy_that_cannot_be_decoded_is_silence() -> None:
     receiver = Receiver(OPUS)
     hear(receiver, packets()[:10])
     broken = b"\x08\x40" + bytes(1400)  # says that it repeats the packet before, and is longer than a frame may be
-    receiver.push(rtp.header(OPUS, 11, 11 * 960, 7) + broken, now=0.22)
+    push(receiver, rtp.header(OPUS, 11, 11 * 960, 7) + broken, now=0.22)
     frames = receiver.tick(now=0.3)
     assert [(frame.index, loudness(frame)) for frame in frames] == [(10, 0), (11, 0)]
     assert (receiver.malformed, receiver.recovered_samples) == (1, 0)
@@ -157,7 +161,7 @@ def test_redundancy_that_cannot_be_decoded_is_silence() -> None:
 def test_a_peer_that_sends_faster_than_time_passes_is_cut_short() -> None:
     receiver = Receiver(OPUS)
     flood = [rtp.header(OPUS, n, n * 960, 7) + b"\x08" for n in range(300)]
-    frames = [frame for data in flood for frame in receiver.push(data, now=0.0)]
+    frames = [frame for data in flood for frame in push(receiver, data, now=0.0)]
     assert [frame.index for frame in frames] == list(range(100))
     assert receiver.too_fast_frames == 200
 
@@ -165,7 +169,7 @@ def test_a_peer_that_sends_faster_than_time_passes_is_cut_short() -> None:
 def test_silence_counts_against_a_peer_that_is_too_fast() -> None:
     receiver = Receiver(OPUS)
     claims = [rtp.header(OPUS, n, n * 45 * 960, 7) + b"\x08" for n in range(4)]
-    frames = [frame for data in claims for frame in receiver.push(data, now=0.0)]
+    frames = [frame for data in claims for frame in push(receiver, data, now=0.0)]
     assert len(frames) <= 100
     assert receiver.too_fast_frames == 44
 
@@ -199,7 +203,7 @@ def test_no_authenticated_packet_breaks_an_ear(sent: list[tuple[int, int, bytes]
     receiver = Receiver(OPUS)
     frames: list[PcmFrame] = []
     for n, (sequence, column, payload) in enumerate(sent):
-        frames += receiver.push(rtp.header(OPUS, sequence, column * 480, 7) + payload, now=n * 0.01)
+        frames += push(receiver, rtp.header(OPUS, sequence, column * 480, 7) + payload, now=n * 0.01)
         frames += receiver.tick(now=n * 0.01)
     indices = [frame.index for frame in frames]
     assert indices == sorted(set(indices))

@@ -31,9 +31,7 @@ class Line:
     def plays(self) -> int:
         """Send a frame; gives the configuration number of its Opus packet (RFC 6716 §3.1): below 12 it is SILK."""
         self.now += 0.02
-        assert self.sender.fetch(due=self.now)
-        self.sender.encode()
-        self.sender.transmit()
+        assert [stage(self.now) for stage in self.sender.stages] == [True, True, True, False]
         packet = parse(self.packets[-1])
         assert packet is not None
         return packet.payload[0] >> 3

@@ -8,6 +8,7 @@ import pytest
 
 from services.contracts.audio import PcmFrame
 from services.contracts.endings import EndReason
+from services.media.core.routes import Address
 from services.media.leg import BadOfferError, LegClosed, LegConnected, LegLost, LegRecovered
 from services.media.rtc.mux import PortUnavailableError, open_mux
 from services.media.rtc.stack import StackConfig, open_stack
@@ -119,11 +120,11 @@ async def test_a_lost_client_comes_back_with_its_packets() -> None:
             await owner.first(PcmFrame)
             read, blackout = stack.mux._take, True  # noqa: SLF001 - the cable of the gateway
 
-            def take(data: bytes, source: tuple[str, int]) -> None:
+            def take(data: bytes, source: Address, now: float) -> None:
                 if not blackout:
-                    read(data, source)
+                    read(data, source, now)
 
-            stack.mux._take = take  # type: ignore[assignment,method-assign]  # noqa: SLF001
+            stack.mux._take = take  # type: ignore[method-assign]  # noqa: SLF001
             await owner.first(LegLost)
             blackout = False
             back = await owner.first(LegRecovered)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.media.rtc.wheel import Wheel
+from services.media.rtc.wheel import Stage, Wheel
 
 WAIT_S = 10
 
@@ -15,38 +15,42 @@ class NoDatagrams:
         self.wakes = asyncio.Event()
         self.wakes.set()
         self.reads = 0
+        self.on_read: Callable[[], None] = lambda: None
 
     def wake_by_datagrams(self, *, on: bool) -> None:
         (self.wakes.set if on else self.wakes.clear)()
 
     def read_all(self) -> None:
         self.reads += 1
+        self.on_read()
 
 
 class Player:
     """Notes its steps; fails where it is told to."""
 
-    def __init__(self, *, fails: str = "") -> None:
+    def __init__(self, *, fails: str = "", ends_with: str = "transmit") -> None:
+        self.stages: tuple[Stage, ...] = (self.fetch, self.encode, self.transmit)
+        self.ends_with = ends_with
         self.steps: list[str] = []
         self.fails = fails
         self.news = asyncio.Event()
 
-    def _step(self, name: str) -> None:
+    def _step(self, name: str) -> bool:
         self.steps.append(name)
         self.news.set()
         if name == self.fails:
             raise ZeroDivisionError(name)
+        return name != self.ends_with
 
-    def fetch(self, *, due: float) -> bool:
+    def fetch(self, due: float) -> bool:
         assert due > 0
-        self._step("fetch")
-        return True
+        return self._step("fetch")
 
-    def encode(self) -> None:
-        self._step("encode")
+    def encode(self, _: float) -> bool:
+        return self._step("encode")
 
-    def transmit(self) -> None:
-        self._step("transmit")
+    def transmit(self, _: float) -> bool:
+        return self._step("transmit")
 
     def tick(self, *, now: float) -> None:
         assert now > 0
@@ -68,6 +72,44 @@ async def test_a_frame_is_fetched_encoded_and_sent_turn_after_turn() -> None:
     await player.until(lambda: len(player.steps) >= 6)
     wheel.stop()
     assert player.steps[:6] == ["fetch", "encode", "transmit"] * 2
+
+
+async def test_each_stage_is_taken_by_all_before_the_next() -> None:
+    wheel, taken = Wheel(NoDatagrams()), list[tuple[str, str]]()
+    players = {name: Player() for name in "ab"}
+    for name, player in players.items():
+        player.stages = tuple(_noted(taken, name, stage) for stage in player.stages)
+        wheel.play(player)
+    await players["b"].until(lambda: "transmit" in players["b"].steps)
+    wheel.stop()
+    assert taken[:6] == [(stage, name) for stage in ("fetch", "encode", "transmit") for name in "ab"]
+
+
+def _noted(taken: list[tuple[str, str]], name: str, stage: Stage) -> Stage:
+    def noted(at: float) -> bool:
+        taken.append((stage.__name__, name))
+        return stage(at)
+
+    return noted
+
+
+async def test_who_has_nothing_to_do_in_a_stage_skips_those_behind_it() -> None:
+    wheel, idle, busy = Wheel(NoDatagrams()), Player(ends_with="fetch"), Player()
+    for player in (idle, busy):
+        wheel.play(player)
+    await busy.until(lambda: busy.steps.count("transmit") >= 2)
+    wheel.stop()
+    assert set(idle.steps) == {"fetch"}
+
+
+async def test_an_ear_takes_its_stages_once_for_each_time_that_it_has_something_to_hear() -> None:
+    datagrams, member, ear = NoDatagrams(), Player(), Player()
+    wheel = Wheel(datagrams)
+    datagrams.on_read = lambda: wheel.hear(ear) if datagrams.reads == 2 else None
+    wheel.enter(member)
+    await member.until(lambda: datagrams.reads >= 4)
+    wheel.stop()
+    assert ear.steps == ["fetch", "encode", "transmit"]
 
 
 @pytest.mark.parametrize("step", ["fetch", "encode", "transmit"])

@@ -100,7 +100,8 @@ class Downlink:
             self._unreported = 0
         self._heard.played(pulled.start, pulled.end, now=now)
         self._unreported += 1
-        if pulled.first or pulled.last or self._unreported >= REPORT_FRAMES or self.events.waiting:
+        due = pulled.first or pulled.last or self._unreported >= REPORT_FRAMES
+        if due or self.events.may_release(pulled.item_id, pulled.end):
             return pulled, self._left(pulled, pulled.item_id, now)
         return pulled, []
 

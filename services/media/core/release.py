@@ -49,10 +49,12 @@ class ReleaseQueue:
         self.overflowed = 0
         self.out_of_sequence = 0
 
-    @property
-    def waiting(self) -> bool:
-        """Events are held."""
-        return bool(self._held)
+    def may_release(self, item_id: ItemId, played: int) -> bool:
+        """Whether `release` may have something, now ``played`` samples of ``item_id`` have left. Cheap."""
+        if not self._held:
+            return False
+        head = self._held[0]
+        return head.item_id != item_id or head.position <= played
 
     def open(self) -> list[str]:
         """The client can be reached."""

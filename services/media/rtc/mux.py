@@ -95,18 +95,20 @@ class UdpMux:
             self._read(sock)
 
     def _read(self, sock: socket.socket) -> None:
+        """Read all, then look at them: the kernel's code and ours do not fit into the cache together."""
+        came: list[tuple[bytes, Address]] = []
         for _ in range(MAX_BURST):
             try:
-                data, source = sock.recvfrom(_READ_BYTES)
+                came.append(sock.recvfrom(_READ_BYTES))
             except BlockingIOError:
-                return
+                break
             except OSError:  # an ICMP error of an earlier datagram; the next read goes on
                 metrics.DATAGRAMS_UNSENT.labels("refused").inc()
-                continue
-            self._take(data, source)
-
-    def _take(self, data: bytes, source: Address) -> None:
         now = clock.monotonic()
+        for data, source in came:
+            self._take(data, source, now)
+
+    def _take(self, data: bytes, source: Address, now: float) -> None:
         kind = protocol(data)
         if kind is Protocol.STUN:
             self._check(data, source, now)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from pylibsrtp import Error as SrtpError
 
+from services.contracts.audio import PcmFrame
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
@@ -27,6 +28,7 @@ from services.media.leg import (
     Pace,
 )
 from services.media.rtc.channel import Channel
+from services.media.rtc.ear import Ear
 from services.media.rtc.mux import drop
 from services.media.rtc.offer import read_offer
 from services.media.rtc.private import Dtls
@@ -59,6 +61,7 @@ class WebRtcLeg:
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
         self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
         self._receiver = Receiver(offer.audio.payload_type)
+        self._ear = Ear(self._receiver, listens=stack.wheel.hear, give=self._give, failed=self._transport.broke)
         self._sender = Sender(
             offer.audio.payload_type,
             pull=self._pull,
@@ -147,12 +150,7 @@ class WebRtcLeg:
             return
         self._transport.heard_at = now
         self.heard(now=now)
-        owner = self._owner
-        for frame in self._receiver.push(packet, now=now):
-            if owner is None or self._closed:  # not yet, or no longer
-                self.put(frame, now)
-            else:
-                owner.take(frame, now=now)
+        self._ear.take(packet)
 
     def heard(self, *, now: float) -> None:
         """The client is there."""
@@ -180,8 +178,7 @@ class WebRtcLeg:
         """20 ms have passed."""
         due = self._receiver.due
         if due is not None and now >= due:
-            for frame in self._receiver.tick(now=now):
-                self.put(frame, now)
+            self._give(self._receiver.tick(now=now), now)
         if now < self._next_check:
             return
         self._next_check = now + _CHECK_S
@@ -221,6 +218,10 @@ class WebRtcLeg:
             addresses=self._stack.mux.addresses,
         )
         return sdp.answer(offer, transport, ssrc=self._sender.ssrc)
+
+    def _give(self, frames: list[PcmFrame], now: float) -> None:
+        for frame in frames:
+            self.put(frame, now)
 
     def _pull(self, now: float) -> bytes | None:
         return self._owner.pull(now=now) if self._owner is not None and not self._closed else None

@@ -46,8 +46,8 @@ class Receiver:
         """When `tick` has something to do, or None: not before the next packet."""
         return self._jitter.due
 
-    def push(self, data: bytes, *, now: float) -> list[PcmFrame]:
-        """Take a packet that SRTP has let pass; returns what can be heard now."""
+    def push(self, data: bytes, *, now: float) -> list[Heard]:
+        """Take a packet that SRTP has let pass; returns what is to be heard now."""
         packet = rtp.parse(data)
         if packet is None:
             self.malformed += 1
@@ -59,11 +59,25 @@ class Receiver:
         steps = self._jitter.push(packet, now=now)
         if packet.ssrc == self._jitter.ssrc:
             self._report(packet, now)
-        return self._hear(steps, now)
+        return steps
+
+    def hear(self, steps: list[Heard], *, now: float) -> list[PcmFrame]:
+        """Decode what is to be heard."""
+        frames: list[PcmFrame] = []
+        for step in steps:
+            if isinstance(step, Decode):
+                frames += self._decode(step.payload, now)
+            elif isinstance(step, (Recover, Conceal, Silence)):
+                frames += self._fill(step, now)
+            elif isinstance(step, Realign):
+                self._framer.realign(now=now)
+            else:
+                self._decoder.reset()
+        return frames
 
     def tick(self, *, now: float) -> list[PcmFrame]:
         """Time passes: what waited for too long is given up, and silence that the peer does not send is filled in."""
-        return self._hear(self._jitter.tick(now=now), now)
+        return self.hear(self._jitter.tick(now=now), now=now)
 
     def export(self) -> None:
         """Add what was counted since the last time to the metrics."""
@@ -78,19 +92,6 @@ class Receiver:
         if self.reception is None or self.reception.ssrc != packet.ssrc:
             self.reception = Reception(packet.ssrc)
         self.reception.push(packet.sequence, packet.timestamp, now=now)
-
-    def _hear(self, steps: list[Heard], now: float) -> list[PcmFrame]:
-        frames: list[PcmFrame] = []
-        for step in steps:
-            if isinstance(step, Decode):
-                frames += self._decode(step.payload, now)
-            elif isinstance(step, (Recover, Conceal, Silence)):
-                frames += self._fill(step, now)
-            elif isinstance(step, Realign):
-                self._framer.realign(now=now)
-            else:
-                self._decoder.reset()
-        return frames
 
     def _decode(self, payload: bytes, now: float) -> list[PcmFrame]:
         if self._framer.room(now=now) <= 0:  # not even decoded: a flood must not cost more than it has to

@@ -1,7 +1,4 @@
-"""What a leg sends: 20 ms are fetched when it has its turn, encoded, encrypted and sent, all in place.
-
-Three steps, so that the wheel can take each for all calls of a slot: the code of libopus then stays in the cache.
-"""
+"""What a leg sends: 20 ms are fetched when it has its turn, encoded, encrypted and sent, in stages of the wheel."""
 
 import secrets
 from collections.abc import Callable
@@ -45,10 +42,11 @@ class Sender:
         self._last = b""
         self._protect: Callable[[bytes], bytes] = bytes
         self._send: Callable[[bytes], None] = _nowhere
-        self._due = self._now = 0.0  # of the frame that is on its way
-        self._pcm = self._payload = b""
+        self._now = 0.0  # when the frame that is on its way was fetched
+        self._pcm = self._payload = self._packet = b""
         self._begins = False
         self.started = False
+        self.stages = (self._fetch, self._encode, self._encrypt, self._transmit)
 
     def start(self, *, protect: Callable[[bytes], bytes], send: Callable[[bytes], None]) -> None:
         """The way to the client is open."""
@@ -59,36 +57,23 @@ class Sender:
         """Use another encoder: for the next frame, or from the next pause on."""
         self._wanted, self._at_once = config, at_once
 
-    def fetch(self, *, due: float) -> bool:
-        """Get the frame that is due; rests, and returns False, when there is none."""
+    def broke(self) -> None:
+        """A stage failed with an error that nobody expected: it is being handled now."""
+        self._rest()
+        self._failed()
+
+    def _fetch(self, _: float) -> bool:
+        """Get the frame that is due; rests when there is none."""
         now = clock.monotonic()
         pcm = self._pull(now)
         if pcm is None or not self.started:
             self._rest()
             return False
-        self._due, self._now, self._pcm = due, now, pcm
+        self._now, self._pcm = now, pcm
         return True
 
-    def encode(self) -> None:
-        """Encode what was fetched."""
-        self._begins = self._clock.take(due=self._due)
-        self._payload = self._encode(self._pcm, begins=self._begins)
-
-    def transmit(self) -> None:
-        """Encrypt and send what was encoded."""
-        timestamp = self._clock.timestamp
-        header = rtp.header(self._payload_type, self._sequence, timestamp, self.ssrc, marker=self._begins)
-        self._send(self._protect(header + self._payload))
-        self._sequence = (self._sequence + 1) & rtp.SEQUENCE_MASK
-        self.sending.push(len(self._payload), timestamp, now=self._now)
-        metrics.PACER_LATENESS.observe(max(0.0, clock.monotonic() - self._due))
-
-    def broke(self) -> None:
-        """A step failed with an error that nobody expected: it is being handled now."""
-        self._rest()
-        self._failed()
-
-    def _encode(self, pcm: bytes, *, begins: bool) -> bytes:
+    def _encode(self, due: float) -> bool:
+        begins = self._begins = self._clock.take(due=due)
         encoder = self._encoder
         if encoder is None or (encoder.config is not self._wanted and (begins or self._at_once)):
             encoder = OpusEncoder(self._wanted)
@@ -97,5 +82,19 @@ class Sender:
             self._encoder = encoder
         if encoder.complexity != self._effort.complexity:
             encoder.try_as_hard_as(self._effort.complexity)
-        self._last = pcm
-        return encoder.encode(pcm)
+        self._last = self._pcm
+        self._payload = encoder.encode(self._pcm)
+        return True
+
+    def _encrypt(self, _: float) -> bool:
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & rtp.SEQUENCE_MASK
+        header = rtp.header(self._payload_type, sequence, self._clock.timestamp, self.ssrc, marker=self._begins)
+        self._packet = self._protect(header + self._payload)
+        return True
+
+    def _transmit(self, due: float) -> bool:
+        self._send(self._packet)
+        self.sending.push(len(self._payload), self._clock.timestamp, now=self._now)
+        metrics.PACER_LATENESS.observe(max(0.0, clock.monotonic() - due))
+        return False
