@@ -7,19 +7,25 @@ anything that can `_recv` and `_send` datagrams.
 import contextlib
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
+import pylibsrtp
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCSctpTransport
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
 from aiortc.rtcsctptransport import Chunk
 from OpenSSL import SSL
+from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
 
-TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0"}
-_NEEDED: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (RTCCertificate, ("_create_ssl_context",)),
-    (RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
-    (RTCSctpTransport, ("_handle_data", "_send_chunk")),
+TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0", "pylibsrtp": "1.0.0"}
+_Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
+"""Package, owner, names."""
+_NEEDED: _Needed = (
+    ("aiortc", RTCCertificate, ("_create_ssl_context",)),
+    ("aiortc", RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
+    ("aiortc", RTCSctpTransport, ("_handle_data", "_send_chunk")),
+    ("pylibsrtp", pylibsrtp, ("_binding", "SRTP_MAX_TRAILER_LEN")),
 )
 
 
@@ -32,7 +38,7 @@ class UnsupportedVersionError(ImportError):
         )
 
 
-def check(versions: dict[str, str], needed: tuple[tuple[type, tuple[str, ...]], ...] = _NEEDED) -> None:
+def check(versions: dict[str, str], needed: _Needed = _NEEDED) -> None:
     """Make sure that what is used below is there.
 
     Raises:
@@ -41,13 +47,20 @@ def check(versions: dict[str, str], needed: tuple[tuple[type, tuple[str, ...]], 
     for package, tested in TESTED.items():
         if (found := versions[package]) != tested:
             raise UnsupportedVersionError(package, found, "its inner parts were not checked")
-    for owner, names in needed:
+    for package, owner, names in needed:
         for name in names:
             if not hasattr(owner, name):
-                raise UnsupportedVersionError("aiortc", versions["aiortc"], f"{owner.__name__}.{name} is gone")
+                raise UnsupportedVersionError(package, versions[package], f"{owner.__name__}.{name} is gone")
 
 
 check({package: version(package) for package in TESTED})
+
+_srtp: Any = pylibsrtp._binding  # noqa: SLF001 - this module's purpose
+_PACKET_BYTES = 1500  # as pylibsrtp's own buffer
+_TRAILER_BYTES = pylibsrtp.SRTP_MAX_TRAILER_LEN
+_packet = _srtp.ffi.new("char[]", _PACKET_BYTES)
+_packet_view = _srtp.ffi.buffer(_packet)
+_packet_size = _srtp.ffi.new("int *")
 
 
 class DatagramPath(Protocol):
@@ -87,7 +100,7 @@ class Dtls(RTCDtlsTransport):
     @property
     def unprotect(self) -> Callable[[bytes], bytes]:
         """Verify and decrypt an SRTP packet; raises pylibsrtp.Error for what is not the peer's."""
-        return self._inbound.unprotect
+        return _in_place(self._inbound, _srtp.lib.srtp_unprotect, longest=_PACKET_BYTES)
 
     @property
     def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
@@ -97,7 +110,7 @@ class Dtls(RTCDtlsTransport):
     @property
     def protect(self) -> Callable[[bytes], bytes]:
         """Encrypt and sign an RTP packet."""
-        return self._outbound.protect
+        return _in_place(self._outbound, _srtp.lib.srtp_protect, longest=_PACKET_BYTES - _TRAILER_BYTES)
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:
@@ -115,6 +128,27 @@ class Dtls(RTCDtlsTransport):
     @property
     def _outbound(self) -> Session:
         return self._tx_srtp
+
+
+def _in_place(session: Session, function: Callable[..., int], *, longest: int) -> Callable[[bytes], bytes]:
+    """What pylibsrtp's `Session` does with a packet, without the objects that it makes for each; all share one buffer.
+
+    Like the session itself it is for the event loop's thread alone.
+    """
+    context = session._srtp[0]  # noqa: SLF001 - this module's purpose
+
+    def process(packet: bytes, _alive: Session = session) -> bytes:
+        size = len(packet)
+        if size > longest:
+            raise SrtpError("the packet is too long")
+        _packet_view[:size] = packet
+        _packet_size[0] = size
+        if code := function(context, _packet, _packet_size):
+            raise SrtpError(f"libsrtp error {code}")
+        processed: bytes = _packet_view[: _packet_size[0]]
+        return processed
+
+    return process
 
 
 class Sctp(RTCSctpTransport):
