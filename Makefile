@@ -9,7 +9,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
+BUILD_READY := $(VENV)/.build-ready
 BENCH_READY := $(VENV)/.bench-ready
+# The hot path compiled (docs/adr/0009): whoever puts this folder first on the path runs it.
+COMPILED := build/compiled
+COMPILED_READY := $(COMPILED)/.ready
+# What tests the compiled modules: their own tests, legs over real WebRTC, and a call over a whole gateway.
+COMPILED_TESTS := tests/contracts/test_frame.py tests/runtime/test_opus.py tests/runtime/test_sender.py \
+  $(patsubst %,tests/media/test_%.py,call compiled conversation_cuts conversation_down conversation_lost conversation_up \
+    datagrams ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
+    rtc_call rtc_leg rtc_path rtcp rtp truncation wheel) \
+  tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
+ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian: a browser, voices that pocketsphinx hears.
 TEST_PACKAGES := chromium flite
 UP_ARGS ?=
@@ -41,16 +52,30 @@ $(DEV_READY): requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUN_READY)
 
-# PESQ is published as source only: its build needs a C compiler, Python's headers and the tools of bench-build.txt.
-$(BENCH_READY): requirements/bench-build.txt requirements/bench.txt $(DEV_READY)
+# What compiles: mypyc is in dev.txt, with mypy; setuptools and the tools of PESQ's build are in build.txt.
+$(BUILD_READY): requirements/build.txt $(DEV_READY)
 	@header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include") + "/Python.h")'); \
 	if ! command -v cc >/dev/null || [ ! -e "$$header" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev python3-dev >/dev/null; \
-	  else echo "PESQ needs a C compiler and Python's headers. Run: sudo apt-get install gcc python3-dev" >&2; exit 1; fi; fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench-build.txt
+	  else echo "This needs a C compiler and Python's headers. Run: sudo apt-get install gcc python3-dev" >&2; exit 1; fi; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@touch $@
+
+# PESQ is published as source only.
+$(BENCH_READY): requirements/bench.txt $(BUILD_READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/bench.txt
 	@touch $@
+
+$(COMPILED_READY): deploy/hot-modules.txt $(shell find services -name '*.py') $(BUILD_READY)
+	@echo "compiling the hot path: a minute and a half"
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r services $(COMPILED)/
+	@cd $(COMPILED) && PATH=$(abspath $(BIN)):$$PATH mypyc $$(cat $(CURDIR)/deploy/hot-modules.txt) >mypyc.log 2>&1 \
+	  || { tail -40 mypyc.log >&2; exit 1; }
+	@rm -rf $(COMPILED)/build && touch $@
+
+.PHONY: compile
+compile: $(COMPILED_READY) ## the hot path as native modules, into build/compiled (the sources stay as they are)
 
 .PHONY: install
 install: $(DEV_READY) ## editable install with everything, and the pre-commit hooks
@@ -70,7 +95,7 @@ lock: $(DEV_READY) ## pin all dependencies anew
 	  --extra all --extra build pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
-	for part in bench-build bench; do \
+	for part in build bench; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$part.in -o requirements/$$part.txt; done
 
@@ -104,7 +129,9 @@ check: lint types ## lint and types
 # --- test -----------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check cover test-system ## everything that CI runs
+test: $(DEV_READY) ## everything that CI runs
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check compile
+	@$(MAKE) --no-print-directory cover test-system test-compiled
 
 .PHONY: test-unit
 test-unit: $(DEV_READY) ## cores, contracts and shells; no browser
@@ -119,6 +146,10 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
 	$(BIN)/python -m pytest -m system
 
+.PHONY: test-compiled
+test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: its own tests, and a whole call
+	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(COMPILED_TESTS)
+
 .PHONY: golden
 golden: $(DEV_READY) ## write the golden files of the public messages anew
 	$(BIN)/python -m pytest -q tests/contracts --write-golden
@@ -130,8 +161,8 @@ bench: $(DEV_READY) test-packages ## turn latency, barge-in and what was sent, i
 	$(BIN)/python -m tests.bench.turns
 
 .PHONY: bench-media
-bench-media: $(BENCH_READY) test-packages ## calls per core, memory, latency, quality: the whole media process, a core of its own
-	$(BIN)/python -m tests.bench.media $(BENCH_ARGS)
+bench-media: $(BENCH_READY) $(COMPILED_READY) test-packages ## calls per core, memory, latency, quality: the media process on a core of its own
+	$(ON_COMPILED) $(BIN)/python -m tests.bench.media $(BENCH_ARGS)
 
 .PHONY: bench-attacks
 bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the calls beside them

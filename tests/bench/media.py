@@ -1,7 +1,8 @@
 """`make bench-media`: how many calls one core carries, and what they cost. Writes docs/bench/media.json and a plot.
 
-The media process as it ships has a core of its own; callers, NATS, signaling, metering and the talker share the other.
-Stock aiortc does the same work in the same run, for the ratio.
+The media process as images ship it (compiled) has a core of its own; callers, NATS, signaling, metering and the talker
+share the other.
+The same from its sources, and stock aiortc, do the same work in the same run, for the ratio.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
+from services.media.rtc import wheel
 from services.runtime import clock
 from tests.bench import latency
 from tests.bench.machine import cpu_model
@@ -34,10 +36,11 @@ RESULTS = Path("docs/bench/media.json")
 PLOT = Path("docs/images/media-density.png")
 BAR_MS = 20.0
 SETTLE_S = 4.0
-TRIES = 2
+TRIES = 3
 STEPS = {
-    "both_ways": (1, 10, 50, 60, 70, 80, 90, 100, 120, 140, 160),
-    "talk42_dtx": (60, 100, 120, 140, 180, 210, 240, 270),
+    "both_ways": (1, 10, 50, 70, 80, 90, 100, 110, 120, 140, 160),
+    "from_source": (50, 70, 80, 90, 100, 110),
+    "talk42_dtx": (60, 100, 120, 140, 160, 180, 200, 220, 240, 270),
     "stock_aiortc": (5, 8, 10, 12, 14, 16, 18, 20),
 }
 ANSWER_S = 4.2
@@ -106,9 +109,9 @@ Opener = Callable[[], AbstractAsyncContextManager[Rig]]
 
 
 @asynccontextmanager
-async def _gateway(answer_s: float) -> AsyncIterator[Rig]:
+async def _gateway(answer_s: float, *, from_source: bool = False) -> AsyncIterator[Rig]:
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
-        async with gateway(Path(folder), answer_s=answer_s) as rig:
+        async with gateway(Path(folder), answer_s=answer_s, from_source=from_source) as rig:
             yield rig
 
 
@@ -150,6 +153,9 @@ def _at(steps: Sequence[Step], calls: int) -> Step | None:
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """All of it."""
     both = await climb("both_ways", lambda: _gateway(0.0), talk=1.0, seconds=options.seconds, console=console)
+    source = await climb(
+        "from_source", lambda: _gateway(0.0, from_source=True), talk=1.0, seconds=options.seconds, console=console
+    )
     talk42 = await climb("talk42_dtx", lambda: _gateway(ANSWER_S), talk=0.42, seconds=options.seconds, console=console)
     base = await climb("stock_aiortc", lambda: stock(STOCK_PORT), talk=1.0, seconds=options.seconds, console=console)
     hundred = _at(both, 100)
@@ -163,7 +169,13 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         "commit": _commit(),
         "cpu": cpu_model(),
         "python": f"{platform.python_version()}, {platform.python_compiler()}",
-        "calls_per_core": {"both_ways": most(both), "talk42_dtx": most(talk42), "stock_aiortc": most(base)},
+        "compiled": not wheel.__file__.endswith(".py"),
+        "calls_per_core": {
+            "both_ways": most(both),
+            "talk42_dtx": most(talk42),
+            "from_source": most(source),
+            "stock_aiortc": most(base),
+        },
         "ratio_to_stock": round(most(both) / most(base), 1) if most(base) else None,
         "rss_mb_per_call": memory_per_call(both),
         "gate_delivered_pct_at_3pct_loss": quality["delivered_pct_at_3pct_loss"],
@@ -174,7 +186,12 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
         "steps": {
             name: [asdict(step) for step in steps]
-            for name, steps in (("both_ways", both), ("talk42_dtx", talk42), ("stock_aiortc", base))
+            for name, steps in (
+                ("both_ways", both),
+                ("talk42_dtx", talk42),
+                ("from_source", source),
+                ("stock_aiortc", base),
+            )
         },
     }
 
@@ -189,7 +206,12 @@ def plot(results: dict[str, Any], file: Path) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
-    names = {"both_ways": "speech both ways", "talk42_dtx": "42 % talk, DTX", "stock_aiortc": "stock aiortc"}
+    names = {
+        "both_ways": "speech both ways",
+        "talk42_dtx": "42 % talk, DTX",
+        "from_source": "both ways, not compiled",
+        "stock_aiortc": "both ways, stock aiortc",
+    }
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for key, name in names.items():
         steps = results["steps"][key]
@@ -214,7 +236,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     for row in (
         ("calls, speech both ways, p99 lateness ≤ 20 ms", "100", "140", density["both_ways"]),
         ("calls, 42 % talk, DTX both ways", "180", "240", density["talk42_dtx"]),
-        ("calls, stock aiortc", "", "", density["stock_aiortc"]),
+        ("calls, both ways, not compiled", "", "", density["from_source"]),
+        ("calls, both ways, stock aiortc", "", "", density["stock_aiortc"]),
         ("memory per call, MB", "0.6", "0.4", results["rss_mb_per_call"]),
         ("frames at the gate at 3 % loss, %", "99", "", results["gate_delivered_pct_at_3pct_loss"]),
         ("PESQ up/down, 0 % loss", "4.0", "", f"{pesq['up_0']}/{pesq['down_0']}"),

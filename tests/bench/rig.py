@@ -6,7 +6,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -89,8 +89,13 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, answer_s: float, core: int = 0, others: int = 1) -> AsyncIterator[Rig]:
-    """Metering, signaling, a media process alone on ``core``, and a talker that answers with ``answer_s`` of speech."""
+async def gateway(
+    folder: Path, *, answer_s: float, core: int = 0, others: int = 1, from_source: bool = False
+) -> AsyncIterator[Rig]:
+    """Metering, signaling, a media process alone on ``core``, and a talker that answers with ``answer_s`` of speech.
+
+    ``from_source``: the media process runs the sources, whatever the bench itself runs.
+    """
     # Signaling fills a process to 70 % of what it says it can carry; the bench wants to find out what that is.
     os.environ["MEDIA_MAX_CALLS"] = "1000"  # noqa: TID251 - a child's
     with data_directory(folder) as data, on_core(others):
@@ -103,7 +108,10 @@ async def gateway(folder: Path, *, answer_s: float, core: int = 0, others: int =
             try:
                 metering = await _start(children, plan.metering(shared), console)
                 with on_core(core):
-                    media = await _start(children, plan.media(shared)[0], console)
+                    spec = plan.media(shared)[0]
+                    if from_source:
+                        spec = replace(spec, environment={**spec.environment, "PYTHONPATH": str(Path.cwd())})
+                    media = await _start(children, spec, console)
                 async with _process(
                     "tests.bench.talker", "--nats", nats.url, "--answer-s", str(answer_s), core=others
                 ) as talker:

@@ -150,6 +150,7 @@ async def test_7_a_client_with_another_certificate_than_it_said_gets_no_call() -
     assert owner.items.empty(), "nothing was heard, so nothing is billed"
 
 
+@pytest.mark.interpreted
 async def test_8_rtp_of_strangers_and_random_or_replayed_srtp_is_not_heard() -> None:
     client, before = Client(), (dropped("unknown_source"), dropped("srtp_unverified"))
     with a_stack() as stack, stranger(stack) as attacker:
@@ -177,6 +178,7 @@ async def test_8_rtp_of_strangers_and_random_or_replayed_srtp_is_not_heard() -> 
     assert dropped("srtp_unverified") >= before[1] + 20
 
 
+@pytest.mark.interpreted
 async def test_9_a_flood_from_the_client_itself_is_policed_then_hung_up_and_others_do_not_notice() -> None:
     flooder, other = Client(), Client()
     before = dropped("rtp_too_many")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from services.contracts import frame as frames
@@ -129,6 +130,7 @@ async def test_a_leg_that_cannot_be_owned_ends_the_call_and_the_worker_hears_of_
     assert (await heard_by_worker(bus, worker))[-1] is Kind.ENDED
 
 
+@pytest.mark.interpreted
 async def test_a_bug_in_what_is_pulled_ends_the_call(bus: Bus) -> None:
     worker, leg = Worker(bus), PlainLeg(new_leg_id())
     await worker.open()
@@ -138,6 +140,7 @@ async def test_a_bug_in_what_is_pulled_ends_the_call(bus: Bus) -> None:
     assert (await heard_by_worker(bus, worker))[-1] is Kind.ENDED
 
 
+@pytest.mark.interpreted
 async def test_a_bug_in_any_other_step_ends_the_call_too(bus: Bus) -> None:
     leg = PlainLeg(new_leg_id())
     call = a_call(bus, leg, CannotTick(CONFIG, now=clock.monotonic()))
@@ -160,6 +163,7 @@ async def test_an_answered_turn_is_counted_with_its_provider(bus: Bus) -> None:
     await running
 
 
+@pytest.mark.interpreted
 async def test_a_call_whose_core_cannot_end_is_over_all_the_same(bus: Bus) -> None:
     leg = PlainLeg(new_leg_id())
     call = a_call(bus, leg, CannotEnd(CONFIG, now=clock.monotonic()))

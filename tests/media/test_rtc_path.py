@@ -112,6 +112,7 @@ async def test_a_restart_by_another_peer_connection_is_refused() -> None:
     await other.close()
 
 
+@pytest.mark.interpreted
 @pytest.mark.usefixtures("quick_consent")
 async def test_a_lost_client_comes_back_with_its_packets() -> None:
     client = Client()
