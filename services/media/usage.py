@@ -1,4 +1,4 @@
-"""Writes what calls use: every few seconds for all of them together, and at each one's end."""
+"""Writes what calls use: for each every few seconds, and at its end."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -33,10 +33,11 @@ class UsageSink(Protocol):
 class Meters:
     """Reads the meters of calls. While usage cannot be kept the process takes no new calls."""
 
-    def __init__(self, sink: UsageSink, health: Health, *, pause_s: float = 1.0) -> None:
+    def __init__(self, sink: UsageSink, health: Health, *, pause_s: float = 1.0, every_s: float = EVERY_S) -> None:
         self._sink = sink
         self._health = health
         self._pause_s = pause_s  # before a call's last usage is tried again
+        self._every_s = every_s
         self._failed_at: float | None = None
 
     @property
@@ -82,9 +83,13 @@ class Meters:
             self._health.blocked_by.discard(BLOCKED)
 
     async def keep_writing(self, calls: Callable[[], Iterable[Call]]) -> None:
-        """Write the usage of all live calls, for ever."""
+        """Write the usage of all live calls, for ever; one after the other, so that no frame has to wait for all."""
         while True:
-            await asyncio.sleep(EVERY_S)
-            for call in tuple(calls()):
-                await self.write(call)
+            live = tuple(calls())
+            if not live:
+                await asyncio.sleep(self._every_s)
+            for call in live:
+                await asyncio.sleep(self._every_s / len(live))
+                if call.reason is None:  # what has ended writes its last usage itself
+                    await self.write(call)
             self._tell()

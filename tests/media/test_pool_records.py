@@ -1,11 +1,14 @@
+import asyncio
+
 from structlog.testing import capture_logs
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
+from services.contracts.ids import CallId
 from services.contracts.messages import CallEnded, CallStarted, OfferRefused
 from services.contracts.usage import Meter
 from services.media.leg import LegClosed
-from services.media.usage import LAST_TRIES
+from services.media.usage import LAST_TRIES, Meters
 from tests.media.house import TENANT, Opener, an_offer, record
 from tests.media.worker import EPOCH
 
@@ -66,3 +69,19 @@ async def test_usage_that_is_lost_for_good_is_named(house: Opener) -> None:
         assert (lost["call_id"], lost["log_level"]) == (call, "error")
         assert lost["meters"][Meter.AUDIO_GATED_MS] == 600
         assert home.kept.usage.empty()
+
+
+async def test_each_live_call_is_written_in_turn_until_it_ends(house: Opener) -> None:
+    async with house() as home:
+        meters = Meters(home.kept, home.health, every_s=0.02)
+        writing = asyncio.create_task(meters.keep_writing(home.pool.calls))
+        (first, leg), (second, _) = await home.call(), await home.call()
+        written: list[CallId] = []
+        while not {first, second} <= {call for call in set(written) if written.count(call) > 1}:
+            written.append((await home.kept.usage.get()).call_id)
+        leg.comes(LegClosed(EndReason.CLIENT_GONE))
+        await record(home.bus, subjects.CALL_ENDED, CallEnded)
+        while not home.kept.usage.empty():
+            home.kept.usage.get_nowait()
+        assert {(await home.kept.usage.get()).call_id for _ in range(3)} == {second}
+        writing.cancel()
