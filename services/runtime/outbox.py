@@ -30,6 +30,8 @@ from services.runtime.outboxfile import Kept, OutboxError, OutboxFile
 __all__ = ["Outbox", "OutboxError", "OutboxTiming"]
 
 _BATCH = 100
+_FREE_PAUSE_S = 0.02
+"""The ledger says of each event that it has it; what is said within this time is deleted together."""
 _MAX_UNCONFIRMED = 10_000
 """So many may be published without a watermark; the rest waits on the disk."""
 _PUBLISH_TIMEOUT_S = 2.0
@@ -72,6 +74,8 @@ class Outbox:
     _watermark: int = 0
     _floor: int = 0
     _sent: dict[int, _Sent] = field(default_factory=dict)
+    _unwritten: list[tuple[str, TenantId, int, str]] = field(default_factory=list)
+    _writing: asyncio.Task[None] | None = None
     _work: asyncio.Event = field(default_factory=asyncio.Event)
     _marked: asyncio.Event = field(default_factory=asyncio.Event)
     _empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,13 +92,15 @@ class Outbox:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as thread:
             file = await loop.run_in_executor(thread, OutboxFile, path)
+            outbox = cls(bus, chosen, thread, file)
             try:
-                outbox = cls(bus, chosen, thread, file)
                 async with outbox._running():
                     yield outbox
                     if not await outbox.settled(chosen.settle_s):
                         get_logger().warning("outbox_left", reason="not_settled", path=str(path))
             finally:
+                if outbox._writing is not None:
+                    await asyncio.wait([outbox._writing])
                 await loop.run_in_executor(thread, file.close)
 
     @property
@@ -105,14 +111,19 @@ class Outbox:
     async def put(self, tenant: TenantId, data: UsageData) -> None:
         """Keep a usage event: when this returns it is on the disk and will reach the ledger.
 
+        Events that are put in one turn of the loop are written together: it is the disk and the other thread that cost.
+
         Raises:
             OutboxError: it is not kept; the process must take no new calls.
             pydantic.ValidationError: ``tenant`` is not one.
         """
         event_id, made, text = uuid4().hex, clock.unix_ms(), data.model_dump_json()
         self._sealed(Kept(1, event_id, tenant, made, text))  # what cannot be sealed would block all behind it
+        self._unwritten.append((event_id, tenant, made, text))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="outbox write")
         try:
-            await self._in_thread(lambda: self._file.put(event_id, tenant, made, text))
+            await asyncio.shield(self._writing)  # it is others' write, too
         except OutboxError as exc:
             metrics.OUTBOX_EVENTS.labels("refused").inc()
             get_logger().error("outbox_refused", reason="disk", error=str(exc))
@@ -141,6 +152,11 @@ class Outbox:
             await _end(tasks)
             with contextlib.suppress(NatsError):  # a closed connection has no subscription either
                 await subscription.unsubscribe()
+
+    async def _write(self) -> None:
+        """Write what was put in the last turn of the loop."""
+        events, self._unwritten, self._writing = self._unwritten, [], None
+        await self._in_thread(lambda: self._file.put(events))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: the write goes on when its caller is cancelled, and the file must not close under it.
@@ -216,6 +232,7 @@ class Outbox:
     async def _free(self) -> None:
         """Delete what the ledger has. Never what this life has not published: the number may be of another file."""
         await self._marked.wait()
+        await asyncio.sleep(_FREE_PAUSE_S)
         self._marked.clear()
         up_to = min(self._watermark, self._published)
         if up_to < self._floor or not self._floor:

@@ -3,7 +3,7 @@
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -56,20 +56,18 @@ class OutboxFile:
         self._db = self._guarded(self._open)
         self.source = self._guarded(self._read_source)
 
-    def put(self, event_id: str, tenant: TenantId, made_unix_ms: int, data: str) -> int:
-        """Write one event to the disk; gives its number.
+    def put(self, events: Sequence[tuple[str, TenantId, int, str]]) -> None:
+        """Write events to the disk, all or none: id, tenant, when it was made in Unix ms, JSON.
 
         Raises:
-            OutboxError: it is not written.
+            OutboxError: they are not written.
         """
 
-        def insert() -> int:
+        def insert() -> None:
             with self._db:
-                row = (event_id, tenant, made_unix_ms, data)
-                done = self._db.execute("INSERT INTO event (id, tenant, made_unix_ms, data) VALUES (?, ?, ?, ?)", row)
-            return int(done.lastrowid or 0)
+                self._db.executemany("INSERT INTO event (id, tenant, made_unix_ms, data) VALUES (?, ?, ?, ?)", events)
 
-        return self._guarded(insert)
+        self._guarded(insert)
 
     def after(self, seq: int, limit: int) -> list[Kept]:
         """The oldest ``limit`` events with a number above ``seq``."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from services.contracts.usage import Meter, UsageData, UsageEvent
 from services.runtime import streams
 from services.runtime.bus import Bus
 from services.runtime.outbox import Outbox, OutboxError, OutboxTiming
+from services.runtime.outboxfile import OutboxFile
 
 ACME = TenantId("acme")
 QUICK = OutboxTiming(heal_s=0.2, settle_s=0)
@@ -209,3 +210,25 @@ async def test_it_can_be_closed_at_any_moment(bus: Bus, tmp_path: Path) -> None:
                 Outbox.open(tmp_path / f"{moment}.sqlite", bus=bus, timing=timing) as outbox,
             ):
                 await outbox.put(ACME, sent_ms(20))
+
+
+async def test_what_is_put_together_is_kept_together_and_refused_together(
+    bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[int] = []
+    put = OutboxFile.put
+
+    def counted(file: OutboxFile, events: Sequence[tuple[str, TenantId, int, str]]) -> None:
+        writes.append(len(events))
+        if len(writes) == 2:
+            raise OutboxError(tmp_path, "the disk is full")
+        put(file, events)
+
+    monkeypatch.setattr(OutboxFile, "put", counted)
+    await streams.ensure_usage_stream(bus.jetstream)
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await asyncio.gather(*(outbox.put(ACME, sent_ms(n)) for n in range(10)))
+        refused = await asyncio.gather(*(outbox.put(ACME, sent_ms(n)) for n in range(3)), return_exceptions=True)
+        assert all(isinstance(error, OutboxError) for error in refused)
+        await outbox.put(ACME, sent_ms(20))
+    assert writes == [10, 3, 1]
