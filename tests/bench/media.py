@@ -115,6 +115,15 @@ async def _gateway(answer_s: float, *, from_source: bool = False) -> AsyncIterat
             yield rig
 
 
+OPENERS: dict[str, Opener] = {
+    "both_ways": lambda: _gateway(0.0),
+    "from_source": lambda: _gateway(0.0, from_source=True),
+    "talk42_dtx": lambda: _gateway(ANSWER_S),
+    "stock_aiortc": lambda: stock(STOCK_PORT),
+}
+TALK = {"both_ways": 1.0, "from_source": 1.0, "talk42_dtx": 0.42, "stock_aiortc": 1.0}
+
+
 async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, console: Console) -> list[Step]:
     """More and more calls, each number on a fresh process, until frames leave late."""
     steps: list[Step] = []
@@ -150,14 +159,24 @@ def _at(steps: Sequence[Step], calls: int) -> Step | None:
     return next((step for step in steps if step.calls == calls), None)
 
 
+async def again(name: str, results: dict[str, Any], *, seconds: float, console: Console) -> None:
+    """Measure one series of the gateway anew, with figures of another run beside it."""
+    steps = await climb(name, OPENERS[name], talk=TALK[name], seconds=seconds, console=console)
+    results["calls_per_core"][name] = most(steps)
+    results["steps"][name] = [asdict(step) for step in steps]
+    results.setdefault("measured_again", {})[name] = {
+        "at": clock.utc_now().isoformat(timespec="seconds"),
+        "commit": _commit(),
+    }
+
+
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """All of it."""
-    both = await climb("both_ways", lambda: _gateway(0.0), talk=1.0, seconds=options.seconds, console=console)
-    source = await climb(
-        "from_source", lambda: _gateway(0.0, from_source=True), talk=1.0, seconds=options.seconds, console=console
-    )
-    talk42 = await climb("talk42_dtx", lambda: _gateway(ANSWER_S), talk=0.42, seconds=options.seconds, console=console)
-    base = await climb("stock_aiortc", lambda: stock(STOCK_PORT), talk=1.0, seconds=options.seconds, console=console)
+    series = {
+        name: await climb(name, OPENERS[name], talk=TALK[name], seconds=options.seconds, console=console)
+        for name in STEPS
+    }
+    both, base = series["both_ways"], series["stock_aiortc"]
     hundred = _at(both, 100)
     fullest = next((step for step in reversed(both) if step.holds), None)
     console.print("added latency, one call …")
@@ -170,12 +189,7 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         "cpu": cpu_model(),
         "python": f"{platform.python_version()}, {platform.python_compiler()}",
         "compiled": not wheel.__file__.endswith(".py"),
-        "calls_per_core": {
-            "both_ways": most(both),
-            "talk42_dtx": most(talk42),
-            "from_source": most(source),
-            "stock_aiortc": most(base),
-        },
+        "calls_per_core": {name: most(steps) for name, steps in series.items()},
         "ratio_to_stock": round(most(both) / most(base), 1) if most(base) else None,
         "rss_mb_per_call": memory_per_call(both),
         "gate_delivered_pct_at_3pct_loss": quality["delivered_pct_at_3pct_loss"],
@@ -184,15 +198,7 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         "added_latency_ms": added,
         "setup_p95_ms": fullest.setup_p95_ms if fullest else None,
         "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
-        "steps": {
-            name: [asdict(step) for step in steps]
-            for name, steps in (
-                ("both_ways", both),
-                ("talk42_dtx", talk42),
-                ("from_source", source),
-                ("stock_aiortc", base),
-            )
-        },
+        "steps": {name: [asdict(step) for step in steps] for name, steps in series.items()},
     }
 
 
@@ -255,9 +261,14 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="how long each number of calls is held")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--only", choices=["from_source", "talk42_dtx"], help="measure this anew and keep the rest")
     options = parser.parse_args(arguments)
     console = Console()
-    results = asyncio.run(measure(options, console))
+    if options.only:
+        results = json.loads(options.out.read_text())
+        asyncio.run(again(options.only, results, seconds=options.seconds, console=console))
+    else:
+        results = asyncio.run(measure(options, console))
     show(results, console)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
