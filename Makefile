@@ -139,7 +139,7 @@ test-unit: $(DEV_READY) ## cores, contracts and shells; no browser
 
 .PHONY: cover
 cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 100 %
-	$(BIN)/python -m pytest -m 'not system' --cov=services --cov-branch --cov-report=
+	$(BIN)/python -m pytest -m 'not system' $(addprefix --cov=,$(wildcard services/*/core)) --cov-branch --cov-report=
 	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
 
 .PHONY: test-system
