@@ -1,6 +1,6 @@
 """Turns the rotas of a process: one timer for the frames and the small duties of all its calls.
 
-The work of a slot goes stage by stage, not call by call: with a hundred calls that takes a sixth less time, because the
+The work of a slot goes stage by stage, not call by call: with a hundred calls that takes a tenth less time, because the
 code of libopus, of SRTP and of the kernel then stays in the core's cache while it is used.
 """
 
