@@ -87,9 +87,9 @@ class Meters:
     async def keep_writing(self, calls: Callable[[], Iterable[Call]]) -> None:
         """Write the usage of all live calls, for ever: a few at a time, so that no frame has to wait for all."""
         while True:
-            live = tuple(calls())
             for part in range(PARTS):
                 await asyncio.sleep(self._every_s / PARTS)
+                due = [call for call in calls() if hash(call.facts.id) % PARTS == part]
                 # What has ended writes its last usage itself.
-                await asyncio.gather(*(self.write(call) for call in live[part::PARTS] if call.reason is None))
+                await asyncio.gather(*(self.write(call) for call in due if call.reason is None))
             self._tell()

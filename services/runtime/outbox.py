@@ -111,8 +111,6 @@ class Outbox:
     async def put(self, tenant: TenantId, data: UsageData) -> None:
         """Keep a usage event: when this returns it is on the disk and will reach the ledger.
 
-        Events that are put in one turn of the loop are written together: it is the disk and the other thread that cost.
-
         Raises:
             OutboxError: it is not kept; the process must take no new calls.
             pydantic.ValidationError: ``tenant`` is not one.
@@ -154,7 +152,7 @@ class Outbox:
                 await subscription.unsubscribe()
 
     async def _write(self) -> None:
-        """Write what was put in the last turn of the loop."""
+        """Write what was put in the last turn of the loop: it is the disk and the other thread that cost."""
         events, self._unwritten, self._writing = self._unwritten, [], None
         await self._in_thread(lambda: self._file.put(events))
 

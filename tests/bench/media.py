@@ -1,6 +1,6 @@
 """`make bench-media`: how many calls one core carries, and what they cost. Writes docs/bench/media.json and a plot.
 
-The media process as images ship it (compiled) has a core of its own; callers, NATS, signaling, metering and the talker
+The media process with its hot path compiled has a core of its own; callers, NATS, signaling, metering and the talker
 share the other.
 The same from its sources, and stock aiortc, do the same work in the same run, for the ratio.
 """
