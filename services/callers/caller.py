@@ -16,6 +16,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamError
 
 from services.callers.bill import settled
 from services.callers.ear import Ear
@@ -101,10 +102,8 @@ class Caller:
         """
         try:
             return await self._mouth.say(clip)
-        except Exception as exc:
-            if self._mouth.readyState == "ended":
-                raise CallEndedError("the end of what was being said") from exc
-            raise
+        except MediaStreamError as exc:
+            raise CallEndedError("the end of what was being said") from exc
 
     def send(self, event: Event) -> None:
         """Send a client event.
