@@ -97,7 +97,7 @@ lock: $(DEV_READY) ## pin all dependencies anew
 	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
 	for part in build bench; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    requirements/$$part.in -o requirements/$$part.txt; done
+	    --constraint requirements/dev.txt requirements/$$part.in -o requirements/$$part.txt; done
 
 # --- run ------------------------------------------------------------------------------------------------------
 
