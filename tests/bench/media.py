@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ RESULTS = Path("docs/bench/media.json")
 PLOT = Path("docs/images/media-density.png")
 BAR_MS = 20.0
 SETTLE_S = 4.0
-TRIES = 3
+TRIES = 5
+CLEAR_MS = BAR_MS / 2
+"""Below this one try tells enough; nearer to the bar the median of `TRIES` counts, for the machine is shared."""
 STEPS = {
     "both_ways": (1, 10, 50, 80, 90, 100, 110, 120, 140, 160),
     "from_source": (50, 80, 90, 100, 110),
@@ -63,6 +65,8 @@ class Step:
     setup_p50_ms: float | None
     setup_p95_ms: float | None
     dropped: float
+    tries: tuple[float, ...] = ()
+    """The p99 of lateness of every try, in ms, from best to worst; this one is the median of them."""
 
     @property
     def holds(self) -> bool:
@@ -125,23 +129,29 @@ TALK = {"both_ways": 1.0, "from_source": 1.0, "talk42_dtx": 0.42, "stock_aiortc"
 
 
 async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, console: Console) -> list[Step]:
-    """More and more calls, each number on a fresh process, until frames leave late."""
+    """More and more calls until frames leave late; each try is a fresh process, the median of them counts."""
     steps: list[Step] = []
     for calls in STEPS[name]:
-        for _ in range(TRIES):  # a neighbour on a shared machine is no fault of the process
+        tries: list[Step] = []
+        while len(tries) < TRIES and not (tries and tries[0].lateness_p99_ms < CLEAR_MS):
             async with open_rig() as rig:
-                step = await hold(rig, calls, talk=talk, seconds=seconds)
-            if step.holds:
-                break
+                tries.append(await hold(rig, calls, talk=talk, seconds=seconds))
+        step = _median(tries)
         steps.append(step)
         console.print(
             f"{name:>13} {calls:4d} calls: {step.cpu_pct:5.1f} % of a core, {step.rss_mb:6.1f} MB, "
             f"late p50/p95/p99 {step.lateness_p50_ms:.1f}/{step.lateness_p95_ms:.1f}/{step.lateness_p99_ms:.1f} ms"
-            f"{'' if step.holds else '  (too late)'}"
+            f"{'' if step.holds else '  (too late)'}  {' '.join(f'{late:.0f}' for late in step.tries)}"
         )
         if not step.holds:
             break
     return steps
+
+
+def _median(tries: Sequence[Step]) -> Step:
+    """The try in the middle, by whether all calls came up and by how late their frames were."""
+    ranked = sorted(tries, key=lambda step: (step.connected < step.calls, step.lateness_p99_ms))
+    return replace(ranked[len(ranked) // 2], tries=tuple(step.lateness_p99_ms for step in ranked))
 
 
 def most(steps: Sequence[Step]) -> int:
