@@ -1,6 +1,7 @@
 """Audio between the services: s16le mono, 16 kHz up, 24 kHz down, in frames of 20 ms."""
 
 from dataclasses import dataclass
+from typing import Final
 
 FRAME_MS = 20
 UP_HZ = 16_000
@@ -12,7 +13,7 @@ UP_FRAME_BYTES = UP_FRAME_SAMPLES * SAMPLE_BYTES
 DOWN_FRAME_BYTES = DOWN_FRAME_SAMPLES * SAMPLE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False)
 class PcmFrame:
     """20 ms of a caller: ``pcm`` is 640 bytes of s16le mono at 16 kHz.
 
@@ -20,8 +21,12 @@ class PcmFrame:
     so ``index * 20`` is the time in ms since the first packet.
     """
 
-    index: int
-    pcm: bytes
+    index: Final[int]
+    pcm: Final[bytes]
+
+    def __init__(self, index: int, pcm: bytes) -> None:  # written out: made for every frame (ADR 9)
+        self.index = index
+        self.pcm = pcm
 
 
 def samples_to_ms(samples: int, *, hz: int = DOWN_HZ) -> int:

@@ -115,6 +115,10 @@ ENCODER_COMPLEXITY = Gauge(
     "hushgate_encoder_complexity", "How hard encoders try, as libopus counts: 5, or 0 on a busy core."
 )
 ENCODER_COMPLEXITY.set(5)
+ENCODER_BIT_RATE = Gauge(
+    "hushgate_encoder_bit_rate", "Bits a second that encoders may spend: 80000, or 64000 on a very busy core."
+)
+ENCODER_BIT_RATE.set(80_000)
 ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]

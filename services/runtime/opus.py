@@ -188,7 +188,6 @@ class OpusEncoder:
     def __init__(self, config: EncoderConfig = LOWDELAY) -> None:
         opus = library()
         self.config = config
-        self.complexity = config.complexity
         self._data = _ffi.new("char[]", MAX_PAYLOAD_BYTES)
         self._data_bytes = _ffi.buffer(self._data)
         self._encode: Callable[..., int] = opus.opus_encode
@@ -214,14 +213,14 @@ class OpusEncoder:
         payload: bytes = self._data_bytes[:size]
         return payload
 
-    def try_as_hard_as(self, complexity: int) -> None:
-        """Change the complexity, 0 to 10, from the next frame on; it is not heard.
+    def spend(self, *, complexity: int, bit_rate: int) -> None:
+        """Change the complexity, 0 to 10, and the bit rate, at most that of the config, from the next frame on.
 
         Raises:
             OpusError: out of range.
         """
         self._set(_SET_COMPLEXITY, complexity)
-        self.complexity = complexity
+        self._set(_SET_BIT_RATE, min(bit_rate, self.config.bit_rate))
 
     def _set(self, request: int, value: int) -> None:
         if code := library().opus_encoder_ctl(self._state, request, _ffi.cast("int32_t", value)):

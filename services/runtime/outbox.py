@@ -21,7 +21,7 @@ from nats.js.errors import NoStreamResponseError, NotFoundError
 from services.contracts import messages, subjects
 from services.contracts.ids import TenantId
 from services.contracts.messages import MalformedMessageError, Watermark
-from services.contracts.usage import UsageData, usage_event
+from services.contracts.usage import UsageData, UsageEvent, usage_event
 from services.runtime import clock, metrics, streams
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
@@ -116,7 +116,7 @@ class Outbox:
             pydantic.ValidationError: ``tenant`` is not one.
         """
         event_id, made, text = uuid4().hex, clock.unix_ms(), data.model_dump_json()
-        self._sealed(Kept(1, event_id, tenant, made, text))  # what cannot be sealed would block all behind it
+        self._sealed(Kept(1, event_id, tenant, made, text), data)  # what cannot be sealed would block all behind it
         self._unwritten.append((event_id, tenant, made, text))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="outbox write")
@@ -179,7 +179,7 @@ class Outbox:
 
     async def _publish(self, event: Kept, *, message_id: str) -> int:
         """Try until the stream has it; gives its place there."""
-        pause, body = _MIN_PAUSE_S, self._sealed(event)
+        pause, body = _MIN_PAUSE_S, self._sealed(event, UsageData.model_validate_json(event.data)).encode()
         headers = {Header.MSG_ID.value: message_id}
         subject = subjects.usage(event.tenant)
         while True:
@@ -205,16 +205,16 @@ class Outbox:
         except NatsError as exc:
             get_logger().warning("outbox_waits", reason="no_stream", error=str(exc))
 
-    def _sealed(self, event: Kept) -> bytes:
+    def _sealed(self, event: Kept, data: UsageData) -> UsageEvent:
         return usage_event(
-            UsageData.model_validate_json(event.data),
+            data,
             event_id=event.event_id,
             source=self.source,
             tenant=event.tenant,
             time=datetime.fromtimestamp(event.made_unix_ms / 1000, UTC),
             sequence=event.seq,
             floor=min(self._floor or event.seq, event.seq),
-        ).encode()
+        )
 
     # --- what metering says ----------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from aiortc.rtp import RtcpReceiverInfo, RtcpRrPacket, RtcpSrPacket
 from prometheus_client import REGISTRY
 
 from services.contracts.audio import DOWN_FRAME_BYTES
-from services.media.core.effort import Effort
+from services.media.core.effort import Efforts
 from services.media.core.encoding import EncoderChoice
 from services.media.core.rtp import parse
 from services.media.rtc.receiver import Receiver
@@ -24,7 +24,7 @@ class Line:
         self.packets: list[bytes] = []
         self.reports: list[bytes] = []
         self.now = clock.monotonic()
-        self.sender = Sender(111, pull=lambda _: PCM, rest=lambda: None, failed=lambda: None, effort=Effort())
+        self.sender = Sender(111, pull=lambda _: PCM, rest=lambda: None, failed=lambda: None, efforts=Efforts())
         self.sender.start(protect=bytes, send=self.packets.append)
         self.streams = Reports(Receiver(111), self.sender, choice=choice, transmit=self.reports.append, now=self.now)
 

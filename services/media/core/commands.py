@@ -1,7 +1,7 @@
 """What the cores of a call ask its shell to do, in this order."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import NO_FLAGS, Flag, Kind
@@ -9,15 +9,30 @@ from services.contracts.ids import ItemId
 from services.contracts.messages import CloseReason, OpenCause
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False)
 class SendUp:
     """Publish a frame to the worker; the shell adds epoch and time."""
 
-    kind: Kind
-    position: int
-    payload: bytes = b""
-    item_id: ItemId | None = None
-    flags: Flag = NO_FLAGS
+    kind: Final[Kind]
+    position: Final[int]
+    payload: Final[bytes]
+    item_id: Final[ItemId | None]
+    flags: Final[Flag]
+
+    def __init__(  # written out: made for every other frame (ADR 9)
+        self,
+        kind: Kind,
+        position: int,
+        payload: bytes = b"",
+        *,
+        item_id: ItemId | None = None,
+        flags: Flag = NO_FLAGS,
+    ) -> None:
+        self.kind = kind
+        self.position = position
+        self.payload = payload
+        self.item_id = item_id
+        self.flags = flags
 
 
 @dataclass(frozen=True, slots=True)

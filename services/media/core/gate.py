@@ -6,7 +6,7 @@ a little silence after speech is sent, the rest is held and sent only if speech 
 
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.messages import CloseReason, OpenCause
@@ -40,11 +40,16 @@ class GateOpened:
     cause: OpenCause = "speech"
 
 
-class Forward(NamedTuple):
-    """Send this frame upstream. A tuple, because it is made for every frame: a dataclass takes twice as long."""
+@dataclass(slots=True, init=False)
+class Forward:
+    """Send this frame upstream."""
 
-    frame: PcmFrame
-    pre_roll: bool = False
+    frame: Final[PcmFrame]
+    pre_roll: Final[bool]
+
+    def __init__(self, frame: PcmFrame, *, pre_roll: bool = False) -> None:  # written out: made for every frame (ADR 9)
+        self.frame = frame
+        self.pre_roll = pre_roll
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ Durations are in samples of RTP's clock, 48 kHz.
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from services.media.core import toc
 from services.media.core.rtp import CLOCK_HZ, SEQUENCE_MASK, TIMESTAMP_MASK, RtpPacket, signed
@@ -46,11 +47,14 @@ class JitterConfig:
     patience_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False)
 class Decode:
     """Hear this packet."""
 
-    payload: bytes
+    payload: Final[bytes]
+
+    def __init__(self, payload: bytes) -> None:  # written out: made for every packet (ADR 9)
+        self.payload = payload
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ while what sounded fades out.
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -37,18 +37,33 @@ _FADE_OUT = np.linspace(1, 0, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 
 
-class Pulled(NamedTuple):
-    """One frame for the caller. ``item_id`` is None when it only fades out what sounded before.
+@dataclass(slots=True, init=False)
+class Pulled:
+    """One frame for the caller. ``item_id`` is None when it only fades out what sounded before."""
 
-    A tuple, because it is made 50 times a second per call, and a frozen dataclass takes three times as long.
-    """
+    pcm: Final[bytes]
+    item_id: Final[ItemId | None]
+    start: Final[int]  # samples of the item before this frame
+    end: Final[int]
+    first: Final[bool]  # the item's first frame
+    last: Final[bool]  # the item is over with it
 
-    pcm: bytes
-    item_id: ItemId | None = None
-    start: int = 0  # samples of the item before this frame
-    end: int = 0
-    first: bool = False  # the item's first frame
-    last: bool = False  # the item is over with it
+    def __init__(  # written out: made for every frame (ADR 9)
+        self,
+        pcm: bytes,
+        item_id: ItemId | None = None,
+        start: int = 0,
+        end: int = 0,
+        *,
+        first: bool = False,
+        last: bool = False,
+    ) -> None:
+        self.pcm = pcm
+        self.item_id = item_id
+        self.start = start
+        self.end = end
+        self.first = first
+        self.last = last
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class WebRtcLeg:
             pull=self._pull,
             rest=self._rest,
             failed=lambda: self.gone_wrong("play", EndReason.INTERNAL),
-            effort=stack.wheel.effort,
+            efforts=stack.wheel.efforts,
         )
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far

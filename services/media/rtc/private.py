@@ -15,8 +15,9 @@ from aiortc import RTCCertificate, RTCDtlsTransport, RTCSctpTransport
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
 from aiortc.rtcsctptransport import Chunk
 from OpenSSL import SSL
-from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
+
+from services.media.rtc.srtp import Buffer, InPlace
 
 TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0", "pylibsrtp": "1.0.0"}
 _Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
@@ -56,11 +57,7 @@ def check(versions: dict[str, str], needed: _Needed = _NEEDED) -> None:
 check({package: version(package) for package in TESTED})
 
 _srtp: Any = pylibsrtp._binding  # noqa: SLF001 - this module's purpose
-_PACKET_BYTES = 1500  # as pylibsrtp's own buffer
-_TRAILER_BYTES = pylibsrtp.SRTP_MAX_TRAILER_LEN
-_packet = _srtp.ffi.new("char[]", _PACKET_BYTES)
-_packet_view = _srtp.ffi.buffer(_packet)
-_packet_size = _srtp.ffi.new("int *")
+_buffer = Buffer(_srtp.ffi)
 
 
 class DatagramPath(Protocol):
@@ -100,7 +97,7 @@ class Dtls(RTCDtlsTransport):
     @property
     def unprotect(self) -> Callable[[bytes], bytes]:
         """Verify and decrypt an SRTP packet; raises pylibsrtp.Error for what is not the peer's."""
-        return _in_place(self._inbound, _srtp.lib.srtp_unprotect, longest=_PACKET_BYTES)
+        return self._in_place(self._inbound, _srtp.lib.srtp_unprotect, grows=0)
 
     @property
     def unprotect_rtcp(self) -> Callable[[bytes], bytes]:
@@ -110,7 +107,7 @@ class Dtls(RTCDtlsTransport):
     @property
     def protect(self) -> Callable[[bytes], bytes]:
         """Encrypt and sign an RTP packet."""
-        return _in_place(self._outbound, _srtp.lib.srtp_protect, longest=_PACKET_BYTES - _TRAILER_BYTES)
+        return self._in_place(self._outbound, _srtp.lib.srtp_protect, grows=pylibsrtp.SRTP_MAX_TRAILER_LEN)
 
     @property
     def protect_rtcp(self) -> Callable[[bytes], bytes]:
@@ -121,6 +118,11 @@ class Dtls(RTCDtlsTransport):
         """The peer sends by another SSRC now: libsrtp would keep the state of each for ever."""
         self._inbound.remove_stream(ssrc)
 
+    def _in_place(self, session: Session, function: Callable[..., int], *, grows: int) -> Callable[[bytes], bytes]:
+        """What ``session`` does with a packet, without the objects that it makes for each."""
+        context = session._srtp[0]  # noqa: SLF001 - this module's purpose
+        return InPlace(_buffer, function, (context, session), grows=grows).process
+
     @property
     def _inbound(self) -> Session:
         return self._rx_srtp
@@ -128,27 +130,6 @@ class Dtls(RTCDtlsTransport):
     @property
     def _outbound(self) -> Session:
         return self._tx_srtp
-
-
-def _in_place(session: Session, function: Callable[..., int], *, longest: int) -> Callable[[bytes], bytes]:
-    """What pylibsrtp's `Session` does with a packet, without the objects that it makes for each; all share one buffer.
-
-    Like the session itself it is for the event loop's thread alone.
-    """
-    context = session._srtp[0]  # noqa: SLF001 - this module's purpose
-
-    def process(packet: bytes, _alive: Session = session) -> bytes:
-        size = len(packet)
-        if size > longest:
-            raise SrtpError("the packet is too long")
-        _packet_view[:size] = packet
-        _packet_size[0] = size
-        if code := function(context, _packet, _packet_size):
-            raise SrtpError(f"libsrtp error {code}")
-        processed: bytes = _packet_view[: _packet_size[0]]
-        return processed
-
-    return process
 
 
 class Sctp(RTCSctpTransport):

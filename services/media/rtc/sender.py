@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from services.media import metrics
 from services.media.core import rtp
-from services.media.core.effort import Effort
+from services.media.core.effort import Effort, Efforts
 from services.media.core.pacer import MediaClock
 from services.media.core.sending import Sending
 from services.runtime import clock
@@ -26,7 +26,7 @@ class Sender:
         pull: Callable[[float], bytes | None],
         rest: Callable[[], None],
         failed: Callable[[], None],
-        effort: Effort,
+        efforts: Efforts,
     ) -> None:
         self.ssrc = secrets.randbits(32)
         self.sending = Sending(self.ssrc)
@@ -35,7 +35,8 @@ class Sender:
         self._pull = pull
         self._rest = rest
         self._failed = failed
-        self._effort = effort
+        self._efforts = efforts
+        self._effort: Effort | None = None  # what the encoder was told
         self._sequence = secrets.randbits(16)
         self._encoder: OpusEncoder | None = None  # a call that is never answered needs none
         self._wanted, self._at_once = LOWDELAY, True
@@ -80,8 +81,11 @@ class Sender:
             if self._encoder is not None and not begins:
                 encoder.encode(self._last)  # thrown away: an encoder that knows nothing of the frame before would click
             self._encoder = encoder
-        if encoder.complexity != self._effort.complexity:
-            encoder.try_as_hard_as(self._effort.complexity)
+            self._effort = None
+        effort = self._efforts.now
+        if effort is not self._effort:
+            encoder.spend(complexity=effort.complexity, bit_rate=effort.bit_rate)
+            self._effort = effort
         self._last = self._pcm
         self._payload = encoder.encode(self._pcm)
         return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.media import metrics
-from services.media.core.effort import Effort
+from services.media.core.effort import Efforts
 from services.media.core.pacer import Rota
 from services.runtime import clock
 
@@ -68,7 +68,7 @@ class Wheel:
         self._members: Rota[Ticks] = Rota(now=now)
         self._timer: asyncio.Handle | None = None
         self._measured = (now, clock.cpu_s())
-        self.effort = Effort()
+        self.efforts = Efforts()
 
     def enter(self, member: Ticks) -> None:
         """Tick ``member`` every 20 ms from now on."""
@@ -101,8 +101,9 @@ class Wheel:
     def _measure(self, now: float) -> None:
         (since, cpu_before), cpu = self._measured, clock.cpu_s()
         self._measured = (now, cpu)
-        if self.effort.measured((cpu - cpu_before) / (now - since)):
-            metrics.ENCODER_COMPLEXITY.set(self.effort.complexity)
+        if self.efforts.measured((cpu - cpu_before) / (now - since)):
+            metrics.ENCODER_COMPLEXITY.set(self.efforts.now.complexity)
+            metrics.ENCODER_BIT_RATE.set(self.efforts.now.bit_rate)
 
     def _start(self) -> None:
         if self._timer is None:
