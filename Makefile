@@ -67,12 +67,9 @@ $(BENCH_READY): requirements/bench.txt $(BUILD_READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements/bench.txt
 	@touch $@
 
-$(COMPILED_READY): deploy/hot-modules.txt $(shell find services -name '*.py') $(BUILD_READY)
-	@echo "compiling the hot path: a minute and a half"
-	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r services $(COMPILED)/
-	@cd $(COMPILED) && PATH=$(abspath $(BIN)):$$PATH mypyc $$(cat $(CURDIR)/deploy/hot-modules.txt) >mypyc.log 2>&1 \
-	  || { tail -40 mypyc.log >&2; exit 1; }
-	@rm -rf $(COMPILED)/build && touch $@
+$(COMPILED_READY): deploy/compile deploy/hot-modules.txt $(shell find services -name '*.py') $(BUILD_READY)
+	@echo "compiling the hot path: about two minutes"
+	@rm -rf $(COMPILED) && PATH=$(abspath $(BIN)):$$PATH deploy/compile $(COMPILED) && touch $@
 
 .PHONY: compile
 compile: $(COMPILED_READY) ## the hot path as native modules, into build/compiled (the sources stay as they are)

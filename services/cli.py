@@ -13,6 +13,7 @@ COMMANDS = {
     "metering": "usage to ledger to Prometheus",
     "rehearsal": "the embedded provider: a Realtime server with a local voice",
     "call": "make one synthetic call and print what happened",
+    "healthy": "ask the service of this container whether it lives",
     "load": "make many calls at once and report what they saw",
 }
 _PACKAGES = {"call": "callers", "load": "callers.load"}

@@ -63,6 +63,16 @@ _SERVICE_PREFIXES = ("SIGNALING_", "MEDIA_", "UPSTREAM_", "METERING_", "REHEARSA
 _PROVIDER_KEYS = ("OPENAI_API_KEY",)
 
 
+def http_ports(environment: Mapping[str, str] | None = None) -> dict[str, tuple[int, bool]]:
+    """By service: the fixed port on which the environment lets it serve, and whether it speaks TLS there."""
+    present = os.environ if environment is None else environment
+    return {
+        prefix.rstrip("_").lower(): (int(port), bool(present.get(f"{prefix}TLS_CERT")))
+        for prefix in _SERVICE_PREFIXES
+        if (port := present.get(f"{prefix}HTTP_PORT", "0")).isdecimal() and int(port)
+    }
+
+
 def inherited_environment(command: str) -> dict[str, str]:
     """This process's environment for a child that runs `hushgate <command>`.
 

@@ -3,7 +3,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.errors import SettingsError
-from services.runtime.settings import ServiceSettings, inherited_environment, load
+from services.runtime.settings import ServiceSettings, http_ports, inherited_environment, load
 
 
 class GateSettings(ServiceSettings):
@@ -48,3 +48,11 @@ def test_a_child_inherits_its_own_settings_and_no_provider_key(monkeypatch: pyte
     environment = inherited_environment("media")
     assert environment["MEDIA_ZONE"] == "a"
     assert not {"OPENAI_API_KEY", "METERING_API_TOKEN"} & set(environment)
+
+
+def test_fixed_ports_are_found_by_service_with_their_tls() -> None:
+    environment = {"SIGNALING_HTTP_PORT": "8080", "SIGNALING_TLS_CERT": "/tls/tls.crt", "MEDIA_HTTP_PORT": "0"}
+    assert http_ports({**environment, "UPSTREAM_HTTP_PORT": "9000"}) == {
+        "signaling": (8080, True),
+        "upstream": (9000, False),
+    }

@@ -1,0 +1,1 @@
+"""`hushgate healthy`: asks the service of this container whether it lives."""
