@@ -26,7 +26,7 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
     """Carry calls until the process is told to stop, then let them finish."""
     stack_config = StackConfig(
         advertised=settings.addresses,
-        port=settings.udp_port,
+        port=settings.first_udp_port,
         lost_s=settings.lost_after_s,
         gone_s=settings.gone_after_s,
         encoder=settings.encoder,

@@ -125,7 +125,8 @@ def plan(settings: MediaSettings) -> list[ChildSpec]:
         environment = {
             "MEDIA_PROCESSES": "1",
             "MEDIA_PROCESS_ID": name,
-            "MEDIA_UDP_PORT": str(settings.udp_port + number if settings.udp_port else 0),
+            "MEDIA_SLOT": "0",
+            "MEDIA_UDP_PORT": str(settings.first_udp_port + number if settings.udp_port else 0),
             "MEDIA_HTTP_PORT": str(settings.http_port + 1 + number if settings.http_port else 0),
             "MEDIA_LOG_FORMAT": "json",
         }

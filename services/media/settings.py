@@ -29,6 +29,8 @@ class MediaSettings(ServiceSettings):
     """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
     udp_port: int = Field(default=0, ge=0, le=65535)
     """Where media is received; the processes of a pod take this port and the next ones. 0 takes free ones."""
+    slot: int = Field(default=0, ge=0, le=9_999)
+    """Pods at one address are told apart by their ports: slot n begins n times PROCESSES above UDP_PORT."""
     max_calls: int = Field(default=100, ge=1)
     """Calls at a time. A core carries about a hundred that talk all the time, both ways (docs/performance.md)."""
     lost_after_s: float = Field(default=5, ge=1, le=60)
@@ -87,11 +89,24 @@ class MediaSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _ports_exist(self) -> Self:
-        if max(self.udp_port + self.processes - 1, self.http_port + self.processes * (self.processes > 1)) > MAX_PORT:
+        last = self.first_udp_port + self.processes - 1
+        if max(last, self.http_port + self.processes * (self.processes > 1)) > MAX_PORT:
             raise ValueError(
                 f"UDP_PORT and HTTP_PORT leave no room below {MAX_PORT} for those of {self.processes} PROCESSES"
+                f"{f' in SLOT {self.slot}' if self.slot else ''}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _slot_counts_from_a_port(self) -> Self:
+        if self.slot and not self.udp_port:
+            raise ValueError("MEDIA_SLOT needs a MEDIA_UDP_PORT to count from")
+        return self
+
+    @property
+    def first_udp_port(self) -> int:
+        """The port of the pod's first process; 0 takes free ones."""
+        return self.udp_port + self.slot * self.processes if self.udp_port else 0
 
     @property
     def addresses(self) -> tuple[str, ...]:

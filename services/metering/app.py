@@ -45,7 +45,7 @@ async def serve(bus: Bus, settings: MeteringSettings, process: Process) -> None:
 @asynccontextmanager
 async def _ledger(settings: MeteringSettings, books: Books, thread: ThreadPoolExecutor) -> AsyncIterator[Ledger]:
     loop = asyncio.get_running_loop()
-    url = ledger_url(settings.ledger_url.get_secret_value(), settings.data_dir)
+    url = ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir)
     opened = Ledger.open(url, books)
     ledger = await loop.run_in_executor(thread, opened.__enter__)
     try:
@@ -68,7 +68,7 @@ async def _seed(ledger: Ledger, settings: MeteringSettings, thread: ThreadPoolEx
 
 
 async def _run(settings: MeteringSettings, process: Process, recorder: Recorder, ledger: Ledger) -> None:
-    app = make_app(ledger, token=settings.api_token.get_secret_value(), health=process.health)
+    app = make_app(ledger, token=settings.secret("api_token").get_secret_value(), health=process.health)
     async with serve_http(app, host=settings.http_host, port=settings.http_port) as url, asyncio.TaskGroup() as group:
         group.create_task(recorder.carry(calls_feed(ledger)), name="calls")
         group.create_task(recorder.carry(usage_feed(ledger)), name="usage")

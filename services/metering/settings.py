@@ -18,8 +18,12 @@ class MeteringSettings(ServiceSettings):
 
     ledger_url: SecretStr = SecretStr("")
     """URL of SQLAlchemy, it may hold a password; empty: SQLite in the data directory."""
+    ledger_url_file: Path | None = None
+    """Where that URL lies, instead of METERING_LEDGER_URL: a mounted secret."""
     api_token: SecretStr = SecretStr("")
     """What signaling shows; may be empty only on loopback."""
+    api_token_file: Path | None = None
+    """Where that token lies, instead of METERING_API_TOKEN: a mounted secret."""
     price_books: Path | None = None
     """Directory with price books of the operator; a provider there replaces the one that is shipped."""
     metric_tenants: tuple[str, ...] = Field(default=(), max_length=50)
@@ -27,6 +31,7 @@ class MeteringSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _open_only_on_loopback(self) -> Self:
-        if not self.api_token.get_secret_value() and self.http_host not in _LOOPBACK:
+        given = self.api_token_file is not None or self.api_token.get_secret_value()
+        if not given and self.http_host not in _LOOPBACK:
             raise ValueError("METERING_API_TOKEN is required where METERING_HTTP_HOST is not loopback")
         return self

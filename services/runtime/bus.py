@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, NoServersError, OutboundBufferLimitError
@@ -25,6 +25,7 @@ from services.runtime import metrics
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
 from services.runtime.logging import get_logger
 from services.runtime.sender import Sender
+from services.runtime.settings import NatsLogin
 
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_LIMIT = 64 * 1024 * 1024
@@ -50,16 +51,18 @@ class Bus:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str, *, name: str) -> AsyncIterator["Bus"]:
-        """Connect both connections; they are drained when the block ends.
+    async def connect(
+        cls, url: str, *, name: str, login: NatsLogin | None = None, wait_s: float = _CONNECT_TIMEOUT_S
+    ) -> AsyncIterator["Bus"]:
+        """Connect both connections, as ``login`` if one is given; they are drained when the block ends.
 
         Raises:
             BusUnavailableError: nobody answers at ``url``, or without JetStream.
         """
         # The server must be there at the start (a clear error beats a silent wait); later it may go and come.
-        calls = await _open(url, f"{name}-calls", pending_size=-1)
+        calls = await _open(url, f"{name}-calls", login, pending_size=-1, wait_s=wait_s)
         try:
-            stream = await _open(url, f"{name}-stream", pending_size=2 * 1024 * 1024)
+            stream = await _open(url, f"{name}-stream", login, pending_size=2 * 1024 * 1024, wait_s=wait_s)
         except BusUnavailableError:
             await calls.close()
             raise
@@ -160,7 +163,7 @@ class Bus:
         await self._calls.flush()
 
 
-async def _open(url: str, name: str, *, pending_size: int) -> Client:
+async def _open(url: str, name: str, login: NatsLogin | None, *, pending_size: int, wait_s: float) -> Client:
     said, seen = "", ""  # why it does not connect: by the server, else by the socket
 
     async def on_error(error: Exception) -> None:
@@ -182,7 +185,7 @@ async def _open(url: str, name: str, *, pending_size: int) -> Client:
     client = Client()
     try:
         # Reconnecting for ever also means trying for ever at the start, so that has a limit of its own.
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(wait_s):
             await client.connect(
                 url,
                 name=name,
@@ -196,6 +199,9 @@ async def _open(url: str, name: str, *, pending_size: int) -> Client:
                 ping_interval=5,
                 max_outstanding_pings=2,
                 pending_size=pending_size,
+                user=login.user if login else None,
+                password=login.password if login else None,
+                inbox_prefix=login.inbox_prefix if login else DEFAULT_INBOX_PREFIX,
             )
     except (NoServersError, OSError, NatsError, TimeoutError) as exc:
         await _close(client)

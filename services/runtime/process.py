@@ -119,7 +119,8 @@ def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Ca
     """``serve`` as work for `run`: connected to the bus while it lasts."""
 
     async def work(settings: S, process: Process) -> None:
-        async with Bus.connect(settings.nats_url, name=f"{role}-{settings.process_id}") as bus:
+        name, login = f"{role}-{settings.process_id}", settings.nats_login()
+        async with Bus.connect(settings.nats_url, name=name, login=login, wait_s=settings.nats_wait_s) as bus:
             await serve(bus, settings, process)
 
     return work

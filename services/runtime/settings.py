@@ -2,14 +2,28 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
+
+
+@dataclass(frozen=True, slots=True)
+class NatsLogin:
+    """Who a process is on the bus."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Where its answers come. Each user has its own, so that the server can keep the others' ears away."""
+        return f"_INBOX_{self.user}"
 
 
 class ServiceSettings(BaseSettings):
@@ -18,6 +32,12 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
+    """This process's user on the bus; answers come to `_INBOX_<user>.>`. Empty: whatever NATS_URL says."""
+    nats_password_file: Path | None = None
+    """Where that user's password lies: a mounted secret."""
+    nats_wait_s: float = Field(default=5, ge=1, le=600)
+    """How long the start waits for the NATS server; later it may go and come."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """0 takes a free port; `service_ready` in the log names it."""
@@ -27,6 +47,56 @@ class ServiceSettings(BaseSettings):
     """Where an outbox or a ledger lies."""
     process_id: str = Field(default="local-0", pattern=r"^[A-Za-z0-9_-]{1,63}$")
     """The name of this process on the bus, `<pod>-<n>`; one at a time may have it."""
+
+    @model_validator(mode="after")
+    def _user_with_password(self) -> Self:
+        if bool(self.nats_user) != (self.nats_password_file is not None):
+            raise ValueError("NATS_USER and NATS_PASSWORD_FILE belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _secret_or_its_file(self) -> Self:
+        fields = type(self).model_fields
+        for name in fields:
+            file = f"{name}_file"
+            if file in fields and getattr(self, file) is not None and getattr(self, name).get_secret_value():
+                raise ValueError(f"{self.env_name(name)} and {self.env_name(file)} are both given: keep one of them")
+        return self
+
+    @classmethod
+    def env_name(cls, field_name: str) -> str:
+        """The environment's name of a field."""
+        return f"{cls.model_config.get('env_prefix', '')}{field_name}".upper()
+
+    def secret(self, field_name: str) -> SecretStr:
+        """The secret in ``field_name``, or what the file that ``<field_name>_file`` names holds; empty if neither.
+
+        Raises:
+            SettingsError: the file cannot be read, or is empty.
+        """
+        file: Path | None = getattr(self, f"{field_name}_file")
+        given: SecretStr = getattr(self, field_name)
+        return given if file is None else SecretStr(_read(file, self.env_name(f"{field_name}_file")))
+
+    def nats_login(self) -> NatsLogin | None:
+        """Who this process is on the bus; None: whoever NATS_URL says.
+
+        Raises:
+            SettingsError: the password's file cannot be read, or is empty.
+        """
+        if self.nats_password_file is None:
+            return None
+        return NatsLogin(self.nats_user, _read(self.nats_password_file, self.env_name("nats_password_file")))
+
+
+def _read(file: Path, name: str) -> str:
+    try:
+        text = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{name} {file} cannot be read: {exc}") from exc
+    if not text:
+        raise SettingsError(f"{name} {file} is empty")
+    return text
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -39,7 +109,7 @@ def load(settings: type[S], environment: Mapping[str, str] | None = None) -> S:
         SettingsError: a value is wrong, or a name with the service's prefix is unknown.
     """
     prefix = settings.model_config.get("env_prefix", "")
-    names = {f"{prefix}{name}".upper() for name in settings.model_fields}
+    names = {settings.env_name(name) for name in settings.model_fields}
     present = os.environ if environment is None else environment
     unknown = sorted(name for name in present if name.upper().startswith(prefix) and name.upper() not in names)
     if unknown:

@@ -34,7 +34,8 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
     if settings.demo_tenant and tenants.current().by_id(TenantId(settings.demo_tenant)) is None:
         raise SettingsError(f"SIGNALING_DEMO_TENANT: {settings.demo_tenant} is not in the tenants file")
     process.health.checks["bus"] = lambda: bus.connected
-    headers = {"Authorization": f"Bearer {settings.metering_token.get_secret_value()}"}
+    token = settings.secret("metering_token").get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=settings.metering_url, headers=headers, timeout=usage.TIMEOUT_S) as client:
         directory = Directory(bus)
         await directory.listen()

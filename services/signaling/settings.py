@@ -20,6 +20,9 @@ class SignalingSettings(ServiceSettings):
     metering_url: Annotated[str, Field(pattern=r"^$|^https?://")] = ""
     """Where usage is asked for; empty: usage is answered 503."""
     metering_token: SecretStr = SecretStr("")
+    """What metering wants to see, METERING_API_TOKEN."""
+    metering_token_file: Path | None = None
+    """Where that token lies, instead of SIGNALING_METERING_TOKEN: a mounted secret."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     demo_tenant: str = ""

@@ -18,7 +18,7 @@ from services.upstream.worker import Worker, WorkerConfig
 
 async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
     """Own calls until the process is told to stop, then let them finish."""
-    wire = connector(settings.provider, url=settings.url, key=settings.key())
+    wire = connector(settings.provider, url=settings.url, key=settings.secret("api_key"))
     if settings.probe:
         await probe(wire, settings.model)
     await ensure_usage_stream(bus.jetstream)

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.errors import SettingsError
 from services.runtime.settings import ServiceSettings
 
 
@@ -45,16 +44,3 @@ class UpstreamSettings(ServiceSettings):
     def settle_timeout_s(self) -> float:
         """How long the end of the process waits for usage to reach the ledger; what is left stays in the outbox."""
         return min(10.0, self.drain_timeout_s / 2)
-
-    def key(self) -> SecretStr:
-        """The provider's key; empty if it needs none.
-
-        Raises:
-            SettingsError: the file cannot be read.
-        """
-        if self.api_key_file is None:
-            return self.api_key
-        try:
-            return SecretStr(self.api_key_file.read_text().strip())
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"UPSTREAM_API_KEY_FILE {self.api_key_file} cannot be read: {exc}") from exc

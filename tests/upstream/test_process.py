@@ -92,19 +92,19 @@ def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
 def test_the_key_is_never_shown() -> None:
     settings = load(UpstreamSettings, {"UPSTREAM_URL": "wss://host/v1/realtime", "UPSTREAM_API_KEY": KEY})
     assert KEY not in f"{settings!r} {settings} {settings.model_dump_json()}"
-    assert settings.key().get_secret_value() == KEY
+    assert settings.secret("api_key").get_secret_value() == KEY
 
 
 def test_a_key_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
     environment = {"UPSTREAM_URL": "wss://host/v1/realtime", "UPSTREAM_API_KEY_FILE": str(tmp_path / "key")}
-    assert load(UpstreamSettings, environment).key().get_secret_value() == KEY
+    assert load(UpstreamSettings, environment).secret("api_key").get_secret_value() == KEY
 
 
 def test_a_key_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     environment = {"UPSTREAM_URL": "wss://host/v1/realtime", "UPSTREAM_API_KEY_FILE": str(tmp_path / "key")}
     with pytest.raises(SettingsError, match="UPSTREAM_API_KEY_FILE"):
-        load(UpstreamSettings, environment).key()
+        load(UpstreamSettings, environment).secret("api_key")
 
 
 def test_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,84 @@
+"""The chart rendered by Helm's own library: no helm binary is needed, and no cluster."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm"
+NAMESPACE = "voice"
+
+Object = dict[str, Any]
+
+
+@cache
+def loaded() -> helm_python.Chart:
+    return helm_python.Chart.load(CHART)
+
+
+def render(values: dict[str, Any] | None = None, *, name: str = "hushgate") -> "Rendered":
+    texts = loaded().render(values or {}, name=name, namespace=NAMESPACE)
+    return Rendered({template: text for template, text in texts.items() if text.strip()})
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one set of values gives."""
+
+    texts: dict[str, str]
+
+    @property
+    def notes(self) -> str:
+        return next(text for name, text in self.texts.items() if name.endswith("NOTES.txt"))
+
+    @property
+    def objects(self) -> list[Object]:
+        manifests = [text for name, text in self.texts.items() if not name.endswith("NOTES.txt")]
+        return [each for text in manifests for each in yaml.safe_load_all(text) if each]
+
+    def of(self, kind: str, component: str = "") -> list[Object]:
+        """The objects of a kind, and of a component if one is named."""
+        return [
+            each
+            for each in self.objects
+            if each["kind"] == kind and component in ("", each["metadata"]["labels"]["app.kubernetes.io/component"])
+        ]
+
+    def one(self, kind: str, name: str) -> Object:
+        """The object with a name; without `hushgate-` before it."""
+        (found,) = [each for each in self.of(kind) if each["metadata"]["name"] == f"hushgate-{name}"]
+        return found
+
+    def secret(self, name: str) -> dict[str, str]:
+        return {key: base64.b64decode(text).decode() for key, text in self.one("Secret", name)["data"].items()}
+
+    def pods(self) -> Iterator[tuple[Object, Object]]:
+        """Each object that makes pods, and the spec of its pods."""
+        for each in self.objects:
+            if each["kind"] in ("Deployment", "StatefulSet"):
+                yield each, each["spec"]["template"]["spec"]
+            elif each["kind"] == "Pod":
+                yield each, each["spec"]
+
+    def pod(self, component: str) -> Object:
+        """The spec of a component's pods."""
+        (found,) = [
+            spec
+            for owner, spec in self.pods()
+            if owner["metadata"]["labels"]["app.kubernetes.io/component"] == component
+        ]
+        return found
+
+    def environment(self, component: str) -> dict[str, Any]:
+        """A component's environment; what the cluster fills in as the path of its field."""
+        (container,) = self.pod(component)["containers"]
+        return {
+            each["name"]: each["value"] if "value" in each else next(iter(each["valueFrom"].values()))
+            for each in container["env"]
+        }

@@ -1,0 +1,138 @@
+"""What the chart installs, run on this machine: nats-server with its configuration, services with their environment.
+
+Only what the cluster would give is replaced: addresses, ports, and where volumes are mounted.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.runtime.child import Child, ChildSpec, stop
+from services.runtime.settings import NatsLogin
+from services.up.natsd import binary
+from tests.helm.chart import Rendered
+
+ROLES = ("signaling", "media", "upstream", "metering")
+_SECRETS = "/etc/hushgate/secrets"
+
+
+class Log:
+    """Keeps what services say."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+
+    def event(self, child: str, event: Mapping[str, Any], /) -> None:
+        self.events.append((child, event))
+
+    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+        self.events.append(("", {"event": event, "level": level, **fields}))
+
+    def named(self, event: str) -> list[Mapping[str, Any]]:
+        return [each for _, each in self.events if each.get("event") == event]
+
+
+@asynccontextmanager
+async def nats(rendered: Rendered, home: Path) -> AsyncIterator[str]:
+    """nats-server with the chart's own configuration; gives its URL."""
+    config = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
+    local = re.sub(r"^listen: .*$", "listen: 127.0.0.1:-1", config, flags=re.MULTILINE)
+    local = re.sub(r"^http: .*$", f'ports_file_dir: "{home}"', local, flags=re.MULTILINE)
+    home.mkdir(parents=True)
+    (home / "nats.conf").write_text(local.replace("/var/lib/hushgate", str(home)))
+    passwords = {f"NATS_PASSWORD_{role.upper()}": text for role, text in rendered.secret("nats").items()}
+    process = await asyncio.create_subprocess_exec(
+        str(binary()), "--config", str(home / "nats.conf"), "--log", str(home / "nats.log"), env=passwords
+    )
+    try:
+        yield await _url(process, home)
+    finally:
+        await stop(process)
+
+
+async def _url(process: asyncio.subprocess.Process, home: Path) -> str:
+    ports = home / f"nats-server_{process.pid}.ports"
+    async with asyncio.timeout(10):
+        while not ports.exists() or not (found := re.search(r"nats://[\d.:]+", ports.read_text())):
+            assert process.returncode is None, (home / "nats.log").read_text()
+            await asyncio.sleep(0.01)  # the server writes the file when it listens; there is no event to wait for
+    return found.group()
+
+
+def login(rendered: Rendered, role: str) -> NatsLogin:
+    return NatsLogin(role, rendered.secret("nats")[role])
+
+
+@dataclass
+class Release:
+    """The services of a release as they run here."""
+
+    rendered: Rendered
+    home: Path
+    nats_url: str
+    log: Log
+    children: dict[str, Child]
+
+    @property
+    def url(self) -> str:
+        return self.children["signaling"].http_url
+
+    @property
+    def tenant_key(self) -> str:
+        return self.rendered.secret("demo-tenant")["tenant-key"]
+
+    def spec(self, component: str) -> ChildSpec:
+        """What the pod's container is told, with this machine in the place of the cluster."""
+        prefix = component.upper()
+        told = self.rendered.environment(component) | {
+            f"{prefix}_HTTP_HOST": "127.0.0.1",
+            f"{prefix}_HTTP_PORT": "0",
+            f"{prefix}_PROCESS_ID": f"{component}-0",
+            f"{prefix}_DATA_DIR": str(self.home / component),
+        }
+        for name in (f"{prefix}_NATS_URL", "SIGNALING_METERING_URL", "UPSTREAM_URL"):
+            if name in told:
+                told[name] = self._here(told[name])
+        if component == "media":
+            told |= {"MEDIA_ADVERTISED_ADDRESS": "127.0.0.1", "MEDIA_UDP_PORT": "0"}
+        self._mount(component)
+        environment = {name: text.replace(_SECRETS, str(self._secrets(component))) for name, text in told.items()}
+        return ChildSpec(component, component, environment, f"{prefix}_HTTP_PORT")
+
+    def _here(self, url: str) -> str:
+        scheme, _, rest = url.partition("://")
+        component = rest.partition(":")[0].removeprefix("hushgate-")
+        if component == "nats":
+            return self.nats_url
+        return f"{scheme}://{self.children[component].http_url.partition('://')[2]}{rest.partition('8080')[2]}"
+
+    def _secrets(self, component: str) -> Path:
+        return self.home / component / "secrets"
+
+    def _mount(self, component: str) -> None:
+        folder = self._secrets(component)
+        folder.mkdir(parents=True)
+        volumes = {each["name"]: each for each in self.rendered.pod(component)["volumes"]}
+        for source in volumes.get("secrets", {"projected": {"sources": []}})["projected"]["sources"]:
+            data = self.rendered.secret(source["secret"]["name"].removeprefix("hushgate-"))
+            for item in source["secret"]["items"]:
+                (folder / item["path"]).write_text(data[item["key"]])
+
+    async def start(self, stack: AsyncExitStack, *components: str) -> None:
+        for component in components:
+            child = self.children[component] = Child(self.spec(component), self.log)
+            stack.push_async_callback(child.stop, 3.0)
+            await child.start()
+
+
+@asynccontextmanager
+async def running(rendered: Rendered, home: Path) -> AsyncIterator[Release]:
+    """The whole release on this machine."""
+    async with nats(rendered, home / "nats") as url, AsyncExitStack() as stack:
+        release = Release(rendered, home, url, Log(), {})
+        await release.start(stack, "rehearsal", "metering", "upstream", "media", "signaling")
+        yield release
