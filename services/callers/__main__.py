@@ -5,23 +5,27 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from services.callers.conversation import Line, converse
-from services.callers.errors import CallerError
+from services.callers.conversation import Account, Line, converse
+from services.callers.core.answer import at_address
+from services.callers.errors import CallerError, NotBookedError
 from services.callers.report import show
 from services.callers.speech import read_wav, synthesise
 from services.callers.target import choose_target
 
 _INTERRUPTED = 130
 _TRANSCRIBER = "gpt-4o-mini-transcribe"
+RECORDED = Path(__file__).parent / "recorded.wav"
+"""flite's "can you tell me what time it is please", for where flite is not."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the call that ``arguments`` ask for; 0 when every line was answered."""
+    """Make the call that ``arguments`` ask for; 0 when every line was answered, and booked where that is asked for."""
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_call(options))
@@ -34,13 +38,41 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _call(options: argparse.Namespace) -> None:
-    target = choose_target(options.url, options.key, options.data)
+    target = choose_target(options.url, options.key or _key_of(options.key_file), options.data)
     lines = [await _line(kind, text, options.voice) for kind, text in options.lines]
-    account = await converse(target.url, target.key, lines, session=_session(options), answer_timeout_s=options.timeout)
+    address = options.media_address
+    account = await converse(
+        target.url,
+        target.key,
+        lines,
+        session=_session(options),
+        answer_timeout_s=options.timeout,
+        rewrite_answer=(lambda sdp: at_address(sdp, str(address))) if address else str,
+    )
     if options.json:
         sys.stdout.write(json.dumps(account.as_json(), indent=2) + "\n")
     else:
         show(account, Console())
+    if options.require_booked:
+        _check_booked(account)
+
+
+def _key_of(file: Path | None) -> str | None:
+    try:
+        return file.read_text().strip() if file else None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CallerError(f"--key-file {file} cannot be read: {exc}") from exc
+
+
+def _check_booked(account: Account) -> None:
+    """The bill of an ended call has a line for what was used.
+
+    Raises:
+        NotBookedError: it has not.
+    """
+    usage = account.usage or {}
+    if usage.get("status") != "ended" or not usage.get("lines"):
+        raise NotBookedError(str(usage.get("status", "it does not know the call")))
 
 
 def _session(options: argparse.Namespace) -> dict[str, Any]:
@@ -62,17 +94,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hushgate call", description=__doc__)
     parser.add_argument("--url", help="root of a Realtime endpoint (default: the running `hushgate up`)")
     parser.add_argument("--key", help="tenant key or ek_ token (default: that of the running `hushgate up`)")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="file with that key: a mounted secret")
     parser.add_argument(
         "--data", type=Path, default=Path(".hushgate"), help="data directory of `hushgate up` (default: %(default)s)"
     )
     say, wav = (lambda text: ("say", text)), (lambda text: ("wav", text))
     parser.add_argument("--say", dest="lines", action="append", type=say, default=[], metavar="TEXT", help="speak text")
     parser.add_argument("--wav", dest="lines", action="append", type=wav, metavar="FILE", help="play a 16-bit WAV file")
+    parser.add_argument(
+        "--recorded",
+        dest="lines",
+        action="append_const",
+        const=("wav", str(RECORDED)),
+        help="ask for the time with a recorded voice, where flite is not installed",
+    )
     parser.add_argument("--voice", choices=("slt", "rms"), default="slt", help="flite voice (default: %(default)s)")
     parser.add_argument("--model", help="model to ask for (default: the endpoint's)")
     parser.add_argument("--instructions", help="instructions of the session")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for an answer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--media-address", type=ip_address, metavar="IP", help="send media here instead of the address in the answer"
+    )
+    parser.add_argument(
+        "--require-booked", action="store_true", help="fail unless the usage API shows the call's usage in the ledger"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser

@@ -1,6 +1,6 @@
 """A conversation by the clock: speak, wait for the whole answer, note what it took. What `hushgate call` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,14 +64,22 @@ class Account:
 
 
 async def converse(
-    url: str, key: str, lines: Sequence[Line], *, session: dict[str, Any], answer_timeout_s: float
+    url: str,
+    key: str,
+    lines: Sequence[Line],
+    *,
+    session: dict[str, Any],
+    answer_timeout_s: float,
+    rewrite_answer: Callable[[str], str] = str,
 ) -> Account:
     """Make a call, say each line and wait for its answer, hang up, ask for the bill.
+
+    ``rewrite_answer``: see `Caller.call`.
 
     Raises:
         CallerError: what went wrong, in one line.
     """
-    async with Caller.call(url, key, session=session) as caller:
+    async with Caller.call(url, key, session=session, rewrite_answer=rewrite_answer) as caller:
         await caller.event("session.created", timeout_s=answer_timeout_s)
         turns = [await take_turn(caller, line, timeout_s=answer_timeout_s) for line in lines]
         await caller.hang_up()

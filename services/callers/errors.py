@@ -74,5 +74,15 @@ class NothingCameError(CallerError):
         self.waited_for = waited_for
 
 
+class NotBookedError(CallerError):
+    """The call went through, and the ledger does not have it."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"the call was answered, but the ledger has no usage of it ({status}): "
+            "does metering run, and does usage reach it?"
+        )
+
+
 class SpeechError(CallerError):
     """Text or a file cannot be turned into speech."""

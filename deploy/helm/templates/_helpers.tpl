@@ -209,11 +209,19 @@ topologySpreadConstraints:
   value: "8080"
 - name: {{ $p }}_DATA_DIR
   value: /var/lib/hushgate
-{{- with .root.Values.tracing.endpoint }}
-- name: {{ $p }}_OTLP_ENDPOINT
-  value: {{ . | quote }}
-{{- end }}
 {{- if .bus }}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- name: {{ $p }}_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: {{ $p }}_OTLP_SAMPLE_RATIO
+  value: {{ include "hushgate.text" .sampleRatio | quote }}
+{{- if .headersSecret }}
+- name: {{ $p }}_OTLP_HEADERS_FILE
+  value: /etc/hushgate/secrets/otlp-headers
+{{- end }}
+{{- end }}
+{{- end }}
 - name: {{ $p }}_NATS_URL
   value: {{ include "hushgate.nats.url" .root | quote }}
 - name: {{ $p }}_NATS_WAIT_S
@@ -227,12 +235,19 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* The role's password for NATS, as a source of the projected volume `secrets`. */}}
-{{- define "hushgate.natsPassword" -}}
+{{/* What every service on the bus has of Secrets, as sources of the projected volume `secrets`: root, component. */}}
+{{- define "hushgate.busSecrets" -}}
 {{- with include "hushgate.nats.secret" .root }}
 - secret:
     name: {{ . }}
     items: [{ key: {{ $.component }}, path: nats-password }]
+{{- end }}
+{{- if .root.Values.tracing.endpoint }}
+{{- with .root.Values.tracing.headersSecret }}
+- secret:
+    name: {{ . }}
+    items: [{ key: headers, path: otlp-headers }]
+{{- end }}
 {{- end }}
 {{- end }}
 
