@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ class Rendered:
     def notes(self) -> str:
         return next(text for name, text in self.texts.items() if name.endswith("NOTES.txt"))
 
-    @property
+    @cached_property
     def objects(self) -> list[Object]:
         manifests = [text for name, text in self.texts.items() if not name.endswith("NOTES.txt")]
-        return [each for text in manifests for each in yaml.safe_load_all(text) if each]
+        return [each for text in manifests for each in yaml.load_all(text, yaml.CSafeLoader) if each]  # noqa: S506 - it is
 
     def of(self, kind: str, component: str = "") -> list[Object]:
         """The objects of a kind, and of a component if one is named."""
@@ -75,10 +75,10 @@ class Rendered:
         ]
         return found
 
-    def environment(self, component: str) -> dict[str, Any]:
+    def environment(self, component: str) -> dict[str, str]:
         """A component's environment; what the cluster fills in as the path of its field."""
         (container,) = self.pod(component)["containers"]
         return {
-            each["name"]: each["value"] if "value" in each else next(iter(each["valueFrom"].values()))
+            each["name"]: each["value"] if "value" in each else each["valueFrom"]["fieldRef"]["fieldPath"]
             for each in container["env"]
         }

@@ -1,0 +1,92 @@
+"""The chart's environment and the services' Settings know the same names."""
+
+from typing import Any
+
+import pytest
+
+from services.media.settings import MediaSettings
+from services.metering.settings import MeteringSettings
+from services.rehearsal.settings import RehearsalSettings
+from services.runtime.settings import ServiceSettings, load
+from services.signaling.settings import SignalingSettings
+from services.upstream.settings import UpstreamSettings
+from tests.helm import matrix
+from tests.helm.chart import loaded, render
+
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "signaling": SignalingSettings,
+    "media": MediaSettings,
+    "upstream": UpstreamSettings,
+    "metering": MeteringSettings,
+    "rehearsal": RehearsalSettings,
+}
+NOT_OURS = {"FORWARDED_ALLOW_IPS"}
+"""uvicorn's own name."""
+AWAITED = {"OTLP_ENDPOINT", "OTLP_HEADERS_FILE", "OTLP_SAMPLE_RATIO"} | {
+    f"TURN_{name}" for name in ("URLS", "SECRET_FILE", "TTL_S", "ONLY")
+}
+"""Tracing and TURN come into the services by changes of their own."""
+FROM_THE_CLUSTER = {
+    "metadata.name": "hushgate-media-0",
+    "status.hostIP": "192.0.2.1",
+    "status.podIP": "10.244.0.7",
+    "metadata.labels['apps.kubernetes.io/pod-index']": "2",
+}
+
+
+def names(component: str) -> set[str]:
+    return {SETTINGS[component].env_name(field) for field in SETTINGS[component].model_fields}
+
+
+def unused(component: str) -> set[str]:
+    """What the chart leaves out on purpose: secrets that have a file, and the bus where a service is not on it."""
+    by_file = {name for name in names(component) if f"{name}_FILE" in names(component)}
+    bus = ("REHEARSAL_NATS_", "REHEARSAL_OTLP_", "REHEARSAL_API_KEY")
+    return by_file | {name for name in names(component) if name.startswith(bus)}
+
+
+def told(name: str, component: str) -> dict[str, str]:
+    environment = matrix.rendered(name).environment(component)
+    return {key: FROM_THE_CLUSTER.get(text, text) for key, text in environment.items()}
+
+
+def components(name: str) -> list[str]:
+    here = {owner["metadata"]["labels"]["app.kubernetes.io/component"] for owner, _ in matrix.rendered(name).pods()}
+    return sorted(here & set(SETTINGS))
+
+
+@pytest.mark.parametrize(
+    ("name", "component"), [(name, component) for name in matrix.NAMES for component in components(name)]
+)
+def test_a_service_takes_the_environment_that_its_pod_has(
+    name: str, component: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = told(name, component)
+    awaited = {f"{component.upper()}_{name}" for name in AWAITED} - names(component)
+    assert set(environment) <= names(component) | NOT_OURS | awaited
+    for key in environment.keys() - awaited:
+        monkeypatch.setenv(key, environment[key])
+    load(SETTINGS[component])
+
+
+@pytest.mark.parametrize("component", sorted(SETTINGS))
+def test_every_setting_can_be_set_by_values_or_is_by_the_chart(component: str) -> None:
+    by_values = set(loaded().values[component]["settings"])
+    by_chart = {key for name in matrix.NAMES if component in components(name) for key in told(name, component)}
+    assert names(component) - by_values - by_chart - unused(component) == set()
+    assert by_values <= names(component)
+
+
+@pytest.mark.parametrize("component", sorted(SETTINGS))
+def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
+    examples: dict[str, Any] = {
+        "SIGNALING_DEMO_TENANT": "acme",
+        "SIGNALING_PROVIDER": "example",
+        "MEDIA_ZONE": "a",
+        "METERING_METRIC_TENANTS": ["acme"],
+        "REHEARSAL_FAULTS": "stalling",
+    }
+    settings = loaded().values[component]["settings"]
+    given = {key: examples.get(key, value) for key, value in settings.items()}
+    environment = render({component: {"settings": given}}).environment(component)
+    assert set(given) - set(environment) == set()
