@@ -147,6 +147,14 @@ test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chrom
 test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: its own tests, and a whole call
 	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(COMPILED_TESTS)
 
+.PHONY: chart
+chart: $(DEV_READY) ## the Helm chart: lint, render, schemas, policies, and its services with its NATS
+	$(BIN)/python -m pytest tests/helm
+
+.PHONY: chart-docs
+chart-docs: $(DEV_READY) ## write the table of values in the chart's README anew
+	$(BIN)/python -m tests.helm.readme
+
 .PHONY: golden
 golden: $(DEV_READY) ## write the golden files of the public messages anew
 	$(BIN)/python -m pytest -q tests/contracts --write-golden

@@ -29,6 +29,8 @@ from services.runtime.settings import NatsLogin
 
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_LIMIT = 64 * 1024 * 1024
+_FORBIDDEN = "permissions violation"
+"""What the server says to a user who goes beyond its subjects; the client has no type of its own for it."""
 
 FrameHandler = Callable[[str, bytes], None]
 RequestHandler = Callable[[AnyMessage], Awaitable[Message]]
@@ -171,8 +173,9 @@ async def _open(url: str, name: str, login: NatsLogin | None, *, pending_size: i
         if type(error) is NatsError:  # what the server said, word by word; its kinds are the client's own
             said = str(error)
         seen = str(error)
-        metrics.BUS_ERRORS.labels(type(error).__name__).inc()
-        get_logger().warning("bus_error", connection=name, reason=type(error).__name__, error=str(error))
+        kind = "PermissionsViolation" if _FORBIDDEN in str(error).lower() else type(error).__name__
+        metrics.BUS_ERRORS.labels(kind).inc()
+        get_logger().warning("bus_error", connection=name, reason=kind, error=str(error))
 
     async def on_disconnect() -> None:
         if not (client.is_draining or client.is_closed):

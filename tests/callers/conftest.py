@@ -45,6 +45,7 @@ class Endpoint:
     peers: list[RTCPeerConnection] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     response_status: str = "completed"
+    usage: dict[str, Any] = field(default_factory=lambda: {"status": "ended"})
 
     async def close(self) -> None:
         for peer in self.peers:
@@ -132,7 +133,7 @@ def app_of(endpoint: Endpoint) -> FastAPI:
 
     @app.get("/v1/calls/{call_id}/usage")
     async def usage(call_id: str) -> Response:
-        return Response(json.dumps({"call_id": call_id, "status": "ended"}), media_type="application/json")
+        return Response(json.dumps({"call_id": call_id, **endpoint.usage}), media_type="application/json")
 
     return app
 

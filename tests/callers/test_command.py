@@ -16,6 +16,7 @@ class Endpoint(Protocol):
     url: str
     key: str
     response_status: str
+    usage: dict[str, object]
     hung_up: list[str]
 
 
@@ -109,3 +110,37 @@ async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
     assert says in error
     assert key.strip() not in error
     assert error.count("\n") == 1
+
+
+async def test_the_key_may_lie_in_a_file(endpoint: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{endpoint.key}\n")
+    assert await run("--url", endpoint.url, "--key-file", str(tmp_path / "key"), "--json") == 0
+
+
+async def test_a_key_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("--url", "http://127.0.0.1:1", "--key-file", str(tmp_path / "key")) == 1
+    assert "--key-file" in capsys.readouterr().err
+
+
+async def test_without_flite_a_recorded_question_is_asked(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--recorded", "--json") == 0
+    (turn,) = json.loads(capsys.readouterr().out)["turns"]
+    assert turn["speech_s"] > 1.5
+
+
+async def test_media_goes_to_the_address_that_is_given(endpoint: Endpoint, question: str) -> None:
+    given = ("--media-address", "127.0.0.1")
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question, "--json", *given) == 0
+
+
+async def test_a_call_without_usage_in_the_ledger_fails_where_that_is_required(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.usage = {"status": "ended", "lines": []}
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--require-booked") == 1
+    assert "the ledger has no usage of it (ended)" in capsys.readouterr().err
+    endpoint.usage = {"status": "ended", "lines": [{"meter": "audio_in_seconds"}]}
+    assert await run("--url", endpoint.url, "--key", endpoint.key, "--require-booked", "--json") == 0

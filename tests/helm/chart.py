@@ -40,7 +40,7 @@ class Rendered:
     @cached_property
     def objects(self) -> list[Object]:
         manifests = [text for name, text in self.texts.items() if not name.endswith("NOTES.txt")]
-        return [each for text in manifests for each in yaml.load_all(text, yaml.CSafeLoader) if each]  # noqa: S506 - it is
+        return [each for text in manifests for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
     def of(self, kind: str, component: str = "") -> list[Object]:
         """The objects of a kind, and of a component if one is named."""

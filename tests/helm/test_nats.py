@@ -4,27 +4,147 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import nats.errors
 import pytest
 from nats.aio.client import Client
-from nats.js.errors import Error as JetStreamError
+from prometheus_client import REGISTRY
 
+from services.callers.__main__ import RECORDED
 from services.callers.conversation import Line, converse
-from services.callers.speech import synthesise
+from services.callers.speech import read_wav
 from services.contracts import subjects
+from services.contracts.ids import TenantId
+from services.contracts.messages import Done
 from services.runtime.bus import Bus
-from services.runtime.errors import BusUnavailableError
+from services.runtime.errors import BusUnavailableError, RequestTimeoutError
 from services.runtime.settings import NatsLogin
-from services.runtime.streams import ensure_usage_stream, grants_bucket, leases_bucket
+from services.runtime.streams import ensure_usage_stream, grants_bucket
 from tests.helm import release
 from tests.helm.chart import Rendered, render
 
 
 async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_service_do(tmp_path: Path) -> None:
-    async with release.running(render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "recorded"}}}), tmp_path) as here:
-        line = Line("what time is it", await synthesise("what time is it"))
+    recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "recorded"}}})
+    async with release.running(recorded, tmp_path) as here:
+        line = Line("what time is it", read_wav(RECORDED))
         account = await converse(here.url, here.tenant_key, [line], session={"type": "realtime"}, answer_timeout_s=30)
         assert account.usage is not None
         assert account.usage["status"] == "ended"
         assert account.usage["lines"]
         assert not here.log.named("bus_error")
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    return render()
+
+
+@pytest.fixture
+async def url(rendered: Rendered, tmp_path: Path) -> AsyncIterator[str]:
+    async with release.nats(rendered, tmp_path / "nats") as found:
+        yield found
+
+
+async def violation(url: str, login: NatsLogin, *, publish: str = "", subscribe: str = "") -> str:
+    """What the server says to a user who tries what it may not.
+
+    Raises:
+        TimeoutError: nothing; it lets it.
+    """
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_error(error: Exception) -> None:
+        said.put_nowait(str(error))
+
+    client = Client()
+    await client.connect(url, user=login.user, password=login.password, error_cb=on_error, allow_reconnect=False)
+    try:
+        if publish:
+            await client.publish(publish, b"x")
+        else:
+            await client.subscribe(subscribe)
+        await client.flush()
+        async with asyncio.timeout(5):
+            return await said.get()
+    finally:
+        await client.close()
+
+
+def refused(kind: str, subject: str) -> str:
+    return f'nats: permissions violation for {kind} to "{subject}"'.lower()  # the client gives it in small letters
+
+
+OTHERS_INBOXES = {role: [f"_INBOX_{other}.>" for other in release.ROLES if other != role] for role in release.ROLES}
+FORBIDDEN_TO_ALL = (
+    "$JS.API.STREAM.PURGE.USAGE",
+    "$JS.API.STREAM.DELETE.USAGE",
+    "$JS.API.STREAM.UPDATE.USAGE",
+    "$JS.API.STREAM.MSG.DELETE.USAGE",
+    "$JS.API.STREAM.CREATE.MINE",
+    "$JS.API.STREAM.PURGE.KV_grants",
+    "$SYS.REQ.SERVER.PING",
+)
+FORBIDDEN = {
+    "signaling": ("hg.usage.acme", "hg.calls.ended", "hg.up.w.c", "hg.down.p.c", "hg.watermark.s", "$KV.leases.c"),
+    "media": (
+        "$KV.grants.k",
+        "$JS.API.STREAM.MSG.GET.KV_grants",
+        "$JS.API.DIRECT.GET.KV_grants.k",
+        "$JS.API.CONSUMER.CREATE.KV_grants.mine",
+        "$JS.API.CONSUMER.CREATE.USAGE.mine",
+        "hg.media.other-0.offer",
+        "hg.call.c.control",
+        "hg.watermark.s",
+        "hg.down.p.c",
+        "_INBOX_signaling.x",
+    ),
+    "upstream": ("$KV.grants.k", "$JS.API.DIRECT.GET.KV_grants.k", "hg.calls.ended", "hg.watermark.s", "hg.up.w.c"),
+    "metering": ("hg.usage.acme", "hg.calls.ended", "$KV.grants.k", "$KV.leases.c", "hg.claim", "hg.media.p.offer"),
+}
+DEAF_TO = {
+    "signaling": ("hg.usage.*", "hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "hg.claim", "$KV.>"),
+    "media": ("hg.usage.*", "hg.up.*.*", "hg.claim", "$KV.>", "hg.calls.*"),
+    "upstream": ("hg.usage.*", "hg.down.*.*", "hg.media.*.offer", "hg.call.*.control", "$KV.>"),
+    "metering": ("hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "$KV.>", "hg.usage.*"),
+}
+
+
+@pytest.mark.parametrize("role", release.ROLES)
+async def test_a_role_sends_nothing_that_is_not_its_own(role: str, rendered: Rendered, url: str) -> None:
+    login = release.login(rendered, role)
+    for subject in FORBIDDEN_TO_ALL + FORBIDDEN[role]:
+        assert await violation(url, login, publish=subject) == refused("publish", subject)
+
+
+@pytest.mark.parametrize("role", release.ROLES)
+async def test_a_role_hears_nothing_that_is_not_its_own(role: str, rendered: Rendered, url: str) -> None:
+    login = release.login(rendered, role)
+    for subject in (">", "_INBOX.>", *OTHERS_INBOXES[role], *DEAF_TO[role]):
+        assert await violation(url, login, subscribe=subject) == refused("subscription", subject)
+
+
+async def test_a_purge_by_media_leaves_the_usage_where_it_is_and_is_counted(rendered: Rendered, url: str) -> None:
+    name, kind = "hushgate_bus_errors_total", {"kind": "PermissionsViolation"}
+    before = REGISTRY.get_sample_value(name, kind) or 0
+    async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
+        await ensure_usage_stream(bus.jetstream)
+        await bus.jetstream.publish(subjects.usage(TenantId("acme")), b"{}")
+        with pytest.raises(RequestTimeoutError):  # the server complains to the connection, and answers nothing
+            await bus.request("$JS.API.STREAM.PURGE.USAGE", Done(), timeout_s=0.3)
+        assert (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 1
+    assert (REGISTRY.get_sample_value(name, kind) or 0) > before
+
+
+async def test_media_cannot_read_a_grant(rendered: Rendered, url: str) -> None:
+    async with Bus.connect(url, name="signaling", login=release.login(rendered, "signaling")) as bus:
+        await (await grants_bucket(bus.jetstream)).put("k", b"a grant")
+    async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
+        for subject in ("$JS.API.DIRECT.GET.KV_grants.$KV.grants.k", "$JS.API.STREAM.MSG.GET.KV_grants"):
+            with pytest.raises(RequestTimeoutError):
+                await bus.request(subject, Done(), timeout_s=0.3)
+
+
+@pytest.mark.parametrize("login", [None, NatsLogin("media", "wrong"), NatsLogin("admin", "p")], ids=str)
+async def test_without_its_password_nobody_is_let_in(login: NatsLogin | None, url: str) -> None:
+    with pytest.raises(BusUnavailableError, match=r"(?i)authorization"):
+        async with Bus.connect(url, name="stranger", login=login, wait_s=1):
+            pass

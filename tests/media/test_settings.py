@@ -40,3 +40,23 @@ def test_a_client_is_lost_before_it_is_gone() -> None:
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(SettingsError, match="ENCODER"):
         settings(MEDIA_ENCODER="mp3")
+
+
+def test_pods_at_one_address_take_the_ports_of_their_slots() -> None:
+    pod = settings(MEDIA_UDP_PORT="31000", MEDIA_PROCESSES="2", MEDIA_SLOT="3")
+    assert pod.first_udp_port == 31006
+    assert settings(MEDIA_UDP_PORT="31000").first_udp_port == 31000
+    assert settings().first_udp_port == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"MEDIA_SLOT": "1"}, "MEDIA_SLOT needs a MEDIA_UDP_PORT"),
+        ({"MEDIA_SLOT": "1", "MEDIA_UDP_PORT": "65535"}, "no room below 65535 for those of 1 PROCESSES in SLOT 1"),
+        ({"MEDIA_SLOT": "-1", "MEDIA_UDP_PORT": "31000"}, "MEDIA_SLOT"),
+    ],
+)
+def test_a_slot_without_ports_is_refused(given: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        settings(**given)

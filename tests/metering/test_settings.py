@@ -1,5 +1,7 @@
 """Metering opens to the network only with a token."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -24,3 +26,9 @@ def test_at_most_fifty_tenants_have_a_label() -> None:
     assert MeteringSettings(metric_tenants=("acme",)).metric_tenants == ("acme",)
     with pytest.raises(ValidationError, match="at most 50"):
         MeteringSettings(metric_tenants=tuple(f"t{n}" for n in range(51)))
+
+
+def test_on_the_network_a_token_in_a_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2\n")
+    given = {"METERING_HTTP_HOST": "0.0.0.0", "METERING_API_TOKEN_FILE": str(tmp_path / "token")}  # noqa: S104
+    assert load(MeteringSettings, given).secret("api_token").get_secret_value() == "hunter2"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -56,3 +58,49 @@ def test_fixed_ports_are_found_by_service_with_their_tls() -> None:
         "signaling": (8080, True),
         "upstream": (9000, False),
     }
+
+
+class SealedSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="SEALED_", hide_input_in_errors=True)
+
+    api_token: SecretStr = SecretStr("")
+    api_token_file: Path | None = None
+
+
+def test_a_secret_comes_from_the_environment_or_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from a file\n")
+    by_file = load(SealedSettings, {"SEALED_API_TOKEN_FILE": str(tmp_path / "token")})
+    assert by_file.secret("api_token").get_secret_value() == "from a file"
+    assert load(SealedSettings, {"SEALED_API_TOKEN": "plain"}).secret("api_token").get_secret_value() == "plain"
+    assert load(SealedSettings, {}).secret("api_token").get_secret_value() == ""
+
+
+def test_a_secret_and_its_file_at_once_are_refused() -> None:
+    with pytest.raises(SettingsError, match="SEALED_API_TOKEN and SEALED_API_TOKEN_FILE are both given") as caught:
+        load(SealedSettings, {"SEALED_API_TOKEN": "hunter2", "SEALED_API_TOKEN_FILE": "/token"})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), (b" \n", "is empty"), (b"\xff", "cannot be")])
+def test_a_file_without_a_secret_is_named(content: bytes | None, says: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    settings = load(SealedSettings, {"SEALED_API_TOKEN_FILE": str(tmp_path / "token")})
+    with pytest.raises(SettingsError, match=f"SEALED_API_TOKEN_FILE .*{says}"):
+        settings.secret("api_token")
+
+
+def test_a_user_of_the_bus_has_a_password_and_an_inbox_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    given = {"SEALED_NATS_USER": "media", "SEALED_NATS_PASSWORD_FILE": str(tmp_path / "password")}
+    login = load(SealedSettings, given).nats_login()
+    assert login is not None
+    assert (login.user, login.password, login.inbox_prefix) == ("media", "hunter2", "_INBOX_media")
+    assert "hunter2" not in repr(login)
+    assert load(SealedSettings, {}).nats_login() is None
+
+
+@pytest.mark.parametrize("name", ["SEALED_NATS_USER", "SEALED_NATS_PASSWORD_FILE"])
+def test_a_user_without_a_password_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="NATS_USER and NATS_PASSWORD_FILE belong together"):
+        load(SealedSettings, {name: "media"})
