@@ -42,12 +42,12 @@ def table(text: str) -> str:
     """A section for each top-level key."""
     lines: list[str] = []
     for row in rows(text):
-        name = ".".join(part for part in row.path if part != "settings" or row.path[-1] == "settings")
+        name = ".".join(row.path)
         if len(row.path) == 1 and not row.value:
             lines += ["", f"### {name}", *([row.comment] if row.comment else [])]
             lines += ["", "| key | default | meaning |", "|---|---|---|"]
         elif row.value or row.comment:
-            if len(row.path) == 1 and not any(line.startswith("### general") for line in lines):
+            if not lines:
                 lines += ["", "### general", "", "| key | default | meaning |", "|---|---|---|"]
             lines.append(f"| `{name}` | {_shown(row.value)} | {row.comment.replace('|', '/')} |")
     return "\n".join(lines).strip()

@@ -39,19 +39,25 @@ class Log:
 @asynccontextmanager
 async def nats(rendered: Rendered, home: Path) -> AsyncIterator[str]:
     """nats-server with the chart's own configuration; gives its URL."""
-    config = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
-    local = re.sub(r"^listen: .*$", "listen: 127.0.0.1:-1", config, flags=re.MULTILINE)
-    local = re.sub(r"^http: .*$", f'ports_file_dir: "{home}"', local, flags=re.MULTILINE)
-    home.mkdir(parents=True)
-    (home / "nats.conf").write_text(local.replace("/var/lib/hushgate", str(home)))
+    config = _configure(rendered, home)
     passwords = {f"NATS_PASSWORD_{role.upper()}": text for role, text in rendered.secret("nats").items()}
     process = await asyncio.create_subprocess_exec(
-        str(binary()), "--config", str(home / "nats.conf"), "--log", str(home / "nats.log"), env=passwords
+        str(binary()), "--config", str(config), "--log", str(home / "nats.log"), env=passwords
     )
     try:
         yield await _url(process, home)
     finally:
         await stop(process)
+
+
+def _configure(rendered: Rendered, home: Path) -> Path:
+    text = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
+    text = re.sub(r"^listen: .*$", "listen: 127.0.0.1:-1", text, flags=re.MULTILINE)
+    text = re.sub(r"^http: .*$", f'ports_file_dir: "{home}"', text, flags=re.MULTILINE)
+    home.mkdir(parents=True)
+    config = home / "nats.conf"
+    config.write_text(text.replace("/var/lib/hushgate", str(home)))
+    return config
 
 
 async def _url(process: asyncio.subprocess.Process, home: Path) -> str:
@@ -123,10 +129,12 @@ class Release:
                 (folder / item["path"]).write_text(data[item["key"]])
 
     async def start(self, stack: AsyncExitStack, *components: str) -> None:
-        for component in components:
-            child = self.children[component] = Child(self.spec(component), self.log)
+        """Start ``components`` side by side."""
+        fresh = {component: Child(self.spec(component), self.log) for component in components}
+        for child in fresh.values():
             stack.push_async_callback(child.stop, 3.0)
-            await child.start()
+        self.children |= fresh
+        await asyncio.gather(*(child.start() for child in fresh.values()))
 
 
 @asynccontextmanager
@@ -134,5 +142,6 @@ async def running(rendered: Rendered, home: Path) -> AsyncIterator[Release]:
     """The whole release on this machine."""
     async with nats(rendered, home / "nats") as url, AsyncExitStack() as stack:
         release = Release(rendered, home, url, Log(), {})
-        await release.start(stack, "rehearsal", "metering", "upstream", "media", "signaling")
+        await release.start(stack, "rehearsal", "metering", "media")
+        await release.start(stack, "upstream", "signaling")
         yield release
