@@ -25,6 +25,13 @@ ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 TEST_PACKAGES := chromium flite
 UP_ARGS ?=
 BENCH_ARGS ?=
+LOAD_ARGS ?=
+CLUSTER_ARGS ?=
+# The image: IMAGE names it, BASE_IMAGE what it is made from, DOCKER what makes it (docker, podman or "buildah").
+IMAGE ?= hushgate:dev
+BASE_IMAGE ?= python:3.11-slim-bookworm
+DOCKER ?= docker
+KIND_NAME := hushgate
 
 .PHONY: help
 help: ## this list
@@ -188,6 +195,44 @@ bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against w
 .PHONY: screenshots
 screenshots: $(DEV_READY) test-packages ## the page in a real call, into docs/images
 	$(BIN)/python -m tests.bench.screenshots
+
+# --- image and clusters -----------------------------------------------------------------------------------------
+
+.PHONY: image
+image: ## the image, with its hot path compiled (IMAGE=hushgate:dev DOCKER=docker)
+	$(DOCKER) build --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) .
+
+.PHONY: sbom
+sbom: $(DEV_READY) ## what the image holds, as CycloneDX: build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file build/sbom.json requirements/run.txt
+	@echo "written to build/sbom.json"
+
+.PHONY: kind-up
+kind-up: $(DEV_READY) ## a kind cluster with the chart in it, at http://127.0.0.1:30080 (needs docker, kind, helm, kubectl)
+	@for tool in $(DOCKER) kind helm kubectl; do command -v $$tool >/dev/null || { echo "kind-up needs $$tool on PATH: install it" >&2; exit 1; }; done
+	@kind get clusters 2>/dev/null | grep -qx $(KIND_NAME) || kind create cluster --config deploy/kind.yaml
+	@$(MAKE) --no-print-directory image
+	kind load docker-image $(IMAGE) --name $(KIND_NAME)
+	helm upgrade --install hushgate deploy/helm --kube-context kind-$(KIND_NAME) --namespace hushgate --create-namespace \
+	  --values deploy/helm/values-kind.yaml --set image.repository=$(firstword $(subst :, ,$(IMAGE))),image.tag=$(lastword $(subst :, ,$(IMAGE))) \
+	  --wait --timeout 5m
+
+.PHONY: kind-load
+kind-load: $(DEV_READY) test-packages ## calls against it, with a report in build/kind-load.html (LOAD_ARGS='--calls 50 --minutes 5')
+	@mkdir -p build && umask 077 && kubectl --context kind-$(KIND_NAME) --namespace hushgate get secret hushgate-demo-tenant \
+	  --output 'go-template={{index .data "tenant-key" | base64decode}}' >build/kind.key
+	$(BIN)/hushgate load --url http://127.0.0.1:30080 --key-file build/kind.key --html build/kind-load.html --json build/kind-load.json $(LOAD_ARGS)
+
+.PHONY: kind-down
+kind-down: ## remove the kind cluster
+	kind delete cluster --name $(KIND_NAME)
+
+.PHONY: cluster-test
+cluster-test: $(DEV_READY) test-packages ## all that the chart promises, on a real cluster (KUBECONFIG=… IMAGE=hushgate:dev CLUSTER_ARGS='--steps install test')
+	@test -n "$${KUBECONFIG:-}" || { echo "name the cluster: make cluster-test KUBECONFIG=…" >&2; exit 1; }
+	$(BIN)/python -m tests.cluster --kubeconfig "$$KUBECONFIG" --image $(IMAGE) $(CLUSTER_ARGS)
 
 .PHONY: clean
 clean: ## remove the environment and caches (never data)

@@ -16,7 +16,7 @@ from services.callers.core.answer import at_address
 from services.callers.errors import CallerError, NotBookedError
 from services.callers.report import show
 from services.callers.speech import read_wav, synthesise
-from services.callers.target import choose_target
+from services.callers.target import choose_target, key_of
 
 _INTERRUPTED = 130
 _TRANSCRIBER = "gpt-4o-mini-transcribe"
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _call(options: argparse.Namespace) -> None:
-    target = choose_target(options.url, options.key or _key_of(options.key_file), options.data)
+    target = choose_target(options.url, options.key or key_of(options.key_file), options.data)
     lines = [await _line(kind, text, options.voice) for kind, text in options.lines]
     address = options.media_address
     account = await converse(
@@ -55,13 +55,6 @@ async def _call(options: argparse.Namespace) -> None:
         show(account, Console())
     if options.require_booked:
         _check_booked(account)
-
-
-def _key_of(file: Path | None) -> str | None:
-    try:
-        return file.read_text().strip() if file else None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise CallerError(f"--key-file {file} cannot be read: {exc}") from exc
 
 
 def _check_booked(account: Account) -> None:

@@ -39,6 +39,18 @@ def running_target(data: Path) -> Target:
         raise NothingRunsError(f"{path} is not what `hushgate up` writes: restart it, or give --url and --key") from exc
 
 
+def key_of(file: Path | None) -> str | None:
+    """The key in ``file``: a mounted secret, or one that shall not be seen in the list of processes.
+
+    Raises:
+        CallerError: it cannot be read.
+    """
+    try:
+        return file.read_text().strip() if file else None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CallerError(f"--key-file {file} cannot be read: {exc}") from exc
+
+
 def choose_target(url: str | None, key: str | None, data: Path) -> Target:
     """The endpoint that a command line names; what it leaves out is that of the running `hushgate up`.
 

@@ -17,7 +17,7 @@ from services.callers.load.html import write_html
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import Results, run_load
 from services.callers.load.terminal import progress_of, show
-from services.callers.target import choose_target, up_info
+from services.callers.target import choose_target, key_of, up_info
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -76,7 +76,7 @@ def _report(results: Results, asked: argparse.Namespace) -> int:
 
 
 def _options(asked: argparse.Namespace) -> LoadOptions:
-    target = choose_target(asked.url, asked.key, asked.data)
+    target = choose_target(asked.url, asked.key or key_of(asked.key_file), asked.data)
     return LoadOptions(
         url=target.url,
         key=target.key,
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--url", help="root of a Realtime endpoint (default: the running `hushgate up`)")
     add("--key", help="key that may mint tokens (default: that of the running `hushgate up`)")
+    add("--key-file", type=Path, metavar="FILE", help="file with that key: a mounted secret")
     add("--data", type=Path, default=Path(".hushgate"), help="data directory of `hushgate up` (default: %(default)s)")
     add("--calls", type=_count, default=10, metavar="N", help="how many calls (default: %(default)s)")
     add("--ramp", type=_rate, default=5.0, metavar="R/s", help="calls placed a second (default: 5/s)")

@@ -1,0 +1,121 @@
+"""`make cluster-test KUBECONFIG=…`: all that the chart promises, on a real cluster, step by step.
+
+Prints a table and writes it into docs/kubernetes.md. Needs helm and kubectl on PATH and the image on the nodes.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from services.runtime import clock
+from tests.cluster import faults, steps
+from tests.cluster.kube import RELEASE, Cluster, ClusterError, missing_tools
+from tests.cluster.load import Door
+from tests.cluster.steps import Seen, Step
+
+DOCS = Path("docs/kubernetes.md")
+_BEGIN, _END = "<!-- cluster-test -->", "<!-- /cluster-test -->"
+STEPS: dict[str, Step] = {
+    "install": steps.install,
+    "test": steps.helm_test,
+    "calls": steps.calls_from_outside,
+    "autoscale": steps.autoscale,
+    "scale": steps.scale_media,
+    "drain": faults.drain_media,
+    "upstream": faults.kill_upstream,
+    "metering": faults.kill_metering,
+    "nats": faults.restart_nats,
+    "upgrade": steps.upgrade,
+    "rollback": steps.rollback,
+    "policies": faults.network_policies,
+    "uninstall": steps.uninstall,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step as the table shows it."""
+
+    what: str
+    figure: str
+    result: str
+
+
+def take(step: Step, cluster: Cluster, door: Door) -> Seen:
+    """One step; whatever it raises is what it saw."""
+    try:
+        return step(cluster, door)
+    except (ClusterError, json.JSONDecodeError, KeyError, IndexError) as exc:
+        return Seen(f"{type(exc).__name__}: {exc}", well=False)
+
+
+def go(names: Sequence[str], cluster: Cluster, url: str, console: Console) -> list[Row]:
+    """Take the steps in order. Without an installation nothing else can be tried."""
+    rows: list[Row] = []
+    door = Door(url, "")
+    for name in names:
+        step = STEPS[name]
+        what = (step.__doc__ or name).strip().rstrip(".")
+        console.print(f"[bold]{what}[/bold] …")
+        if not door.key and name != "install":
+            door = Door(url, cluster.secret(f"{RELEASE}-demo-tenant", "tenant-key"))
+        began = clock.monotonic()
+        seen = take(step, cluster, door)
+        rows.append(Row(what, seen.figure, "yes" if seen.well else "NO"))
+        console.print(f"  {'[green]' if seen.well else '[red]'}{seen.figure}[/] ({clock.monotonic() - began:.0f} s)")
+        if name == "install" and not seen.well:
+            break
+    return rows
+
+
+def write(rows: Sequence[Row], version: str) -> None:
+    """Put the table between its marks in docs/kubernetes.md."""
+    lines = [
+        f"Kubernetes {version}, {clock.utc_now():%Y-%m-%d}, one node with 2 cores that also carries the callers.",
+        "",
+    ]
+    lines += ["| step | figure | as promised |", "|---|---|---|"]
+    lines += [f"| {row.what} | {row.figure} | {row.result} |" for row in rows]
+    text = DOCS.read_text()
+    table = "\n".join((_BEGIN, *lines, _END))
+    DOCS.write_text(re.sub(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: table, text, flags=re.DOTALL))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: every step was as promised."""
+    parser = argparse.ArgumentParser(prog="cluster-test", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--namespace", default="hushgate-test", help="made for the test (default: %(default)s)")
+    parser.add_argument("--image", default="hushgate:dev", help="that the nodes have (default: %(default)s)")
+    parser.add_argument("--values", action="append", help="values file (default: deploy/helm/values-kind.yaml)")
+    parser.add_argument("--url", default="http://127.0.0.1:30080", help="the door from outside (default: %(default)s)")
+    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="STEP")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {DOCS}")
+    asked = parser.parse_args(arguments)
+    if missing := missing_tools():
+        sys.stderr.write(f"cluster-test: {' and '.join(missing)} not found on PATH: install and try again\n")
+        return 2
+    console = Console()
+    cluster = Cluster(asked.kubeconfig, asked.namespace, asked.image, asked.values or ["deploy/helm/values-kind.yaml"])
+    version = json.loads(cluster.run("kubectl", "version", "--output", "json"))["serverVersion"]["gitVersion"]
+    rows = go(asked.steps, cluster, asked.url, console)
+    table = Table(title=f"Kubernetes {version}", title_justify="left")
+    for name in ("step", "figure", "as promised"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(row.what, row.figure, row.result)
+    console.print(table)
+    if asked.write:
+        write(rows, version)
+    return 0 if len(rows) == len(asked.steps) and all(row.result == "yes" for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

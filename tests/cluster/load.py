@@ -1,0 +1,78 @@
+"""Callers outside the cluster: `hushgate load` as a child."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.kube import ClusterError
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where callers call, and with which tenant's key."""
+
+    url: str
+    key: str
+
+
+@dataclass(slots=True)
+class Calls:
+    """A load that runs. `over` waits for its end."""
+
+    number: int
+    process: subprocess.Popen[str]
+    report: Path
+    figures: Any = None
+
+    def over(self) -> Any:  # noqa: ANN401 - the figures of docs/load.md
+        """Wait until the callers have hung up; their figures.
+
+        Raises:
+            ClusterError: there are none.
+        """
+        if self.figures is None:
+            _, told = self.process.communicate(timeout=420)
+            if not self.report.exists():
+                raise ClusterError(f"hushgate load: {told.strip()[-400:]}")
+            self.figures = json.loads(self.report.read_text())
+        return self.figures
+
+    @property
+    def failed(self) -> int:
+        """Calls that did not come up, or ended before their time."""
+        return int(self.over()["calls"]["failed"])
+
+    def told(self) -> str:
+        """The figures in a few words."""
+        figures = self.over()
+        calls, turns = figures["calls"], figures["turns"]
+        words = (
+            f"{calls['connected']} of {calls['asked']} calls, {self.failed} failed, {turns['answered']} turns answered"
+        )
+        p95 = figures["setup_ms"]["p95"], figures["turn_ms"]["p95"]
+        return words + (f", set-up p95 {p95[0]:.0f} ms, turn p95 {p95[1]:.0f} ms" if None not in p95 else "")
+
+
+@contextmanager
+def calling(door: Door, calls: int, *, seconds: float, per_second: float = 4) -> Iterator[Calls]:
+    """So many callers call from here on, for ``seconds`` after the last was placed."""
+    with tempfile.TemporaryDirectory(prefix="hushgate-cluster-") as folder:
+        report, key = Path(folder) / "load.json", Path(folder) / "key"
+        key.write_text(door.key)
+        command = [sys.executable, "-m", "services.cli", "load", "--url", door.url, "--key-file", str(key)]
+        command += ["--calls", str(calls), "--ramp", str(per_second), "--minutes", str(seconds / 60)]
+        process = subprocess.Popen(  # noqa: S603 - our own words
+            [*command, "--json", str(report)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            yield Calls(calls, process, report)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(30)

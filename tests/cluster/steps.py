@@ -1,0 +1,131 @@
+"""What a customer does with the chart: install, call, scale, upgrade, uninstall. Each step returns what it saw."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.runtime import clock
+from tests.cluster.kube import RELEASE, Cluster, ClusterError, until
+from tests.cluster.load import Calls, Door, calling
+
+CALLS = 20
+_LEFT = (
+    "all,configmaps,secrets,persistentvolumeclaims,serviceaccounts,"
+    "horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,ingresses"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``figure`` is what the table says; ``well``: it is what was promised."""
+
+    figure: str
+    well: bool
+
+
+Step = Callable[[Cluster, Door], Seen]
+
+
+def connected(cluster: Cluster, calls: Calls) -> None:
+    """Wait until all of ``calls`` are up.
+
+    Raises:
+        ClusterError: they end before that, or take longer than a minute.
+    """
+
+    def up() -> bool:
+        if calls.process.poll() is not None:
+            raise ClusterError(f"the callers are gone: {calls.told()}")
+        return sum(cluster.calls().values()) >= calls.number
+
+    until(f"{calls.number} calls are up", up, timeout_s=60)
+
+
+def install(cluster: Cluster, _: Door) -> Seen:
+    """`helm install`, until all pods are ready."""
+    began = clock.monotonic()
+    cluster.deploy("install", *SMALL)
+    pods = cluster.get("pods")["items"]
+    return Seen(f"{len(pods)} pods ready after {clock.monotonic() - began:.0f} s", well=True)
+
+
+SMALL = ("upstream.autoscaling.targetCPU=60m", "upstream.autoscaling.maxReplicas=2")
+"""So that twenty calls are a load to which the autoscaler answers."""
+
+
+def helm_test(cluster: Cluster, _: Door) -> Seen:
+    """`helm test`: a real call, through to a row of the ledger."""
+    began = clock.monotonic()
+    cluster.helm("test", "--timeout", "3m")
+    return Seen(f"a call through to the ledger in {clock.monotonic() - began:.0f} s", well=True)
+
+
+def calls_from_outside(_: Cluster, door: Door) -> Seen:
+    """Twenty callers outside the cluster."""
+    with calling(door, CALLS, seconds=20) as calls:
+        return Seen(calls.told(), well=calls.failed == 0)
+
+
+def autoscale(cluster: Cluster, door: Door) -> Seen:
+    """The autoscaler of upstream sees the load."""
+
+    def wanted() -> int:
+        return int(cluster.get("hpa", f"{RELEASE}-upstream")["status"].get("desiredReplicas", 0))
+
+    before = wanted()
+    with calling(door, CALLS, seconds=60) as calls:
+        took = until("upstream is scaled up", lambda: wanted() > before, timeout_s=120)
+        scaled = wanted()
+        cluster.ready("deployment", "upstream")
+        told, well = calls.told(), calls.failed == 0
+    return Seen(f"upstream {before} → {scaled} pods after {took:.0f} s of load; {told}", well=well)
+
+
+def scale_media(cluster: Cluster, door: Door) -> Seen:
+    """Media 1 → 3 while calls go on; new calls are spread."""
+    with calling(door, CALLS, seconds=75) as old:
+        connected(cluster, old)
+        cluster.kubectl("scale", f"statefulset/{RELEASE}-media", "--replicas", "3")
+        cluster.ready("statefulset", "media")
+        before = cluster.calls()
+        with calling(door, CALLS, seconds=15) as new:
+            connected(cluster, Calls(2 * CALLS, new.process, new.report))
+            spread = {pod: active - before.get(pod, 0) for pod, active in cluster.calls().items()}
+            well = new.failed == 0
+        well = well and old.failed == 0 and sum(share > 0 for share in spread.values()) > 1
+    shares = ", ".join(f"{pod.removeprefix(RELEASE + '-')} +{share}" for pod, share in sorted(spread.items()))
+    return Seen(f"new calls: {shares}; {old.failed} of {CALLS} old calls failed", well=well)
+
+
+def upgrade(cluster: Cluster, door: Door) -> Seen:
+    """`helm upgrade` renews signaling; calls go on."""
+    with calling(door, CALLS, seconds=45) as calls:
+        connected(cluster, calls)
+        began = clock.monotonic()
+        cluster.deploy("upgrade", *SMALL, "signaling.settings.SIGNALING_LOG_LEVEL=debug", "media.replicas=3")
+        took = clock.monotonic() - began
+        return Seen(f"done in {took:.0f} s; {calls.told()}", well=calls.failed == 0)
+
+
+def rollback(cluster: Cluster, door: Door) -> Seen:
+    """`helm rollback`; calls go on."""
+    with calling(door, CALLS, seconds=45) as calls:
+        connected(cluster, calls)
+        began = clock.monotonic()
+        cluster.helm("rollback", "1", "--wait", "--timeout", "5m")
+        took = clock.monotonic() - began
+        level = cluster.kubectl("get", f"deployment/{RELEASE}-signaling", "--output", "yaml")
+        back = re.search(r"SIGNALING_LOG_LEVEL\s+value: .?info", level) is not None
+        return Seen(f"done in {took:.0f} s; {calls.told()}", well=back and calls.failed == 0)
+
+
+def uninstall(cluster: Cluster, _: Door) -> Seen:
+    """`helm uninstall` leaves nothing."""
+    cluster.helm("uninstall", "--wait", "--timeout", "5m")
+
+    def left() -> list[str]:
+        selector = f"app.kubernetes.io/instance={RELEASE}"
+        return cluster.kubectl("get", _LEFT, "--selector", selector, "--output", "name").split()
+
+    took = until("all objects are gone", lambda: not left(), timeout_s=180)
+    return Seen(f"no object left after {took:.0f} s", well=True)
