@@ -86,7 +86,7 @@ install: $(DEV_READY) ## editable install with everything, and the pre-commit ho
 	@if git rev-parse --git-dir >/dev/null 2>&1; then $(BIN)/pre-commit install; fi
 
 .PHONY: test-packages
-test-packages:
+test-packages: prometheus
 	@missing=""; for package in $(TEST_PACKAGES); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -233,6 +233,29 @@ kind-down: ## remove the kind cluster
 cluster-test: $(DEV_READY) test-packages ## all that the chart promises, on a real cluster (KUBECONFIG=… IMAGE=hushgate:dev CLUSTER_ARGS='--steps install test')
 	@test -n "$${KUBECONFIG:-}" || { echo "name the cluster: make cluster-test KUBECONFIG=…" >&2; exit 1; }
 	$(BIN)/python -m tests.cluster --kubeconfig "$$KUBECONFIG" --image $(IMAGE) $(CLUSTER_ARGS)
+
+# --- dashboards -----------------------------------------------------------------------------------------------
+
+# Debian's Prometheus and promtool, unpacked and not installed, so that no server starts and no root is needed.
+PROMTOOL := build/prometheus/usr/bin/promtool
+$(PROMTOOL):
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "The tests of dashboards and alerts need prometheus and promtool (2.40 or later): install them so that PATH has them" >&2; exit 1; fi; \
+	mkdir -p build/prometheus && cd build/prometheus && if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi \
+	  && apt-get download -qq prometheus 2>/dev/null && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb \
+	  || { echo "prometheus cannot be downloaded. Run: sudo apt-get update, or install Prometheus 2.40 or later" >&2; exit 1; }
+
+.PHONY: prometheus
+prometheus: $(PROMTOOL) ## what tests of dashboards and alerts need
+
+.PHONY: dashboards
+dashboards: $(DEV_READY) ## write the JSON of the Grafana dashboards into the chart
+	$(BIN)/python -m deploy.dashboards
+
+.PHONY: dashboards-preview
+dashboards-preview: $(DEV_READY) $(PROMTOOL) test-packages ## draw both dashboards from a real load, into docs/images
+	$(BIN)/python -m tests.dashboards.preview
 
 .PHONY: clean
 clean: ## remove the environment and caches (never data)

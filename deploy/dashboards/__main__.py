@@ -14,7 +14,7 @@ BOARDS: Mapping[str, Callable[[], Dashboard]] = {"cost": cost.build, "latency": 
 
 def text(name: str) -> str:
     """The JSON of the dashboard ``name``."""
-    return JSONEncoder(sort_keys=True, indent=2).encode(BOARDS[name]()) + "\n"
+    return f"{JSONEncoder(sort_keys=True, indent=2).encode(BOARDS[name]())}\n"
 
 
 if __name__ == "__main__":

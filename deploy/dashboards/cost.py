@@ -22,8 +22,6 @@ from deploy.dashboards.promql import (
 _PAYER = (PROVIDER, TENANT)
 _HOUR = 3600
 _MONTH = 30 * 24 * _HOUR
-_SOON = "10m"
-"""Usage is booked every five seconds, but answers cost at their end; less is a comb."""
 
 
 def _meter(pattern: str) -> str:
@@ -31,7 +29,7 @@ def _meter(pattern: str) -> str:
 
 
 def _units(pattern: str, *by: str) -> str:
-    return total(rate("usage_units_total", PROVIDER, _meter(pattern), window=_SOON), *by)
+    return total(rate("usage_units_total", PROVIDER, _meter(pattern)), *by)
 
 
 def build() -> Dashboard:
@@ -100,12 +98,13 @@ def _spend(board: Board) -> None:
         tile(
             About(
                 "Burn, an hour",
-                "What an hour costs at the pace of the last ten minutes.",
+                "What an hour costs at the pace of this moment. Answers are booked at their end: few make a comb.",
                 "currencyUSD",
                 width=4,
                 height=4,
             ),
-            Query(f"{total(rate('cost_usd_total', *_PAYER, window=_SOON))} * {_HOUR}"),
+            Query(f"{total(rate('cost_usd_total', *_PAYER))} * {_HOUR}"),
+            over_time=True,
         ),
         tile(
             About(
@@ -126,7 +125,7 @@ def _spend(board: Board) -> None:
                 width=12,
             ),
             Query(
-                f"{total(rate('cost_usd_total', *_PAYER, window=_SOON), 'provider', 'model')} * {_HOUR}",
+                f"{total(rate('cost_usd_total', *_PAYER), 'provider', 'model')} * {_HOUR}",
                 "{{provider}} {{model}}",
             ),
             stacked=True,
@@ -138,7 +137,7 @@ def _spend(board: Board) -> None:
                 "currencyUSD",
                 width=12,
             ),
-            Query(f"{total(rate('cost_usd_total', *_PAYER, window=_SOON), 'tenant')} * {_HOUR}", "{{tenant}}"),
+            Query(f"{total(rate('cost_usd_total', *_PAYER), 'tenant')} * {_HOUR}", "{{tenant}}"),
             stacked=True,
         ),
         bars(
@@ -165,7 +164,7 @@ def _spend(board: Board) -> None:
 def _saved(board: Board) -> None:
     sent, gated = _units("audio_sent_ms", "provider"), _units("audio_gated_ms", "provider")
     played, generated = _units("audio_played_ms", "provider"), _units("audio_generated_ms", "provider")
-    cost, saved = (f"{total(rate(f'{name}_usd_total', *_PAYER, window=_SOON))} * {_HOUR}" for name in ("cost", "saved"))
+    cost, saved = (f"{total(rate(f'{name}_usd_total', *_PAYER))} * {_HOUR}" for name in ("cost", "saved"))
     board.row(
         "What is not paid for",
         lines(
@@ -235,8 +234,8 @@ def _ledger(board: Board) -> None:
         tile(
             About(
                 "Unpriced lines",
-                "Bill lines that no price book prices, since the ledger began: their calls look cheaper than they "
-                "were. Add the price and restart metering (docs/runbooks/HushgateUsageUnpriced.md).",
+                "Bill lines that no price book prices: their calls look cheaper than they were. Add the price and "
+                "restart metering (docs/runbooks/HushgateUsageUnpriced.md).",
                 "none",
                 width=6,
                 height=4,

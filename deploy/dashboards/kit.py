@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as boards
@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import prometheus as queries
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, RED, BLUE = "green", "#EAB839", "red", "blue"
 Unit = Literal["bytes", "cpm", "currencyUSD", "none", "ops", "percentunit", "pps", "reqps", "s", "short"]
-Panel = bargauge.Panel | heatmap.Panel | stat.Panel | table.Panel | timeseries.Panel
+Panel: TypeAlias = bargauge.Panel | heatmap.Panel | stat.Panel | table.Panel | timeseries.Panel
 P = TypeVar("P", bargauge.Panel, heatmap.Panel, stat.Panel, table.Panel, timeseries.Panel)
 
 
@@ -92,15 +92,16 @@ _NOT_A_NUMBER = models.SpecialValueMap(
 """What 0 / 0 is shown as: there was nothing to measure."""
 
 
-def tile(about: About, query: Query, limits: Limits | None = None) -> stat.Panel:
-    """One number of the whole time shown; coloured where there is a promise."""
+def tile(about: About, query: Query, limits: Limits | None = None, *, over_time: bool = False) -> stat.Panel:
+    """One number of the whole time shown, coloured where there is a promise; ``over_time``: the latest, and a line."""
     steps = limits.steps if limits else [models.Threshold(value=None, color=BLUE)]
-    panel = _ask(_dressed(stat.Panel(), about), [query], instant=True)
+    panel = _ask(_dressed(stat.Panel(), about), [query], instant=not over_time)
     panel.thresholds(_thresholds(steps)).mappings([_NOT_A_NUMBER]).no_value("-")
     panel.color_scheme(boards.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    mode = shapes.BigValueColorMode.BACKGROUND if limits else shapes.BigValueColorMode.VALUE
-    return panel.color_mode(mode).graph_mode(shapes.BigValueGraphMode.NONE).text_mode(shapes.BigValueTextMode.VALUE)
+    panel.color_mode(shapes.BigValueColorMode.BACKGROUND if limits else shapes.BigValueColorMode.VALUE)
+    panel.graph_mode(shapes.BigValueGraphMode.AREA if over_time else shapes.BigValueGraphMode.NONE)
+    return panel.text_mode(shapes.BigValueTextMode.VALUE)
 
 
 def lines(

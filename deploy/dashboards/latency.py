@@ -313,12 +313,12 @@ def _network(board: Board) -> None:
             About(
                 "Clients lost and found",
                 "A minute. Lost: five seconds without a packet. Found: packets again, another address, an ICE "
-                "restart. Many at once are an access network, or a NAT before the cluster.",
+                "restart. Moved: to another address. Many at once are an access network, or a NAT before the cluster.",
                 "cpm",
             ),
             Query(f"{total(rate('legs_lost_total'))} * 60", "lost"),
-            Query(f"{total(rate('legs_recovered_total'), 'how')} * 60 > 0", "found by {{how}}"),
-            Query(f"{total(rate('ice_path_changes_total'), 'how')} * 60 > 0", "moved: {{how}}"),
+            Query(or_zero(f"{total(rate('legs_recovered_total'))} * 60"), "found"),
+            Query(or_zero(f"{total(rate('ice_path_changes_total'))} * 60"), "moved"),
         ),
         lines(
             About(

@@ -2,7 +2,7 @@
 
 from deploy.dashboards import objectives
 from deploy.dashboards.kit import About, Board, Panel, Query, lines
-from deploy.dashboards.promql import NAMESPACE, metric, or_none, quantile, rate, recorded, total
+from deploy.dashboards.promql import NAMESPACE, metric, or_none, or_zero, quantile, rate, recorded, total
 
 
 def row(board: Board) -> None:
@@ -110,7 +110,7 @@ def _bus() -> tuple[Panel, ...]:
                 "cpm",
             ),
             Query(or_none(f"{total(rate('bus_reconnects_total'), 'connection')} * 60", "connection"), "{{connection}}"),
-            Query(f"{total(rate('bus_errors_total'), 'kind')} * 60 > 0", "{{kind}}"),
+            Query(or_zero(f"{total(rate('bus_errors_total'))} * 60"), "errors"),
         ),
     )
 

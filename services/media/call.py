@@ -60,6 +60,8 @@ class CallFacts:
     process: ProcessId
     owner: ClaimGranted
     started_unix_ms: int
+    offered_at: float
+    """When the offer came, in monotonic seconds."""
 
     def started(self) -> CallStarted:
         """The history's first line."""
@@ -203,6 +205,7 @@ class Call:
                 return self._conversation.measured(round_trip_ms=round_trip_ms, now=now)
             case LegConnected():
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
+                metrics.SETUP_DURATION.labels("total").observe(now - self.facts.offered_at)
                 return self._conversation.connected()
             case LegOpened():
                 return self._conversation.opened()

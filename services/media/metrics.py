@@ -2,11 +2,18 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from functools import cache
+from itertools import accumulate, product
+from typing import get_args
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from services.contracts.endings import EndReason
+from services.contracts.messages import OfferRefusal
+from services.media.core.datagrams import DatagramDropped
+from services.runtime.metrics import announce
 
 
 class QuickHistogram(Collector):
@@ -43,11 +50,12 @@ CALL_DURATION = Histogram(
 )
 SETUP_DURATION = Histogram(
     "hushgate_call_setup_duration_seconds",
-    "Time that a stage of the set-up took: claim, answer (both from the offer), connect (from the answer).",
+    "Time that a stage of the set-up took: claim, answer, total (from the offer), connect (from the answer).",
     ["stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
 )
 OFFERS_REFUSED = Counter("hushgate_offers_refused_total", "Offers that were not answered, by reason.", ["reason"])
+announce(OFFERS_REFUSED, get_args(OfferRefusal))
 TURN_LATENCY = Histogram(
     "hushgate_turn_response_latency_seconds",
     "True end of speech to the first packet of the answer.",
@@ -98,6 +106,7 @@ RTT = Histogram(
 DATAGRAMS_DROPPED = Counter(
     "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
 )
+announce(DATAGRAMS_DROPPED, get_args(DatagramDropped))
 DATAGRAMS_UNSENT = Counter(
     "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
 )
@@ -135,3 +144,9 @@ LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack 
 PROCESS_DEATHS = Counter(
     "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."
 )
+
+
+@cache
+def announce_endings(provider: str) -> None:
+    """Let the endings of calls with ``provider`` begin at 0, once a first one is answered."""
+    announce(CALLS_ENDED, product((provider,), EndReason))

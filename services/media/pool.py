@@ -170,7 +170,7 @@ class Pool:
             self._answer_leg(offer),
             return_exceptions=True,
         )
-        reply = self._take_on(offer, owner, answered)
+        reply = self._take_on(offer, owner, answered, began)
         if isinstance(reply, OfferAnswered):
             metrics.SETUP_DURATION.labels("answer").observe(clock.monotonic() - began)
             return reply
@@ -181,14 +181,18 @@ class Pool:
         return reply
 
     def _take_on(
-        self, offer: Offer, owner: ClaimGranted | BaseException, answered: tuple[Leg, str] | BaseException
+        self,
+        offer: Offer,
+        owner: ClaimGranted | BaseException,
+        answered: tuple[Leg, str] | BaseException,
+        offered_at: float,
     ) -> OfferAnswered | OfferRefused:
         if isinstance(owner, BaseException) or isinstance(answered, BaseException):
             return refused(owner, answered)
         if self.draining:  # it began while the offer was being answered
             return OfferRefused(reason="draining")
         try:
-            self._begin(offer, owner, answered[0])
+            self._begin(offer, owner, answered[0], offered_at)
         except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
             return refused(owner, exc)
         return OfferAnswered(sdp=answered[1])
@@ -197,7 +201,7 @@ class Pool:
         async with asyncio.timeout(ANSWER_S):
             return await self._answerer(offer.leg, offer.sdp)
 
-    def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg) -> None:
+    def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg, offered_at: float) -> None:
         config = ConversationConfig(
             epoch=owner.epoch,
             max_seconds=offer.grant.limits.max_seconds,
@@ -205,7 +209,8 @@ class Pool:
             own_events=offer.grant.events,
             receive_delay_ms=leg.receive_delay_ms,
         )
-        facts = CallFacts(offer.call, offer.grant.tenant, self._config.process, owner, clock.unix_ms())
+        started = clock.unix_ms()
+        facts = CallFacts(offer.call, offer.grant.tenant, self._config.process, owner, started, offered_at)
         call = Call(
             facts,
             leg=leg,
@@ -217,6 +222,7 @@ class Pool:
         self._calls[offer.call] = call
         self._settling += 1
         metrics.CALLS_STARTED.inc()
+        metrics.announce_endings(owner.provider)
         get_logger().info("call_started", call_id=offer.call, tenant=facts.tenant, worker=owner.worker)
 
     async def _carry(self, call: Call) -> None:

@@ -7,7 +7,9 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from services.metering.core.pricing import NANO
-from services.metering.core.totals import Labels, Totals
+from services.metering.core.reading import Reason
+from services.metering.core.totals import RESULTS, Labels, Totals
+from services.runtime.metrics import announce
 
 COMMIT_DURATION = Histogram(
     "hushgate_ledger_commit_duration_seconds",
@@ -17,6 +19,8 @@ COMMIT_DURATION = Histogram(
 FEED_ERRORS = Counter(
     "hushgate_ledger_feed_errors_total", "Times that events could not be fetched, booked or acknowledged.", ["reason"]
 )
+
+announce(FEED_ERRORS, ("fetch", "commit", "ack"))
 
 _PAYER = ["provider", "model", "tenant"]
 _METER = ["provider", "model", "meter"]
@@ -33,13 +37,14 @@ class LedgerCollector(Collector):
         sums = self._totals
         yield _family("billed_seconds", "Audio seconds sent and generated.", _PAYER, sums.billed_ms, 1000)
         yield _family("gated_seconds", "Caller audio withheld by the gate.", _PAYER, sums.gated_ms, 1000)
+        yield _family("conversation_seconds", "Length of calls.", _PAYER, sums.call_ms, 1000)
         yield _family("usage_units", "Usage in the unit of its meter.", _METER, sums.units, 1)
         yield _family("cost_usd", "What the providers bill, by the price books.", _PAYER, sums.cost_nano, NANO)
         yield _family("saved_usd", "What the gate saved, by the price books.", _PAYER, sums.saved_nano, NANO)
         yield _family("ledger_unpriced", "Bill lines of calls that no price book prices.", _METER, sums.unpriced, 1)
-        results: dict[Labels, int] = {(result,): count for result, count in sums.results.items()}
+        results: dict[Labels, int] = {(result,): sums.results[result] for result in RESULTS}
         yield _family("ledger_events", "Usage events by what the ledger did with them.", ["result"], results, 1)
-        reasons: dict[Labels, int] = {(reason,): count for reason, count in sums.reasons.items()}
+        reasons: dict[Labels, int] = {(reason,): sums.reasons[reason] for reason in Reason}
         yield _family("ledger_quarantined", "Usage events kept aside, by reason.", ["reason"], reasons, 1)
 
 

@@ -1,6 +1,18 @@
 """Metrics that every process exports."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
+
+
+def announce(counter: Counter, values: Iterable[str | tuple[str, ...]]) -> None:
+    """Let ``counter`` begin at 0 for label ``values`` that are known beforehand.
+
+    A series that appears with its first event has no rate for that event, so an alert would miss it.
+    """
+    for value in values:
+        counter.labels(*((value,) if isinstance(value, str) else value))
+
 
 LOOP_LAG = Gauge(
     "hushgate_event_loop_lag_seconds", "How late the event loop woke from its last quarter-second nap.", ["role"]
@@ -9,6 +21,7 @@ TASKS = Gauge("hushgate_event_loop_tasks", "Tasks that live on the event loop.",
 BUS_DROPPED = Counter(
     "hushgate_bus_frames_dropped_total", "Frames that were not sent or not accepted, by reason.", ["reason"]
 )
+announce(BUS_DROPPED, ("backlog", "disconnected", "inbox", "malformed", "no_call", "stale_epoch", "wrong_way"))
 BUS_RECONNECTS = Counter(
     "hushgate_bus_reconnects_total", "Times that a connection to NATS was made again.", ["connection"]
 )

@@ -1,8 +1,15 @@
 """What signaling measures. Its door is public and shows this too, so no label may name a tenant or a call."""
 
+from itertools import product
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.runtime.metrics import announce
+from services.signaling.core.token import Rejection
+
 REQUESTS = Counter("hushgate_requests_total", "HTTP requests, by route template and status.", ["route", "code"])
+OFFER_ROUTES = ("/v1/realtime/calls", "/v1/whip")
+announce(REQUESTS, product(OFFER_ROUTES, ("201", "500", "503")))
 REQUEST_SECONDS = Histogram(
     "hushgate_request_duration_seconds",
     "Time from the first byte of a request to the end of its answer.",
@@ -13,6 +20,7 @@ TOKENS_ISSUED = Counter("hushgate_tokens_issued_total", "Ephemeral tokens made."
 TOKENS_REJECTED = Counter(
     "hushgate_tokens_rejected_total", "Keys and ephemeral tokens that were refused, by reason.", ["reason"]
 )
+announce(TOKENS_REJECTED, ("missing", "key", *Rejection))
 TOKENS_RELEASED = Counter(
     "hushgate_tokens_released_total", "Redeemed tokens set free again because no answer was produced.", ["result"]
 )

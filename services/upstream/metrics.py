@@ -1,17 +1,25 @@
 """What the upstream workers export."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from services.contracts.messages import ClaimRefusal
+from services.runtime.metrics import announce
+from services.upstream.core.commands import ErrorKind
 
 SESSIONS_ACTIVE = Gauge("hushgate_upstream_sessions_active", "Sessions with a provider that are open now.")
 SESSIONS_CAPACITY = Gauge("hushgate_upstream_sessions_capacity", "Calls that this worker may own at a time.")
 CALLS_OWNED = Gauge("hushgate_upstream_calls_owned", "Calls that this worker holds the lease of.")
 CLAIMS = Counter("hushgate_upstream_claims_total", "Claims answered, by outcome.", ["outcome"])
+announce(CLAIMS, ("granted", *get_args(ClaimRefusal)))
 CONNECT_DURATION = Histogram(
     "hushgate_upstream_connect_duration_seconds",
     "From opening the provider's socket to its session.created.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 ERRORS = Counter("hushgate_upstream_errors_total", "What went wrong with a provider, by kind.", ["kind"])
+announce(ERRORS, get_args(ErrorKind))
 STAGE_DURATION = Histogram(
     "hushgate_turn_stage_duration_seconds",
     "Parts of a turn, from the end of the utterance as the worker hears of it.",
@@ -19,6 +27,7 @@ STAGE_DURATION = Histogram(
     buckets=(0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10),
 )
 LEASES_LOST = Counter("hushgate_leases_lost_total", "Leases that could not be renewed in time, by reason.", ["reason"])
+announce(LEASES_LOST, ("taken", "unreachable"))
 ENDED = Counter("hushgate_upstream_calls_ended_total", "Calls that this worker owned and that ended.", ["reason"])
 USAGE_FAILED = Counter(
     "hushgate_upstream_usage_write_failed_total", "Usage events that could not be written to the outbox."

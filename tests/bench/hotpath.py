@@ -99,7 +99,9 @@ async def calls(bus: Bus, count: int, *, speech: bool) -> AsyncIterator[list[tup
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             leg = BareLeg()
-            facts = CallFacts(new_call_id(), TenantId("acme"), ProcessId("media-0"), OWNER, clock.unix_ms())
+            facts = CallFacts(
+                new_call_id(), TenantId("acme"), ProcessId("media-0"), OWNER, clock.unix_ms(), clock.monotonic()
+            )
             conversation = Conversation(ConversationConfig(OWNER.epoch, max_seconds=3600), now=clock.monotonic())
             call = Call(facts, leg=leg, conversation=conversation, detector=Fixed(speech=speech), bus=bus)
             made.append((call, leg))

@@ -13,7 +13,7 @@ from services.media.call import Call, CallFacts
 from services.media.core.commands import Command
 from services.media.core.conversation import Conversation, ConversationConfig
 from services.media.core.playout import Pulled
-from services.media.leg import LegClosed, LegOpened, LegOwner
+from services.media.leg import LegClosed, LegConnected, LegOpened, LegOwner
 from services.runtime import clock
 from services.runtime.bus import Bus
 from tests.media.house import LoudIsSpeech, PlainLeg, count
@@ -23,7 +23,7 @@ CONFIG = ConversationConfig(EPOCH, max_seconds=3600, own_events=("gate",))
 
 
 def a_call(bus: Bus, leg: PlainLeg, conversation: Conversation | None = None) -> Call:
-    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, 0)
+    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, 0, offered_at=0.0)
     conversation = conversation or Conversation(CONFIG, now=clock.monotonic())
     return Call(facts, leg=leg, conversation=conversation, detector=LoudIsSpeech(), bus=bus)
 
@@ -90,6 +90,19 @@ async def test_a_leg_that_closes_while_it_is_sent_something_ends_the_call_after_
         Kind.UTTERANCE_END,
         Kind.ENDED,
     ]
+
+
+async def test_the_set_up_is_over_when_the_leg_is_connected(bus: Bus) -> None:
+    stages = ("connect", "total")
+    before = [count("call_setup_duration_seconds_count", stage=stage) for stage in stages]
+    leg = PlainLeg(new_leg_id())
+    call = a_call(bus, leg)
+    running = asyncio.create_task(call.run())
+    await asyncio.sleep(0)
+    leg.comes(LegConnected())
+    call.end(EndReason.HANGUP)
+    await running
+    assert [count("call_setup_duration_seconds_count", stage=stage) for stage in stages] == [n + 1 for n in before]
 
 
 async def test_after_its_end_a_call_takes_and_gives_nothing(bus: Bus) -> None:

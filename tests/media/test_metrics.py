@@ -1,6 +1,7 @@
 from prometheus_client import REGISTRY, generate_latest
 
-from services.media.metrics import QuickHistogram
+from services.contracts.endings import EndReason
+from services.media.metrics import QuickHistogram, announce_endings
 
 
 def test_a_quick_histogram_counts_like_any_other() -> None:
@@ -14,3 +15,12 @@ def test_a_quick_histogram_counts_like_any_other() -> None:
     assert 'hushgate_test_seconds_bucket{le="+Inf"} 4.0' in text
     assert "hushgate_test_seconds_count 4.0" in text
     assert "hushgate_test_seconds_sum 7.061" in text
+
+
+def test_all_endings_with_a_provider_begin_at_nought() -> None:
+    announce_endings("nobody")
+    found = [
+        REGISTRY.get_sample_value("hushgate_calls_ended_total", {"provider": "nobody", "reason": reason})
+        for reason in EndReason
+    ]
+    assert found == [0] * len(EndReason)

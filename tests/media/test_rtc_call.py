@@ -92,7 +92,7 @@ def tone(hz: int, frames_of_sound: int) -> bytes:
 async def live_call(bus: Bus) -> AsyncIterator[tuple[Browser, Worker, CallId]]:
     browser = Browser()
     await browser.peer.setLocalDescription()
-    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, clock.unix_ms())
+    facts = CallFacts(new_call_id(), TenantId("acme"), PROCESS, GRANTED, clock.unix_ms(), clock.monotonic())
     conversation = Conversation(ConversationConfig(GRANTED.epoch, 60), now=clock.monotonic())
     worker = Worker(bus)
     await worker.open()

@@ -32,12 +32,14 @@ def test_seconds_and_money_are_counted_for_the_tenants_that_are_listed() -> None
                     key(Meter.AUDIO_SENT_MS, tenant): Line(1000, 5, 0, "b"),
                     key(Meter.AUDIO_GENERATED_MS, tenant): Line(500, 3, 0, "b"),
                     key(Meter.AUDIO_GATED_MS, tenant): Line(200, 0, 1, "b"),
+                    key(Meter.CALL_MS, tenant): Line(3000),
                     key(Meter.TOKENS_IMAGE_IN, tenant): Line(4, unpriced=True),
                 },
             )
         )
     assert totals.billed_ms == {("xai", "grok", "acme"): 1500, ("xai", "grok", "other"): 3000}
     assert totals.gated_ms == {("xai", "grok", "acme"): 200, ("xai", "grok", "other"): 400}
+    assert totals.call_ms == {("xai", "grok", "acme"): 3000, ("xai", "grok", "other"): 6000}
     assert totals.cost_nano["xai", "grok", "other"] == 16
     assert totals.saved_nano["xai", "grok", "other"] == 2
     assert totals.units["xai", "grok", "tokens_image_in"] == 12

@@ -8,6 +8,8 @@ from services.contracts.usage import Meter
 from services.metering.core.ledger import Line, LineKey
 
 OTHER = "other"
+RESULTS = ("booked", "superseded", "duplicate", "quarantined")
+"""What the ledger does with an event."""
 _BILLED_SECONDS = frozenset({Meter.AUDIO_SENT_MS, Meter.AUDIO_GENERATED_MS})
 
 
@@ -52,6 +54,7 @@ class Totals:
     tenants: frozenset[str]
     billed_ms: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     gated_ms: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
+    call_ms: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     units: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     cost_nano: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
     saved_nano: dict[Labels, int] = field(default_factory=lambda: defaultdict(int))
@@ -70,5 +73,7 @@ class Totals:
                 self.billed_ms[payer] += each.quantity
             if each.meter is Meter.AUDIO_GATED_MS:
                 self.gated_ms[payer] += each.quantity
+            if each.meter is Meter.CALL_MS:
+                self.call_ms[payer] += each.quantity
             if each.unpriced:
                 self.unpriced[each.provider, each.model, each.meter] += each.unpriced

@@ -1,0 +1,14 @@
+"""Metrics that every process exports."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+from services.runtime.metrics import announce
+
+
+def test_a_closed_set_of_reasons_begins_at_nought() -> None:
+    registry = CollectorRegistry()
+    announce(Counter("dropped_total", "A test.", ["reason"], registry=registry), ["late", "lost"])
+    announce(Counter("asked_total", "A test.", ["route", "code"], registry=registry), [("/", "200")])
+    assert registry.get_sample_value("dropped_total", {"reason": "late"}) == 0
+    assert registry.get_sample_value("dropped_total", {"reason": "lost"}) == 0
+    assert registry.get_sample_value("asked_total", {"route": "/", "code": "200"}) == 0
