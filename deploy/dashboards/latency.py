@@ -19,6 +19,7 @@ from deploy.dashboards.promql import (
 
 _TURN = "turn_response_latency_seconds"
 _OFFER = 'route=~"/v1/realtime/calls|/v1/whip"'
+_ASKED = 'route!~"/metrics|/healthz|/readyz"'
 _OURS = 'reason=~"provider_error|drained|internal"'
 """Endings that the caller did not want and the gateway or the provider caused."""
 
@@ -241,7 +242,7 @@ def _setup(board: Board) -> None:
                 "What comes to the door. 401: keys and tokens; 422: offers that are none; 429: limits; 503: no place.",
                 "reqps",
             ),
-            Query(f"{total(rate('requests_total'), 'route', 'code')} > 0", "{{code}} {{route}}"),
+            Query(f"{total(rate('requests_total', _ASKED), 'route', 'code')} > 0", "{{code}} {{route}}"),
         ),
         lines(
             About(

@@ -54,6 +54,7 @@ SETUP_DURATION = Histogram(
     ["stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10),
 )
+announce(SETUP_DURATION, ("claim", "answer", "connect", "total"))
 OFFERS_REFUSED = Counter("hushgate_offers_refused_total", "Offers that were not answered, by reason.", ["reason"])
 announce(OFFERS_REFUSED, get_args(OfferRefusal))
 TURN_LATENCY = Histogram(
@@ -147,6 +148,7 @@ PROCESS_DEATHS = Counter(
 
 
 @cache
-def announce_endings(provider: str) -> None:
-    """Let the endings of calls with ``provider`` begin at 0, once a first one is answered."""
+def announce_owner(provider: str, model: str) -> None:
+    """Let what is counted by provider and model begin at 0, once a first call of theirs is answered."""
     announce(CALLS_ENDED, product((provider,), EndReason))
+    announce(TURN_LATENCY, [(provider, model)])

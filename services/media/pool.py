@@ -222,7 +222,7 @@ class Pool:
         self._calls[offer.call] = call
         self._settling += 1
         metrics.CALLS_STARTED.inc()
-        metrics.announce_endings(owner.provider)
+        metrics.announce_owner(owner.provider, owner.model)
         get_logger().info("call_started", call_id=offer.call, tenant=facts.tenant, worker=owner.worker)
 
     async def _carry(self, call: Call) -> None:

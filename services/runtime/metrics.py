@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Histogram
 
 
-def announce(counter: Counter, values: Iterable[str | tuple[str, ...]]) -> None:
-    """Let ``counter`` begin at 0 for label ``values`` that are known beforehand.
+def announce(metric: Counter | Histogram, values: Iterable[str | tuple[str, ...]]) -> None:
+    """Let ``metric`` begin at 0 for label ``values`` that are known beforehand.
 
     A series that appears with its first event has no rate for that event, so an alert would miss it.
     """
     for value in values:
-        counter.labels(*((value,) if isinstance(value, str) else value))
+        metric.labels(*((value,) if isinstance(value, str) else value))
 
 
 LOOP_LAG = Gauge(
@@ -32,6 +32,7 @@ BUS_FRAME_AGE = Histogram(
     ["direction"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+announce(BUS_FRAME_AGE, ("up", "down"))
 OUTBOX_OLDEST = Gauge(
     "hushgate_usage_outbox_oldest_seconds", "Age of the oldest usage event that is not yet in the ledger."
 )

@@ -1,10 +1,13 @@
 """What signaling measures. Its door is public and shows this too, so no label may name a tenant or a call."""
 
 from itertools import product
+from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.contracts.messages import OfferRefusal
 from services.runtime.metrics import announce
+from services.signaling.core.placement import NoPlace
 from services.signaling.core.token import Rejection
 
 REQUESTS = Counter("hushgate_requests_total", "HTTP requests, by route template and status.", ["route", "code"])
@@ -25,9 +28,12 @@ TOKENS_RELEASED = Counter(
     "hushgate_tokens_released_total", "Redeemed tokens set free again because no answer was produced.", ["result"]
 )
 PLACEMENTS_FAILED = Counter("hushgate_placements_failed_total", "Offers that were not placed, by reason.", ["reason"])
+_NOT_ANSWERED = ("no_responders", "timeout", "malformed", *get_args(OfferRefusal))
+announce(PLACEMENTS_FAILED, (*NoPlace, *_NOT_ANSWERED))
 PLACEMENT_ATTEMPTS = Counter(
     "hushgate_placement_attempts_total", "Media processes asked to answer an offer, by outcome.", ["outcome"]
 )
+announce(PLACEMENT_ATTEMPTS, ("answered", *_NOT_ANSWERED))
 RESTARTS = Counter("hushgate_ice_restarts_total", "New offers of clients on their own calls, by outcome.", ["outcome"])
 HEARTBEATS_MALFORMED = Counter("hushgate_heartbeats_malformed_total", "Heartbeats that could not be read.")
 MEDIA_PROCESSES = Gauge("hushgate_media_processes", "Media processes heard within the last five seconds.")

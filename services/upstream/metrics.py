@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.contracts.messages import ClaimRefusal
 from services.runtime.metrics import announce
-from services.upstream.core.commands import ErrorKind
+from services.upstream.core.commands import ErrorKind, Stage
 
 SESSIONS_ACTIVE = Gauge("hushgate_upstream_sessions_active", "Sessions with a provider that are open now.")
 SESSIONS_CAPACITY = Gauge("hushgate_upstream_sessions_capacity", "Calls that this worker may own at a time.")
@@ -27,6 +27,7 @@ STAGE_DURATION = Histogram(
     buckets=(0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10),
 )
 LEASES_LOST = Counter("hushgate_leases_lost_total", "Leases that could not be renewed in time, by reason.", ["reason"])
+announce(STAGE_DURATION, get_args(Stage))
 announce(LEASES_LOST, ("taken", "unreachable"))
 ENDED = Counter("hushgate_upstream_calls_ended_total", "Calls that this worker owned and that ended.", ["reason"])
 USAGE_FAILED = Counter(

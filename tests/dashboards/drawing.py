@@ -88,28 +88,29 @@ def _timeseries(page: Page, panel: Panel, answers: Answers) -> None:
             beneath.update({moment: top for (moment, _), top in zip(series.points, values, strict=True) if top == top})  # noqa: PLR0124 - not NaN
         axes.fill_between(moments, floor, values, color=colour, alpha=0.3 if stacked else 0.08, linewidth=0)
         axes.plot(moments, values, color=colour, linewidth=1.6)
-    _finish(axes, panel)
+    _finish(axes, panel, page)
     page.legend(box, entries)
 
 
-def _finish(axes: Axes, panel: Panel) -> None:
+def _finish(axes: Axes, panel: Panel, page: Page) -> None:
     """Axes of time and of the panel's unit, and the promise where it is in sight."""
     defaults = _defaults(panel)
-    top = max(axes.get_ylim()[1], defaults["custom"].get("axisSoftMax") or 0, 1e-6)
+    highest = max(float(line.get_ydata()[~np.isnan(line.get_ydata())].max(initial=0)) for line in axes.lines)
+    top = max(highest * 1.05 or 1, defaults["custom"].get("axisSoftMax") or 0)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, panel.unit)))
-    _time_axis(axes)
+    _time_axis(axes, page)
     if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
         for step in defaults["thresholds"]["steps"]:
             if step["value"] is not None and step["value"] <= top:
                 axes.axhline(step["value"], color=COLOURS[step["color"]], linestyle=(0, (6, 4)), linewidth=1.4)
 
 
-def _time_axis(axes: Axes) -> None:
+def _time_axis(axes: Axes, page: Page) -> None:
     axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
-    axes.margins(x=0)
+    axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in page.span))  # type: ignore[arg-type]
 
 
 def _heatmap(page: Page, panel: Panel, answers: Answers) -> None:
@@ -131,7 +132,7 @@ def _heatmap(page: Page, panel: Panel, answers: Answers) -> None:
     axes.set_yticks(range(1, last - first + 1), [_bound(series) for series in found[first:last]])
     axes.grid(visible=False)
     axes.xaxis_date()
-    _time_axis(axes)
+    _time_axis(axes, page)
     page.legend(box, [("none", GRID), ("few", "#4676ee"), ("some", "#a4fc3c"), ("most", "#d23105")])
 
 
@@ -147,10 +148,13 @@ def _bars(page: Page, panel: Panel, answers: Answers) -> None:
     gradient = LinearSegmentedColormap.from_list("bar", ["#1f3a63", "#5794f2"])
     for row, value in enumerate(values):
         axes.barh(row, max(values), height=0.5, color=GRID)
-        axes.imshow([[0, 1]], extent=(0, value, row - 0.25, row + 0.25), aspect="auto", cmap=gradient)
+        axes.imshow(
+            [np.linspace(0, 1, 64)], extent=(0, value, row - 0.25, row + 0.25), aspect="auto", cmap=gradient, zorder=2
+        )
         axes.text(max(values) * 1.03, row, _write(panel, value), va="center", color=INK, fontsize=11, fontweight="bold")
     axes.set_xlim(0, max(values))
-    axes.set_ylim(-0.75, max(3, len(values)) - 0.25)
+    spare = max(0, 4 - len(values)) / 2
+    axes.set_ylim(-0.75 - spare, len(values) - 0.25 + spare)
     axes.set_yticks(range(len(values)), [name for name, _ in found], fontsize=10, color=INK)
     axes.set_xticks([])
     axes.grid(visible=False)
@@ -161,7 +165,11 @@ def _table(page: Page, panel: Panel, answers: Answers) -> None:
     box = page.panel(panel.json["gridPos"], panel.title)
     axes = page.axes(box, left=0, right=0, bottom=0)
     axes.set_axis_off()
-    columns = panel.json["transformations"][0]["options"]["renameByName"]
+    organized = panel.json["transformations"][0]["options"]
+    columns = {
+        label: organized["renameByName"][label]
+        for label in sorted(organized["indexByName"], key=organized["indexByName"].get)
+    }
     found = sorted(answers[0], key=lambda series: -series.points[-1][1])[:_ROWS_OF_A_TABLE]
     axes.set_xlim(0, 1)
     axes.set_ylim(_ROWS_OF_A_TABLE + 0.8, -0.2)

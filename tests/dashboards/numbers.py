@@ -23,6 +23,8 @@ def _share(value: float, decimals: int | None) -> str:
 
 
 def _dollars(value: float, decimals: int | None) -> str:
+    if value >= _LARGE[-1][0]:
+        return f"${_scaled(value, _LARGE)}"
     return f"${_digits(value, 2 if decimals is None and value >= 1 else decimals)}"
 
 

@@ -40,9 +40,10 @@ Box = tuple[float, float, float, float]
 
 
 class Page:
-    """One figure. Places are Grafana's: 24 columns, and rows of a cell's height."""
+    """One figure. Places are Grafana's: 24 columns, and rows of a cell's height. ``span``: the time shown, in unix s."""
 
-    def __init__(self, title: str, text: str, rows: int) -> None:
+    def __init__(self, title: str, text: str, rows: int, *, span: tuple[float, float]) -> None:
+        self.span = span
         self._height = HEADER_PX + rows * (CELL_PX + GAP_PX) + GAP_PX
         self._figure = Figure(figsize=(WIDTH_PX / DPI, self._height / DPI), dpi=DPI, facecolor=PAGE)
         self._say(GAP_PX * 2, 34, title, size=16, weight="bold")
@@ -66,12 +67,13 @@ class Page:
             linewidth=0.8,
             mutation_aspect=WIDTH_PX / self._height,
             transform=self._figure.transFigure,
+            zorder=-1,
         )
         self._figure.add_artist(card)
         self._say(left + 10, top + 19, title, size=9.5, weight="bold")
         return left + 10, top + 30, width - 20, height - 38
 
-    def axes(self, box: Box, *, left: float = 52, right: float = 6, top: float = 4, bottom: float = 42) -> Axes:
+    def axes(self, box: Box, *, left: float = 60, right: float = 6, top: float = 4, bottom: float = 42) -> Axes:
         """Axes within ``box``, with margins for labels and legend, in pixels."""
         x, y, width, height = box
         inner = (x + left, y + top, width - left - right, height - top - bottom)
@@ -97,7 +99,7 @@ class Page:
         x, y, width, height = box
         left, baseline = x, y + height - 2
         for name, colour in entries:
-            room = 26 + 6.1 * len(name)
+            room = 30 + 6.6 * len(name)
             if left + room > x + width:
                 self._say(left, baseline, "…", size=8.5, colour=FAINT)
                 return

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from services.runtime import clock
 from tests.dashboards.boards import NAMES, Panel, everything, read
 from tests.dashboards.drawing import draw
 from tests.dashboards.page import Page, dark
@@ -20,8 +21,9 @@ IMAGES = ROOT / "docs" / "images"
 RATE_S = 20
 CALLS = (5, 3)
 MINUTES = 1.9
+SPAN = "span"
 Recorded = dict[str, Any]
-"""By the panel's name: for each query its series, as [labels, points]."""
+"""By the panel's name: for each query its series, as [labels, points]; and the time that is shown."""
 
 
 def record() -> Recorded:
@@ -29,7 +31,8 @@ def record() -> Recorded:
     with tempfile.TemporaryDirectory() as folder, watched(Path(folder), rate_s=RATE_S) as running:
         running.load(calls=CALLS, minutes=MINUTES)
         running.settle()
-        return {str(panel): _asked(running, panel) for panel in everything()}
+        span = [running.prometheus.began, clock.unix_ms() / 1000]
+        return {SPAN: span, **{str(panel): _asked(running, panel) for panel in everything()}}
 
 
 def _asked(running: Watched, panel: Panel) -> list[list[tuple[dict[str, str], list[tuple[float, float]]]]]:
@@ -44,7 +47,7 @@ def paint(name: str, recorded: Recorded) -> None:
     """Draw the dashboard ``name``."""
     board = read(name)
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
-    page = Page(board["title"], board["description"], rows)
+    page = Page(board["title"], board["description"], rows, span=tuple(recorded[SPAN]))
     for drawn in board["panels"]:
         if drawn["type"] == "row":
             page.heading(drawn["gridPos"], drawn["title"])

@@ -11,6 +11,7 @@ from tests.dashboards.numbers import written
         (0.1234, "percentunit", 1, "12.3 %"),
         (1, "percentunit", None, "100 %"),
         (12.3456, "currencyUSD", None, "$12.35"),
+        (21_333.84, "currencyUSD", None, "$21.3 K"),
         (0.012345, "currencyUSD", None, "$0.0123"),
         (0.012345, "currencyUSD", 4, "$0.0123"),
         (1.236, "s", 2, "1.24 s"),

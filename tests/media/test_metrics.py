@@ -1,7 +1,7 @@
 from prometheus_client import REGISTRY, generate_latest
 
 from services.contracts.endings import EndReason
-from services.media.metrics import QuickHistogram, announce_endings
+from services.media.metrics import QuickHistogram, announce_owner
 
 
 def test_a_quick_histogram_counts_like_any_other() -> None:
@@ -17,10 +17,12 @@ def test_a_quick_histogram_counts_like_any_other() -> None:
     assert "hushgate_test_seconds_sum 7.061" in text
 
 
-def test_all_endings_with_a_provider_begin_at_nought() -> None:
-    announce_endings("nobody")
+def test_what_is_counted_by_provider_begins_at_nought() -> None:
+    announce_owner("nobody", "none")
     found = [
         REGISTRY.get_sample_value("hushgate_calls_ended_total", {"provider": "nobody", "reason": reason})
         for reason in EndReason
     ]
     assert found == [0] * len(EndReason)
+    turns = {"provider": "nobody", "model": "none"}
+    assert REGISTRY.get_sample_value("hushgate_turn_response_latency_seconds_count", turns) == 0
