@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from tests.dashboards.boards import Panel
 from tests.dashboards.numbers import written
@@ -79,7 +78,7 @@ def _timeseries(page: Page, panel: Panel, answers: Answers) -> None:
     for at, (name, series) in enumerate(named(panel, answers)):
         colour = PALETTE[at % len(PALETTE)]
         entries.append((name, colour))
-        moments = [datetime.fromtimestamp(moment, UTC) for moment, _ in series.points]
+        moments = [moment for moment, _ in series.points]
         values = np.array([value for _, value in series.points])
         floor = np.zeros(len(values))
         if stacked:
@@ -95,7 +94,7 @@ def _timeseries(page: Page, panel: Panel, answers: Answers) -> None:
 def _finish(axes: Axes, panel: Panel, page: Page) -> None:
     """Axes of time and of the panel's unit, and the promise where it is in sight."""
     defaults = _defaults(panel)
-    highest = max(float(line.get_ydata()[~np.isnan(line.get_ydata())].max(initial=0)) for line in axes.lines)
+    highest = max(float(np.nanmax(np.asarray(line.get_ydata(), dtype=float), initial=0)) for line in axes.lines)
     top = max(highest * 1.05 or 1, defaults["custom"].get("axisSoftMax") or 0)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -108,9 +107,9 @@ def _finish(axes: Axes, panel: Panel, page: Page) -> None:
 
 
 def _time_axis(axes: Axes, page: Page) -> None:
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=6))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
-    axes.set_xlim(*(datetime.fromtimestamp(moment, UTC) for moment in page.span))  # type: ignore[arg-type]
+    axes.xaxis.set_major_locator(FixedLocator(np.arange(page.span[0] // 30 * 30 + 30, page.span[1], 30).tolist()))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda moment, _: f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S}"))
+    axes.set_xlim(*page.span)
 
 
 def _heatmap(page: Page, panel: Panel, answers: Answers) -> None:
@@ -127,11 +126,9 @@ def _heatmap(page: Page, panel: Panel, answers: Answers) -> None:
     shown = [row for row in range(len(found)) if cells[row].max() > 0]
     first, last = max(0, shown[0] - 1), min(len(found), shown[-1] + 2)
     cells = np.ma.masked_less_equal(cells[first:last], 1e-9)
-    edges = date2num([datetime.fromtimestamp(moment, UTC) for moment in [*moments, moments[-1] + 1]])
-    axes.pcolormesh(edges, range(last - first + 1), cells, cmap="turbo")
+    axes.pcolormesh([*moments, moments[-1] + 1], range(last - first + 1), cells, cmap="turbo")
     axes.set_yticks(range(1, last - first + 1), [_bound(series) for series in found[first:last]])
     axes.grid(visible=False)
-    axes.xaxis_date()
     _time_axis(axes, page)
     page.legend(box, [("none", GRID), ("few", "#4676ee"), ("some", "#a4fc3c"), ("most", "#d23105")])
 

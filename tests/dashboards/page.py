@@ -40,7 +40,7 @@ Box = tuple[float, float, float, float]
 
 
 class Page:
-    """One figure. Places are Grafana's: 24 columns, and rows of a cell's height. ``span``: the time shown, in unix s."""
+    """One figure. Places are Grafana's: 24 columns, rows of a cell's height. ``span``: the time shown, in unix s."""
 
     def __init__(self, title: str, text: str, rows: int, *, span: tuple[float, float]) -> None:
         self.span = span
@@ -109,7 +109,8 @@ class Page:
 
     def save(self, path: str) -> None:
         """Write the page as PNG."""
-        FigureCanvasAgg(self._figure).print_png(path, metadata={"Software": None}, pil_kwargs={"optimize": True})
+        FigureCanvasAgg(self._figure)
+        self._figure.savefig(path, facecolor=PAGE, metadata={"Software": ""}, pil_kwargs={"optimize": True})
 
     @staticmethod
     def _box(grid: Mapping[str, int]) -> Box:
