@@ -243,7 +243,7 @@ $(PROMTOOL):
 	if ! command -v apt-get >/dev/null; then \
 	  echo "The tests of dashboards and alerts need prometheus and promtool (2.40 or later): install them so that PATH has them" >&2; exit 1; fi; \
 	mkdir -p build/prometheus && cd build/prometheus && if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi \
-	  && apt-get download -qq prometheus 2>/dev/null && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb \
+	  && apt-get download -qq prometheus 2>/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin && rm prometheus_*.deb \
 	  || { echo "prometheus cannot be downloaded. Run: sudo apt-get update, or install Prometheus 2.40 or later" >&2; exit 1; }
 
 .PHONY: prometheus
