@@ -12,11 +12,13 @@ from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from services.callers.bill import settled
 from services.callers.ear import Ear
@@ -24,13 +26,14 @@ from services.callers.errors import CallEndedError, NotConnectedError, StrangeAn
 from services.callers.events import Event, EventLog, Received
 from services.callers.mouth import Mouth, Spoken
 from services.callers.speech import Clip
-from services.callers.wire import Answer, Wire
+from services.callers.wire import Answer, Minted, Wire
 from services.runtime import clock
 
 DEFAULT_SESSION: dict[str, Any] = {"type": "realtime"}
 _HTTP_TIMEOUT_S = 15.0
 _CONNECT_TIMEOUT_S = 15.0
 _LABEL = "oai-events"
+_ICE_SERVER = ("urls", "username", "credential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,12 @@ class SetUp:
 class Caller:
     """A live call. Made by `Caller.call`."""
 
-    def __init__(self, wire: Wire, token: str, *, rewrite_answer: Callable[[str], str] = str) -> None:
+    def __init__(self, wire: Wire, minted: Minted, *, rewrite_answer: Callable[[str], str] = str) -> None:
         self._wire = wire
-        self._token = token
+        self._token = minted.token
         self._rewrite_answer = rewrite_answer
         self._opened = asyncio.Event()
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._peer = RTCPeerConnection(_configuration(minted))
         self._mouth = Mouth()
         self._channel: RTCDataChannel | None = None
         self.ear = Ear()
@@ -86,8 +89,8 @@ class Caller:
         async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S) as http:
             wire = Wire(http, url)
             began = clock.monotonic()
-            token = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
-            caller = cls(wire, token, rewrite_answer=rewrite_answer)
+            minted = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
+            caller = cls(wire, minted, rewrite_answer=rewrite_answer)
             try:
                 await caller._connect(clock.monotonic() - began)
                 yield caller
@@ -196,3 +199,10 @@ class Caller:
         self._mouth.stop()
         await self._peer.close()
         self.events.close()
+
+
+def _configuration(minted: Minted) -> RTCConfiguration:
+    """How the peer connection is made: through relays where the endpoint has some, through them alone if it says so."""
+    policy = RTCIceTransportPolicy.RELAY if minted.relay_only else RTCIceTransportPolicy.ALL
+    servers = [RTCIceServer(**{name: server[name] for name in _ICE_SERVER}) for server in minted.ice_servers]
+    return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)

@@ -1,7 +1,7 @@
 """The HTTP side of a call: tokens, offers, hang-up, usage. The wire is OpenAI's; usage is Hushgate's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -21,6 +21,16 @@ class Answer:
     call_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A token, and the relays that the endpoint tells with it: Hushgate does where it has some."""
+
+    token: str = field(repr=False)
+    ice_servers: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    """In the browser's shape: `urls`, `username`, `credential`."""
+    relay_only: bool = False
+
+
 class Wire:
     """One endpoint. ``url`` is its root, with or without `/v1` or `/v1/realtime` behind it."""
 
@@ -30,7 +40,7 @@ class Wire:
 
     async def mint(
         self, key: str, *, session: dict[str, Any], events: Sequence[str] = (), max_seconds: int | None = None
-    ) -> str:
+    ) -> Minted:
         """Get a token for one call; a token given as ``key`` is used as it is.
 
         Raises:
@@ -40,7 +50,7 @@ class Wire:
             UnreachableError: nobody answers.
         """
         if key.startswith(_TOKEN_PREFIX):
-            return key
+            return Minted(key)
         body: dict[str, Any] = {"session": session}
         # Other endpoints refuse a field that they do not know, so ours is sent only when it says something.
         own: dict[str, Any] = {"events": list(events)} if events else {}
@@ -48,8 +58,8 @@ class Wire:
         body |= {"hushgate": own} if own else {}
         response = await self._send("POST", "/v1/realtime/client_secrets", key, what="the token", json=body)
         try:
-            return str(response.json()["value"])
-        except (ValueError, KeyError, TypeError) as exc:
+            return _minted(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise StrangeAnswerError(self.url, "it gave no token") from exc
 
     async def offer(self, token: str, sdp: str) -> Answer:
@@ -116,6 +126,13 @@ class Wire:
         if response.is_error and response.status_code != but_for:
             raise _refused(what, response)
         return response
+
+
+def _minted(body: dict[str, Any]) -> Minted:
+    own = body.get("hushgate") or {}
+    return Minted(
+        str(body["value"]), tuple(own.get("ice_servers", ())), relay_only=own.get("ice_transport_policy") == "relay"
+    )
 
 
 def root(url: str) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
@@ -127,6 +128,8 @@ def load(settings: type[S], environment: Mapping[str, str] | None = None) -> S:
             for e in exc.errors(include_input=False, include_url=False)
         )
         raise SettingsError(problems) from None
+    except UnreadableSettingError as exc:
+        raise SettingsError(f'{prefix}… {exc}: a list is written as JSON, ["…", "…"]') from None
 
 
 _SERVICE_PREFIXES = ("SIGNALING_", "MEDIA_", "UPSTREAM_", "METERING_", "REHEARSAL_")

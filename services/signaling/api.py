@@ -15,6 +15,7 @@ from services.signaling.core.mint import MintRequest
 from services.signaling.core.tenants import Tenant
 from services.signaling.directory import Directory
 from services.signaling.errors import bad_requests
+from services.signaling.relays import RelayDesk
 from services.signaling.usage import UsageSource
 
 
@@ -27,6 +28,7 @@ class Api:
     directory: Directory
     usage: UsageSource
     default_model: str
+    relays: RelayDesk | None = None
 
     @property
     def calls(self) -> Calls:
@@ -69,6 +71,8 @@ class Api:
             "expires_at": expires_at + sealed.limits.max_seconds,
         }
         secret = {"value": value, "expires_at": expires_at, "session": session}
+        if self.relays is not None:
+            secret["hushgate"] = self.relays.extension()
         return JSONResponse(secret, headers={"Cache-Control": "no-store"})
 
     async def create_call(self, request: Request) -> Response:

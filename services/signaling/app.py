@@ -22,6 +22,7 @@ from services.signaling.grants import Grants
 from services.signaling.ice_sessions import IceSessions
 from services.signaling.middleware import Cors, LastNet, Measured
 from services.signaling.page import CONSOLE, Demo, console_files
+from services.signaling.relays import RelayDesk
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
@@ -46,11 +47,21 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
             directory=directory,
             usage=UsageSource(client, configured=bool(settings.metering_url)),
             default_model=settings.default_model,
+            relays=relay_desk(settings),
         )
         app = build(api, settings, process.health)
         async with serve_http(app, host=settings.http_host, port=settings.http_port, tls=settings.tls) as url:
             process.ready(url)
             await process.stopping.wait()
+
+
+def relay_desk(settings: SignalingSettings) -> RelayDesk | None:
+    """What hands out credentials for the TURN servers; None: there are none.
+
+    Raises:
+        TurnSecretError: their secret cannot be read.
+    """
+    return RelayDesk(settings.relays, settings.turn_secret_file) if settings.turn_secret_file else None
 
 
 def build(api: Api, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
@@ -61,7 +72,8 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     add_routes(app, health)
     api.add_routes(app)
     grants = api.authority.grants
-    Whip(api.authority, api.calls, IceSessions(grants.bucket, connected=grants.connected)).add_routes(app)
+    sessions = IceSessions(grants.bucket, connected=grants.connected)
+    Whip(api.authority, api.calls, sessions, api.relays).add_routes(app)
     if settings.demo_tenant:
         files = console_files(console)
         Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, files).add_routes(app)

@@ -42,3 +42,8 @@ TENANTS_RELOADS = Counter(
     "hushgate_tenants_file_reloads_total", "Times that a changed tenants file was read, by result.", ["result"]
 )
 METERING_ERRORS = Counter("hushgate_metering_errors_total", "Usage questions that metering did not answer.", ["reason"])
+TURN_CREDENTIALS = Counter("hushgate_turn_credentials_total", "Credentials for TURN servers that were handed out.")
+TURN_SECRET_ERRORS = Counter(
+    "hushgate_turn_secret_errors_total",
+    "Times that the file with the TURN servers' secret could not be used, so that the last good one went on.",
+)

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.http import Tls
 from services.runtime.settings import ServiceSettings
+from services.signaling.core.turn import Relays, checked_url
 
 
 class SignalingSettings(ServiceSettings):
@@ -34,12 +35,34 @@ class SignalingSettings(ServiceSettings):
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
     allowed_origins: tuple[str, ...] = ("*",)
     """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
+    turn_urls: tuple[str, ...] = ()
+    """TURN servers for clients, as `turn:turn.example.com:3478?transport=udp`; none: clients hear of none."""
+    turn_secret_file: Path | None = None
+    """What those servers have as `static-auth-secret`; read again for each credential."""
+    turn_ttl_s: int = Field(default=7200, ge=60, le=172_800)
+    """How long a credential holds. Shorter than a token waits and its call lasts: late ICE restarts find no relay."""
+    turn_only: bool = False
+    """Whether the media processes are reached by those servers alone, so that clients need not try another way."""
+
+    @field_validator("turn_urls")
+    @classmethod
+    def _are_turn_servers(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(checked_url(url) for url in urls)
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("SIGNALING_TLS_CERT and SIGNALING_TLS_KEY belong together")
+        if bool(self.turn_urls) != (self.turn_secret_file is not None):
+            raise ValueError("SIGNALING_TURN_URLS and SIGNALING_TURN_SECRET_FILE belong together")
+        if self.turn_only and not self.turn_urls:
+            raise ValueError("SIGNALING_TURN_ONLY needs SIGNALING_TURN_URLS")
         return self
+
+    @property
+    def relays(self) -> Relays:
+        """The TURN servers."""
+        return Relays(self.turn_urls, self.turn_ttl_s, only=self.turn_only)
 
     @property
     def tls(self) -> Tls | None:

@@ -20,6 +20,7 @@ from services.signaling.core import whip
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES, InvalidOfferError, MalformedOfferError
 from services.signaling.errors import ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.ice_sessions import IceSession, IceSessions
+from services.signaling.relays import RelayDesk
 
 ENDPOINT = "/v1/whip"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -35,6 +36,7 @@ class Whip:
     authority: Authority
     calls: Calls
     sessions: IceSessions
+    relays: RelayDesk | None = None
 
     def add_routes(self, app: FastAPI) -> None:
         """Give ``app`` the door. Each path has one route, so that the 405 for other methods names all that it takes."""
@@ -45,7 +47,7 @@ class Whip:
     async def endpoint(self, request: Request) -> Response:
         """Answer an offer, or say what is taken here."""
         if request.method == "OPTIONS":
-            return Response(headers=_OF_ENDPOINT)
+            return await self._options(request)
         call = ids.new_call_id()
         await self.authority.admit(request, call)
         sent = await body.read_sdp(request)
@@ -54,7 +56,19 @@ class Whip:
         etag = await self.sessions.begin(call, offer)
         answer = await self.calls.place(request, call, offer, wanted_session(request, None))
         headers = {"Location": f"{ENDPOINT}/{call}", "ETag": etag, "Accept-Patch": _FRAGMENT, **_NEVER_STORED}
-        return Response(answer, 201, headers=headers, media_type=body.SDP)
+        return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP))
+
+    async def _options(self, request: Request) -> Response:
+        """What is taken here; and the way to the relays, for who could make a call now and needs it for its offer."""
+        if self.relays is None or "authorization" not in request.headers:
+            return Response(headers=_OF_ENDPOINT)
+        await self.authority.admit(request, ids.new_call_id())
+        return self._with_relays(Response(headers={**_OF_ENDPOINT, **_NEVER_STORED}))
+
+    def _with_relays(self, response: Response) -> Response:
+        for link in self.relays.links() if self.relays else ():
+            response.headers.append("Link", link)
+        return response
 
     async def session(self, request: Request, call_id: str) -> Response:
         """Change or end a call."""

@@ -18,7 +18,7 @@ from services.runtime.bus import Bus
 from services.runtime.health import Health
 from services.runtime.streams import grants_bucket
 from services.signaling.api import Api
-from services.signaling.app import build
+from services.signaling.app import build, relay_desk
 from services.signaling.auth import Authority
 from services.signaling.directory import Directory
 from services.signaling.grants import Grants
@@ -113,6 +113,7 @@ async def open_door(
                 directory=directory,
                 usage=usage or UsageSource(nowhere, configured=False),
                 default_model=changed.default_model,
+                relays=relay_desk(changed),
             )
             app = build(api, changed, Health(blocked_by=set(), checks={"bus": lambda: bus.connected}), console=console)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

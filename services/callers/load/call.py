@@ -98,7 +98,7 @@ class LoadCall:
 
     async def _connect(self) -> None:
         wire = self._shared.wire
-        self._token = await wire.mint(self._shared.key, session=self._shared.session)
+        self._token = (await wire.mint(self._shared.key, session=self._shared.session)).token
         began = clock.monotonic()
         self._channel.on("open", self._opened.set)
         self._channel.on("close", self._gone.set)

@@ -44,10 +44,11 @@ export async function demoInfo() {
   return (await request("/demo/info")).json();
 }
 
-/** A single-use token `ek_…` from the demo door. */
+/** From the demo door: a single-use token `ek_…`, and what to make the peer connection with: `{token, ice}`. */
 export async function mintToken(signal) {
   const body = await (await request("/demo/token", { method: "POST", signal })).json();
-  return body.value;
+  const { ice_servers: iceServers = [], ice_transport_policy: iceTransportPolicy = "all" } = body.hushgate ?? {};
+  return { token: body.value, ice: { iceServers, iceTransportPolicy } };
 }
 
 /** Posts the offer: `{callId, sdp}` of the answer. */

@@ -63,15 +63,16 @@ export class Call {
     microphone.getAudioTracks()[0].onended = () => this.#handlers.onMicrophoneLost();
 
     this.#handlers.onStage("token");
-    this.token = await this.#ask("token", () => api.mintToken(this.#abort.signal));
+    const { token, ice } = await this.#ask("token", () => api.mintToken(this.#abort.signal));
+    this.token = token;
     if (this.#over) return undefined;
 
     this.#handlers.onStage("call");
-    return this.#connect();
+    return this.#connect(ice);
   }
 
-  async #connect() {
-    this.#peer = new RTCPeerConnection();
+  async #connect(ice) {
+    this.#peer = new RTCPeerConnection(ice);
     this.#peer.ontrack = ({ streams, track }) => this.#handlers.onAnswer(streams[0] ?? new MediaStream([track]));
     this.#peer.onconnectionstatechange = () => this.#connectionChanged();
     this.#recovery = new Recovery(this.#peer, {
