@@ -21,8 +21,8 @@ COMPILED_TESTS := tests/contracts/test_frame.py tests/runtime/test_opus.py tests
     rtc_call rtc_leg rtc_path rtcp rtp truncation wheel) \
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
-# What the tests need from Debian: a browser, voices that pocketsphinx hears.
-TEST_PACKAGES := chromium flite
+# What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.
+TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
 UP_ARGS ?=
 BENCH_ARGS ?=
 LOAD_ARGS ?=
@@ -87,9 +87,11 @@ install: $(DEV_READY) ## editable install with everything, and the pre-commit ho
 
 .PHONY: test-packages
 test-packages: prometheus
-	@missing=""; for package in $(TEST_PACKAGES); do command -v $$package >/dev/null || missing="$$missing $$package"; done; \
+	@missing=""; for package in $(TEST_PACKAGES); do command -v $${package#*:} >/dev/null || missing="$$missing $${package%:*}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    guard=/usr/sbin/policy-rc.d; `# what is installed must not start as a service` \
+	    if [ ! -e $$guard ]; then trap "rm -f $$guard" EXIT; printf '#!/bin/sh\nexit 101\n' >$$guard; chmod +x $$guard; fi; \
 	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi
 
@@ -256,6 +258,11 @@ dashboards: $(DEV_READY) ## write the JSON of the Grafana dashboards into the ch
 .PHONY: dashboards-preview
 dashboards-preview: $(DEV_READY) $(PROMTOOL) test-packages ## draw both dashboards from a real load, into docs/images
 	$(BIN)/python -m tests.dashboards.preview
+
+.PHONY: guides
+guides: $(DEV_READY) ## the pictures and the sizing table of the guides, anew
+	$(BIN)/python -m tests.docs.pictures
+	$(BIN)/python -m tests.docs.sizing
 
 .PHONY: clean
 clean: ## remove the environment and caches (never data)

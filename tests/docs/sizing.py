@@ -43,7 +43,7 @@ SERIES = (Talk("both_ways", 1.0), Talk("talk42_dtx", 0.42))
 
 def per_process(measured: dict[str, Any], talk: Talk) -> int:
     """Calls that signaling gives a process whose MEDIA_MAX_CALLS is what a core carries."""
-    return math.floor(MAX_LOAD * measured["calls_per_core"][talk.series])
+    return math.floor(MAX_LOAD * int(measured["calls_per_core"][talk.series]))
 
 
 def call_kbits(talk: Talk) -> tuple[int, int]:
