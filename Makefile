@@ -22,6 +22,7 @@ COMPILED_TESTS := tests/contracts/test_frame.py tests/runtime/test_opus.py tests
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.
+# Nothing of it starts as a service.
 TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
 UP_ARGS ?=
 BENCH_ARGS ?=
@@ -90,7 +91,7 @@ test-packages: prometheus
 	@missing=""; for package in $(TEST_PACKAGES); do command -v $${package#*:} >/dev/null || missing="$$missing $${package%:*}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    guard=/usr/sbin/policy-rc.d; `# what is installed must not start as a service` \
+	    guard=/usr/sbin/policy-rc.d; \
 	    if [ ! -e $$guard ]; then trap "rm -f $$guard" EXIT; printf '#!/bin/sh\nexit 101\n' >$$guard; chmod +x $$guard; fi; \
 	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi

@@ -27,7 +27,7 @@ def main() -> int:
     """Print what does not add up; exit code 1 if anything does not. May run beside metering."""
     try:
         settings = load(MeteringSettings)
-        engine = connect(ledger_url(settings.ledger_url.get_secret_value(), settings.data_dir))
+        engine = connect(ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir))
         found = audit(engine)
     except HushgateError as exc:
         sys.stderr.write(f"hushgate metering audit: {exc}\n")

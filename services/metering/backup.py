@@ -23,7 +23,7 @@ def main(target: str) -> int:
     """Copy the ledger to the file ``target``, or with `-` to standard output; exit code 2 when there is no copy."""
     try:
         settings = load(MeteringSettings)
-        url = ledger_url(settings.ledger_url.get_secret_value(), settings.data_dir)
+        url = ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir)
         if target == "-":
             _pour(url)
         else:

@@ -94,8 +94,8 @@ def test_coturn_relays_to_media_and_nowhere_else() -> None:
     assert peers(policy(rendered, "coturn")["egress"], "to") == {("media", "UDP/20000-20000")}
     config = rendered.one("ConfigMap", "coturn")["data"]["turnserver.conf"]
     assert "allowed-peer-ip=10.244.0.0-10.244.255.255" in config
-    for denied in ("10.0.0.0-10.255.255.255", "169.254.0.0-169.254.255.255", "127.0.0.0-127.255.255.255", "::1"):
-        assert f"denied-peer-ip={denied}\n" in config
+    for everybody in ("0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"):
+        assert f"denied-peer-ip={everybody}\n" in config
     assert {"user-quota=12", "total-quota=1200", "no-multicast-peers", "no-cli"} <= set(config.splitlines())
 
 
