@@ -69,7 +69,9 @@ async def _carry_calls(
         detector=lambda: DETECTORS[settings.vad](settings.detector),
     )
     async with asyncio.TaskGroup() as group:
-        pool = Pool(config, bus=bus, answerer=answerer, history=History(bus), meters=meters, group=group)
+        pool = Pool(
+            config, bus=bus, answerer=answerer, history=History(bus), meters=meters, group=group, tracer=process.tracer
+        )
         pulse = Pulse(pool, config, bus=bus, zone=settings.zone, http_url=url)
         await pool.open()
         always = [

@@ -41,6 +41,7 @@ from services.media.leg import (
     LegOpened,
     LegRecovered,
 )
+from services.media.trace import CallTrace
 from services.runtime import clock
 from services.runtime import metrics as bus_metrics
 from services.runtime.bus import Bus
@@ -83,8 +84,18 @@ class CallFacts:
 class Call:
     """One call with its leg, whose owner it is."""
 
-    def __init__(self, facts: CallFacts, *, leg: Leg, conversation: Conversation, detector: Detector, bus: Bus) -> None:
+    def __init__(  # noqa: PLR0913 - all by keyword
+        self,
+        facts: CallFacts,
+        *,
+        leg: Leg,
+        conversation: Conversation,
+        detector: Detector,
+        bus: Bus,
+        trace: CallTrace | None = None,
+    ) -> None:
         self.facts = facts
+        self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
         self._leg = leg
         self._conversation = conversation
@@ -206,15 +217,18 @@ class Call:
             case LegConnected():
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
                 metrics.SETUP_DURATION.labels("total").observe(now - self.facts.offered_at)
+                self.trace.connected(since=self._answered_at, now=now)
                 return self._conversation.connected()
             case LegOpened():
                 return self._conversation.opened()
             case LegLost():
                 metrics.LEGS_LOST.inc()
+                self.trace.event("client_lost")
                 get_logger().info("call_lost", call_id=self.facts.id)
                 return self._conversation.lost(now=now)
             case LegRecovered(how=how, away_s=away_s):
                 metrics.LEGS_RECOVERED.labels(how).inc()
+                self.trace.event("client_recovered")
                 get_logger().info("call_recovered", call_id=self.facts.id, how=how, away_s=round(away_s, 3))
                 return self._conversation.recovered()
             case LegClosed(reason=reason):
@@ -246,10 +260,13 @@ class Call:
             case CountTurn(latency_s=latency_s):
                 owner = self.facts.owner
                 metrics.TURN_LATENCY.labels(owner.provider, owner.model).observe(latency_s)
+                self.trace.answered(now=clock.monotonic())
             case CountGateClose(reason=reason):
                 metrics.GATE_CLOSES.labels(reason).inc()
+                self.trace.gate_closed(command, now=clock.monotonic())
             case CountGateOpen():
                 _count_open(command)
+                self.trace.gate_opened(command, now=clock.monotonic())
 
     def _send_up(self, command: SendUp) -> None:
         epoch, sent = self.facts.owner.epoch, clock.unix_ms()

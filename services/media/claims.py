@@ -8,7 +8,7 @@ from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import Claim, ClaimGranted, ClaimRefused, Ended, MalformedMessageError, OfferRefusal
 from services.media import metrics
-from services.runtime import clock
+from services.runtime import clock, tracing
 from services.runtime.bus import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
 
@@ -33,6 +33,13 @@ async def claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> 
     Raises:
         ClaimFailedError: there is none, or all that were asked refused.
     """
+    with tracing.stage("claim", kind="client").whole() as span:
+        owner = await _claim(bus, call=call, process=process, grant=grant)
+        span.note(worker=owner.worker)
+    return owner
+
+
+async def _claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> ClaimGranted:
     began = clock.monotonic()
     request = Claim(call=call, process=process, grant=grant, deadline_unix_ms=clock.unix_ms() + int(CLAIM_S * 1000))
     refused = ClaimFailedError("no_worker", "no upstream worker is free")

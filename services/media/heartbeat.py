@@ -1,23 +1,15 @@
 """Tells signaling once a second that this process lives and how full it is."""
 
 import asyncio
-from importlib.metadata import PackageNotFoundError, version
 
 from services.contracts import subjects
 from services.contracts.messages import Heartbeat
 from services.media.pool import Pool, PoolConfig
 from services.runtime import clock
 from services.runtime.bus import Bus
+from services.runtime.process import installed_version
 
 EVERY_S = 1.0
-
-
-def installed_version(package: str = "hushgate") -> str:
-    """Which version this process is; a plain checkout that was never installed has none to tell."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 class Pulse:

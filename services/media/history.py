@@ -8,6 +8,7 @@ from nats.js.errors import Error as JetStreamError
 from services.contracts import subjects
 from services.contracts.messages import CallEnded, CallStarted
 from services.media import metrics
+from services.runtime import tracing
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
 
@@ -31,7 +32,7 @@ class History:
 
     async def _write(self, subject: str, record: CallStarted | CallEnded) -> None:
         # The id makes a retry harmless: the stream keeps one of two with the same.
-        headers = {"Nats-Msg-Id": f"{record.call}-{record.type}"}
+        headers = {"Nats-Msg-Id": f"{record.call}-{record.type}", **(tracing.outgoing() or {})}
         for _ in range(_TRIES):
             try:
                 async with asyncio.timeout(_PUBLISH_S):

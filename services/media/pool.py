@@ -33,11 +33,13 @@ from services.media.core.detector import Detector
 from services.media.core.gate import GateConfig
 from services.media.history import History
 from services.media.leg import Answerer, Leg
+from services.media.trace import CallTrace, traced
 from services.media.usage import Meters
-from services.runtime import clock
+from services.runtime import clock, tracing
 from services.runtime import metrics as bus_metrics
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, unsubscribe
 from services.runtime.logging import get_logger
+from services.runtime.tracing import Live, Tracer
 
 ANSWER_S = 1.8
 TICK_S = 0.1
@@ -59,7 +61,7 @@ class PoolConfig:
 class Pool:
     """Answers offers, routes frames, ends calls. Its calls are tasks of ``group``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword
         self,
         config: PoolConfig,
         *,
@@ -68,6 +70,7 @@ class Pool:
         history: History,
         meters: Meters,
         group: asyncio.TaskGroup,
+        tracer: Tracer = Tracer(),  # noqa: B008 - frozen, and records nothing
     ) -> None:
         self._config = config
         self._bus = bus
@@ -75,6 +78,7 @@ class Pool:
         self._history = history
         self._meters = meters
         self._group = group
+        self._tracer = tracer
         self._offers: Once[OfferKey] = Once(limit=MAX_REMEMBERED_OFFERS)
         self._restarts = Restarts()
         self._calls: dict[CallId, Call] = {}
@@ -104,7 +108,7 @@ class Pool:
     async def open(self) -> None:
         """Listen to workers and to signaling."""
         down = await self._bus.listen(subjects.down_of(self._config.process), self._worker_frame)
-        self._running.push_async_callback(_unsubscribe, down)
+        self._running.push_async_callback(unsubscribe, down)
         self._offer_subscription = await self._bus.serve(subjects.offer(self._config.process), self.offer)
         ticking = self._group.create_task(self._keep_ticking(), name="ticks")
         self._running.callback(ticking.cancel)
@@ -113,7 +117,7 @@ class Pool:
         """Take no more offers, let calls finish for ``timeout_s``, then end them as drained."""
         self.draining = True
         if self._offer_subscription is not None:
-            await _unsubscribe(self._offer_subscription)
+            await unsubscribe(self._offer_subscription)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()
@@ -137,7 +141,7 @@ class Pool:
             self._reserved.add(offer.call)
             self._count()
             try:
-                reply = await self._answer(offer)
+                reply = await traced(self._tracer, offer, self._config.process, partial(self._answer, offer))
             finally:
                 self._reserved.discard(offer.call)
                 self._count()
@@ -162,7 +166,7 @@ class Pool:
             return OfferRefused(reason="full")
         return None
 
-    async def _answer(self, offer: Offer) -> Message:
+    async def _answer(self, offer: Offer, span: Live) -> Message:
         """Claim and answer at the same time; what was got is given back if no call comes of it."""
         began = clock.monotonic()
         owner, answered = await asyncio.gather(
@@ -170,7 +174,7 @@ class Pool:
             self._answer_leg(offer),
             return_exceptions=True,
         )
-        reply = self._take_on(offer, owner, answered, began)
+        reply = self._take_on(offer, owner, answered, began, span)
         if isinstance(reply, OfferAnswered):
             metrics.SETUP_DURATION.labels("answer").observe(clock.monotonic() - began)
             return reply
@@ -186,22 +190,24 @@ class Pool:
         owner: ClaimGranted | BaseException,
         answered: tuple[Leg, str] | BaseException,
         offered_at: float,
+        span: Live,
     ) -> OfferAnswered | OfferRefused:
         if isinstance(owner, BaseException) or isinstance(answered, BaseException):
             return refused(owner, answered)
         if self.draining:  # it began while the offer was being answered
             return OfferRefused(reason="draining")
         try:
-            self._begin(offer, owner, answered[0], offered_at)
+            self._begin(offer, owner, answered[0], offered_at, CallTrace(span))
         except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
             return refused(owner, exc)
         return OfferAnswered(sdp=answered[1])
 
     async def _answer_leg(self, offer: Offer) -> tuple[Leg, str]:
-        async with asyncio.timeout(ANSWER_S):
-            return await self._answerer(offer.leg, offer.sdp)
+        with tracing.stage("answer").whole():
+            async with asyncio.timeout(ANSWER_S):
+                return await self._answerer(offer.leg, offer.sdp)
 
-    def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg, offered_at: float) -> None:
+    def _begin(self, offer: Offer, owner: ClaimGranted, leg: Leg, offered_at: float, trace: CallTrace) -> None:
         config = ConversationConfig(
             epoch=owner.epoch,
             max_seconds=offer.grant.limits.max_seconds,
@@ -217,6 +223,7 @@ class Pool:
             conversation=Conversation(config, now=clock.monotonic()),
             detector=self._config.detector(),
             bus=self._bus,
+            trace=trace,
         )
         self._group.create_task(self._carry(call), name=f"call {offer.call}")
         self._calls[offer.call] = call
@@ -240,6 +247,7 @@ class Pool:
             self._calls.pop(facts.id, None)
             self._count()
             metrics.CALLS_ENDED.labels(facts.owner.provider, reason).inc()
+            call.trace.ended(reason, facts.owner, now=clock.monotonic())
             metrics.CALL_DURATION.observe(clock.monotonic() - began)
             get_logger().info("call_ended", call_id=facts.id, tenant=facts.tenant, reason=reason)
         await self._settle(call, reason, control)
@@ -248,7 +256,7 @@ class Pool:
         """Write down what the call was. Only then may the process go."""
         try:
             if control is not None:
-                await _unsubscribe(control)
+                await unsubscribe(control)
             await self._meters.write_last(call)
             await self._history.ended(call.facts.ended(reason))
         finally:
@@ -291,10 +299,3 @@ class Pool:
         metrics.CALLS_ACTIVE.set(self.active)
         metrics.CALLS_RESERVED.set(self.reserved)
         (self._empty.clear if self._settling or self._reserved else self._empty.set)()
-
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except NatsError as exc:  # the connection is gone, and the subscription with it
-        get_logger().warning("unsubscribe_failed", reason=type(exc).__name__)

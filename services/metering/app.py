@@ -36,7 +36,7 @@ async def serve(bus: Bus, settings: MeteringSettings, process: Process) -> None:
             collector = LedgerCollector(totals)
             REGISTRY.register(collector)
             try:
-                recorder = Recorder(bus, thread, totals, process.health, process.stopping)
+                recorder = Recorder(bus, thread, totals, process.health, process.stopping, tracer=process.tracer)
                 await _run(settings, process, recorder, ledger)
             finally:
                 REGISTRY.unregister(collector)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ from services.metering import metrics
 from services.metering.core.totals import Totals
 from services.metering.dialect import LedgerError
 from services.metering.store import Delivery, Ledger, Recorded
-from services.runtime import clock, streams
+from services.runtime import clock, streams, tracing
 from services.runtime.bus import Bus
 from services.runtime.health import Health
 from services.runtime.logging import get_logger
+from services.runtime.tracing import Tracer
 
 BATCH = 100
 CONSUMER = "metering"
@@ -86,6 +87,7 @@ class Recorder:
     health: Health
     stopping: asyncio.Event
     fetch_s: float = 1.0
+    tracer: Tracer = field(default_factory=Tracer)
 
     async def carry(self, feed: Feed) -> None:
         """Run ``feed``; NATS and the ledger may go away and come back."""
@@ -152,9 +154,11 @@ class Recorder:
         return None if asking.cancelled() else asking.result()
 
     async def _carry_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
+        began_ns = clock.unix_ns()
         recorded = await self._record(feed, [Delivery(msg.subject, msg.data) for msg in batch])
         if recorded is None:
             return
+        self._trace(batch, began_ns)
         self._count(recorded)
         acks = await asyncio.gather(*(msg.ack_sync(timeout=_ACK_TIMEOUT_S) for msg in batch), return_exceptions=True)
         lost = [ack for ack in acks if isinstance(ack, BaseException)]
@@ -163,6 +167,15 @@ class Recorder:
             get_logger().warning("ledger_ack_lost", reason="nats", count=len(lost), error=str(lost[0]))
         for source, sequence in recorded.marks.items():
             await self.bus.publish(subjects.watermark(source), Watermark(source=source, sequence=sequence))
+
+    def _trace(self, batch: Sequence[Msg], began_ns: int) -> None:
+        """Of calls, whose messages say where in their trace they are."""
+        for msg in batch:
+            if (asked := tracing.asked_by(msg.headers)).context is not None:
+                with asked.current():
+                    span = self.tracer.begin("record", kind="server", start_ns=began_ns)
+                span.note(subject=msg.subject)
+                span.end()
 
     async def _record(self, feed: Feed, batch: Sequence[Delivery]) -> Recorded | None:
         """Book until the database does it; None when we stop before."""

@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 
 from services.contracts import messages
 from services.contracts.messages import AnyMessage, MalformedMessageError, Message
-from services.runtime import metrics
+from services.runtime import metrics, tracing
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
 from services.runtime.logging import get_logger
 from services.runtime.sender import Sender
@@ -108,7 +108,7 @@ class Bus:
         return self._sender.post_audio(subject, data)
 
     async def request(self, subject: str, message: Message, *, timeout_s: float) -> AnyMessage:
-        """Ask and wait for the answer.
+        """Ask and wait for the answer. Where the asker is in its trace goes along, as a header.
 
         Raises:
             NoRespondersError: nobody listens (known within a millisecond), or the bus is away.
@@ -117,7 +117,7 @@ class Bus:
         """
         await self._sender.flush()  # what was sent before is not overtaken
         try:
-            reply = await self._calls.request(subject, message.encode(), timeout=timeout_s)
+            reply = await self._calls.request(subject, message.encode(), timeout=timeout_s, headers=tracing.outgoing())
         except (NatsNoRespondersError, OutboundBufferLimitError, ConnectionClosedError) as exc:
             raise NoRespondersError(subject) from exc
         except NatsTimeoutError as exc:
@@ -131,6 +131,7 @@ class Bus:
         """
 
         async def answer(msg: Msg) -> None:
+            tracing.accept(msg.headers)  # this task is the request's own
             try:
                 reply = await handler(messages.decode(msg.data))
                 if msg.reply:
@@ -210,6 +211,14 @@ async def _open(url: str, name: str, login: NatsLogin | None, *, pending_size: i
         await _close(client)
         raise BusUnavailableError(url, str(exc) or said or seen or "no answer") from exc
     return client
+
+
+async def unsubscribe(subscription: Subscription) -> None:
+    """Hear no more of it, whether or not the server is still there to be told."""
+    try:
+        await subscription.unsubscribe()
+    except NatsError as exc:  # the connection is gone, and the subscription with it
+        get_logger().warning("unsubscribe_failed", reason=type(exc).__name__)
 
 
 async def _drain(client: Client) -> None:

@@ -19,6 +19,11 @@ def unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def unix_ns() -> int:
+    """Nanoseconds since 1970; for the spans of traces."""
+    return time.time_ns()
+
+
 def utc_now() -> datetime:
     """The wall clock as an aware datetime."""
     return datetime.now(UTC)

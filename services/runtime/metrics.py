@@ -39,3 +39,8 @@ OUTBOX_OLDEST = Gauge(
 OUTBOX_EVENTS = Counter(
     "hushgate_usage_outbox_events_total", "Usage events written to, published from and freed from the outbox.", ["step"]
 )
+SPANS = Counter(
+    "hushgate_trace_spans_total",
+    "Spans of traces by outcome: exported; failed, the collector did not take them; dropped, too many waited for it.",
+    ["outcome"],
+)

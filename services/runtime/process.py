@@ -6,16 +6,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from services.runtime import clock, metrics
 from services.runtime.bus import Bus
-from services.runtime.errors import HushgateError
+from services.runtime.errors import HushgateError, SettingsError
 from services.runtime.health import Health
 from services.runtime.logging import configure, get_logger
 from services.runtime.settings import ServiceSettings, load
+from services.runtime.tracing import Tracer
 
 EXIT_FAILED = 1
 EXIT_STUCK = 70
@@ -32,6 +35,8 @@ class Process:
     health: Health = field(default_factory=Health)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by SIGTERM or SIGINT: take no new work, finish the old, return from `serve`."""
+    tracer: Tracer = field(default_factory=Tracer)
+    """Records nothing unless the settings name a collector."""
 
     def ready(self, http_url: str) -> None:
         """All is up: `/readyz` says so, and the log line names the URL, which `hushgate up` waits for."""
@@ -120,10 +125,49 @@ def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Ca
 
     async def work(settings: S, process: Process) -> None:
         name, login = f"{role}-{settings.process_id}", settings.nats_login()
-        async with Bus.connect(settings.nats_url, name=name, login=login, wait_s=settings.nats_wait_s) as bus:
+        async with (
+            _tracing(role, settings) as process.tracer,
+            Bus.connect(settings.nats_url, name=name, login=login, wait_s=settings.nats_wait_s) as bus,
+        ):
             await serve(bus, settings, process)
 
     return work
+
+
+def installed_version(package: str = "hushgate") -> str:
+    """Which version this process is; a plain checkout that was never installed has none to tell."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+@asynccontextmanager
+async def _tracing(role: str, settings: ServiceSettings) -> AsyncIterator[Tracer]:
+    """What the service traces with; its last spans are sent when the block ends.
+
+    Raises:
+        SettingsError: the library is not installed, or the file of headers is wrong.
+    """
+    if not settings.otlp_endpoint:
+        yield Tracer()
+        return
+    try:
+        from services.runtime import otlp  # noqa: PLC0415 - 0.3 s and 15 MB, only for those who want it
+    except ModuleNotFoundError as exc:
+        raise SettingsError(f"OTLP_ENDPOINT needs pip install 'hushgate[tracing]': no module {exc.name}") from exc
+    resource = {
+        "service.name": f"hushgate-{role}",
+        "service.version": installed_version(),
+        "service.instance.id": settings.process_id,
+        "process.pid": str(os.getpid()),
+    }
+    exporter = otlp.open_exporter(settings.otlp_endpoint, headers=settings.otlp_headers(), resource=resource)
+    get_logger().info("traces_on", collector=settings.otlp_endpoint, ratio=settings.otlp_sample_ratio)
+    try:
+        yield Tracer(exporter, settings.otlp_sample_ratio)
+    finally:
+        await asyncio.to_thread(exporter.close)
 
 
 def run_with_bus(

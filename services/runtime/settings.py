@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
@@ -48,6 +49,38 @@ class ServiceSettings(BaseSettings):
     """Where an outbox or a ledger lies."""
     process_id: str = Field(default="local-0", pattern=r"^[A-Za-z0-9_-]{1,63}$")
     """The name of this process on the bus, `<pod>-<n>`; one at a time may have it."""
+    otlp_endpoint: str = ""
+    """Where traces go: the base URL of a collector that speaks OTLP over HTTP, `http://collector:4318`. Empty: none."""
+    otlp_headers_file: Path | None = None
+    """Lines of `Name: value` for a collector that wants to know who sends: a mounted secret."""
+    otlp_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """The share of calls that are traced. Whoever begins a trace decides; the others follow."""
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_collector(cls, value: str) -> str:
+        return collector_url(value) if value else ""
+
+    def otlp_headers(self) -> dict[str, str]:
+        """What the file says; empty without one.
+
+        Raises:
+            SettingsError: it cannot be read, or a line is no header.
+        """
+        if self.otlp_headers_file is None:
+            return {}
+        try:
+            lines = self.otlp_headers_file.read_text("ascii").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"OTLP_HEADERS_FILE {self.otlp_headers_file} cannot be read: {exc}") from exc
+        headers: dict[str, str] = {}
+        for number, line in enumerate(lines, 1):
+            name, colon, value = line.partition(":")
+            if line.strip() and not (colon and name.strip() and value.strip()):  # never quoted: it is a secret
+                raise SettingsError(f"OTLP_HEADERS_FILE {self.otlp_headers_file}, line {number}: give `Name: value`")
+            if colon:
+                headers[name.strip()] = value.strip()
+        return headers
 
     @model_validator(mode="after")
     def _user_with_password(self) -> Self:
@@ -88,6 +121,20 @@ class ServiceSettings(BaseSettings):
         if self.nats_password_file is None:
             return None
         return NatsLogin(self.nats_user, _read(self.nats_password_file, self.env_name("nats_password_file")))
+
+
+def collector_url(text: str) -> str:
+    """The base URL of a collector, checked.
+
+    Raises:
+        ValueError: it is no http or https URL, or holds what does not belong into it.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give the base URL of a collector, such as http://collector:4318")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("credentials, queries and fragments do not belong into it; OTLP_HEADERS_FILE takes a token")
+    return text.rstrip("/")
 
 
 def _read(file: Path, name: str) -> str:

@@ -1,12 +1,14 @@
 """The public API: the provider's wire for tokens and calls, and the usage of both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.contracts import ids
+from services.runtime import clock
 from services.runtime.bus import Bus
+from services.runtime.tracing import Tracer
 from services.signaling import body, metrics
 from services.signaling.auth import Authority
 from services.signaling.calls import Calls, wanted_session
@@ -16,6 +18,7 @@ from services.signaling.core.tenants import Tenant
 from services.signaling.directory import Directory
 from services.signaling.errors import bad_requests
 from services.signaling.relays import RelayDesk
+from services.signaling.trace import set_up, stage
 from services.signaling.usage import UsageSource
 
 
@@ -29,6 +32,7 @@ class Api:
     usage: UsageSource
     default_model: str
     relays: RelayDesk | None = None
+    tracer: Tracer = field(default_factory=Tracer)
 
     @property
     def calls(self) -> Calls:
@@ -77,12 +81,14 @@ class Api:
 
     async def create_call(self, request: Request) -> Response:
         """Answer an offer."""
-        call = ids.new_call_id()
+        call, began_ns = ids.new_call_id(), clock.unix_ns()
         await self.authority.admit(request, call)
-        sent = await body.read_offer(request)
-        with bad_requests():
-            offer = sdp.parse(sent.sdp)
-        answer = await self.calls.place(request, call, offer, wanted_session(request, sent.session))
+        with set_up(self.tracer, call, door="realtime", began_ns=began_ns):
+            with stage("sdp"):
+                sent = await body.read_offer(request)
+                with bad_requests():
+                    offer = sdp.parse(sent.sdp)
+            answer = await self.calls.place(request, call, offer, wanted_session(request, sent.session))
         headers = {"Location": f"/v1/realtime/calls/{call}", "Cache-Control": "no-store"}
         return Response(answer, 201, headers=headers, media_type="application/sdp")
 

@@ -48,6 +48,7 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
             usage=UsageSource(client, configured=bool(settings.metering_url)),
             default_model=settings.default_model,
             relays=relay_desk(settings),
+            tracer=process.tracer,
         )
         app = build(api, settings, process.health)
         async with serve_http(app, host=settings.http_host, port=settings.http_port, tls=settings.tls) as url:
@@ -73,7 +74,7 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     api.add_routes(app)
     grants = api.authority.grants
     sessions = IceSessions(grants.bucket, connected=grants.connected)
-    Whip(api.authority, api.calls, sessions, api.relays).add_routes(app)
+    Whip(api.authority, api.calls, sessions, api.relays, api.tracer).add_routes(app)
     if settings.demo_tenant:
         files = console_files(console)
         Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, files).add_routes(app)

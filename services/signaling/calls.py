@@ -22,6 +22,7 @@ from services.contracts.messages import (
 )
 from services.runtime.bus import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
+from services.runtime import tracing
 from services.runtime.logging import get_logger
 from services.signaling import metrics
 from services.signaling.auth import Authority, bearer, rejected
@@ -31,6 +32,7 @@ from services.signaling.core.sdp import Offer
 from services.signaling.directory import Directory, NotPlacedError
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.grants import TokenRejectedError
+from services.signaling.trace import stage
 
 _CONTROL_TIMEOUT_S = 2.0
 _OTHER_PEER = (
@@ -55,8 +57,10 @@ class Calls:
             ApiError: no such token, a session that is not allowed, or no process takes it.
         """
         async with self._granted(request, call, session) as granted:
+            tracing.current().note(tenant_id=granted.tenant)
             await self.authority.grants.own(call, granted.tenant)
-            answer = await self._answer(call, offer, granted)
+            with stage("placement"):
+                answer = await self._answer(call, offer, granted)
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
         return answer
 
@@ -114,7 +118,8 @@ class Calls:
             return
         grants = self.authority.grants
         try:
-            redemption = await grants.redeem(bearer(request), call)
+            with stage("redeem"):
+                redemption = await grants.redeem(bearer(request), call)
         except TokenRejectedError as exc:
             raise rejected(exc.reason) from None
         try:

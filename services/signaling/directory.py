@@ -15,7 +15,7 @@ from services.contracts.messages import (
     OfferAnswered,
     OfferRefused,
 )
-from services.runtime import clock
+from services.runtime import clock, tracing
 from services.runtime.bus import Bus
 from services.runtime.errors import HushgateError, NoRespondersError, RequestTimeoutError
 from services.runtime.logging import get_logger
@@ -102,8 +102,13 @@ class Directory:
         raise NotPlacedError(reason, detail)
 
     async def _ask(self, process: ProcessId, offer: Offer) -> OfferAnswered | tuple[str, str]:
-        reply = await self._answer(process, offer)
+        span = tracing.stage("offer", kind="client")
+        span.note(process=process, attempt=offer.attempt)
+        with span.current():
+            reply = await self._answer(process, offer)
         outcome = "answered" if isinstance(reply, OfferAnswered) else reply[0]
+        span.note(outcome=outcome)
+        span.end(error="" if outcome == "answered" else outcome)
         metrics.PLACEMENT_ATTEMPTS.labels(outcome).inc()
         if not isinstance(reply, OfferAnswered):
             get_logger().warning(

@@ -6,13 +6,15 @@ RFC forbids and a conversation needs: an offer that is `sendrecv` is answered `s
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request, Response
 
 from services.contracts import ids
 from services.contracts.ids import CallId
+from services.runtime import clock
 from services.runtime.logging import get_logger
+from services.runtime.tracing import Tracer
 from services.signaling import body
 from services.signaling.auth import Authority
 from services.signaling.calls import Calls, wanted_session
@@ -21,6 +23,7 @@ from services.signaling.core.sdp_lines import MAX_OFFER_BYTES, InvalidOfferError
 from services.signaling.errors import ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.ice_sessions import IceSession, IceSessions
 from services.signaling.relays import RelayDesk
+from services.signaling.trace import set_up, stage
 
 ENDPOINT = "/v1/whip"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -37,6 +40,7 @@ class Whip:
     calls: Calls
     sessions: IceSessions
     relays: RelayDesk | None = None
+    tracer: Tracer = field(default_factory=Tracer)
 
     def add_routes(self, app: FastAPI) -> None:
         """Give ``app`` the door. Each path has one route, so that the 405 for other methods names all that it takes."""
@@ -48,13 +52,15 @@ class Whip:
         """Answer an offer, or say what is taken here."""
         if request.method == "OPTIONS":
             return await self._options(request)
-        call = ids.new_call_id()
+        call, began_ns = ids.new_call_id(), clock.unix_ns()
         await self.authority.admit(request, call)
-        sent = await body.read_sdp(request)
-        with _as_the_rfc_says(), bad_requests():
-            offer = whip.read_offer(sent)
-        etag = await self.sessions.begin(call, offer)
-        answer = await self.calls.place(request, call, offer, wanted_session(request, None))
+        with set_up(self.tracer, call, door="whip", began_ns=began_ns):
+            with stage("sdp"):
+                sent = await body.read_sdp(request)
+                with _as_the_rfc_says(), bad_requests():
+                    offer = whip.read_offer(sent)
+            etag = await self.sessions.begin(call, offer)
+            answer = await self.calls.place(request, call, offer, wanted_session(request, None))
         headers = {"Location": f"{ENDPOINT}/{call}", "ETag": etag, "Accept-Patch": _FRAGMENT, **_NEVER_STORED}
         return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP))
 

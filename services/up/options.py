@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.errors import HushgateError
 from services.runtime.logging import LogFormat
+from services.runtime.settings import collector_url
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
 _PROVIDERS = {"api.openai.com": "openai", "api.x.ai": "xai"}
@@ -45,6 +46,8 @@ class UpOptions:
     log_format: LogFormat
     tls_cert: Path | None
     tls_key: Path | None
+    otlp_endpoint: str
+    """Where traces go; empty: nowhere."""
 
 
 def parse(arguments: Sequence[str]) -> UpOptions:
@@ -62,6 +65,7 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     parser.add_argument(
         "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
     )
+    parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--tls-cert", type=Path, metavar="PEM")
     parser.add_argument("--tls-key", type=Path, metavar="PEM")
@@ -86,7 +90,15 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         log_format=args.log_format,
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
+        otlp_endpoint=_collector(args.otlp_endpoint),
     )
+
+
+def _collector(url: str) -> str:
+    try:
+        return collector_url(url) if url else ""
+    except ValueError as exc:
+        raise OptionError(f"--otlp-endpoint: {exc}") from exc
 
 
 def _check_tls(host: str, cert: Path | None, key: Path | None) -> None:

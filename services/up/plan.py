@@ -30,6 +30,8 @@ def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str |
         "LOG_FORMAT": "json",
         "PROCESS_ID": name or f"{command}-0",
     }
+    if shared.options.otlp_endpoint:
+        common["OTLP_ENDPOINT"] = shared.options.otlp_endpoint
     environment = {f"{prefix}_{key}": value for key, value in {**common, **settings}.items()}
     return ChildSpec(name or command, command, environment, f"{prefix}_HTTP_PORT")
 

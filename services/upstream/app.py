@@ -41,6 +41,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
             sink=outbox,
             health=process.health,
             group=group,
+            tracer=process.tracer,
         )
         await worker.open()
         process.ready(url)

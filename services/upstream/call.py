@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
-from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
 from services.contracts.messages import (
     Ended,
     MalformedMessageError,
@@ -38,27 +37,17 @@ from services.upstream.core.response import Report
 from services.upstream.core.session import SessionCore
 from services.upstream.downlink import Downlink, DownlinkOverflowError
 from services.upstream.errors import UpstreamUnavailableError
+from services.upstream.facts import CallFacts
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.line import Line, ProviderGone, ProviderOpened, ProviderSaid
 from services.upstream.meters import Meters
+from services.upstream.trace import CallTrace
 
 SILENCE_S = 5.0
 TICK_S = 0.1
 MAX_INBOX = 2048
 SETTLE_S = 1.5
 """How long the end of a call waits for what the provider has still to bill."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallFacts:
-    """What does not change while this worker owns the call."""
-
-    id: CallId
-    session: SessionId
-    tenant: TenantId
-    process: ProcessId
-    provider: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +67,7 @@ _Input = Frame | ProviderOpened | ProviderSaid | ProviderGone | _Tick
 class Call:
     """Made by the worker for a claim; `run` is its whole life."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword
         self,
         facts: CallFacts,
         *,
@@ -87,6 +76,7 @@ class Call:
         lease: Lease,
         connector: Connector,
         meters: Meters,
+        trace: CallTrace | None = None,
     ) -> None:
         self.facts = facts
         self._core = core
@@ -95,6 +85,7 @@ class Call:
         self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
         self._line = Line(connector, facts.model, self._inbox)
         self._meters = meters
+        self._trace = trace or CallTrace()
         self._heard_at = clock.monotonic()
         self._ended: _End | None = None
         self._leaving = False  # nothing goes down any more
@@ -123,9 +114,13 @@ class Call:
     async def run(self) -> EndReason:
         """Live until the end; everything is closed, booked and given back when this returns."""
         writing = asyncio.create_task(self._meters.keep_writing(), name=f"usage {self.facts.id}")
+        reason = EndReason.INTERNAL
+        self._trace.started()
         try:
             ended = await self._live()
+            reason = ended.reason
         finally:
+            self._trace.ended(self.facts, reason)
             self._meters.close()
             await self._lease.release()
             await writing
@@ -171,6 +166,7 @@ class Call:
             case ProviderSaid(event=event):
                 return self._core.provider_event(event, now=now)
             case ProviderOpened():
+                self._trace.provider_opened()
                 return self._core.provider_opened(now=now)
             case ProviderGone(reason=reason, detail=detail):
                 return self._core.provider_lost(reason, detail, now=now)
@@ -195,7 +191,9 @@ class Call:
                 case Kind.UTTERANCE_END:
                     return self._utterance_ended(frame, now)
                 case Kind.CLIENT_EVENT:
-                    return self._core.client_event(uplink.parsed(frame.payload), now=now)
+                    event = uplink.parsed(frame.payload)
+                    self._trace.client_said(event, now=now)
+                    return self._core.client_event(event, now=now)
                 case Kind.PLAYOUT_REPORT:
                     return await self._reported(frame, now)
                 case Kind.ENDED:
@@ -212,6 +210,7 @@ class Call:
     def _utterance_ended(self, frame: Frame, now: float) -> list[Command]:
         if expect(UtteranceEnd, frame.payload).reason == "hangup":
             return self._core.utterance_abandoned()
+        self._trace.utterance_ended(frame.position, now=now)
         return self._core.utterance_ended(frame.position, now=now)
 
     def _audio_up(self, pcm: bytes, now: float) -> list[Command]:
@@ -237,6 +236,7 @@ class Call:
                 case SendToProvider() | AppendAudio():
                     self._line.send(command)
                 case PublishEvent():
+                    self._trace.shown(command.event)
                     await self._down.event(command)
                 case PublishAudio():
                     await self._down.audio(command)
@@ -254,6 +254,7 @@ class Call:
     def _note(self, command: CountError | ObserveStage) -> None:
         if isinstance(command, ObserveStage):
             metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
+            self._trace.stage(command, now=clock.monotonic())
             return
         metrics.ERRORS.labels(command.kind).inc()
         get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)

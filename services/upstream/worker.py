@@ -20,17 +20,20 @@ from services.contracts.messages import (
     MalformedMessageError,
     Message,
 )
-from services.runtime import clock
+from services.runtime import clock, tracing
 from services.runtime import metrics as bus_metrics
-from services.runtime.bus import Bus
+from services.runtime.bus import Bus, unsubscribe
 from services.runtime.health import Health
 from services.runtime.logging import get_logger
+from services.runtime.tracing import Live, Tracer
 from services.upstream import metrics
-from services.upstream.call import Call, CallFacts
+from services.upstream.call import Call
 from services.upstream.connectors.base import Connector
 from services.upstream.core.session import SessionCore
+from services.upstream.facts import CallFacts
 from services.upstream.lease import Lease, LeaseTakenError, LeaseTiming
 from services.upstream.meters import Disk, Meters, UsageSink
+from services.upstream.trace import CallTrace
 
 _MAX_MODEL = 128
 _LEASE_WAIT_S = 1.5
@@ -62,6 +65,7 @@ class Worker:
         sink: UsageSink,
         health: Health,
         group: asyncio.TaskGroup,
+        tracer: Tracer = Tracer(),  # noqa: B008 - frozen, and records nothing
     ) -> None:
         self._config = config
         self._bus = bus
@@ -70,6 +74,7 @@ class Worker:
         self._sink = sink
         self._disk = Disk(health)
         self._group = group
+        self._tracer = tracer
         self._calls: dict[CallId, Call] = {}
         self._claiming: set[CallId] = set()
         self._claims: Subscription | None = None
@@ -103,14 +108,14 @@ class Worker:
                 call.end(EndReason.DRAINED)
             await self._empty.wait()
         if self._frames is not None:
-            await _unsubscribe(self._frames)
+            await unsubscribe(self._frames)
 
     async def claim(self, message: AnyMessage) -> Message:
         """Take a call, or say why not."""
         if not isinstance(message, Claim):
             raise MalformedMessageError(f"{message.type} where a claim belongs")
         refusal = self._refusal(message)
-        reply = refusal or await self._take(message)
+        reply = refusal or await self._traced_take(message)
         outcome = reply.reason if isinstance(reply, ClaimRefused) else "granted"
         metrics.CLAIMS.labels(outcome).inc()
         if isinstance(reply, ClaimRefused):
@@ -143,23 +148,34 @@ class Worker:
         call = self._calls.get(call_id)
         return call is not None and call.is_held
 
-    async def _take(self, claim: Claim) -> Message:
+    async def _traced_take(self, claim: Claim) -> Message:
+        """The span of a session lasts until its end, or until there will be none."""
+        span = self._tracer.begin("session", kind="server")
+        span.note(call_id=claim.call, tenant_id=claim.grant.tenant, worker=self._config.worker)
+        with span.current():
+            reply = await self._take(claim, span)
+        if isinstance(reply, ClaimRefused):
+            span.end(error=reply.reason)
+        return reply
+
+    async def _take(self, claim: Claim, span: Live) -> Message:
         self._claiming.add(claim.call)
         self._empty.clear()
         try:
             if (unheard := self._calls.get(claim.call)) is not None:  # its media hangs, or gives it back just now
                 unheard.end(EndReason.INTERNAL, "claimed again")
-            lease = await Lease.acquire(
-                self._leases,
-                call=claim.call,
-                worker=self._config.worker,
-                timing=self._config.lease,
-                wait_s=min(_LEASE_WAIT_S, (claim.deadline_unix_ms - clock.unix_ms()) / 1000 - _ANSWER_S),
-            )
+            with tracing.stage("lease").whole():
+                lease = await Lease.acquire(
+                    self._leases,
+                    call=claim.call,
+                    worker=self._config.worker,
+                    timing=self._config.lease,
+                    wait_s=min(_LEASE_WAIT_S, (claim.deadline_unix_ms - clock.unix_ms()) / 1000 - _ANSWER_S),
+                )
             if self.draining:  # SIGTERM came while the lease was being made
                 await lease.release()
                 return ClaimRefused(reason="draining")
-            return self._begin(claim, lease)
+            return self._begin(claim, lease, CallTrace(span))
         except LeaseTakenError:
             return ClaimRefused(reason="lease_taken")
         except (NatsError, TimeoutError) as exc:
@@ -168,7 +184,7 @@ class Worker:
             self._claiming.discard(claim.call)
             await self._counted()
 
-    def _begin(self, claim: Claim, lease: Lease) -> ClaimGranted:
+    def _begin(self, claim: Claim, lease: Lease, trace: CallTrace) -> ClaimGranted:
         wished = claim.grant.session.get("model")
         model = wished if isinstance(wished, str) and 0 < len(wished) <= _MAX_MODEL else self._config.model
         facts = CallFacts(
@@ -188,6 +204,7 @@ class Worker:
             lease=lease,
             connector=self._connector,
             meters=self._meters(facts, lease),
+            trace=trace,
         )
         self._calls[facts.id] = call
         self._group.create_task(self._carry(call), name=f"call {facts.id}")
@@ -247,11 +264,4 @@ class Worker:
                 self._claims = await self._bus.serve(subjects.CLAIM, self.claim, queue=subjects.UPSTREAM_QUEUE)
             elif not wanted and self._claims is not None:
                 left, self._claims = self._claims, None
-                await _unsubscribe(left)
-
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except NatsError as exc:  # the connection is gone, and the subscription with it
-        get_logger().warning("unsubscribe_failed", reason=type(exc).__name__)
+                await unsubscribe(left)

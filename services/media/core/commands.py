@@ -60,9 +60,11 @@ class CountGateOpen:
 
 @dataclass(frozen=True, slots=True)
 class CountGateClose:
-    """The gate closed."""
+    """The gate closed after frame ``index``; ``speech_end_at``: the true end of speech."""
 
     reason: CloseReason
+    index: int
+    speech_end_at: float
 
 
 @dataclass(frozen=True, slots=True)

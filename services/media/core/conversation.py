@@ -210,14 +210,15 @@ class Conversation:
         return commands
 
     def _gate_closed(self, event: GateClosed) -> list[Command]:
-        self._unanswered_since = event.speech_end_at - self._config.receive_delay_ms / 1000
+        speech_end_at = event.speech_end_at - self._config.receive_delay_ms / 1000
+        self._unanswered_since = speech_end_at
         notice = notices.gate_closed(
             at_ms=event.index * FRAME_MS,
             reason=event.reason,
             sent_ms=self._up.sent_ms,
             gated_ms=self._up.gated_ms,
         )
-        return [CountGateClose(event.reason), *self._own_event(notice)]
+        return [CountGateClose(event.reason, event.index, speech_end_at), *self._own_event(notice)]
 
     def _client_stats(self, event: ClientEvent) -> list[Command]:
         """Measured by the client itself; never forwarded."""
