@@ -84,7 +84,7 @@ class CallFacts:
 class Call:
     """One call with its leg, whose owner it is."""
 
-    def __init__(  # noqa: PLR0913 - all by keyword
+    def __init__(
         self,
         facts: CallFacts,
         *,

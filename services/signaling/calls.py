@@ -20,9 +20,9 @@ from services.contracts.messages import (
     OfferRefused,
     Restart,
 )
+from services.runtime import tracing
 from services.runtime.bus import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
-from services.runtime import tracing
 from services.runtime.logging import get_logger
 from services.signaling import metrics
 from services.signaling.auth import Authority, bearer, rejected

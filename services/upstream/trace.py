@@ -42,6 +42,7 @@ class CallTrace:
         self._responses: OrderedDict[str, Live] = OrderedDict()
         self._created = ""  # the response that was begun last
         self._turns_response = NOTHING  # the one that answers the last turn
+        self._asked_ns = 0  # when it was asked for
         self._tools: OrderedDict[str, Live] = OrderedDict()
 
     def started(self) -> None:
@@ -85,13 +86,12 @@ class CallTrace:
         """A part of a turn is over."""
         if not self._span.recording:
             return
-        asked_at = now - observed.seconds
         if observed.stage == "provider_created":
-            self._turns_response = self._of_turn(asked_at)
-            self._turns_response.event("commit", at_ns=self._ns(asked_at))
+            self._turns_response = self._of_turn(now - observed.seconds)
+            self._turns_response.event("commit", at_ns=self._asked_ns)
             self._turns_response.event("created", at_ns=self._ns(now))
         else:
-            self._turns_response.begin("first_audio", start_ns=self._ns(asked_at)).end(at_ns=self._ns(now))
+            self._turns_response.begin("first_audio", start_ns=self._asked_ns).end(at_ns=self._ns(now))
 
     def ended(self, facts: CallFacts, reason: EndReason) -> None:
         """The session is over."""
@@ -112,10 +112,11 @@ class CallTrace:
     def _of_turn(self, asked_at: float) -> Live:
         """The response that was just begun, begun again where it belongs."""
         place = None
+        self._asked_ns = self._ns(asked_at)
         if self._utterances and self._span.context is not None:
             turn = min(self._utterances, key=lambda utterance: abs(utterance.at - asked_at))
             place = self._span.context.named(tracing.turn_name(turn.index))
-        response = self._span.begin("response", kind="client", start_ns=self._ns(asked_at), under=place)
+        response = self._span.begin("response", kind="client", start_ns=self._asked_ns, under=place)
         self._keep(self._responses, self._created, response)
         return response
 

@@ -24,6 +24,7 @@ from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.health import Health
 from services.runtime.streams import ensure_calls_stream
+from services.runtime.tracing import Tracer
 from tests.media.worker import PROCESS, Worker
 
 TENANT = TenantId("acme")
@@ -165,7 +166,12 @@ def an_offer(**limits: Any) -> Offer:  # noqa: ANN401 - the limits' fields
 
 @asynccontextmanager
 async def open_house(
-    bus: Bus, *, capacity: int = 5, detector: type = LoudIsSpeech, worker: bool = True
+    bus: Bus,
+    *,
+    capacity: int = 5,
+    detector: type = LoudIsSpeech,
+    worker: bool = True,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[House]:
     legs: dict[LegId, PlainLeg] = {}
 
@@ -186,7 +192,15 @@ async def open_house(
         await upstream.open()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         meters = Meters(kept, health, pause_s=0.01)
-        pool = Pool(config, bus=bus, answerer=answerer, history=History(bus), meters=meters, group=group)
+        pool = Pool(
+            config,
+            bus=bus,
+            answerer=answerer,
+            history=History(bus),
+            meters=meters,
+            group=group,
+            tracer=tracer or Tracer(),
+        )
         await pool.open()
         await bus.flush()
         yield House(pool, upstream, bus, kept, legs, health)

@@ -19,7 +19,8 @@ def test_an_utterance_goes_up_between_its_start_and_its_end_two_frames_to_a_mess
     (start,), (end,) = ups(commands, Kind.UTTERANCE_START), ups(commands, Kind.UTTERANCE_END)
     assert (start.position, expect(UtteranceStart, start.payload).onset_index) == (1, 3)
     assert (end.position, expect(UtteranceEnd, end.payload).speech_end_index) == (6, 5)
-    assert [command for command in commands if isinstance(command, CountGateClose)] == [CountGateClose("speech_end")]
+    (closed,) = [command for command in commands if isinstance(command, CountGateClose)]
+    assert (closed.reason, closed.index) == ("speech_end", end.position)
 
 
 def test_an_odd_pre_roll_is_not_mixed_with_speech() -> None:

@@ -5,8 +5,10 @@ import pytest
 
 from services.contracts.ids import CallId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message
+from services.runtime import tracing
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
+from services.runtime.tracing import Context, Live
 from services.up.natsd import nats_server
 
 CALL = CallId("rtc_" + "a" * 26)
@@ -66,3 +68,18 @@ async def test_a_bus_closes_even_when_its_server_has_gone(tmp_path: Path) -> Non
             with pytest.raises((NoRespondersError, RequestTimeoutError)):
                 await bus.request("hg.nobody", Done(), timeout_s=0.5)
         assert not bus.connected
+
+
+async def test_a_request_tells_where_in_its_trace_it_is_asked(bus: Bus) -> None:
+    heard: list[Context | None] = []
+
+    async def handler(_: AnyMessage) -> Message:
+        heard.append(tracing.current().context)
+        return Done()
+
+    await bus.serve("hg.test", handler)
+    asking = Live(None, Context(7, 11))
+    with asking.current():
+        await bus.request("hg.test", Done(), timeout_s=2)
+    await bus.request("hg.test", Done(), timeout_s=2)
+    assert heard == [asking.context, None]

@@ -104,3 +104,47 @@ def test_a_user_of_the_bus_has_a_password_and_an_inbox_of_its_own(tmp_path: Path
 def test_a_user_without_a_password_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="NATS_USER and NATS_PASSWORD_FILE belong together"):
         load(SealedSettings, {name: "media"})
+
+
+def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
+    settings = load(GateSettings, {"GATE_ADDRESS": "x"})
+    assert (settings.otlp_endpoint, settings.otlp_headers(), settings.otlp_sample_ratio) == ("", {}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("collector:4318", "base URL of a collector"),
+        ("grpc://collector:4317", "base URL of a collector"),
+        ("http://", "base URL of a collector"),
+        ("https://user:hunter2@collector:4318", "OTLP_HEADERS_FILE"),
+        ("https://collector:4318?key=hunter2", "OTLP_HEADERS_FILE"),
+    ],
+)
+def test_a_collector_is_named_by_a_url_without_secrets(value: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says) as caught:
+        load(GateSettings, {"GATE_ADDRESS": "x", "GATE_OTLP_ENDPOINT": value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_headers_for_the_collector_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_text("Authorization: Bearer a:b\n\nX-Scope-OrgID: acme\n")
+    settings = load(GateSettings, {"GATE_ADDRESS": "x", "GATE_OTLP_HEADERS_FILE": str(file)})
+    assert settings.otlp_headers() == {"Authorization": "Bearer a:b", "X-Scope-OrgID": "acme"}
+
+
+@pytest.mark.parametrize("content", ["Bearer-hunter2", "Authorization:", ": hunter2", "Authorization: hünter2"])
+def test_a_file_that_holds_no_headers_is_refused_and_never_quoted(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "headers"
+    file.write_text(content)
+    settings = load(GateSettings, {"GATE_ADDRESS": "x", "GATE_OTLP_HEADERS_FILE": str(file)})
+    with pytest.raises(SettingsError, match="OTLP_HEADERS_FILE") as caught:
+        settings.otlp_headers()
+    assert "nter2" not in str(caught.value)
+
+
+def test_a_file_of_headers_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    settings = load(GateSettings, {"GATE_ADDRESS": "x", "GATE_OTLP_HEADERS_FILE": str(tmp_path / "none")})
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.otlp_headers()

@@ -15,6 +15,11 @@ def test_without_a_key_the_rehearsal_answers() -> None:
     assert (options.upstream, options.provider, options.advertise) == (None, "rehearsal", "127.0.0.1")
 
 
+def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
+    assert parse([]).otlp_endpoint == ""
+    assert parse(["--otlp-endpoint", "http://127.0.0.1:4318/"]).otlp_endpoint == "http://127.0.0.1:4318"
+
+
 def test_with_a_key_the_real_provider_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     options = parse([])
@@ -42,6 +47,7 @@ def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
         (["--tls-cert", "x"], "belong together"),
         (["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "is not a file"),
         (["--port", "70000"], "no port"),
+        (["--otlp-endpoint", "collector:4318"], "base URL of a collector"),
         (["--media-processes", "0"], "1 to 64"),
     ],
 )

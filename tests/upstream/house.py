@@ -30,6 +30,7 @@ from services.runtime.bus import Bus
 from services.runtime.errors import HushgateError
 from services.runtime.health import Health
 from services.runtime.streams import leases_bucket
+from services.runtime.tracing import Tracer
 from services.upstream.connectors.openai import OpenAIConnector
 from services.upstream.lease import LeaseTiming
 from services.upstream.worker import Worker, WorkerConfig
@@ -177,7 +178,12 @@ async def eventually(happened: Callable[[], Awaitable[bool]]) -> None:
 
 @asynccontextmanager
 async def house(
-    bus: Bus, provider: Provider, *, capacity: int = 10, lease: LeaseTiming | None = None
+    bus: Bus,
+    provider: Provider,
+    *,
+    capacity: int = 10,
+    lease: LeaseTiming | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[House]:
     usage, health = Kept(), Health()
     leases = await leases_bucket(bus.jetstream)
@@ -196,6 +202,7 @@ async def house(
             sink=usage,
             health=health,
             group=group,
+            tracer=tracer or Tracer(),
         )
         await worker.open()
         yield House(bus, worker, provider, usage, leases, health)

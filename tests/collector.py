@@ -1,0 +1,141 @@
+"""A collector of traces: what OTLP exporters send it over HTTP, decoded."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An event of a span."""
+
+    name: str
+    at_ns: int
+    attributes: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A span as it was received. Times are unix nanoseconds."""
+
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, object]
+    events: tuple[Moment, ...]
+    failed: bool
+
+    @property
+    def ms(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e6
+
+
+@dataclass
+class Collector:
+    """What has come so far."""
+
+    url: str
+    spans: list[Seen] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    resources: list[dict[str, object]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    status: HTTPStatus = HTTPStatus.OK
+    holds: threading.Event | None = None
+    """What it waits for before it answers."""
+    news: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait(self, enough: Callable[[Sequence[Seen]], bool], *, timeout_s: float = 20.0) -> list[Seen]:
+        """The spans, once they are ``enough``.
+
+        Raises:
+            TimeoutError: they are not in time; says what there is.
+        """
+        with self.news:
+            if not self.news.wait_for(lambda: enough(self.spans), timeout_s):
+                raise TimeoutError(f"only {[(span.service, span.name) for span in self.spans]}")
+            return list(self.spans)
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> HTTPStatus:
+        if self.holds is not None:
+            self.holds.wait(30)
+        if path != "/v1/traces" or headers.get("content-type") != "application/x-protobuf":
+            return HTTPStatus.NOT_FOUND
+        request = ExportTraceServiceRequest.FromString(body)
+        with self.news:
+            self.headers.append(headers)
+            self.bodies.append(body)
+            if self.status is HTTPStatus.OK:
+                for of_resource in request.resource_spans:
+                    resource = _attributes(of_resource.resource.attributes)
+                    self.resources.append(resource)
+                    for scope in of_resource.scope_spans:
+                        self.spans += [_seen(str(resource["service.name"]), span) for span in scope.spans]
+            self.news.notify_all()
+        return self.status
+
+
+def _value(value: AnyValue) -> object:
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind else None
+
+
+def _attributes(pairs: Sequence[KeyValue]) -> dict[str, object]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _seen(service: str, span: Span) -> Seen:
+    return Seen(
+        service,
+        span.name,
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.kind,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        _attributes(span.attributes),
+        tuple(Moment(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events),
+        span.status.code == Status.STATUS_CODE_ERROR,
+    )
+
+
+@contextmanager
+def running_collector() -> Iterator[Collector]:
+    """A collector on loopback, in threads of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            names = {name.lower(): value for name, value in self.headers.items()}
+            self.send_response(collector.take(self.path, names, body))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass  # the test says what matters
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    collector = Collector(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield collector
+    finally:
+        if collector.holds is not None:
+            collector.holds.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
