@@ -265,6 +265,10 @@ guides: $(DEV_READY) ## the pictures and the sizing table of the guides, anew
 	$(BIN)/python -m tests.docs.pictures
 	$(BIN)/python -m tests.docs.sizing
 
+.PHONY: trace-example
+trace-example: $(DEV_READY) test-packages ## one call's trace as a tree, as in docs/tracing.md
+	$(BIN)/python -m tests.bench.trace
+
 .PHONY: clean
 clean: ## remove the environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist

@@ -5,6 +5,7 @@ encoding, HTTP and retries are the library's. Whatever happens to the collector,
 drops spans, counted, and each export ends after `TIMEOUT_S`.
 """
 
+import contextvars
 import logging
 import threading
 from collections import deque
@@ -65,7 +66,8 @@ class Exporter:
         self._last_words = _LastWords()
         _LIBRARY.addHandler(self._last_words)
         _LIBRARY.propagate = False
-        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        logged_as = contextvars.copy_context()  # so that its log lines name the service, too
+        self._thread = threading.Thread(target=logged_as.run, args=(self._run,), name="traces", daemon=True)
         self._thread.start()
 
     def put(self, span: Span) -> None:
