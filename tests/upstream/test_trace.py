@@ -1,11 +1,16 @@
 """What a worker puts into a call's trace."""
 
+from typing import Final
+
+from pydantic import JsonValue
+
 from services.contracts.endings import EndReason
 from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
 from services.contracts.messages import ClaimRefused
 from services.runtime.bus import Bus
 from services.runtime.tracing import Tracer, turn_name
 from services.upstream.core.commands import ObserveStage
+from services.upstream.core.shape import Json
 from services.upstream.facts import CallFacts
 from services.upstream.trace import CallTrace
 from tests.spans import Kept
@@ -15,7 +20,8 @@ from tests.upstream.provider import Provider
 FACTS = CallFacts(
     CallId("rtc_" + "a" * 26), SessionId("sess_1"), TenantId("acme"), ProcessId("media-0"), "rehearsal", "m"
 )
-CREATED, AUDIO = "provider_created", "provider_first_audio"
+CREATED: Final = "provider_created"
+AUDIO: Final = "provider_first_audio"
 
 
 def traced(kept: Kept) -> CallTrace:
@@ -31,12 +37,12 @@ def done(trace: CallTrace, name: str = "resp_1", status: str = "completed") -> N
 
 
 def called(trace: CallTrace, call: str = "call_1", status: str = "completed") -> None:
-    item = {"type": "function_call", "call_id": call, "name": "weather", "status": status, "arguments": "{}"}
+    item: Json = {"type": "function_call", "call_id": call, "name": "weather", "status": status, "arguments": "{}"}
     trace.shown({"type": "response.output_item.done", "response_id": "resp_1", "item": item})
 
 
 def answered(trace: CallTrace, call: str = "call_1") -> None:
-    item = {"type": "function_call_output", "call_id": call, "output": "rain"}
+    item: Json = {"type": "function_call_output", "call_id": call, "output": "rain"}
     trace.client_said({"type": "conversation.item.create", "item": item}, now=20.0)
 
 
@@ -115,7 +121,8 @@ def test_a_provider_whose_responses_never_end_does_not_fill_the_memory() -> None
 
 def test_what_a_client_sends_instead_of_events_is_passed_over() -> None:
     trace = traced(Kept())
-    for event in (None, [], "response.create", {"type": "conversation.item.create", "item": 7}):
+    strange: list[JsonValue] = [None, [], "response.create", {"type": "conversation.item.create", "item": 7}]
+    for event in strange:
         trace.client_said(event, now=10.0)
 
 
