@@ -108,7 +108,7 @@ def test_a_ratio_keeps_about_its_share() -> None:
     kept = Kept()
     for _ in range(1000):
         Tracer(kept, ratio=0.5).begin("set_up").end()
-    assert 350 < len(kept.spans) < 650  # ten standard deviations
+    assert 350 < len(kept.spans) < 650  # more than nine standard deviations
 
 
 def test_a_span_ends_once_and_takes_no_children_afterwards() -> None:
