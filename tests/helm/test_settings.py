@@ -22,10 +22,6 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
 }
 NOT_OURS = {"FORWARDED_ALLOW_IPS"}
 """uvicorn's own name."""
-AWAITED = {"OTLP_ENDPOINT", "OTLP_HEADERS_FILE", "OTLP_SAMPLE_RATIO"} | {
-    f"TURN_{name}" for name in ("URLS", "SECRET_FILE", "TTL_S", "ONLY")
-}
-"""Tracing and TURN come into the services by changes of their own."""
 FROM_THE_CLUSTER = {
     "metadata.name": "hushgate-media-0",
     "status.hostIP": "192.0.2.1",
@@ -62,10 +58,9 @@ def test_a_service_takes_the_environment_that_its_pod_has(
     name: str, component: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = told(name, component)
-    awaited = {f"{component.upper()}_{name}" for name in AWAITED} - names(component)
-    assert set(environment) <= names(component) | NOT_OURS | awaited
-    for key in environment.keys() - awaited:
-        monkeypatch.setenv(key, environment[key])
+    assert set(environment) <= names(component) | NOT_OURS
+    for key, text in environment.items():
+        monkeypatch.setenv(key, text)
     load(SETTINGS[component])
 
 
