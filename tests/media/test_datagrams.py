@@ -50,6 +50,7 @@ def test_a_response_was_never_asked_for() -> None:
         request("öurs:theirs"),
         bytes(stun.Message(stun.Method.BINDING, stun.Class.REQUEST)),  # no username
     ],
+    ids=["short", "no cookie", "no colon", "not ASCII", "no username"],
 )
 def test_a_request_without_a_ufrag_is_malformed(data: bytes) -> None:
     assert asked_ufrag(data) == "stun_malformed"
