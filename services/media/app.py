@@ -27,6 +27,7 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
     stack_config = StackConfig(
         advertised=settings.addresses,
         port=settings.first_udp_port,
+        everywhere=settings.udp_everywhere,
         lost_s=settings.lost_after_s,
         gone_s=settings.gone_after_s,
         encoder=settings.encoder,

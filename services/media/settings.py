@@ -31,6 +31,10 @@ class MediaSettings(ServiceSettings):
     """Where media is received; the processes of a pod take this port and the next ones. 0 takes free ones."""
     slot: int = Field(default=0, ge=0, le=9_999)
     """Pods at one address are told apart by their ports: slot n begins n times PROCESSES above UDP_PORT."""
+    udp_everywhere: bool = False
+    """Receive on all addresses of this machine. Otherwise the advertised one is taken where it is this machine's, which
+    is wrong for a pod whose NodePort is advertised as 127.0.0.1.
+    """
     max_calls: int = Field(default=100, ge=1)
     """Calls at a time. A core carries about a hundred that talk all the time, both ways (docs/performance.md)."""
     lost_after_s: float = Field(default=5, ge=1, le=60)

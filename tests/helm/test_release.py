@@ -49,6 +49,7 @@ def test_with_node_ports_each_slot_has_a_service_on_the_ports_that_its_pod_takes
     environment = rendered.environment("media")
     assert environment["MEDIA_SLOT"] == "metadata.labels['apps.kubernetes.io/pod-index']"
     assert environment["MEDIA_ADVERTISED_ADDRESS"] == "127.0.0.1"
+    assert environment["MEDIA_UDP_EVERYWHERE"] == "true"  # a pod has a loopback of its own
     assert not udp_ports(rendered.pod("media"))
 
 

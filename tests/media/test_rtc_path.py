@@ -38,6 +38,12 @@ async def test_an_address_of_another_machine_is_advertised_though_it_cannot_be_b
         assert mux.addresses == (("192.0.2.7", mux.port),)
 
 
+async def test_behind_a_forwarder_on_loopback_all_addresses_are_bound() -> None:
+    with open_mux(("127.0.0.1", "::1"), everywhere=True) as mux:
+        assert mux.bound == ("0.0.0.0", "::")  # noqa: S104 - what is looked for
+        assert mux.addresses == (("127.0.0.1", mux.port), ("::1", mux.port))
+
+
 async def test_ipv4_and_ipv6_have_the_same_port() -> None:
     with open_mux(("127.0.0.1", "::1")) as mux:
         assert [port for _, port in mux.addresses] == [mux.port] * 2

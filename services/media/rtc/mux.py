@@ -21,6 +21,7 @@ MAX_BURST = 512
 """Datagrams read before the pacer gets its turn again: 140 calls send 35 in 5 ms."""
 _BUFFER_BYTES = 4 * 1024 * 1024  # the kernel gives what it allows
 _TRIES = 16
+_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - all interfaces is meant
 _READ_BYTES = 2048
 
 
@@ -152,16 +153,16 @@ def drop(reason: DatagramDropped) -> None:
 
 
 @contextmanager
-def open_mux(advertised: tuple[str, ...], *, port: int = 0) -> Iterator[UdpMux]:
+def open_mux(advertised: tuple[str, ...], *, port: int = 0, everywhere: bool = False) -> Iterator[UdpMux]:
     """Bind the port, the same for IPv4 and IPv6, and read it while the block lasts.
 
     ``advertised`` are the addresses that clients reach, one of a family. One of this machine is bound; any other (a
-    node's, a router's) is reached by forwarding, so all are. Port 0 takes a free one.
+    node's, a router's) is reached by forwarding, so all are; with ``everywhere`` always. Port 0 takes a free one.
 
     Raises:
         PortUnavailableError: it is taken, or there is no such address family here.
     """
-    sockets = _bind(advertised, port)
+    sockets = _bind(tuple(_ANY[ip_address(host).version] for host in advertised) if everywhere else advertised, port)
     mux = UdpMux(sockets, advertised)
     mux.wake_by_datagrams(on=True)
     try:
@@ -198,10 +199,9 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return _bound_to(family, host, port)
     except OSError:
-        any_address = "0.0.0.0" if family is socket.AF_INET else "::"  # noqa: S104 - all interfaces is meant
         if _is_here(family, host):
             raise  # the address is ours, so it is the port that cannot be had
-        return _bound_to(family, any_address, port)
+        return _bound_to(family, _ANY[wanted.version], port)
 
 
 def _bound_to(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

@@ -13,10 +13,14 @@ from services.media.rtc.wheel import Wheel
 
 @dataclass(frozen=True, slots=True)
 class StackConfig:
-    """``lost_s``: a client silent so long is lost, ``gone_s``: it is gone. ``encoder``: see core/encoding.py."""
+    """``lost_s``: a client silent so long is lost, ``gone_s``: it is gone. ``encoder``: see core/encoding.py.
+
+    ``everywhere``: see `open_mux`.
+    """
 
     advertised: tuple[str, ...]
     port: int = 0
+    everywhere: bool = False
     lost_s: float = 5.0
     gone_s: float = 30.0
     encoder: EncoderChoice = "lowdelay"
@@ -39,7 +43,7 @@ def open_stack(config: StackConfig) -> Iterator[Stack]:
     Raises:
         PortUnavailableError: it cannot be bound.
     """
-    with open_mux(config.advertised, port=config.port) as mux:
+    with open_mux(config.advertised, port=config.port, everywhere=config.everywhere) as mux:
         metrics.ROUTES.set_function(lambda: len(mux.routes))
         certificate = Certificate.generateCertificate()
         wheel = Wheel(mux)
