@@ -24,6 +24,8 @@ ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.
 # Nothing of it starts as a service.
 TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
+# Tests that need no machine for themselves: as many at a time as there are cores, at most four.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4
 UP_ARGS ?=
 BENCH_ARGS ?=
 LOAD_ARGS ?=
@@ -142,11 +144,11 @@ test: $(DEV_READY) ## everything that CI runs
 
 .PHONY: test-unit
 test-unit: $(DEV_READY) ## cores, contracts and shells; no browser
-	$(BIN)/python -m pytest -m 'not system'
+	$(BIN)/python -m pytest -m 'not system' $(SIDE_BY_SIDE)
 
 .PHONY: cover
 cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 100 %
-	$(BIN)/python -m pytest -m 'not system' $(addprefix --cov=,$(wildcard services/*/core)) --cov-branch --cov-report=
+	$(BIN)/python -m pytest -m 'not system' $(SIDE_BY_SIDE) $(addprefix --cov=,$(wildcard services/*/core)) --cov-branch --cov-report=
 	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
 
 .PHONY: test-system

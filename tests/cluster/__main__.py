@@ -25,8 +25,8 @@ _BEGIN, _END = "<!-- cluster-test -->", "<!-- /cluster-test -->"
 STEPS: dict[str, Step] = {
     "install": steps.install,
     "test": steps.helm_test,
-    "calls": steps.calls_from_outside,
     "autoscale": steps.autoscale,
+    "calls": steps.calls_from_outside,
     "scale": steps.scale_media,
     "drain": faults.drain_media,
     "upstream": faults.kill_upstream,
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--namespace", default="hushgate-test", help="made for the test (default: %(default)s)")
     parser.add_argument("--image", default="hushgate:dev", help="that the nodes have (default: %(default)s)")
     parser.add_argument("--values", action="append", help="values file (default: deploy/helm/values-kind.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's; may be repeated")
     parser.add_argument("--url", default="http://127.0.0.1:30080", help="the door from outside (default: %(default)s)")
     parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="STEP")
     parser.add_argument("--write", action="store_true", help=f"write the table into {DOCS}")
@@ -103,7 +104,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"cluster-test: {' and '.join(missing)} not found on PATH: install and try again\n")
         return 2
     console = Console()
-    cluster = Cluster(asked.kubeconfig, asked.namespace, asked.image, asked.values or ["deploy/helm/values-kind.yaml"])
+    values = asked.values or ["deploy/helm/values-kind.yaml"]
+    cluster = Cluster(asked.kubeconfig, asked.namespace, asked.image, values, asked.set)
     version = json.loads(cluster.run("kubectl", "version", "--output", "json"))["serverVersion"]["gitVersion"]
     rows = go(asked.steps, cluster, asked.url, console)
     table = Table(title=f"Kubernetes {version}", title_justify="left")

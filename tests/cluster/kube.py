@@ -37,6 +37,7 @@ class Cluster:
     namespace: str
     image: str
     values: Sequence[str]
+    settings: Sequence[str]
 
     def run(self, *command: str, given: str = "", timeout_s: float = 300) -> str:
         """Run a command that reads ``given``; returns what it printed.
@@ -72,7 +73,7 @@ class Cluster:
     def deploy(self, verb: str, *settings: str) -> None:
         """`helm install` or `helm upgrade` with the cluster's values and ``settings``, until all is ready."""
         repository, _, tag = self.image.rpartition(":")
-        chosen = (f"image.repository={repository}", f"image.tag={tag}", *settings)
+        chosen = (f"image.repository={repository}", f"image.tag={tag}", *self.settings, *settings)
         values = [argument for file in self.values for argument in ("--values", file)]
         sets = [argument for setting in chosen for argument in ("--set", setting)]
         more = ("--create-namespace",) if verb == "install" else ()

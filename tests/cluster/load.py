@@ -52,9 +52,8 @@ class Calls:
         """The figures in a few words."""
         figures = self.over()
         calls, turns = figures["calls"], figures["turns"]
-        words = (
-            f"{calls['connected']} of {calls['asked']} calls, {self.failed} failed, {turns['answered']} turns answered"
-        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in calls["failed_by"].items() if count)
+        words = f"{calls['connected']} of {calls['asked']} calls, {reasons or 'none'} failed, {turns['answered']} turns"
         p95 = figures["setup_ms"]["p95"], figures["turn_ms"]["p95"]
         return words + (f", set-up p95 {p95[0]:.0f} ms, turn p95 {p95[1]:.0f} ms" if None not in p95 else "")
 
