@@ -28,6 +28,7 @@ from services.runtime.sender import Sender
 from services.runtime.settings import NatsLogin
 
 _CONNECT_TIMEOUT_S = 5.0
+_RECONNECT_PAUSE_S = 0.25
 _RECEIVE_LIMIT = 64 * 1024 * 1024
 _FORBIDDEN = "permissions violation"
 """What the server says to a user who goes beyond its subjects; the client has no type of its own for it."""
@@ -196,8 +197,10 @@ async def _open(url: str, name: str, login: NatsLogin | None, *, pending_size: i
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
-                connect_timeout=2,
-                reconnect_time_wait=1,
+                # A call ends after five seconds of silence, and a server that is started again is back after two:
+                # one try that meets it half-way up must not take the rest.
+                connect_timeout=1,
+                reconnect_time_wait=_RECONNECT_PAUSE_S,  # type: ignore[arg-type]  # it is slept for
                 max_reconnect_attempts=-1,
                 allow_reconnect=True,
                 ping_interval=5,
