@@ -13,7 +13,7 @@ from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import PcmFrame
 from services.contracts.endings import EndReason
-from services.contracts.frame import Frame, Kind, MalformedFrameError
+from services.contracts.frame import MalformedFrameError
 from services.contracts.ids import CallId, ProcessId, TenantId
 from services.contracts.messages import CallEnded, CallStarted, ClaimGranted
 from services.contracts.usage import UsageData
@@ -42,6 +42,7 @@ from services.media.leg import (
     LegRecovered,
 )
 from services.media.trace import CallTrace
+from services.media.uppath import UpPath
 from services.runtime import clock
 from services.runtime import metrics as bus_metrics
 from services.runtime.bus import Bus
@@ -100,8 +101,7 @@ class Call:
         self._leg = leg
         self._conversation = conversation
         self._detector = detector
-        self._bus = bus
-        self._subject = subjects.up(facts.owner.worker, facts.id)
+        self._up = UpPath(bus, subject=subjects.up(facts.owner.worker, facts.id), epoch=facts.owner.epoch)
         self._todo: deque[Command] = deque()
         self._carrying = False
         self._over = asyncio.Event()
@@ -171,7 +171,7 @@ class Call:
 
     def tick(self, *, now: float) -> None:
         """Time passes; the pool says so ten times a second."""
-        self._feed("tick", lambda: self._conversation.tick(now=now))
+        self._feed("tick", lambda: self._tick(now))
 
     async def restart(self, sdp: str) -> str:
         """Let the leg answer a new offer of its client.
@@ -203,6 +203,10 @@ class Call:
                 self._leg.play()
         except Exception:  # noqa: BLE001 - the edge: the call ends, counted and logged
             self._failed(stage)
+
+    def _tick(self, now: float) -> list[Command]:
+        self._up.tick()
+        return self._conversation.tick(now=now)
 
     def _failed(self, stage: str) -> None:
         get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)
@@ -250,7 +254,7 @@ class Call:
     def _carry_out(self, command: Command) -> None:
         match command:
             case SendUp():
-                self._send_up(command)
+                self._up.send(command)
             case SendEvent(text=text):
                 self._leg.send_event(text)
             case EndCall(reason=reason, by_worker=by_worker):
@@ -267,15 +271,6 @@ class Call:
             case CountGateOpen():
                 _count_open(command)
                 self.trace.gate_opened(command, now=clock.monotonic())
-
-    def _send_up(self, command: SendUp) -> None:
-        epoch, sent = self.facts.owner.epoch, clock.unix_ms()
-        if command.kind is Kind.AUDIO_UP:
-            data = frames.encode_audio_up(epoch, command.position, sent, command.flags, command.payload)
-            self._bus.post_audio(self._subject, data)
-        else:
-            frame = Frame(command.kind, epoch, command.position, sent, command.item_id, command.flags, command.payload)
-            self._bus.post(self._subject, frames.encode(frame))
 
     def _export_counts(self) -> None:
         down = self._conversation.down

@@ -1,0 +1,63 @@
+"""What a call tells its worker, on a real bus whose server goes and comes back."""
+
+import asyncio
+from pathlib import Path
+
+from services.contracts import subjects
+from services.contracts.frame import Kind
+from services.contracts.ids import new_call_id
+from services.media.core.commands import SendUp
+from services.media.uppath import MAX_WAITING, UpPath
+from services.runtime.bus import Bus
+from services.runtime.child import stop
+from services.up.natsd import NatsServer, nats_server
+from tests.media.house import count
+from tests.media.test_processes import free_ports
+from tests.media.worker import EPOCH, WORKER, Worker
+from tests.runtime.test_sender import until
+
+DROPPED = "bus_frames_dropped_total"
+
+
+def a_path(bus: Bus) -> UpPath:
+    return UpPath(bus, subject=subjects.up(WORKER, new_call_id()), epoch=EPOCH)
+
+
+async def gone(server: NatsServer, bus: Bus) -> None:
+    await stop(server.process)
+    await until(lambda: not bus.connected)
+
+
+async def test_what_was_said_while_the_bus_was_away_comes_afterwards_in_order_but_no_late_audio(tmp_path: Path) -> None:
+    async with nats_server(tmp_path, port=free_ports(1)) as server, Bus.connect(server.url, name="test") as bus:
+        worker, path = Worker(bus), a_path(bus)
+        await worker.open()
+        await gone(server, bus)
+        lost = count(DROPPED, reason="disconnected")
+        path.send(SendUp(Kind.UTTERANCE_END, 7, b"{}"))
+        path.send(SendUp(Kind.AUDIO_UP, 8, b"\0\0"))
+        path.send(SendUp(Kind.ALIVE, 9))
+        path.send(SendUp(Kind.PLAYOUT_REPORT, 10, b"{}"))
+        assert count(DROPPED, reason="disconnected") == lost + 2  # the audio and the sign of life
+        await server.start_again()
+        await until(lambda: bus.connected)
+        path.tick()
+        path.send(SendUp(Kind.AUDIO_UP, 11, b"\0\0"))
+        async with asyncio.timeout(10):
+            came = [(await worker.got.get())[1] for _ in range(3)]
+        assert [(frame.kind, frame.position) for frame in came] == [
+            (Kind.UTTERANCE_END, 7),
+            (Kind.PLAYOUT_REPORT, 10),
+            (Kind.AUDIO_UP, 11),
+        ]
+
+
+async def test_of_more_than_a_call_can_mean_the_oldest_is_dropped_and_counted(tmp_path: Path) -> None:
+    async with nats_server(tmp_path, port=free_ports(1)) as server, Bus.connect(server.url, name="test") as bus:
+        path = a_path(bus)
+        await gone(server, bus)
+        before = count(DROPPED, reason="backlog")
+        for position in range(MAX_WAITING + 1):
+            path.send(SendUp(Kind.PLAYOUT_REPORT, position, b"{}"))
+        assert count(DROPPED, reason="backlog") == before + 1
+        await server.start_again()
