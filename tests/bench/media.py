@@ -177,11 +177,25 @@ def _at(steps: Sequence[Step], calls: int) -> Step | None:
     return next((step for step in steps if step.calls == calls), None)
 
 
+def _of_both_ways(steps: Sequence[Step], stock: int) -> dict[str, Any]:
+    """What the series of speech both ways says beside its number of calls; ``stock`` is what the baseline carried."""
+    hundred = _at(steps, 100)
+    fullest = next((step for step in reversed(steps) if step.holds), None)
+    return {
+        "ratio_to_stock": round(most(steps) / stock, 1) if stock else None,
+        "rss_mb_per_call": memory_per_call(steps),
+        "setup_p95_ms": fullest.setup_p95_ms if fullest else None,
+        "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
+    }
+
+
 async def again(name: str, results: dict[str, Any], *, seconds: float, console: Console) -> None:
     """Measure one series of the gateway anew, with figures of another run beside it."""
     steps = await climb(name, OPENERS[name], talk=TALK[name], seconds=seconds, console=console)
     results["calls_per_core"][name] = most(steps)
     results["steps"][name] = [asdict(step) for step in steps]
+    if name == "both_ways":
+        results.update(_of_both_ways(steps, results["calls_per_core"]["stock_aiortc"]))
     results.setdefault("measured_again", {})[name] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -194,9 +208,6 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         name: await climb(name, OPENERS[name], talk=TALK[name], seconds=options.seconds, console=console)
         for name in STEPS
     }
-    both, base = series["both_ways"], series["stock_aiortc"]
-    hundred = _at(both, 100)
-    fullest = next((step for step in reversed(both) if step.holds), None)
     console.print("added latency, one call …")
     added = await latency.measure(seconds=20)
     console.print("quality at 0, 3 and 5 % loss …")
@@ -208,14 +219,11 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
         "python": f"{platform.python_version()}, {platform.python_compiler()}",
         "compiled": not wheel.__file__.endswith(".py"),
         "calls_per_core": {name: most(steps) for name, steps in series.items()},
-        "ratio_to_stock": round(most(both) / most(base), 1) if most(base) else None,
-        "rss_mb_per_call": memory_per_call(both),
+        **_of_both_ways(series["both_ways"], most(series["stock_aiortc"])),
         "gate_delivered_pct_at_3pct_loss": quality["delivered_pct_at_3pct_loss"],
         "pesq": quality["pesq"],
         "added_latency_p95_ms": added["p95"],
         "added_latency_ms": added,
-        "setup_p95_ms": fullest.setup_p95_ms if fullest else None,
-        "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
         "steps": {name: [asdict(step) for step in steps] for name, steps in series.items()},
     }
 
@@ -279,7 +287,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="how long each number of calls is held")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--only", choices=["from_source", "talk42_dtx"], help="measure this anew and keep the rest")
+    parser.add_argument(
+        "--only", choices=["both_ways", "from_source", "talk42_dtx"], help="measure this anew and keep the rest"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     if options.only:
