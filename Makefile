@@ -25,7 +25,7 @@ ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # Nothing of it starts as a service.
 TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
 UP_ARGS ?=
 BENCH_ARGS ?=
 LOAD_ARGS ?=
@@ -148,12 +148,12 @@ test-unit: $(DEV_READY) ## cores, contracts and shells; no browser
 
 .PHONY: cover
 cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 100 %
-	$(BIN)/python -m pytest -m 'not system' $(SIDE_BY_SIDE) $(addprefix --cov=,$(wildcard services/*/core)) --cov-branch --cov-report=
+	$(BIN)/python -m pytest -m 'beside or not system' $(SIDE_BY_SIDE) $(addprefix --cov=,$(wildcard services/*/core)) --cov-branch --cov-report=
 	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
 
 .PHONY: test-system
 test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
-	$(BIN)/python -m pytest -m system
+	$(BIN)/python -m pytest -m 'system and not beside'
 
 .PHONY: test-compiled
 test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: its own tests, and a whole call

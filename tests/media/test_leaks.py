@@ -14,7 +14,7 @@ from services.contracts.messages import Done, Hangup
 from tests.media.process import MediaHouse, media_house
 from tests.network.impairer import impairer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(400)]
 WARM_UP, CYCLES, AT_ONCE = 60, 500, 5
 LEAKED_CALL_BYTES = 400_000  # what a live call takes
 QUIET_S, CYCLE_S = 20.0, 30.0
