@@ -1,6 +1,8 @@
 import math
 
 import numpy as np
+import pytest
+import webrtcvad
 
 from services.contracts.audio import PcmFrame
 from services.media.core.detector import DETECTORS, DetectorConfig
@@ -42,3 +44,14 @@ def test_a_quiet_talker_is_lifted_once_the_detector_knows_how_quiet() -> None:
 def test_a_loud_talker_is_heard_the_same_with_a_lift_to_spare() -> None:
     lifted, plain = (DETECTORS["webrtcvad"](DetectorConfig(max_gain_db=db)) for db in (20, 0))
     assert [lifted.is_speech(frame) for frame in vowel(3000)] == [plain.is_speech(frame) for frame in vowel(3000)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_silence_that_is_not_looked_at_changes_nothing(seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    detector, plain = DETECTORS["webrtcvad"](DetectorConfig()), webrtcvad.Vad(3)
+    for _ in range(30):
+        sound = vowel(float(dice.choice([0, 5, 100, 3000])))[: dice.integers(0, 20)]
+        noise = [PcmFrame(0, dice.normal(0, 40, 320).astype("<i2").tobytes()) for _ in range(dice.integers(0, 20))]
+        for frame in sound + noise + [PcmFrame(0, bytes(640))] * int(dice.integers(0, 60)):
+            assert detector.is_speech(frame) == plain.is_speech(frame.pcm, 16_000)

@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 import webrtcvad
 
-from services.contracts.audio import UP_HZ, PcmFrame
+from services.contracts.audio import UP_FRAME_BYTES, UP_HZ, PcmFrame
+
+_ZEROS = bytes(UP_FRAME_BYTES)
 
 
 class Detector(Protocol):
@@ -49,16 +51,26 @@ class _Gain:
 
 
 class WebrtcDetector:
-    """The Gaussian mixture of WebRTC: 10 µs a frame, fooled by noise at 5 dB and by other people's voices."""
+    """The Gaussian mixture of WebRTC: 10 µs a frame, fooled by noise at 5 dB and by other people's voices.
+
+    It learns nothing from silence that is all zeros, as DTX leaves it: once it has called that no speech it is not
+    asked again until something sounds.
+    """
 
     def __init__(self, config: DetectorConfig) -> None:
         self._vad = webrtcvad.Vad(config.mode)
         self._gain = _Gain(config.max_gain_db) if config.max_gain_db else None
+        self._at_rest = False
 
     def is_speech(self, frame: PcmFrame) -> bool:
         """Whether ``frame`` is speech."""
+        zeros = frame.pcm == _ZEROS
+        if zeros and self._at_rest:
+            return False
         pcm = self._gain.lift(frame.pcm) if self._gain else frame.pcm
-        return bool(self._vad.is_speech(pcm, UP_HZ))
+        speech = bool(self._vad.is_speech(pcm, UP_HZ))
+        self._at_rest = zeros and not speech and self._gain is None  # a gain goes on following
+        return speech
 
 
 DETECTORS: dict[str, Callable[[DetectorConfig], Detector]] = {
