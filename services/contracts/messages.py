@@ -66,13 +66,14 @@ class OfferAnswered(Message):
 
 
 OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "provider_refused", "internal"]
+RestartRefusal = Literal["bad_offer", "too_many", "internal"]
 
 
 class OfferRefused(Message):
-    """This process does not take the leg. All but `bad_offer` are worth trying elsewhere."""
+    """This process does not take the leg, or does not restart it. All but `bad_offer` are worth trying again."""
 
     type: Literal["offer.refused"] = "offer.refused"
-    reason: OfferRefusal
+    reason: OfferRefusal | RestartRefusal
     detail: str = ""
 
 

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
-from services.contracts.ids import CallId
-from services.contracts.messages import ClaimGranted, Message, OfferAnswered, OfferRefused, Restart
+from services.contracts.ids import CallId, InvalidIdError, call_id, tenant_id
+from services.contracts.messages import ClaimGranted, Message, Offer, OfferAnswered, OfferRefused, Restart
 from services.media.call import Call
 from services.media.claims import ClaimFailedError
+from services.media.core.police import Verdict
 from services.media.leg import BadOfferError
+from services.runtime import clock
 from services.runtime.logging import get_logger
 
 MAX_REMEMBERED_RESTARTS = 256
@@ -56,7 +59,7 @@ class Restarts:
         if call is None:  # it ended with the request on its way
             return OfferRefused(reason="internal", detail="the call is over")
         key = (request.call, request.sdp)
-        reply = await self._answers.answer(key, lambda: _restart(call, request.sdp, timeout_s))
+        reply = await self._answers.answer(key, partial(_restart, call, request.sdp, timeout_s))
         if isinstance(reply, OfferRefused):
             self._answers.forget(key)
         return reply
@@ -64,6 +67,8 @@ class Restarts:
 
 async def _restart(call: Call, sdp: str, timeout_s: float) -> OfferAnswered | OfferRefused:
     try:
+        if call.restarts.check(now=clock.monotonic()) is not Verdict.TAKE:
+            return OfferRefused(reason="too_many")
         async with asyncio.timeout(timeout_s):
             return OfferAnswered(sdp=await call.restart(sdp))
     except BadOfferError as exc:
@@ -85,3 +90,13 @@ def refused(owner: ClaimGranted | BaseException, answered: object) -> OfferRefus
         if isinstance(failure, BaseException):
             get_logger().error("offer_failed", reason=type(failure).__name__, exc_info=failure)
     return OfferRefused(reason="internal", detail="the media process could not answer")
+
+
+def unreadable(offer: Offer) -> OfferRefused | None:
+    """The refusal of an offer whose ids are none: they become parts of subjects."""
+    try:
+        call_id(offer.call)
+        tenant_id(offer.grant.tenant)
+    except InvalidIdError as exc:
+        return OfferRefused(reason="bad_offer", detail=f"no valid {exc.kind}")
+    return None

@@ -18,6 +18,7 @@ from services.contracts.ids import CallId, ProcessId, TenantId
 from services.contracts.messages import CallEnded, CallStarted, ClaimGranted
 from services.contracts.usage import UsageData
 from services.media import metrics
+from services.media.core import police
 from services.media.core.commands import (
     Command,
     CountDropped,
@@ -30,6 +31,7 @@ from services.media.core.commands import (
 )
 from services.media.core.conversation import Conversation
 from services.media.core.detector import Detector
+from services.media.core.police import Police
 from services.media.leg import (
     Leg,
     LegClosed,
@@ -98,6 +100,7 @@ class Call:
         self.facts = facts
         self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
+        self.restarts = Police(police.RESTARTS)
         self._leg = leg
         self._conversation = conversation
         self._detector = detector

@@ -11,7 +11,7 @@ from nats.errors import Error as NatsError
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
-from services.contracts.ids import CallId, InvalidIdError, LegId, ProcessId, call_id, tenant_id
+from services.contracts.ids import CallId, LegId, ProcessId
 from services.contracts.messages import (
     AnyMessage,
     ClaimGranted,
@@ -25,7 +25,7 @@ from services.contracts.messages import (
     Restart,
 )
 from services.media import metrics
-from services.media.answers import Once, Restarts, refused
+from services.media.answers import Once, Restarts, refused, unreadable
 from services.media.call import Call, CallFacts
 from services.media.claims import claim, give_back
 from services.media.core.conversation import Conversation, ConversationConfig
@@ -151,11 +151,8 @@ class Pool:
         return reply
 
     def _refusal(self, offer: Offer) -> OfferRefused | None:
-        try:
-            call_id(offer.call)
-            tenant_id(offer.grant.tenant)
-        except InvalidIdError as exc:
-            return OfferRefused(reason="bad_offer", detail=f"no valid {exc.kind}")
+        if malformed := unreadable(offer):
+            return malformed
         if self.draining:
             return OfferRefused(reason="draining")
         if self._meters.failing:

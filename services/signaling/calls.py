@@ -39,6 +39,7 @@ _OTHER_PEER = (
     "The media process cannot answer this offer within the call: an ICE restart keeps the DTLS fingerprint and the "
     "sections of the first offer. A new peer connection needs a new call."
 )
+_TOO_MANY = "The call has been restarted too often within a minute. It goes on as it is; try again in some seconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ class Calls:
         """The SDP answer to a client that comes back to its call on another way (ICE restart).
 
         Raises:
-            ApiError: 404, the call is over; 422, the offer is another peer's; 503, the process does not answer.
+            ApiError: 404, the call is over; 422, the offer is another peer's; 429, too many; 503, the process does not
+                answer.
         """
         reply = await self._control(call, Restart(call=call, sdp=offer.serialise()))
         outcome = "answered" if isinstance(reply, OfferAnswered) else "unanswered"
@@ -89,6 +91,8 @@ class Calls:
             return reply.sdp
         if outcome == "bad_offer":
             raise ApiError(422, _OTHER_PEER, code="bad_offer", param="sdp")
+        if outcome == "too_many":
+            raise ApiError(429, _TOO_MANY, code="too_many_restarts", headers={"Retry-After": "2"})
         raise unavailable("The media process did not restart the call. It goes on; try again.", "restart_unconfirmed")
 
     async def _control(self, call: CallId, message: Message) -> AnyMessage | None:

@@ -6,6 +6,7 @@ from services.contracts import subjects
 from services.contracts.ids import CallId, new_call_id
 from services.contracts.messages import AnyMessage, Done, OfferAnswered, OfferRefused, Restart
 from services.media import pool
+from services.media.core.police import RESTARTS
 from services.runtime.errors import RequestTimeoutError
 from tests.media.house import House, Opener
 
@@ -54,6 +55,17 @@ async def test_a_leg_that_does_not_answer_in_time_is_a_refusal(house: Opener, mo
         refused = await restart(home, call, "v=1")
         assert isinstance(refused, OfferRefused)
         assert refused.reason == "internal"
+
+
+async def test_only_so_many_restarts_of_a_call_are_worked_on(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        burst = round(RESTARTS.burst)
+        replies = [await restart(home, call, f"v={number}") for number in range(burst + 1)]
+        assert all(isinstance(reply, OfferAnswered) for reply in replies[:-1])
+        assert replies[-1] == OfferRefused(reason="too_many")
+        assert isinstance(await restart(home, call, "v=0"), OfferAnswered)  # known already
+        assert len(leg.restarts) == burst
 
 
 async def test_a_restart_of_a_call_that_is_not_here_is_refused(house: Opener) -> None:

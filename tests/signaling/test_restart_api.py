@@ -52,6 +52,7 @@ async def test_a_new_offer_on_the_same_call_is_answered(
     ("reply", "status", "says"),
     [
         (OfferRefused(reason="bad_offer"), 422, "keeps the DTLS fingerprint"),
+        (OfferRefused(reason="too_many"), 429, "too often"),
         (OfferRefused(reason="internal"), 503, "try again"),
         (Done(), 503, "try again"),
     ],

@@ -28,11 +28,14 @@ DTLS = PoliceConfig(per_s=300, burst=600)
 CHECKS = PoliceConfig(per_s=50, burst=100, patience_s=float("inf"))
 """STUN checks are made by the client, but anybody who saw its ufrag can imitate one until the signature is looked at;
 so they are limited before that, and never a reason to hang up."""
+RESTARTS = PoliceConfig(per_s=0.5, burst=8, patience_s=float("inf"))
+"""New offers of a live call: each costs some milliseconds in which nobody's frames leave. A phone on a train changes
+its network a few times a minute; browsers try again after seconds."""
 
 
 @dataclass(slots=True)
 class Police:
-    """One peer's bucket."""
+    """One peer's bucket, of datagrams or of what else costs time."""
 
     config: PoliceConfig
     _left: float = field(init=False)
