@@ -17,6 +17,7 @@ MAX_FRAME_BYTES = 256 * 1024
 """Half of the server's `max_payload`; nothing of ours comes near."""
 
 _HEADER = struct.Struct("<BBHQQQB")
+_FLAGS = slice(2, 4)
 _SEQUENCE = struct.Struct("<Q")
 
 
@@ -43,9 +44,12 @@ class Flag(IntFlag):
     CUTTABLE = 4  # SERVER_EVENT: never shown if the playout of its item is cut before its position
     RELEASE_ALL = 8  # SERVER_EVENT: shown at once, with everything held in front of it
     AT_ONCE = 16  # SERVER_EVENT: has no place in the audio; shown at once, ahead of what is held
+    RETURNED = 32  # ALIVE: the sender was away from the bus; whoever hears it says the last seconds again
+    RESENT = 64  # any: may have been received before
 
 
 NO_FLAGS = Flag(0)
+KNOWN_FLAGS = 0x7F
 
 
 class MalformedFrameError(ValueError):
@@ -81,6 +85,17 @@ def encode_audio_up(epoch: Epoch, position: int, sent_unix_ms: int, flags: Flag,
     return _HEADER.pack(VERSION, Kind.AUDIO_UP, flags, epoch, position, sent_unix_ms, 0) + pcm
 
 
+def said_again(data: bytes) -> bytes:
+    """The encoded frame with the flag that it may have been received before."""
+    flags = int.from_bytes(data[_FLAGS], "little") | Flag.RESENT
+    return data[: _FLAGS.start] + flags.to_bytes(2, "little") + data[_FLAGS.stop :]
+
+
+def unflagged(data: bytes) -> bytes:
+    """The encoded frame without its flags: the same for what is said again."""
+    return data[: _FLAGS.start] + data[_FLAGS.stop :]
+
+
 def decode(data: bytes) -> Frame:
     """Unpack what came from the bus.
 
@@ -106,7 +121,7 @@ def decode(data: bytes) -> Frame:
         position=position,
         sent_unix_ms=sent,
         item_id=ItemId(item) if item else None,
-        flags=Flag(flags & 0x1F),
+        flags=Flag(flags & KNOWN_FLAGS),
         payload=data[end:],
     )
 

@@ -104,6 +104,7 @@ class Call:
         self._leg = leg
         self._conversation = conversation
         self._detector = detector
+        self._bus = bus
         self._up = UpPath(bus, subject=subjects.up(facts.owner.worker, facts.id), epoch=facts.owner.epoch)
         self._todo: deque[Command] = deque()
         self._carrying = False
@@ -170,6 +171,8 @@ class Call:
             metrics.INPUT_DROPPED.labels("malformed").inc()
             return
         _DOWN_AGE.observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
+        if frame.epoch == self.facts.owner.epoch:
+            self._up.heard(frame)
         self._feed("worker", lambda: self._conversation.worker_frame(frame, now=clock.monotonic()))
 
     def tick(self, *, now: float) -> None:
@@ -208,8 +211,8 @@ class Call:
             self._failed(stage)
 
     def _tick(self, now: float) -> list[Command]:
-        self._up.tick()
-        return self._conversation.tick(now=now)
+        self._up.tick(now=now)
+        return self._conversation.tick(now=now, bus=self._bus.connected)
 
     def _failed(self, stage: str) -> None:
         get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)

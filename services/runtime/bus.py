@@ -29,6 +29,9 @@ from services.runtime.settings import NatsLogin
 
 _CONNECT_TIMEOUT_S = 5.0
 _RECONNECT_PAUSE_S = 0.25
+_PING_S = 1
+_UNANSWERED_PINGS = 3
+"""A server that went without a word is missed after four seconds: before the other side, which is silent then, too."""
 _RECEIVE_LIMIT = 64 * 1024 * 1024
 _FORBIDDEN = "permissions violation"
 """What the server says to a user who goes beyond its subjects; the client has no type of its own for it."""
@@ -91,6 +94,11 @@ class Bus:
     def connected(self) -> bool:
         """Whether call traffic flows now."""
         return self._calls.is_connected
+
+    @property
+    def returns(self) -> int:
+        """How often call traffic was interrupted and flowed again."""
+        return self._calls.stats["reconnects"]
 
     async def publish(self, subject: str, message: Message) -> None:
         """Send a control message; lost, and counted, while the server is away."""
@@ -197,14 +205,14 @@ async def _open(url: str, name: str, login: NatsLogin | None, *, pending_size: i
                 error_cb=on_error,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
-                # A call ends after five seconds of silence, and a server that is started again is back after two:
-                # one try that meets it half-way up must not take the rest.
+                # A server that is started again is back after two seconds: one try that meets it half-way up must not
+                # take many of those that a caller waits.
                 connect_timeout=1,
                 reconnect_time_wait=_RECONNECT_PAUSE_S,  # type: ignore[arg-type]  # it is slept for
                 max_reconnect_attempts=-1,
                 allow_reconnect=True,
-                ping_interval=5,
-                max_outstanding_pings=2,
+                ping_interval=_PING_S,
+                max_outstanding_pings=_UNANSWERED_PINGS,
                 pending_size=pending_size,
                 user=login.user if login else None,
                 password=login.password if login else None,

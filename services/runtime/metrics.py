@@ -22,10 +22,15 @@ BUS_DROPPED = Counter(
     "hushgate_bus_frames_dropped_total", "Frames that were not sent or not accepted, by reason.", ["reason"]
 )
 announce(BUS_DROPPED, ("backlog", "disconnected", "inbox", "malformed", "no_call", "stale_epoch", "wrong_way"))
+BUS_RESENT = Counter(
+    "hushgate_bus_frames_resent_total",
+    "Frames said again after one side was away from the bus, because it may have missed them.",
+)
 BUS_RECONNECTS = Counter(
     "hushgate_bus_reconnects_total", "Times that a connection to NATS was made again.", ["connection"]
 )
 BUS_ERRORS = Counter("hushgate_bus_errors_total", "Errors that the NATS client reported, by kind.", ["kind"])
+announce(BUS_ERRORS, ("PermissionsViolation",))
 BUS_FRAME_AGE = Histogram(
     "hushgate_bus_frame_age_seconds",
     "Time from sending a frame to handling it, by the two machines' wall clocks.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
+from services.contracts.liveness import SILENT_S, Gone, Liveness
 from services.contracts.messages import (
     Ended,
     MalformedMessageError,
@@ -17,6 +18,7 @@ from services.contracts.messages import (
 from services.runtime import clock
 from services.runtime import metrics as bus_metrics
 from services.runtime.bus import Bus
+from services.runtime.delivery import DeliveryFullError
 from services.runtime.logging import get_logger
 from services.upstream import metrics, uplink
 from services.upstream.connectors.base import Connector
@@ -35,15 +37,16 @@ from services.upstream.core.commands import (
 )
 from services.upstream.core.response import Report
 from services.upstream.core.session import SessionCore
-from services.upstream.downlink import Downlink, DownlinkOverflowError
+from services.upstream.downlink import Downlink
 from services.upstream.errors import UpstreamUnavailableError
 from services.upstream.facts import CallFacts
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.line import Line, ProviderGone, ProviderOpened, ProviderSaid
 from services.upstream.meters import Meters
 from services.upstream.trace import CallTrace
+from services.upstream.uplink import Uplink
 
-SILENCE_S = 5.0
+_GONE: dict[Gone, str] = {"silent": "media is silent", "bus_away": "the bus is away"}
 TICK_S = 0.1
 MAX_INBOX = 2048
 SETTLE_S = 1.5
@@ -81,12 +84,14 @@ class Call:
         self.facts = facts
         self._core = core
         self._lease = lease
+        self._bus = bus
+        self._up = Uplink(epoch=lease.epoch)
         self._down = Downlink(bus, call=facts.id, process=facts.process, epoch=lease.epoch)
         self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
         self._line = Line(connector, facts.model, self._inbox)
         self._meters = meters
         self._trace = trace or CallTrace()
-        self._heard_at = clock.monotonic()
+        self._media = Liveness(clock.monotonic())
         self._ended: _End | None = None
         self._leaving = False  # nothing goes down any more
         self._is_heard = False
@@ -98,11 +103,11 @@ class Call:
 
     def frame(self, data: bytes) -> None:
         """A frame from media."""
-        frame = uplink.read(data, epoch=self._lease.epoch)
+        frame = self._up.read(data)
         if frame is None:
             return
         self._is_heard = self._is_heard or frame.kind is not Kind.ENDED  # that alone gives the call back
-        self._heard_at = clock.monotonic()
+        self._media.heard(now=clock.monotonic())
         self._put(frame)
 
     def end(self, reason: EndReason, detail: str = "") -> None:
@@ -138,7 +143,7 @@ class Call:
             try:
                 ended = await self._decide()
             finally:
-                await self._tell(ended)
+                self._tell(ended)
                 await self._settle()
                 await self._carry_out(self._core.ended(now=clock.monotonic()))
                 for task in tasks:
@@ -150,19 +155,19 @@ class Call:
         while self._ended is None:
             step = await self._inbox.get()
             try:
-                await self._carry_out(await self._decided(step))
-            except DownlinkOverflowError:
+                await self._carry_out(self._decided(step))
+            except DeliveryFullError:
                 self._ended = _End(EndReason.INTERNAL, "the bus does not take the answers")
             except UpstreamUnavailableError as exc:
                 self._ended = _End(EndReason.PROVIDER_ERROR, str(exc))
         return self._ended
 
-    async def _decided(self, step: _Input) -> list[Command]:
+    def _decided(self, step: _Input) -> list[Command]:
         now = clock.monotonic()
         match step:
             case Frame():
-                await self._down.heard()
-                return await self._from_media(step, now)
+                self._down.heard(step)
+                return self._from_media(step, now)
             case ProviderSaid(event=event):
                 return self._core.provider_event(event, now=now)
             case ProviderOpened():
@@ -171,20 +176,20 @@ class Call:
             case ProviderGone(reason=reason, detail=detail):
                 return self._core.provider_lost(reason, detail, now=now)
             case _:
-                return await self._ticked(now)
+                return self._ticked(now)
 
-    async def _ticked(self, now: float) -> list[Command]:
-        if now - self._heard_at > SILENCE_S:
-            self._ended = _End(EndReason.INTERNAL, "media is silent")
+    def _ticked(self, now: float) -> list[Command]:
+        if gone := self._media.gone(bus=self._bus.connected, now=now):
+            self._ended = _End(EndReason.INTERNAL, _GONE[gone])
             return []
-        await self._down.tick(now=now)
+        self._down.tick(now=now)
         return self._core.tick(now=now)
 
-    async def _from_media(self, frame: Frame, now: float) -> list[Command]:
+    def _from_media(self, frame: Frame, now: float) -> list[Command]:
         try:
             match frame.kind:
                 case Kind.AUDIO_UP:
-                    return self._audio_up(frame.payload, now)
+                    return self._core.audio_up(uplink.audio(frame.payload), now=now)
                 case Kind.UTTERANCE_START:
                     expect(UtteranceStart, frame.payload)
                     return self._core.utterance_started(frame.position, now=now)
@@ -195,7 +200,7 @@ class Call:
                     self._trace.client_said(event, now=now)
                     return self._core.client_event(event, now=now)
                 case Kind.PLAYOUT_REPORT:
-                    return await self._reported(frame, now)
+                    return self._reported(frame, now)
                 case Kind.ENDED:
                     ended = expect(Ended, frame.payload)
                     self._ended = _End(ended.reason, ended.detail, by_media=True)
@@ -213,18 +218,11 @@ class Call:
         self._trace.utterance_ended(frame.position, now=now)
         return self._core.utterance_ended(frame.position, now=now)
 
-    def _audio_up(self, pcm: bytes, now: float) -> list[Command]:
-        if not uplink.is_audio(pcm):
-            bus_metrics.BUS_DROPPED.labels("malformed").inc()
-            return []
-        return self._core.audio_up(pcm, now=now)
-
-    async def _reported(self, frame: Frame, now: float) -> list[Command]:
+    def _reported(self, frame: Frame, now: float) -> list[Command]:
         report = expect(PlayoutReport, frame.payload)
         if frame.item_id is None:
-            bus_metrics.BUS_DROPPED.labels("malformed").inc()
-            return []
-        await self._down.played(frame.item_id, frame.position)
+            raise MalformedMessageError("a playout report without an item")
+        self._down.played(frame.item_id, frame.position)
         known = Report(frame.item_id, frame.position, report.heard_ms, cut=report.cut)
         return self._core.playout_reported(known, by_caller=report.cause == "barge_in", now=now)
 
@@ -237,13 +235,13 @@ class Call:
                     self._line.send(command)
                 case PublishEvent():
                     self._trace.shown(command.event)
-                    await self._down.event(command)
+                    self._down.event(command)
                 case PublishAudio():
-                    await self._down.audio(command)
+                    self._down.audio(command)
                 case ClearPlayout():
-                    await self._down.clear(command)
+                    self._down.clear(command)
                 case ItemOver():
-                    await self._down.over(command.item_id)
+                    self._down.over(command.item_id)
                 case BookUsage():
                     await self._meters.book(command)
                 case EndCall():
@@ -259,13 +257,13 @@ class Call:
         metrics.ERRORS.labels(command.kind).inc()
         get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)
 
-    async def _tell(self, ended: _End) -> None:
+    def _tell(self, ended: _End) -> None:
         self._leaving = True
         if ended.by_media:
             return
         try:
-            await self._down.ended(Ended(reason=ended.reason, detail=ended.detail).encode())
-        except DownlinkOverflowError:
+            self._down.ended(Ended(reason=ended.reason, detail=ended.detail).encode())
+        except DeliveryFullError:
             get_logger().warning("end_not_told", reason="overflow")
 
     async def _settle(self) -> None:
@@ -276,7 +274,7 @@ class Call:
                 while not self._core.is_settled(now=clock.monotonic()):
                     step = await self._inbox.get()
                     if isinstance(step, ProviderSaid | ProviderGone):
-                        await self._carry_out(await self._decided(step))
+                        await self._carry_out(self._decided(step))
 
     async def _keep_lease(self) -> None:
         try:
@@ -287,7 +285,7 @@ class Call:
     async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            if self._inbox.empty() or clock.monotonic() - self._heard_at > SILENCE_S:
+            if self._inbox.empty() or clock.monotonic() - self._media.heard_at > SILENT_S:
                 await self._inbox.put(_Tick())
 
     def _put(self, step: _Input) -> None:

@@ -5,19 +5,21 @@ import json
 from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyWrongLastSequenceError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from services.contracts.ids import CallId, Epoch, WorkerId
+from services.contracts.liveness import BUS_AWAY_S
 from services.runtime import clock
 from services.runtime.logging import get_logger
-from services.runtime.streams import LEASE_TTL_S
 from services.upstream import metrics
 
 RENEW_S = 3.0
 RETRY_S = 0.05
-_SAFETY_S = 1.0
-"""Given up this long before the entry expires: two owners at a time would be worse than none."""
+_AGAIN_S = 0.5
+_UNREACHABLE_S = BUS_AWAY_S
+"""Without the bus nobody can take the call, and once it is back whoever took it has another epoch: so the entry may
+expire meanwhile, and a call is kept as long as it waits for the bus (ADR 12)."""
 
 
 class LeaseTakenError(Exception):
@@ -34,10 +36,10 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """How often a lease is renewed, and how long it lives."""
+    """How often a lease is renewed, and for how long that may fail."""
 
     renew_s: float = RENEW_S
-    ttl_s: float = LEASE_TTL_S
+    unreachable_s: float = _UNREACHABLE_S
 
 
 class Lease:
@@ -63,7 +65,7 @@ class Lease:
             nats.errors.Error: the bucket does not answer.
         """
         give_up_at = clock.monotonic() + wait_s
-        while (revision := await _created(bucket, call, worker)) is None:
+        while (revision := await _created(bucket, call, _value(worker, Epoch(0)))) is None:
             if clock.monotonic() + RETRY_S > give_up_at:
                 raise LeaseTakenError
             await asyncio.sleep(RETRY_S)
@@ -75,19 +77,20 @@ class Lease:
         Raises:
             LeaseLostError: the call is not ours any more, or that cannot be known.
         """
+        pause_s = self._timing.renew_s
         while True:
-            await asyncio.sleep(self._timing.renew_s)
+            await asyncio.sleep(pause_s)
             try:
-                self._revision = await self._bucket.update(
-                    self._call, _value(self._worker, self.epoch), last=self._revision
-                )
+                await self._renew()
                 self._held_at = clock.monotonic()
-            except KeyWrongLastSequenceError:
+                pause_s = self._timing.renew_s
+            except (LeaseTakenError, KeyWrongLastSequenceError):
                 raise self._lost("taken") from None
             except (NatsError, TimeoutError, OSError) as exc:
                 get_logger().warning("lease_renewal_failed", call_id=self._call, reason=type(exc).__name__)
-                if clock.monotonic() - self._held_at > self._timing.ttl_s - self._timing.renew_s - _SAFETY_S:
+                if clock.monotonic() - self._held_at > self._timing.unreachable_s:
                     raise self._lost("unreachable") from exc
+                pause_s = min(_AGAIN_S, self._timing.renew_s)
 
     async def release(self) -> None:
         """Give the call back; if that fails the entry expires by itself."""
@@ -96,17 +99,45 @@ class Lease:
         except (NatsError, TimeoutError, OSError) as exc:
             get_logger().warning("lease_release_failed", call_id=self._call, reason=type(exc).__name__)
 
+    async def _renew(self) -> None:
+        value = _value(self._worker, self.epoch)
+        try:
+            self._revision = await self._bucket.update(self._call, value, last=self._revision)
+        except KeyWrongLastSequenceError:
+            self._revision = await self._regained(value)
+
+    async def _regained(self, value: bytes) -> int:
+        """The entry is not what we know: it expired, an answer to us was lost with the bus, or it is another's now."""
+        try:
+            found = await self._bucket.get(self._call)
+        except KeyNotFoundError:
+            revision = await _created(self._bucket, self._call, value)
+            if revision is None:
+                raise LeaseTakenError from None
+            return revision
+        if found.revision != self.epoch and _claim_of(found.value) != (self._worker, self.epoch):
+            raise LeaseTakenError
+        return await self._bucket.update(self._call, value, last=found.revision)
+
     def _lost(self, reason: str) -> LeaseLostError:
         metrics.LEASES_LOST.labels(reason).inc()
         return LeaseLostError(reason)
 
 
-async def _created(bucket: KeyValue, call: CallId, worker: WorkerId) -> int | None:
+async def _created(bucket: KeyValue, call: CallId, value: bytes) -> int | None:
     try:
-        return await bucket.create(call, _value(worker, Epoch(0)))
+        return await bucket.create(call, value)
     except KeyWrongLastSequenceError:
         return None
 
 
 def _value(worker: WorkerId, epoch: Epoch) -> bytes:
     return json.dumps({"worker": worker, "epoch": epoch, "renewed_unix_ms": clock.unix_ms()}).encode()
+
+
+def _claim_of(value: bytes | None) -> tuple[object, object] | None:
+    try:
+        entry = json.loads(value or b"")
+    except ValueError:
+        return None
+    return (entry.get("worker"), entry.get("epoch")) if isinstance(entry, dict) else None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from services.contracts.frame import (
@@ -10,6 +12,8 @@ from services.contracts.frame import (
     encode,
     encode_audio_up,
     encode_server_event,
+    said_again,
+    unflagged,
 )
 from services.contracts.ids import Epoch, ItemId
 
@@ -64,3 +68,11 @@ def test_a_server_event_carries_its_sequence() -> None:
     assert decode_server_event(encode_server_event(9, b"{}")) == (9, b"{}")
     with pytest.raises(MalformedFrameError):
         decode_server_event(b"1234567")
+
+
+def test_what_is_said_again_says_so_and_is_the_same_without_its_flags() -> None:
+    once = encode(audio_down())
+    again = said_again(once)
+    assert decode(again).flags == Flag.ITEM_END | Flag.RESENT
+    assert unflagged(again) == unflagged(once)
+    assert unflagged(once) != unflagged(encode(replace(audio_down(), position=481)))

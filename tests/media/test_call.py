@@ -60,7 +60,7 @@ class CannotPull(Conversation):
 class CannotTick(Conversation):
     """A conversation that does not stand time."""
 
-    def tick(self, *, now: float) -> list[Command]:
+    def tick(self, *, now: float, bus: bool = True) -> list[Command]:  # noqa: ARG002 - as the original
         raise ZeroDivisionError(now)
 
 

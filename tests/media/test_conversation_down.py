@@ -94,6 +94,18 @@ def test_only_so_many_responses_and_ends_are_remembered(monkeypatch: pytest.Monk
     assert MAX_REMEMBERED_ITEMS > 1
 
 
+def test_what_the_worker_says_again_is_left_and_not_held_against_it() -> None:
+    drawn = Drawn()
+    drawn.answering(1)
+    drawn.draw(">")
+    assert kinds(drawn.frame(Kind.CLEAR, item_id=A)) == [Kind.PLAYOUT_REPORT]
+    assert drawn.frame(Kind.CLEAR, item_id=A, flags=Flag.RESENT) == []
+    drawn.sequence = 0
+    assert drawn.event({"type": "x"}, flags=Flag.RESENT) == []
+    assert drawn.call.down.events.out_of_sequence == 0
+    assert drawn.audio(A, 1) == []
+
+
 def test_frames_of_an_older_owner_are_dropped() -> None:
     assert dropped(Drawn().frame(Kind.ALIVE, epoch=Epoch(6))) == ["stale_epoch"]
 

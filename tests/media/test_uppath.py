@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 
 from services.contracts import subjects
-from services.contracts.frame import Kind
+from services.contracts.frame import Flag, Frame, Kind
 from services.contracts.ids import new_call_id
 from services.media.core.commands import SendUp
-from services.media.uppath import MAX_WAITING, UpPath
+from services.media.uppath import UpPath
+from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.child import stop
 from services.up.natsd import NatsServer, nats_server
@@ -32,32 +33,32 @@ async def test_what_was_said_while_the_bus_was_away_comes_afterwards_in_order_bu
     async with nats_server(tmp_path, port=free_ports(1)) as server, Bus.connect(server.url, name="test") as bus:
         worker, path = Worker(bus), a_path(bus)
         await worker.open()
+        path.send(SendUp(Kind.ALIVE, 6))
+        path.send(SendUp(Kind.AUDIO_UP, 6, b"\0\0"))
+        assert {(await arrived(worker)).kind for _ in range(2)} == {Kind.ALIVE, Kind.AUDIO_UP}
         await gone(server, bus)
         lost = count(DROPPED, reason="disconnected")
         path.send(SendUp(Kind.UTTERANCE_END, 7, b"{}"))
         path.send(SendUp(Kind.AUDIO_UP, 8, b"\0\0"))
         path.send(SendUp(Kind.ALIVE, 9))
         path.send(SendUp(Kind.PLAYOUT_REPORT, 10, b"{}"))
-        assert count(DROPPED, reason="disconnected") == lost + 2  # the audio and the sign of life
+        assert count(DROPPED, reason="disconnected") == lost + 1  # the audio
         await server.start_again()
         await until(lambda: bus.connected)
-        path.tick()
-        path.send(SendUp(Kind.AUDIO_UP, 11, b"\0\0"))
-        async with asyncio.timeout(10):
-            came = [(await worker.got.get())[1] for _ in range(3)]
+        path.tick(now=clock.monotonic())
+        assert Flag.RETURNED in (await arrived(worker)).flags
+        path.send(SendUp(Kind.AUDIO_UP, 11, b"\0\0"))  # the worker was not heard yet
+        path.heard(Frame(Kind.ALIVE, EPOCH, 0, 0))
+        path.send(SendUp(Kind.AUDIO_UP, 12, b"\0\0"))
+        came = [await arrived(worker) for _ in range(4)]
         assert [(frame.kind, frame.position) for frame in came] == [
+            (Kind.ALIVE, 0),
             (Kind.UTTERANCE_END, 7),
             (Kind.PLAYOUT_REPORT, 10),
-            (Kind.AUDIO_UP, 11),
+            (Kind.AUDIO_UP, 12),
         ]
 
 
-async def test_of_more_than_a_call_can_mean_the_oldest_is_dropped_and_counted(tmp_path: Path) -> None:
-    async with nats_server(tmp_path, port=free_ports(1)) as server, Bus.connect(server.url, name="test") as bus:
-        path = a_path(bus)
-        await gone(server, bus)
-        before = count(DROPPED, reason="backlog")
-        for position in range(MAX_WAITING + 1):
-            path.send(SendUp(Kind.PLAYOUT_REPORT, position, b"{}"))
-        assert count(DROPPED, reason="backlog") == before + 1
-        await server.start_again()
+async def arrived(worker: Worker) -> Frame:
+    async with asyncio.timeout(10):
+        return (await worker.got.get())[1]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from services.runtime import clock
 
 STOP_TIMEOUT_S = 5.0
@@ -39,6 +41,10 @@ class Up:
 
     def pid(self, name: str) -> int:
         return int(self.read()["services"][name]["pid"])
+
+    def bus_pid(self) -> int:
+        children = psutil.Process(self.process.pid).children()
+        return next(int(child.pid) for child in children if child.name() == "nats-server")
 
     def read(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.data / "up.json").read_text())

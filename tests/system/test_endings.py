@@ -87,6 +87,24 @@ async def test_a_metering_that_is_killed_in_a_call_loses_nothing(own_up: Up) -> 
     assert bill["cost_nano_usd"] == await rehearsed_cost(own_up) > 0
 
 
+async def test_a_bus_that_is_killed_in_a_call_ends_nothing_and_loses_nothing(own_up: Up) -> None:
+    async with Caller.call(own_up.url, own_up.tenant_key, events=EVENTS) as caller:
+        await answered(caller, "what time is it")
+        os.kill(own_up.bus_pid(), signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: returned(own_up) >= {"media-0", "upstream"}, "both are back")
+        await answered(caller, "hello")
+        await caller.hang_up()
+        bill = await caller.bill(timeout_s=BILL_TIMEOUT_S)
+    assert bill is not None
+    assert bill["ended_reason"] == "hangup"
+    assert bill["cost_nano_usd"] == await rehearsed_cost(own_up) > 0
+
+
+def returned(up: Up) -> set[str]:
+    """Whose call traffic flows again after the bus was away."""
+    return {e["service"] for e in up.events() if e["event"] == "bus_reconnected" and e["connection"].endswith("-calls")}
+
+
 async def test_calls_that_are_live_when_the_gateway_stops_are_told_and_booked_at_the_next_start(
     tmp_path: Path,
 ) -> None:

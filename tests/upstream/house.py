@@ -72,9 +72,15 @@ class Media:
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     index: int = 0
 
-    async def send(self, kind: Kind, payload: bytes = b"", *, position: int = 0, item: ItemId | None = None) -> None:
+    async def send(self, kind: Kind, payload: bytes = b"", *, position: int = 0, item: ItemId | None = None) -> bytes:
+        """Send a frame; gives what went over the bus."""
         frame = Frame(kind, self.granted.epoch, position, clock.unix_ms(), item, NO_FLAGS, payload)
-        await self.bus.send(subjects.up(self.granted.worker, self.call), frames.encode(frame))
+        data = frames.encode(frame)
+        await self.bus.send(subjects.up(self.granted.worker, self.call), data)
+        return data
+
+    async def send_again(self, data: bytes) -> None:
+        await self.bus.send(subjects.up(self.granted.worker, self.call), frames.said_again(data))
 
     async def utter(self, ms: int) -> None:
         start = UtteranceStart(cause="speech", onset_index=self.index)

@@ -133,11 +133,11 @@ class Conversation:
             commands += self._own_event(notice)
         return pulled, self._went_up(commands, now) if commands else commands
 
-    def tick(self, *, now: float) -> list[Command]:
-        """Time passes: call this several times a second."""
+    def tick(self, *, now: float, bus: bool = True) -> list[Command]:
+        """Time passes: call this several times a second; ``bus``: whether the bus is there."""
         if self._ended:
             return []
-        if reason := self._deadlines.over(now=now):
+        if reason := self._deadlines.over(bus=bus, now=now):
             return [EndCall(reason)]
         self.down.playout.tick(now=now)
         commands = self._moved(self._up.tick(now=now), now)

@@ -72,6 +72,8 @@ class Downlink:
     def clear(self, frame: Frame, *, now: float) -> list[Command]:
         """CLEAR: the worker stops an item. It is answered in any case, so that the worker can rely on it."""
         if frame.item_id is not None and (heard_ms := self._ends.get(frame.item_id)) is not None:
+            if Flag.RESENT in frame.flags:
+                return []  # our answer is said again, too
             return [self._report(frame.item_id, heard_ms, cause="worker_clear")]
         return self.cut("worker_clear", now=now, item_id=frame.item_id)[1]
 

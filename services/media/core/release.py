@@ -67,7 +67,7 @@ class ReleaseQueue:
     def take(self, event: HeldEvent, *, sequence: int) -> list[str]:
         """Accept an event of the session core; returns what is shown now. Repeated ones are thrown away."""
         if sequence <= self._sequence:
-            self.out_of_sequence += 1
+            self.out_of_sequence += Flag.RESENT not in event.flags
             return []
         self._sequence = sequence
         return self.put(event)
