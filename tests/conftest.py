@@ -1,12 +1,13 @@
 """Real parts for all tests: a nats-server of their own, and a bus on it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from services.runtime.bus import Bus
 from services.up.natsd import nats_server
+from tests.system.gateway import Up, running_up
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,3 +24,10 @@ async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
 async def bus(nats_url: str) -> AsyncIterator[Bus]:
     async with Bus.connect(nats_url, name="test") as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One gateway for all tests that leave it as they found it."""
+    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running

@@ -116,14 +116,10 @@ async def _until_stopped(stop: asyncio.Task[bool], nats: NatsServer, console: Lo
 
 async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats_url: str) -> None:
     shared = plan.Shared(options, data, nats_url, metering_token=secrets.token_urlsafe(32))
-    if options.upstream is None:
-        await cluster.start(plan.metering(shared), plan.rehearsal(shared))
-        provider = f"{cluster.url('rehearsal').replace('http', 'ws', 1)}/v1/realtime"
-    else:
-        await cluster.start(plan.metering(shared))
-        provider = options.upstream
-    await cluster.start(plan.upstream(shared, provider), *plan.media(shared))
-    await cluster.start(plan.signaling(shared, metering_url=cluster.url("metering")))
+    rehearsal = () if options.upstream else (plan.rehearsal(shared),)
+    await cluster.start(plan.metering(shared), *rehearsal, *plan.media(shared))
+    provider = options.upstream or f"{cluster.url('rehearsal').replace('http', 'ws', 1)}/v1/realtime"
+    await cluster.start(plan.upstream(shared, provider), plan.signaling(shared, metering_url=cluster.url("metering")))
 
 
 def _check_port(options: UpOptions) -> None:

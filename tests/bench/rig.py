@@ -25,12 +25,17 @@ LATENESS = "hushgate_pacer_lateness_seconds"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A service at one moment. ``lateness``: upper bound of each bucket in seconds, and frames up to it."""
+    """A service at one moment. ``lateness``: upper bound of each bucket in seconds, and frames up to it.
+
+    ``stolen_s``: what its core gave to other machines; ``others_idle_s``: what the core of all else had to spare.
+    """
 
     cpu_s: float
     rss_mb: float
     lateness: tuple[tuple[float, float], ...]
     dropped: float
+    stolen_s: float
+    others_idle_s: float
 
     def late(self, since: "Seen", share: float) -> float:
         """The lateness in ms that ``share`` of the frames since then did not exceed, interpolated in its bucket."""
@@ -72,8 +77,15 @@ class Rig:
                     lateness.append((float(sample.labels["le"]), sample.value))
                 elif sample.name in {"hushgate_bus_frames_dropped_total", "hushgate_datagrams_unsent_total"}:
                     dropped += sample.value
-        rss_mb = process.memory_info().rss / 1e6
-        return Seen(times.user + times.system, rss_mb, tuple(sorted(lateness)), dropped)
+        cores = psutil.cpu_times(percpu=True)
+        return Seen(
+            cpu_s=times.user + times.system,
+            rss_mb=process.memory_info().rss / 1e6,
+            lateness=tuple(sorted(lateness)),
+            dropped=dropped,
+            stolen_s=cores[0].steal,
+            others_idle_s=cores[-1].idle,
+        )
 
 
 @contextmanager

@@ -4,26 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.gateway import Up, running_up
+from tests.system.gateway import Up
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite: apt-get install flite"),
 ]
 PERCENTILES = {"p50", "p95", "p99"}
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("load") / "data") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ from services.callers.hearing import grammar, recognise
 from services.callers.speech import Samples, synthesise
 from tests.network.fate import Conditions
 from tests.network.impairer import impairer
-from tests.system.gateway import Up, running_up
+from tests.system.gateway import Up
 
 pytestmark = [
     pytest.mark.system,
@@ -25,12 +25,6 @@ pytestmark = [
 ]
 HZ = 24_000
 SESSION = {"type": "realtime", "audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("callers") / "data") as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.runtime import clock
 from tests.cluster.kube import RELEASE, Cluster, ClusterError, until
@@ -135,3 +135,19 @@ def uninstall(cluster: Cluster, _: Door) -> Seen:
 
     took = until("all objects are gone", lambda: not left(), timeout_s=180)
     return Seen(f"no object left after {took:.0f} s", well=True)
+
+
+def plain(cluster: Cluster, _: Door) -> Seen:
+    """`helm install` with no values at all (media on its node's own ports), `helm test`, `helm uninstall`."""
+    bare = replace(cluster, namespace=f"{cluster.namespace}-plain", values=(), settings=())
+    began = clock.monotonic()
+    try:
+        bare.deploy("install")
+        ready = clock.monotonic()
+        bare.helm("test", "--timeout", "3m")
+        called = clock.monotonic()
+        bare.helm("uninstall", "--wait", "--timeout", "5m")
+    finally:
+        bare.run("kubectl", "delete", "namespace", bare.namespace, "--ignore-not-found")
+    figure = f"ready after {ready - began:.0f} s, a call through to the ledger in {called - ready:.0f} s"
+    return Seen(figure, well=True)

@@ -53,6 +53,14 @@ def test_less_than_a_frame_waits_for_the_rest() -> None:
     assert player.playout.underruns == 0
 
 
+def test_what_is_played_without_company_and_runs_out_is_an_under_run() -> None:
+    player = Player()
+    player.brings(0.5)
+    assert player.plays(round(MAX_WAIT_S / 0.02)) == "-" * 25
+    assert player.plays(2) == "#f"
+    assert player.playout.underruns == 1
+
+
 def test_after_an_under_run_playout_waits_for_a_cushion() -> None:
     player = Player()
     player.brings(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.system.gateway import Up, running_up
+from tests.system.gateway import Up, running_up, wait_until
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_ARGS = (
@@ -27,13 +27,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
-@pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One gateway for all tests that leave it as they found it."""
-    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
-        yield running
-
-
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     if not CHROMIUM.exists():  # noqa: ASYNC240 - once, before anything runs
@@ -44,8 +37,15 @@ async def browser() -> AsyncIterator[Browser]:
         await launched.close()
 
 
-@pytest.fixture
-def own_up(tmp_path: Path) -> Iterator[Up]:
-    """A gateway that a test may break."""
-    with running_up(tmp_path / "data") as running:
+@pytest.fixture(scope="session")
+def fragile_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The other gateway, for all that break it."""
+    with running_up(tmp_path_factory.mktemp("fragile") / "data") as running:
         yield running
+
+
+@pytest.fixture
+def own_up(fragile_up: Up) -> Iterator[Up]:
+    """A gateway that a test may break, as long as it mends itself: that is waited for."""
+    yield fragile_up
+    wait_until(fragile_up.is_well, "the gateway has mended itself")

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import httpx
 import psutil
 
 from services.runtime import clock
 
 STOP_TIMEOUT_S = 5.0
+DEAF = {"REHEARSAL_VOICE": "recorded"}
+"""Environment of a gateway whose provider answers anything with a recording: it is up sooner."""
 
 
 @dataclass
@@ -45,6 +48,9 @@ class Up:
     def bus_pid(self) -> int:
         children = psutil.Process(self.process.pid).children()
         return next(int(child.pid) for child in children if child.name() == "nats-server")
+
+    def is_well(self) -> bool:
+        return all(ready(service["http_url"]) for service in self.read()["services"].values())
 
     def read(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.data / "up.json").read_text())
@@ -132,6 +138,13 @@ def running_rehearsal(*, key: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.stdout.read()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:

@@ -14,7 +14,7 @@ import pytest
 from services.callers.caller import Caller
 from services.callers.speech import synthesise
 from tests.collector import Collector, Seen, running_collector
-from tests.system.gateway import Up, running_up, wait_until
+from tests.system.gateway import DEAF, Up, running_up, wait_until
 
 TIMEOUT_S = 20.0
 TOOL = {
@@ -212,7 +212,10 @@ async def test_a_client_does_not_choose_its_trace(traced: Traced) -> None:
 
 
 async def test_the_last_spans_of_a_gateway_that_stops_still_come(tmp_path: Path) -> None:
-    with running_collector() as collector, running_up(tmp_path / "data", "--otlp-endpoint", collector.url) as up:
+    with (
+        running_collector() as collector,
+        running_up(tmp_path / "data", "--otlp-endpoint", collector.url, environment=DEAF) as up,
+    ):
         async with Caller.call(up.url, up.tenant_key) as caller:
             await caller.event("session.created", timeout_s=TIMEOUT_S)
             assert await asyncio.to_thread(up.stop) == 0
@@ -224,7 +227,7 @@ async def test_the_last_spans_of_a_gateway_that_stops_still_come(tmp_path: Path)
 async def test_calls_go_on_without_their_collector(tmp_path: Path) -> None:
     with running_collector() as collector:
         gone = collector.url
-    with running_up(tmp_path / "data", "--otlp-endpoint", gone) as up:
+    with running_up(tmp_path / "data", "--otlp-endpoint", gone, environment=DEAF) as up:
         async with Caller.call(up.url, up.tenant_key) as caller:
             await answered(caller, "hello")
             await caller.hang_up()

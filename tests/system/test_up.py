@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError
-from tests.system.gateway import Up, refused_up, running_rehearsal, running_up, wait_until
+from tests.system.gateway import DEAF, Up, ready, refused_up, running_rehearsal, running_up, wait_until
 
 
 def alive(pid: int) -> bool:
@@ -98,7 +98,7 @@ def test_with_the_right_key_the_named_provider_is_used_and_no_rehearsal_started(
 def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opened(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     arguments = ("--host", "0.0.0.0", "--advertise", "127.0.0.1", "--tls-cert", str(cert), "--tls-key", str(key))  # noqa: S104
-    with running_up(tmp_path / "data", *arguments) as up:
+    with running_up(tmp_path / "data", *arguments, environment=DEAF) as up:
         assert up.url.startswith("https://127.0.0.1:")
         context = ssl.create_default_context(cafile=str(cert))
         page = httpx.get(up.url, verify=context)
@@ -130,7 +130,7 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data", "--media-processes", "2") as up:
+    with running_up(tmp_path / "data", "--media-processes", "2", environment=DEAF) as up:
         info = up.read()
         assert {"media-0", "media-1"} <= set(info["services"])
         assert up.stop() == 0
@@ -143,39 +143,19 @@ def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_it_too(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
+    with running_up(tmp_path / "data", environment=DEAF) as up:
         up.process.send_signal(signal.SIGINT)
         assert up.process.wait(5) == 0
 
 
-def test_a_child_that_dies_is_started_again_at_its_address(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
-        pid, url = up.pid("metering"), up.service("metering")
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: up.pid("metering") != pid and ready(url), "metering is ready again")
-        assert up.service("metering") == url
-        died = [event for event in up.events() if event["event"] == "child_died"]
-        assert [(event["child"], event["exit_code"]) for event in died] == [("metering", -signal.SIGKILL)]
-
-
-def test_a_nats_server_that_dies_is_started_again_and_found_again(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
-        (pid,) = (process for process in children(up.process.pid) if "nats-server" in process[1])
-        os.kill(pid[0], signal.SIGKILL)
-        names = set(up.read()["services"])
-        for event in ("bus_disconnected", "bus_reconnected"):
-            wait_until(lambda event=event: names - {"rehearsal"} <= said(up, event), event)  # type: ignore[misc]
-        assert up.process.poll() is None
-        assert up.stop() == 0
-
-
-def said(up: Up, event: str) -> set[str]:
-    return {line["service"] for line in up.events() if line["event"] == event}
-
-
-def children(parent: int) -> list[tuple[int, str]]:
-    pids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [(int(pid), Path(f"/proc/{pid}/cmdline").read_text()) for pid in pids]
+def test_a_child_that_dies_is_started_again_at_its_address(own_up: Up) -> None:
+    before = len(own_up.events())
+    pid, url = own_up.pid("metering"), own_up.service("metering")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: own_up.pid("metering") != pid and ready(url), "metering is ready again")
+    assert own_up.service("metering") == url
+    died = [event for event in own_up.events()[before:] if event["event"] == "child_died"]
+    assert [(event["child"], event["exit_code"]) for event in died] == [("metering", -signal.SIGKILL)]
 
 
 def test_the_bus_wants_a_password(up: Up) -> None:
@@ -190,15 +170,8 @@ def test_the_bus_wants_a_password(up: Up) -> None:
 
 
 def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
+    with running_up(tmp_path / "data", environment=DEAF) as up:
         pids = [service["pid"] for service in up.read()["services"].values()]
         up.process.kill()
         up.process.wait(5)
         wait_until(lambda: not any(map(alive, pids)), "all children are gone")
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False

@@ -216,7 +216,7 @@ class Playout:
         else:
             pcm = self._shape(pcm, follows=follows)
         if not whole and not item.buffered:
-            self.underruns += item is self._sounding and not item.complete
+            self.underruns += not item.complete  # also when it had waited too long for company
             item.needed = CUSHION_SAMPLES
         elif item.needed:
             item.needed = DOWN_FRAME_SAMPLES

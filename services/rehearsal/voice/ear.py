@@ -42,7 +42,7 @@ class Ear:
 
     def warm_up(self) -> None:
         """Touch all of the models, so that the first caller does not wait for the disk."""
-        noise = np.random.default_rng(2).normal(0, 2000, HZ).astype("<i2").tobytes()
+        noise = np.random.default_rng(2).normal(0, 2000, HZ * 3 // 10).astype("<i2").tobytes()
         self.feed(noise)
         self.finish()
         self.forget()
