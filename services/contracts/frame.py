@@ -17,7 +17,6 @@ MAX_FRAME_BYTES = 256 * 1024
 """Half of the server's `max_payload`; nothing of ours comes near."""
 
 _HEADER = struct.Struct("<BBHQQQB")
-_FLAGS = slice(2, 4)
 _SEQUENCE = struct.Struct("<Q")
 
 
@@ -87,13 +86,13 @@ def encode_audio_up(epoch: Epoch, position: int, sent_unix_ms: int, flags: Flag,
 
 def said_again(data: bytes) -> bytes:
     """The encoded frame with the flag that it may have been received before."""
-    flags = int.from_bytes(data[_FLAGS], "little") | Flag.RESENT
-    return data[: _FLAGS.start] + flags.to_bytes(2, "little") + data[_FLAGS.stop :]
+    flags = int.from_bytes(data[2:4], "little") | Flag.RESENT
+    return data[:2] + flags.to_bytes(2, "little") + data[4:]
 
 
 def unflagged(data: bytes) -> bytes:
     """The encoded frame without its flags: the same for what is said again."""
-    return data[: _FLAGS.start] + data[_FLAGS.stop :]
+    return data[:2] + data[4:]
 
 
 def decode(data: bytes) -> Frame:

@@ -7,8 +7,8 @@ ALIVE_S = 1.0
 """After so long of nothing else a sign of life is sent."""
 SILENT_S = 5.0
 """Of so much silence, with one's own bus there all the time, the other side is gone."""
-BUS_AWAY_S = 30.0
-"""So long a call waits for the bus: as long as it waits for its caller, and time enough to start a server elsewhere."""
+BUS_AWAY_S = 60.0
+"""So long a call waits for the bus: time enough to start its server on another machine. Callers may hang up before."""
 
 Gone = Literal["silent", "bus_away"]
 

@@ -23,8 +23,8 @@ GATE = GateConfig(
 class Drawn:
     """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame of the answer."""
 
-    def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0) -> None:
-        config = ConversationConfig(EPOCH, 60, GATE, events, delay_ms)
+    def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60) -> None:
+        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms)
         self.now = 100.0
         self.call = Conversation(config, now=self.now)
         self.index = 0
