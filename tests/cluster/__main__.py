@@ -5,7 +5,6 @@ Prints a table and writes it into docs/kubernetes.md. Needs helm and kubectl on 
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,13 +62,12 @@ def go(names: Sequence[str], cluster: Cluster, url: str, console: Console) -> li
     door = Door(url, "")
     for name in names:
         step = STEPS[name]
-        what = (step.__doc__ or name).strip().rstrip(".")
-        console.print(f"[bold]{what}[/bold] …")
+        console.print(f"[bold]{what(step)}[/bold] …")
         if not door.key and name not in ("install", "plain"):
             door = Door(url, cluster.secret(f"{RELEASE}-demo-tenant", "tenant-key"))
         began = clock.monotonic()
         seen = take(step, cluster, door)
-        rows.append(Row(what, seen.figure, "yes" if seen.well else "NO"))
+        rows.append(Row(what(step), seen.figure, "yes" if seen.well else "NO"))
         console.print(f"  {'[green]' if seen.well else '[red]'}{seen.figure}[/] ({clock.monotonic() - began:.0f} s)")
         if name == "install" and not seen.well:
             break
@@ -77,16 +75,27 @@ def go(names: Sequence[str], cluster: Cluster, url: str, console: Console) -> li
 
 
 def write(rows: Sequence[Row], version: str) -> None:
-    """Put the table between its marks in docs/kubernetes.md."""
+    """Put the rows between the marks in docs/kubernetes.md; those of steps that were not taken now stay."""
+    text = DOCS.read_text()
+    before, _, rest = text.partition(_BEGIN)
+    old, _, after = rest.partition(_END)
+    known = {line.split(" | ", 1)[0]: line for line in old.splitlines() if line.startswith("| ")}
+    known |= {f"| {row.what}": f"| {row.what} | {row.figure} | {row.result} |" for row in rows}
     lines = [
+        _BEGIN,
         f"Kubernetes {version}, {clock.utc_now():%Y-%m-%d}, one node with 2 cores that also carries the callers.",
         "",
+        "| step | figure | as promised |",
+        "|---|---|---|",
+        *(known[name] for step in STEPS.values() if (name := f"| {what(step)}") in known),
+        _END,
     ]
-    lines += ["| step | figure | as promised |", "|---|---|---|"]
-    lines += [f"| {row.what} | {row.figure} | {row.result} |" for row in rows]
-    text = DOCS.read_text()
-    table = "\n".join((_BEGIN, *lines, _END))
-    DOCS.write_text(re.sub(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: table, text, flags=re.DOTALL))
+    DOCS.write_text(before + "\n".join(lines) + after)
+
+
+def what(step: Step) -> str:
+    """What a step does, as the table says it."""
+    return (step.__doc__ or "").strip().rstrip(".")
 
 
 def main(arguments: Sequence[str]) -> int:
