@@ -98,14 +98,16 @@ test-packages: prometheus
 	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi
 
+# With extras: for `coverage[toml]` pip does not count a pin of `coverage`, and takes a newer one that has no hash.
+LOCK := -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .PHONY: lock
 lock: $(DEV_READY) ## pin all dependencies anew
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	$(BIN)/uv pip compile $(LOCK) \
 	  --extra all --extra build pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	$(BIN)/uv pip compile $(LOCK) \
 	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
 	for part in build bench; do \
-	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  $(BIN)/uv pip compile $(LOCK) \
 	    --constraint requirements/dev.txt requirements/$$part.in -o requirements/$$part.txt; done
 
 # --- run ------------------------------------------------------------------------------------------------------
