@@ -171,9 +171,10 @@ class Call:
             metrics.INPUT_DROPPED.labels("malformed").inc()
             return
         _DOWN_AGE.observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
+        now = clock.monotonic()
         if frame.epoch == self.facts.owner.epoch:
-            self._up.heard(frame)
-        self._feed("worker", lambda: self._conversation.worker_frame(frame, now=clock.monotonic()))
+            self._up.heard(frame, now=now)
+        self._feed("worker", lambda: self._conversation.worker_frame(frame, now=now))
 
     def tick(self, *, now: float) -> None:
         """Time passes; the pool says so ten times a second."""

@@ -42,9 +42,9 @@ class UpPath:
         elif not self._delivery.held:  # else `tick` says more than that
             self._bus.post(self._subject, data)
 
-    def heard(self, frame: Frame) -> None:
+    def heard(self, frame: Frame, *, now: float) -> None:
         """The worker said something."""
-        self._delivery.heard(returned=Flag.RETURNED in frame.flags, now=clock.monotonic())
+        self._delivery.heard(returned=Flag.RETURNED in frame.flags, now=now)
 
     def tick(self, *, now: float) -> None:
         """Time passes."""

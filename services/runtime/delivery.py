@@ -82,14 +82,14 @@ class Delivery:
             if self._bus.connected:
                 self.begin(now=now)
         elif returned:
-            self._say_alive()
+            self.say_alive()
             self._say_again()
 
     def begin(self, *, now: float) -> None:
         """The other side listens: say again what it may not have heard, and then what waits."""
         self._returns = self._bus.returns
         self._held = self._shy = False
-        self._say_alive()  # the other side may hold, too, and there may be nothing else to say
+        self.say_alive()  # the other side may hold, too, and there may be nothing else to say
         self._say_again()
         self._drain(now)
 
@@ -99,7 +99,11 @@ class Delivery:
             self._flowed_at = now
             self._drain(now)
         elif self._bus.connected and not self._shy:
-            self._say_alive(Flag.RETURNED)
+            self.say_alive(Flag.RETURNED)
+
+    def say_alive(self, flags: Flag = NO_FLAGS) -> None:
+        """Send a sign of life; nothing is kept of it."""
+        self._bus.post(self._subject, frames.encode(Frame(Kind.ALIVE, self._epoch, 0, clock.unix_ms(), flags=flags)))
 
     def _drain(self, now: float) -> None:
         while self._waiting and self._bus.post(self._subject, self._waiting[0]):
@@ -109,9 +113,6 @@ class Delivery:
             self._kept_bytes += len(data)
         while self._kept and (self._kept[0][0] < now - KEPT_S or self._kept_bytes > self._max_bytes):
             self._kept_bytes -= len(self._kept.popleft()[1])
-
-    def _say_alive(self, flags: Flag = NO_FLAGS) -> None:
-        self._bus.post(self._subject, frames.encode(Frame(Kind.ALIVE, self._epoch, 0, clock.unix_ms(), flags=flags)))
 
     def _say_again(self) -> None:
         for at, data in self._kept:

@@ -166,7 +166,7 @@ class Call:
         now = clock.monotonic()
         match step:
             case Frame():
-                self._down.heard(step)
+                self._down.heard(step, now=now)
                 return self._from_media(step, now)
             case ProviderSaid(event=event):
                 return self._core.provider_event(event, now=now)

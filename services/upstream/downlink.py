@@ -21,17 +21,16 @@ class Downlink:
     """Publishes to the media process that carries the call."""
 
     def __init__(self, bus: Bus, *, call: CallId, process: ProcessId, epoch: Epoch) -> None:
-        self._bus = bus
-        self._subject = subjects.down(process, call)
         self._epoch = epoch
         self._credit = Credit()
         # Media learns its worker's epoch from the claim's answer, so nothing is said before media was heard.
-        self._delivery = Delivery(bus, self._subject, epoch=epoch, max_bytes=MAX_WAITING_BYTES, speaks_first=False)
+        subject = subjects.down(process, call)
+        self._delivery = Delivery(bus, subject, epoch=epoch, max_bytes=MAX_WAITING_BYTES, speaks_first=False)
         self._sent_at = clock.monotonic()
 
-    def heard(self, frame: Frame) -> None:
+    def heard(self, frame: Frame, *, now: float) -> None:
         """Media has sent a frame, so it listens."""
-        self._delivery.heard(returned=Flag.RETURNED in frame.flags, now=clock.monotonic())
+        self._delivery.heard(returned=Flag.RETURNED in frame.flags, now=now)
 
     def event(self, command: PublishEvent) -> None:
         """A server event."""
@@ -67,8 +66,7 @@ class Downlink:
         self._delivery.tick(now=now)
         if now - self._sent_at >= ALIVE_S and not self._delivery.held:
             self._sent_at = now
-            alive = Frame(Kind.ALIVE, self._epoch, 0, clock.unix_ms())
-            self._bus.post(self._subject, frames.encode(alive))
+            self._delivery.say_alive()
 
     def _sounds(self, released: list[PublishAudio]) -> None:
         for audio in released:

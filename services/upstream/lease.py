@@ -17,9 +17,6 @@ from services.upstream import metrics
 RENEW_S = 3.0
 RETRY_S = 0.05
 _AGAIN_S = 0.5
-_UNREACHABLE_S = BUS_AWAY_S
-"""Without the bus nobody can take the call, and once it is back whoever took it has another epoch: so the entry may
-expire meanwhile, and a call is kept as long as it waits for the bus (ADR 12)."""
 
 
 class LeaseTakenError(Exception):
@@ -36,10 +33,14 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """How often a lease is renewed, and for how long that may fail."""
+    """How often a lease is renewed, and for how long that may fail.
+
+    Without the bus nobody can take the call, and once it is back whoever took it has another epoch: so the entry may
+    expire meanwhile, and a call is kept as long as it waits for the bus (ADR 12).
+    """
 
     renew_s: float = RENEW_S
-    unreachable_s: float = _UNREACHABLE_S
+    unreachable_s: float = BUS_AWAY_S
 
 
 class Lease:

@@ -48,7 +48,7 @@ async def test_what_was_said_while_the_bus_was_away_comes_afterwards_in_order_bu
         path.tick(now=clock.monotonic())
         assert Flag.RETURNED in (await arrived(worker)).flags
         path.send(SendUp(Kind.AUDIO_UP, 11, b"\0\0"))  # the worker was not heard yet
-        path.heard(Frame(Kind.ALIVE, EPOCH, 0, 0))
+        path.heard(Frame(Kind.ALIVE, EPOCH, 0, 0), now=clock.monotonic())
         path.send(SendUp(Kind.AUDIO_UP, 12, b"\0\0"))
         came = [await arrived(worker) for _ in range(4)]
         assert [(frame.kind, frame.position) for frame in came] == [
