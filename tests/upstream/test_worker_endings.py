@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from nats.js.errors import KeyNotFoundError
+from prometheus_client import REGISTRY
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
@@ -247,6 +248,26 @@ async def test_a_bus_that_dies_and_comes_back_costs_no_call_and_no_word(tmp_path
         await media.event("response.done")
         assert heard.types().count("conversation.item.create") == 1
         assert Kind.ENDED not in [f.kind for f in media.all]
+
+
+async def test_a_lease_that_cannot_be_renewed_for_too_long_is_given_up(tmp_path: Path) -> None:
+    def given_up() -> float:
+        return REGISTRY.get_sample_value("hushgate_leases_lost_total", {"reason": "unreachable"}) or 0.0
+
+    async with (
+        nats_server(tmp_path) as server,
+        Bus.connect(server.url, name="test") as bus,
+        house(bus, Provider(), lease=LeaseTiming(renew_s=0.05, unreachable_s=0)) as h,
+    ):
+        await h.call()
+        heard = await told(h.provider)
+        before = given_up()
+        server.process.kill()
+        await server.process.wait()
+        await until(lambda: given_up() > before)
+        await server.start_again()
+        async with asyncio.timeout(10):
+            await heard.closed.wait()
 
 
 async def test_a_lost_lease_ends_the_call_and_closes_the_socket(bus: Bus) -> None:
