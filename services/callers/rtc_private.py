@@ -4,6 +4,8 @@ A caller changes its own peer connection only, so that others live beside it in 
 """
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -14,12 +16,25 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCCertificate, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc import clock as rtc_clock
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import (
+    RtcpByePacket,
+    RtcpReceiverInfo,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSourceInfo,
+    RtcpSrPacket,
+    RtpPacket,
+)
 
 from services.callers.datagrams import DatagramSocket, HearRtp
+from services.runtime import clock
 
 TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0"}
+REPORT_S = 5.0
+"""How often a browser reports on audio, give or take a half, the first time after half of it: libwebrtc's
+`kDefaultAudioReportInterval`. aiortc reports every second, which a gateway with many calls would have to read."""
 _SENDER, _RECEIVER = "_RTCRtpSender__", "_RTCRtpReceiver__"
+_CNAME = 1
 
 
 class UnsupportedVersionError(ImportError):
@@ -36,8 +51,8 @@ def _check() -> None:
     parts = (
         ("aioice", aioice.ice, ("get_host_addresses", "StunProtocol")),
         ("aioice", aioice.ice.Connection, ("get_component_candidates",)),
-        ("aiortc", RTCRtpReceiver, ("_handle_rtp_packet", "_run_rtcp", "receive")),
-        ("aiortc", RTCRtpSender, ("_run_rtcp", "send")),
+        ("aiortc", RTCRtpReceiver, ("_handle_rtp_packet", "receive")),
+        ("aiortc", RTCRtpSender, ("_send_rtcp", "send")),
     )
     for package, owner, names in parts:
         for name in names:
@@ -117,7 +132,7 @@ def own_sockets(sender: RTCRtpSender, hear: HearRtp) -> None:
 
 
 def rtcp_only(sender: RTCRtpSender, receiver: RTCRtpReceiver, *, ready: Callable[[RTCRtpSendParameters], None]) -> None:
-    """Let aiortc negotiate and report, but move no media. ``ready`` is told when both ways are open."""
+    """Let aiortc negotiate, but move no media; report as browsers do. ``ready`` is told when both ways are open."""
     negotiated: list[RTCRtpSendParameters] = []
 
     async def send(parameters: RTCRtpSendParameters) -> None:
@@ -125,22 +140,67 @@ def rtcp_only(sender: RTCRtpSender, receiver: RTCRtpReceiver, *, ready: Callable
             return
         _set(sender, _SENDER, cname=parameters.rtcp.cname)
         sender.transport._register_rtp_sender(sender, parameters)  # noqa: SLF001 - this module's purpose
-        for event in ("rtp_started", "rtp_exited"):
+        for event in ("rtp_started", "rtp_exited", "rtcp_started"):
             _get(sender, _SENDER, event).set()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        _set(sender, _SENDER, rtp_task=done, rtcp_task=asyncio.ensure_future(sender._run_rtcp()), started=True)  # noqa: SLF001
+        _set(
+            sender, _SENDER, rtp_task=_done(), rtcp_task=asyncio.ensure_future(_report(sender, receiver)), started=True
+        )
         negotiated.append(parameters)
 
     async def receive(parameters: RTCRtpReceiveParameters) -> None:
         if _get(receiver, _RECEIVER, "started"):
             return
         receiver.transport._register_rtp_receiver(receiver, parameters)  # noqa: SLF001 - this module's purpose
-        _set(receiver, _RECEIVER, rtcp_task=asyncio.ensure_future(receiver._run_rtcp()), started=True)  # noqa: SLF001
+        for event in ("rtcp_started", "rtcp_exited"):
+            _get(receiver, _RECEIVER, event).set()
+        _set(receiver, _RECEIVER, rtcp_task=_done(), started=True)
         ready(negotiated[-1])
 
     sender.send = send  # type: ignore[method-assign]
     receiver.receive = receive  # type: ignore[method-assign]
+
+
+async def _report(sender: RTCRtpSender, receiver: RTCRtpReceiver) -> None:
+    """Send one report for both ways when it is due, until cancelled; then say goodbye."""
+    source = ssrc_of(sender)
+    description = RtcpSdesPacket([RtcpSourceInfo(source, [(_CNAME, _get(sender, _SENDER, "cname").encode())])])
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(REPORT_S / 2)
+        while True:
+            counts = ("ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count")
+            sent = RtcpSenderInfo(*(_get(sender, _SENDER, name) for name in counts))
+            report = RtcpSrPacket(source, sent, _receptions(receiver))
+            await sender._send_rtcp([report, description])  # noqa: SLF001 - this module's purpose
+            await asyncio.sleep(REPORT_S * (0.5 + random.random()))  # noqa: S311 - spreads reports in time
+    await sender._send_rtcp([RtcpByePacket([source])])  # noqa: SLF001 - this module's purpose
+    _get(sender, _SENDER, "rtcp_exited").set()
+
+
+def _receptions(receiver: RTCRtpReceiver) -> list[RtcpReceiverInfo]:
+    """What `report_reception` was told, and how long ago its sender reported."""
+    blocks = []
+    for source, stream in _get(receiver, _RECEIVER, "remote_streams").items():
+        last_report = _get(receiver, _RECEIVER, "lsr").get(source, 0)
+        came_at = _get(receiver, _RECEIVER, "lsr_time").get(source)
+        blocks.append(
+            RtcpReceiverInfo(
+                ssrc=source,
+                fraction_lost=stream.fraction_lost,
+                packets_lost=stream.packets_lost,
+                highest_sequence=stream.max_seq,
+                jitter=stream.jitter,
+                lsr=last_report,
+                dlsr=0 if came_at is None else max(0, int((clock.unix_ms() / 1000 - came_at) * 65536)),
+            )
+        )
+    return blocks
+
+
+def _done() -> asyncio.Future[None]:
+    """In place of a task that is not needed."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 def report_reception(receiver: RTCRtpReceiver, ssrc: int, stream: object) -> None:

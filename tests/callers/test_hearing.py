@@ -42,6 +42,16 @@ def test_lateness_is_against_the_earliest_of_the_spurt() -> None:
     assert sums.spacing.counts == {200: 1, 150: 1, 280: 1, 170: 1}
 
 
+def test_packets_of_40_ms_are_two_frames_each_and_no_pause() -> None:
+    hearing = Hearing(Heard())
+    for sequence, frame in enumerate((0, 1, 3, 5, 6)):
+        hearing.hear(7, sequence, frame * FRAME_TICKS, SOUND, frame * 0.02)
+    sums = heard(hearing)
+    assert (sums.received, sums.lost) == (7, 0)
+    assert sums.spacing.counts == {200: 2, 400: 2}
+    assert sums.lateness.counts == {0: 5}
+
+
 def test_lost_packets_are_counted_and_are_no_spacing() -> None:
     sums = heard(hear("sss..ss"))
     assert (sums.received, sums.lost) == (5, 2)

@@ -6,6 +6,8 @@ from services.callers.core.histogram import Histogram
 
 CLOCK_HZ = 48_000
 FRAME_TICKS = 960  # 20 ms of Opus' RTP clock
+_LONGEST_TICKS = 3 * FRAME_TICKS
+"""Packets of more than 60 ms are not in use; a step within that is no pause."""
 SILENCE_BYTES = 3
 """Opus says silence in 1 to 3 bytes, with and without DTX; speech takes more."""
 _MAX_SPURT_PACKETS = 500
@@ -16,7 +18,10 @@ _HALF_TURN = 1 << 31  # of RTP time
 
 @dataclass(slots=True)
 class Heard:
-    """The sums over calls. ``spacing`` between neighbours of a spurt; ``lateness`` against the spurt's earliest."""
+    """The sums over calls. ``spacing`` between neighbours of a spurt; ``lateness`` against the spurt's earliest.
+
+    ``received``: frames of 20 ms, of which a packet may hold several; ``lost``: packets.
+    """
 
     received: int = 0
     lost: int = 0
@@ -40,6 +45,7 @@ class Hearing:
         self._first = 0
         self._highest = 0
         self._received = 0
+        self._frames = 0  # in them
         self._timestamp = 0  # unwrapped
         self._jitter_s = 0.0
         self._transit_s = 0.0
@@ -68,14 +74,16 @@ class Hearing:
         if ssrc != self._ssrc:
             self._restart(ssrc, sequence, timestamp)
         self._received += 1
+        self._frames += 1
         ahead = (sequence - self._highest) & 0xFFFF
         moved = ((timestamp - self._timestamp + _HALF_TURN) & 0xFFFFFFFF) - _HALF_TURN
         unwrapped = self._timestamp + moved
         transit_s = at_s - unwrapped / CLOCK_HZ
-        if ahead == 1 and moved == FRAME_TICKS:
+        if ahead == 1 and 0 < moved <= _LONGEST_TICKS:
+            self._frames += moved // FRAME_TICKS - 1  # the one before was so long
             self._spacing_s.append(at_s - self._at_s)
             self._jitter_s += (abs(transit_s - self._transit_s) - self._jitter_s) / 16  # RFC 3550
-        elif ahead < _LATE_BY_REORDERING and moved != ahead * FRAME_TICKS:
+        elif ahead < _LATE_BY_REORDERING and not 0 < moved <= ahead * _LONGEST_TICKS:
             self._end_spurt()  # a pause; behind lost packets it goes on
         if ahead < _LATE_BY_REORDERING:
             self._highest += ahead
@@ -131,7 +139,7 @@ class Hearing:
         self._first = sequence
         self._highest = sequence
         self._timestamp = timestamp
-        self._received = 0
+        self._received = self._frames = 0
         self._prior = (0, 0)
 
     def _end_spurt(self) -> None:
@@ -143,5 +151,5 @@ class Hearing:
         self._spacing_s.clear()
 
     def _count_loss(self) -> None:
-        self._heard.received += self._received
+        self._heard.received += self._frames
         self._heard.lost += self.lost
