@@ -30,7 +30,7 @@ from services.runtime.outboxfile import Kept, OutboxError, OutboxFile
 __all__ = ["Outbox", "OutboxError", "OutboxTiming"]
 
 _BATCH = 100
-_FREE_PAUSE_S = 0.02
+_FREE_PAUSE_S = 0.25
 """The ledger says of each event that it has it; what is said within this time is deleted together."""
 _MAX_UNCONFIRMED = 10_000
 """So many may be published without a watermark; the rest waits on the disk."""
@@ -70,6 +70,7 @@ class Outbox:
     _timing: OutboxTiming
     _thread: ThreadPoolExecutor
     _file: OutboxFile
+    _written: int = 0
     _published: int = 0
     _watermark: int = 0
     _floor: int = 0
@@ -78,7 +79,7 @@ class Outbox:
     _writing: asyncio.Task[None] | None = None
     _work: asyncio.Event = field(default_factory=asyncio.Event)
     _marked: asyncio.Event = field(default_factory=asyncio.Event)
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     @asynccontextmanager
@@ -127,20 +128,28 @@ class Outbox:
             get_logger().error("outbox_refused", reason="disk", error=str(exc))
             raise
         metrics.OUTBOX_EVENTS.labels("written").inc()
-        self._empty.clear()
         self._work.set()
 
     async def settled(self, timeout_s: float) -> bool:
-        """Wait until the ledger has everything; False when it has not after ``timeout_s``."""
+        """Wait until the ledger has all that was put so far; False when it has not after ``timeout_s``."""
+        all_so_far = self._written
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        return self._empty.is_set()
+                while self._known < all_so_far:
+                    self._moved.clear()
+                    await self._moved.wait()
+        return self._known >= all_so_far
+
+    @property
+    def _known(self) -> int:
+        """Up to where the ledger has it. What this life has not published does not count: it may be of another file."""
+        return min(self._watermark, self._published)
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
         subscription = await self._bus.listen(subjects.watermark(self.source), self._on_watermark)
         self._work.set()
+        self._written = await self._in_thread(self._file.newest)
         await self._note_oldest()
         loops = (self._publish_new, self._free, self._heal, self._measure)
         tasks = [asyncio.create_task(_forever(each), name=f"outbox {each.__name__}") for each in loops]
@@ -148,13 +157,15 @@ class Outbox:
             yield
         finally:
             await _end(tasks)
+            with contextlib.suppress(OutboxError):  # it is only freed later, then
+                await self._free_known()
             with contextlib.suppress(NatsError):  # a closed connection has no subscription either
                 await subscription.unsubscribe()
 
     async def _write(self) -> None:
         """Write what was put in the last turn of the loop: it is the disk and the other thread that cost."""
         events, self._unwritten, self._writing = self._unwritten, [], None
-        await self._in_thread(lambda: self._file.put(events))
+        self._written = await self._in_thread(lambda: self._file.put(events))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: the write goes on when its caller is cancelled, and the file must not close under it.
@@ -174,6 +185,7 @@ class Outbox:
             for event in batch:
                 stream_seq = await self._publish(event, message_id=event.event_id)
                 self._published = event.seq
+                self._moved.set()  # the ledger may have been quicker than this
                 self._sent[event.seq] = _Sent(event, stream_seq, clock.monotonic())
                 metrics.OUTBOX_EVENTS.labels("published").inc()
 
@@ -225,14 +237,18 @@ class Outbox:
             get_logger().warning("watermark_malformed", reason="malformed", error=str(exc))
             return
         self._watermark = max(self._watermark, mark.sequence)
+        self._moved.set()
         self._marked.set()
 
     async def _free(self) -> None:
-        """Delete what the ledger has. Never what this life has not published: the number may be of another file."""
+        """Delete what the ledger has, together."""
         await self._marked.wait()
         await asyncio.sleep(_FREE_PAUSE_S)
         self._marked.clear()
-        up_to = min(self._watermark, self._published)
+        await self._free_known()
+
+    async def _free_known(self) -> None:
+        up_to = self._known
         if up_to < self._floor or not self._floor:
             return
         freed = await self._in_thread(lambda: self._file.free(up_to))
@@ -241,7 +257,6 @@ class Outbox:
             del self._sent[seq]
         self._floor = up_to + 1
         self._work.set()
-        await self._note_oldest()
 
     async def _heal(self) -> None:
         """Publish again what has no watermark and is no longer in the stream: lost there, or its watermark was."""
@@ -274,8 +289,6 @@ class Outbox:
 
     async def _note_oldest(self) -> None:
         oldest = await self._in_thread(self._file.oldest)
-        if oldest is None:
-            self._empty.set()
         metrics.OUTBOX_OLDEST.set(max(0, clock.unix_ms() - oldest[1]) / 1000 if oldest else 0)
 
 

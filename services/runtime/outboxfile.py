@@ -56,18 +56,19 @@ class OutboxFile:
         self._db = self._guarded(self._open)
         self.source = self._guarded(self._read_source)
 
-    def put(self, events: Sequence[tuple[str, TenantId, int, str]]) -> None:
-        """Write events to the disk, all or none: id, tenant, when it was made in Unix ms, JSON.
+    def put(self, events: Sequence[tuple[str, TenantId, int, str]]) -> int:
+        """Write events to the disk, all or none: id, tenant, Unix ms of its making, JSON. Gives the last's number.
 
         Raises:
             OutboxError: they are not written.
         """
 
-        def insert() -> None:
+        def insert() -> int:
             with self._db:
                 self._db.executemany("INSERT INTO event (id, tenant, made_unix_ms, data) VALUES (?, ?, ?, ?)", events)
+                return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
-        self._guarded(insert)
+        return self._guarded(insert)
 
     def after(self, seq: int, limit: int) -> list[Kept]:
         """The oldest ``limit`` events with a number above ``seq``."""
@@ -96,6 +97,10 @@ class OutboxFile:
             return (int(row[0]), int(row[1])) if row else None
 
         return self._guarded(select)
+
+    def newest(self) -> int:
+        """Number of the newest event, 0 when there is none."""
+        return self._guarded(lambda: int(self._db.execute("SELECT max(seq) FROM event").fetchone()[0] or 0))
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""

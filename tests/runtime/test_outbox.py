@@ -86,6 +86,28 @@ async def test_a_watermark_frees_only_what_it_covers(bus: Bus, tmp_path: Path) -
         assert await outbox.settled(10)
 
 
+async def test_who_waits_for_the_ledger_does_not_wait_for_what_others_put_later(bus: Bus, tmp_path: Path) -> None:
+    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        waiting = asyncio.create_task(outbox.settled(10))
+        await asyncio.sleep(0)
+        await outbox.put(ACME, sent_ms(40))
+        await commit(bus, (await take(stream, 1))[0])
+        assert await waiting
+        assert not await outbox.settled(0)
+
+
+async def test_what_the_ledger_has_is_gone_from_the_disk_at_the_end(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=QUICK) as outbox:
+        await outbox.put(ACME, sent_ms(20))
+        await commit(bus, (await take(stream, 1))[0])
+        assert await outbox.settled(10)
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM event").fetchone() == (0,)
+    db.close()
+
+
 async def test_an_acknowledged_event_that_the_stream_lost_is_published_again(bus: Bus, tmp_path: Path) -> None:
     async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
         await outbox.put(ACME, sent_ms(20))
@@ -218,11 +240,11 @@ async def test_what_is_put_together_is_kept_together_and_refused_together(
     writes: list[int] = []
     put = OutboxFile.put
 
-    def counted(file: OutboxFile, events: Sequence[tuple[str, TenantId, int, str]]) -> None:
+    def counted(file: OutboxFile, events: Sequence[tuple[str, TenantId, int, str]]) -> int:
         writes.append(len(events))
         if len(writes) == 2:
             raise OutboxError(tmp_path, "the disk is full")
-        put(file, events)
+        return put(file, events)
 
     monkeypatch.setattr(OutboxFile, "put", counted)
     await streams.ensure_usage_stream(bus.jetstream)
