@@ -113,7 +113,7 @@ class Bus:
         return self._sender.post(subject, data)
 
     def post_audio(self, subject: str, data: bytes) -> bool:
-        """Send caller audio, or drop and count it while more than 64 KiB wait: late speech is worthless."""
+        """Send caller audio, or drop and count it when it would be late: late speech is worthless."""
         return self._sender.post_audio(subject, data)
 
     async def request(self, subject: str, message: Message, *, timeout_s: float) -> AnyMessage:
