@@ -120,17 +120,18 @@ class Conversation:
         self._deadlines.heard_worker(now=now)
         return self._went_up(self._from_worker(frame, now), now)
 
-    def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
-        """The next 20 ms for the caller."""
+    def pull(self, frames: int = 1, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        """The next 20 ms for the caller, or up to ``frames`` times that."""
         if self._ended:
             return None, []
-        pulled, commands = self.down.pull(now=now)
+        pulled, commands = self.down.pull(frames, now=now)
         if pulled is not None and pulled.item_id is not None and self._unanswered_since is not None:
             latency_s = max(0.0, now - self._unanswered_since)
             self._unanswered_since = None
             commands.append(CountTurn(latency_s))
-            notice = notices.turn_answered(item_id=pulled.item_id, latency_ms=round(latency_s * 1000))
-            commands += self._own_event(notice)
+            if self._shows_gate:
+                notice = notices.turn_answered(item_id=pulled.item_id, latency_ms=round(latency_s * 1000))
+                commands += self._own_event(notice)
         return pulled, self._went_up(commands, now) if commands else commands
 
     def tick(self, *, now: float, bus: bool = True) -> list[Command]:
@@ -153,7 +154,7 @@ class Conversation:
         self._ended = True
         if not by_worker:
             commands.append(SendUp(Kind.ENDED, self._up.next_index, Ended(reason=reason).encode()))
-        return commands + self._own_event(notices.ended(reason))
+        return commands + self._own_event(notices.ended(reason)) if self._shows_gate else commands
 
     def meters(self, *, now: float) -> dict[Meter, int]:
         """Cumulative usage of the call, as media counts it."""
@@ -195,6 +196,8 @@ class Conversation:
         cuts, commands = self.down.cut("barge_in", now=now)
         stop_s = max(0.0, now - event.onset_at) + self._config.receive_delay_ms / 1000
         commands.append(CountGateOpen(event.cause, stop_s if cuts else None))
+        if not self._shows_gate:
+            return commands
         commands += self._own_event(
             notices.gate_opened(
                 at_ms=event.index * FRAME_MS,
@@ -212,13 +215,16 @@ class Conversation:
     def _gate_closed(self, event: GateClosed) -> list[Command]:
         speech_end_at = event.speech_end_at - self._config.receive_delay_ms / 1000
         self._unanswered_since = speech_end_at
+        counted = CountGateClose(event.reason, event.index, speech_end_at)
+        if not self._shows_gate:
+            return [counted]
         notice = notices.gate_closed(
             at_ms=event.index * FRAME_MS,
             reason=event.reason,
             sent_ms=self._up.sent_ms,
             gated_ms=self._up.gated_ms,
         )
-        return [CountGateClose(event.reason, event.index, speech_end_at), *self._own_event(notice)]
+        return [counted, *self._own_event(notice)]
 
     def _client_stats(self, event: ClientEvent) -> list[Command]:
         """Measured by the client itself; never forwarded."""
@@ -240,8 +246,6 @@ class Conversation:
         return [EndCall(ended.reason, by_worker=True)]
 
     def _own_event(self, text: str) -> list[Command]:
-        if not self._shows_gate:
-            return []
         return [SendEvent(shown) for shown in self.down.events.show(HeldEvent(text))]
 
     def _went_up(self, commands: list[Command], now: float) -> list[Command]:
