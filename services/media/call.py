@@ -152,10 +152,10 @@ class Call:
         else:
             self._feed("leg", lambda: self._heard(item, now))
 
-    def pull(self, *, now: float) -> bytes | None:
-        """The next 20 ms of what plays."""
+    def pull(self, frames: int = 1, *, now: float) -> bytes | None:
+        """The next 20 ms of what plays, or up to ``frames`` times that."""
         try:
-            pulled, commands = self._conversation.pull(now=now)
+            pulled, commands = self._conversation.pull(frames, now=now)
         except Exception:  # noqa: BLE001 - as above
             self._failed("pull")
             return None

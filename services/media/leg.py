@@ -68,8 +68,11 @@ class LegOwner(Protocol):
     def take(self, item: LegInput, *, now: float) -> None:
         """Something came from the client; in order, nothing after `LegClosed`. ``now``: monotonic seconds."""
 
-    def pull(self, *, now: float) -> bytes | None:
-        """The next 20 ms for the caller, s16le mono 24 kHz, or None: nothing to play until `Leg.play`."""
+    def pull(self, frames: int = 1, *, now: float) -> bytes | None:
+        """The next 20 ms for the caller, s16le mono 24 kHz, or None: nothing to play until `Leg.play`.
+
+        Up to ``frames`` times 20 ms where so much is in hand: the leg then pulls again when they are over.
+        """
 
 
 class Leg(Protocol):

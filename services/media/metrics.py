@@ -129,6 +129,10 @@ ENCODER_BIT_RATE = Gauge(
     "hushgate_encoder_bit_rate", "Bits a second that encoders may spend: 80000, or 64000 on a very busy core."
 )
 ENCODER_BIT_RATE.set(80_000)
+ENCODER_PACKET = Gauge(
+    "hushgate_encoder_packet_seconds", "Longest packet of an answer: 0.02, or 0.04 on a very busy core."
+)
+ENCODER_PACKET.set(0.02)
 ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]

@@ -88,7 +88,7 @@ class Nobody:
     def take(self, item: LegInput, *, now: float) -> None:
         """Take nothing."""
 
-    def pull(self, *, now: float) -> bytes | None:
+    def pull(self, frames: int = 1, *, now: float) -> bytes | None:
         """Give nothing."""
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.media.core.downlink import REPORT_FRAMES
+from services.contracts.audio import DOWN_HZ
+from services.media.core.downlink import REPORT_SAMPLES
 from services.media.core.uplink import MAX_BATCH_FRAMES
 from services.media.usage import EVERY_S
 from services.signaling.core.placement import MAX_LOAD
@@ -54,7 +55,7 @@ def call_kbits(talk: Talk) -> tuple[int, int]:
 
 def messages_a_s(talk: Talk) -> float:
     """On the bus for one call, both ways."""
-    sound = FRAMES_A_S / MAX_BATCH_FRAMES + CHUNKS_A_S + FRAMES_A_S / REPORT_FRAMES
+    sound = FRAMES_A_S / MAX_BATCH_FRAMES + CHUNKS_A_S + DOWN_HZ / REPORT_SAMPLES
     usage = 2 * 2 / EVERY_S  # from media and upstream, each with its acknowledgement
     return talk.share * sound + (1 - talk.share) * ALIVE_A_S + usage
 

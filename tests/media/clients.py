@@ -89,8 +89,8 @@ class Owner:
         assert now > 0
         self.items.put_nowait(item)
 
-    def pull(self, *, now: float) -> bytes | None:
-        assert now > 0
+    def pull(self, frames: int = 1, *, now: float) -> bytes | None:
+        assert now > 0 < frames
         if not self.playing:
             return None
         self.pulled += 1

@@ -21,7 +21,7 @@ GATE = GateConfig(
 
 
 class Drawn:
-    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame of the answer."""
+    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame of the answer, `=` two at once."""
 
     def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60) -> None:
         config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms)
@@ -33,13 +33,13 @@ class Drawn:
     def draw(self, drawing: str) -> list[Command]:
         out: list[Command] = []
         for letter in drawing:
-            if letter == ">":
-                out += self.call.pull(now=self.now)[1]
+            if letter in ">=":
+                out += self.call.pull(1 + (letter == "="), now=self.now)[1]
             else:
                 frame = PcmFrame(self.index, bytes(UP_FRAME_BYTES))
                 out += self.call.caller_frame(frame, speech=letter == "s", now=self.now)
                 self.index += 1
-            self.now += 0.02
+            self.now += 0.04 if letter == "=" else 0.02
         return out
 
     def frame(self, kind: Kind, position: int = 0, **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields

@@ -53,8 +53,8 @@ class CannotAttach(PlainLeg):
 class CannotPull(Conversation):
     """A conversation with a bug in its playout."""
 
-    def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
-        raise ZeroDivisionError(now)
+    def pull(self, frames: int = 1, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        raise ZeroDivisionError(now, frames)
 
 
 class CannotTick(Conversation):

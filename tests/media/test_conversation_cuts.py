@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from services.contracts.audio import DOWN_FRAME_SAMPLES
@@ -23,6 +25,28 @@ def test_a_barge_in_stops_playout_before_anything_else_goes_up() -> None:
     assert fade is not None
     assert fade.item_id is None
     assert drawn.call.pull(now=drawn.now) == (None, [])
+
+
+@pytest.mark.parametrize(("drawing", "left"), [(">>>>>>>>>>", 10), ("=====", 10), (">=====", 11)])
+def test_what_was_heard_goes_by_the_clock_also_when_frames_leave_in_pairs(drawing: str, left: int) -> None:
+    drawn = Drawn()
+    drawn.answering()
+    began = drawn.now
+    drawn.draw(drawing)
+    drawn.now = began + 0.2 + 0.015
+    (report,) = ups(
+        drawn.call.client_message(json.dumps({"type": "output_audio_buffer.clear"}), now=drawn.now), Kind.PLAYOUT_REPORT
+    )
+    assert report.position == left * DOWN_FRAME_SAMPLES
+    assert expect(PlayoutReport, report.payload).heard_ms == 215 - 60
+
+
+def test_reports_come_every_200_ms_also_when_frames_leave_in_pairs() -> None:
+    for drawing in (">" * 31, "=" * 15 + ">"):
+        drawn = Drawn()
+        drawn.answering()
+        reports = ups(drawn.draw(drawing), Kind.PLAYOUT_REPORT)
+        assert [report.position // DOWN_FRAME_SAMPLES for report in reports] == [10, 20, 30]
 
 
 def test_a_click_during_an_answer_does_not_stop_it() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from services.media.core.pacer import MediaClock, Rota
+from services.media.core.pacer import MediaClock, Rota, is_second
 
 
 def turns(rota: Rota[str], until_ms: int, *, start_ms: int = 0) -> list[tuple[float, str]]:
@@ -87,6 +87,24 @@ def test_a_pause_leaves_a_gap_just_as_long() -> None:
 
 def test_turns_that_were_skipped_leave_a_gap_too() -> None:
     assert stamps(5.0, 5.13) == [(1000, True), (1000 + 6240, True)]
+
+
+def test_a_packet_of_two_frames_lasts_for_two_turns() -> None:
+    clock = MediaClock(hz=48_000, start=1000)
+    assert not clock.lasts(due=5.0)
+    assert clock.take(2, due=5.0)
+    assert clock.lasts(due=5.02)
+    assert not clock.lasts(due=5.04)
+    assert not clock.take(due=5.04)
+    assert clock.timestamp == 1000 + 1920
+    assert not clock.lasts(due=5.06)
+    assert clock.take(2, due=5.1)
+    assert clock.timestamp == 1000 + 1920 + 2880
+
+
+def test_every_second_turn_is_one_for_even_numbers_and_one_for_odd() -> None:
+    turns = [is_second(7.005 + n * 0.02, number) for number in (4, 5) for n in range(4)]
+    assert turns == [True, False, True, False, False, True, False, True]
 
 
 def test_rtp_time_wraps() -> None:

@@ -24,7 +24,9 @@ class Line:
         self.packets: list[bytes] = []
         self.reports: list[bytes] = []
         self.now = clock.monotonic()
-        self.sender = Sender(111, pull=lambda _: PCM, rest=lambda: None, failed=lambda: None, efforts=Efforts())
+        self.sender = Sender(
+            111, pull=lambda _frames, _now: PCM, rest=lambda: None, failed=lambda: None, efforts=Efforts()
+        )
         self.sender.start(protect=bytes, send=self.packets.append)
         self.streams = Reports(Receiver(111), self.sender, choice=choice, transmit=self.reports.append, now=self.now)
 

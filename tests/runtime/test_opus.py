@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES, UP_HZ
+from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES, UP_HZ
 from services.runtime import opus
 from services.runtime.opus import LOWDELAY, VOIP, EncoderConfig, OpusDecoder, OpusEncoder, OpusError, OpusMissingError
 
@@ -113,9 +113,12 @@ def test_no_bytes_crash_a_decoder(payloads: list[bytes]) -> None:
     assert len(decoder.conceal(FRAME)) == UP_FRAME_BYTES
 
 
-def test_an_encoder_takes_one_frame_at_a_time() -> None:
+def test_an_encoder_takes_one_frame_at_a_time_or_two() -> None:
     encoder = OpusEncoder()
-    for pcm in (b"", bytes(958), bytes(1920)):
+    for frames in (1, 2):
+        heard = OpusDecoder().decode(encoder.encode(bytes(frames * DOWN_FRAME_BYTES)))
+        assert len(heard) == frames * UP_FRAME_BYTES
+    for pcm in (b"", bytes(958), bytes(1918), bytes(2880)):
         with pytest.raises(OpusError):
             encoder.encode(pcm)
 

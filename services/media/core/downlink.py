@@ -15,7 +15,7 @@ from services.media.core.playout import MAX_REMEMBERED_ITEMS, Cut, Playout, Pull
 from services.media.core.release import HeldEvent, ReleaseQueue
 from services.media.core.truncation import EarDelay, HeardClock
 
-REPORT_FRAMES = 10
+REPORT_SAMPLES = DOWN_HZ // 5
 """Every 200 ms while playing: the worker's credit."""
 MAX_POSITION = 24 * 3600 * DOWN_HZ
 """No item lasts a day; beyond that a position is an error."""
@@ -92,17 +92,17 @@ class Downlink:
             commands.append(self._report(was.item_id, was.heard_ms, cause=cause))
         return done, commands
 
-    def pull(self, *, now: float) -> tuple[Pulled | None, list[Command]]:
-        """The next 20 ms for the caller, and what follows from their leaving."""
-        pulled = self.playout.pull()
+    def pull(self, frames: int = 1, *, now: float) -> tuple[Pulled | None, list[Command]]:
+        """The next 20 ms for the caller, or up to ``frames`` times that, and what follows from their leaving."""
+        pulled = self.playout.pull(frames)
         if pulled is None or pulled.item_id is None:
             return pulled, []
         if pulled.first:
             self._heard.started()
             self._unreported = 0
         self._heard.played(pulled.start, pulled.end, now=now)
-        self._unreported += 1
-        due = pulled.first or pulled.last or self._unreported >= REPORT_FRAMES
+        self._unreported += pulled.end - pulled.start
+        due = pulled.first or pulled.last or self._unreported >= REPORT_SAMPLES
         if due or self.events.may_release(pulled.item_id, pulled.end):
             return pulled, self._left(pulled, pulled.item_id, now)
         return pulled, []
@@ -117,7 +117,7 @@ class Downlink:
         if pulled.last:
             return commands + self._item_over(item_id)
         commands += [SendEvent(text) for text in self.events.release()]
-        if self._unreported >= REPORT_FRAMES:
+        if self._unreported >= REPORT_SAMPLES:
             self._unreported = 0
             commands.append(self._report(item_id, self._heard_ms(now)))
         return commands

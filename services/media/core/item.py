@@ -62,15 +62,19 @@ class Item:
         self._chunks.append((position, pcm))
         self.stored += len(pcm) // SAMPLE_BYTES
 
-    def slice(self) -> bytes | None:
-        """The next frame if it lies in the middle of a chunk, so that it follows, and more follows: nearly always."""
+    def slice(self, frames: int = 1) -> bytes | None:
+        """The next frames, at most so many, that lie in the middle of a chunk: they follow, and more follows.
+
+        None: not even one does, which is rare.
+        """
         taken = self._taken
-        stop = taken + DOWN_FRAME_BYTES
+        stop = taken + frames * DOWN_FRAME_BYTES
         if not taken or stop >= len(self._head):
-            return None
+            return self.slice(frames - 1) if taken and frames > 1 else None
         self._taken = stop
-        self.given += DOWN_FRAME_SAMPLES
-        self.played += DOWN_FRAME_SAMPLES
+        samples = frames * DOWN_FRAME_SAMPLES
+        self.given += samples
+        self.played += samples
         return self._head[taken:stop]
 
     def take(self) -> tuple[int, bytes]:

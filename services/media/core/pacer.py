@@ -57,26 +57,38 @@ class Rota(Generic[M]):
         return due, members
 
 
+def is_second(due: float, number: int) -> bool:
+    """Whether a turn is one of every second, by when it is due; for odd numbers it is the others."""
+    return (round(due / FRAME_S) + number) % 2 == 0
+
+
 class MediaClock:
     """One sender's RTP time. A pause, or turns that were skipped, leave a gap just as long as they were."""
 
     def __init__(self, *, hz: int, start: int) -> None:
         self._hz = hz
         self._frame = hz * FRAME_MS // 1000
-        self._ticks = start  # of the last frame, never wrapped
+        self._ticks = start  # of the last packet, never wrapped
         self._last_due: float | None = None
+        self._frames = 1  # in it
 
     @property
     def timestamp(self) -> int:
-        """RTP time of the last frame."""
+        """RTP time of the last packet."""
         return self._ticks % (1 << 32)
 
-    def take(self, *, due: float) -> bool:
-        """A frame that is due at ``due`` goes out as `timestamp`; returns whether it begins after a pause."""
+    def lasts(self, *, due: float) -> bool:
+        """The last packet held several frames, and its sound is not over at ``due``."""
+        last = self._last_due
+        return last is not None and self._frames > 1 and due - last < (self._frames - 0.5) * FRAME_S
+
+    def take(self, frames: int = 1, *, due: float) -> bool:
+        """A packet of ``frames`` that is due at ``due`` goes out as `timestamp`; returns whether it follows a pause."""
         last, self._last_due = self._last_due, due
+        sent, self._frames = self._frames, frames
         if last is None:
             return True
-        passed_s = due - last
-        begins = passed_s > 1.5 * FRAME_S
-        self._ticks += max(self._frame, round(passed_s * self._hz)) if begins else self._frame
+        passed_s, length = due - last, sent * self._frame
+        begins = passed_s > (sent + 0.5) * FRAME_S
+        self._ticks += max(length, round(passed_s * self._hz)) if begins else length
         return begins

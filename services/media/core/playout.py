@@ -39,7 +39,7 @@ _FADE_IN = np.linspace(0, 1, RAMP_SAMPLES, endpoint=False, dtype=np.float32)
 
 @dataclass(slots=True, init=False)
 class Pulled:
-    """One frame for the caller. ``item_id`` is None when it only fades out what sounded before."""
+    """One frame for the caller, or several. ``item_id`` is None when it only fades out what sounded before."""
 
     pcm: Final[bytes]
     item_id: Final[ItemId | None]
@@ -140,18 +140,22 @@ class Playout:
         if item is not None and item is not self._sounding and now - item.pushed_at >= MAX_WAIT_S:
             item.needed = 0  # until more comes
 
-    def pull(self) -> Pulled | None:
-        """The next frame, or None: nothing to play, for now."""
+    def pull(self, frames: int = 1) -> Pulled | None:
+        """The next frame, or None: nothing to play, for now. Up to ``frames`` where they are in hand without a seam."""
         if self._paused:
             return None
         item = self._sounding
-        if item is not None and (pcm := item.slice()) is not None:
+        if item is not None and (pcm := item.slice(frames)) is not None:
             self._last = pcm
-            return Pulled(pcm, item.id, item.played - DOWN_FRAME_SAMPLES, item.played)
+            return Pulled(pcm, item.id, item.played - len(pcm) // SAMPLE_BYTES, item.played)
         item = self._items[0] if self._items else None
-        if item is not None and (item.ready or (item is self._sounding and item.buffered)):
-            return self._take(item)  # amid sound even a sample is played, and faded from
-        return self._run_dry(item)
+        if item is None or not (item.ready or (item is self._sounding and item.buffered)):
+            return self._run_dry(item)
+        pulled = self._take(item)  # amid sound even a sample is played, and faded from
+        if frames > 1 and item is self._sounding and (more := item.slice(frames - 1)) is not None:
+            self._last = more
+            return Pulled(pulled.pcm + more, item.id, pulled.start, item.played, first=pulled.first)
+        return pulled
 
     def pause(self) -> None:
         """Nobody hears: keep what there is."""

@@ -223,8 +223,8 @@ class WebRtcLeg:
         for frame in frames:
             self.put(frame, now)
 
-    def _pull(self, now: float) -> bytes | None:
-        return self._owner.pull(now=now) if self._owner is not None and not self._closed else None
+    def _pull(self, frames: int, now: float) -> bytes | None:
+        return self._owner.pull(frames, now=now) if self._owner is not None and not self._closed else None
 
     def _rest(self) -> None:
         self._wants_to_play = False

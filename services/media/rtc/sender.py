@@ -1,12 +1,16 @@
-"""What a leg sends: 20 ms are fetched when it has its turn, encoded, encrypted and sent, in stages of the wheel."""
+"""What a leg sends: a frame is fetched when it has its turn, encoded, encrypted and sent, in stages of the wheel.
+
+On a very busy core a packet has two frames of 20 ms where so much is in hand, and the next turn is left out.
+"""
 
 import secrets
 from collections.abc import Callable
 
+from services.contracts.audio import DOWN_FRAME_BYTES
 from services.media import metrics
 from services.media.core import rtp
 from services.media.core.effort import Effort, Efforts
-from services.media.core.pacer import MediaClock
+from services.media.core.pacer import MediaClock, is_second
 from services.media.core.sending import Sending
 from services.runtime import clock
 from services.runtime.opus import LOWDELAY, EncoderConfig, OpusEncoder
@@ -17,13 +21,13 @@ def _nowhere(_: bytes) -> None:
 
 
 class Sender:
-    """One leg's stream. ``pull`` gives 20 ms of s16le mono at 24 kHz, or None when there is nothing to play."""
+    """One leg's stream. ``pull`` gives up to so many times 20 ms of s16le mono at 24 kHz, or None: nothing to play."""
 
     def __init__(
         self,
         payload_type: int,
         *,
-        pull: Callable[[float], bytes | None],
+        pull: Callable[[int, float], bytes | None],
         rest: Callable[[], None],
         failed: Callable[[], None],
         efforts: Efforts,
@@ -63,18 +67,25 @@ class Sender:
         self._rest()
         self._failed()
 
-    def _fetch(self, _: float) -> bool:
-        """Get the frame that is due; rests when there is none."""
+    def _fetch(self, due: float) -> bool:
+        """Get the frame that is due, if it was not sent with the one before; rests when there is none."""
+        if self._clock.lasts(due=due):
+            return False
         now = clock.monotonic()
-        pcm = self._pull(now)
+        pcm = self._pull(self._frames(due), now)
         if pcm is None or not self.started:
             self._rest()
             return False
         self._now, self._pcm = now, pcm
         return True
 
+    def _frames(self, due: float) -> int:
+        """How many may share a packet: one where packets are lost; half of the legs send while the others do not."""
+        frames = self._efforts.now.frames
+        return frames if frames > 1 and not self._wanted.fec and is_second(due, self.ssrc) else 1
+
     def _encode(self, due: float) -> bool:
-        begins = self._begins = self._clock.take(due=due)
+        begins = self._begins = self._clock.take(len(self._pcm) // DOWN_FRAME_BYTES, due=due)
         encoder = self._encoder
         if encoder is None or (encoder.config is not self._wanted and (begins or self._at_once)):
             encoder = OpusEncoder(self._wanted)

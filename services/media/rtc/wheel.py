@@ -10,7 +10,7 @@ from typing import Protocol
 
 from services.media import metrics
 from services.media.core.effort import Efforts
-from services.media.core.pacer import Rota
+from services.media.core.pacer import FRAME_S, Rota
 from services.runtime import clock
 
 MEASURE_S = 1.0
@@ -104,6 +104,7 @@ class Wheel:
         if self.efforts.measured((cpu - cpu_before) / (now - since)):
             metrics.ENCODER_COMPLEXITY.set(self.efforts.now.complexity)
             metrics.ENCODER_BIT_RATE.set(self.efforts.now.bit_rate)
+            metrics.ENCODER_PACKET.set(self.efforts.now.frames * FRAME_S)
 
     def _start(self) -> None:
         if self._timer is None:
