@@ -21,7 +21,7 @@ GATE = GateConfig(
 
 
 class Drawn:
-    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame of the answer, `=` two at once."""
+    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame, `=` two at once."""
 
     def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60) -> None:
         config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms)
