@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, distinct, func, insert, literal, select, update
+from sqlalchemy import Connection, Select, Text, bindparam, distinct, func, insert, literal, select, update
 
 from services.contracts import messages
 from services.contracts.messages import CallEnded, CallStarted, MalformedMessageError
@@ -15,6 +15,9 @@ from services.metering.core.totals import Growth
 
 _TABLE = tables.call
 _LINE = tables.line
+_KNOWN = select(_TABLE.c.call_id).where(
+    _TABLE.c.tenant == bindparam("of_tenant"), _TABLE.c.call_id == bindparam("of_call")
+)
 
 
 def note(db: Connection, body: bytes) -> bool:
@@ -46,8 +49,7 @@ def seen(db: Connection, event: UsageEvent) -> None:
 
 
 def _exists(db: Connection, tenant: str, call: str) -> bool:
-    where = (_TABLE.c.tenant == tenant, _TABLE.c.call_id == call)
-    return db.scalar(select(_TABLE.c.call_id).where(*where)) is not None
+    return db.scalar(_KNOWN, {"of_tenant": tenant, "of_call": call}) is not None
 
 
 def _save(db: Connection, tenant: str, call: str, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, select, union_all
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, union_all
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -26,6 +26,15 @@ from services.runtime.logging import get_logger
 
 _AWAY = (OperationalError, InterfaceError, DisconnectionError)
 """The database, not the message: the whole batch is tried again."""
+
+_MARK = select(tables.source.c.watermark).where(tables.source.c.source == bindparam("source"))
+_BEYOND = union_all(
+    *(
+        select(table.c.outboxseq).where(table.c.source == bindparam("source"), table.c.outboxseq > bindparam("mark"))
+        for table in (tables.event, tables.quarantine)
+    )
+)
+"""What the ledger has of an outbox behind its watermark."""
 
 T = TypeVar("T")
 
@@ -249,13 +258,8 @@ def _quarantine(db: Connection, delivery: Delivery, why: Unbookable, done: Recor
 
 
 def _mark(db: Connection, source: str, floor: int) -> int:
-    mark = db.scalar(select(tables.source.c.watermark).where(tables.source.c.source == source)) or 0
-    booked, kept = tables.event.c, tables.quarantine.c
-    present = union_all(
-        select(booked.outboxseq).where(booked.source == source, booked.outboxseq > mark),
-        select(kept.outboxseq).where(kept.source == source, kept.outboxseq > mark),
-    )
-    reached = advance(mark, floor, db.scalars(present))
+    mark = db.scalar(_MARK, {"source": source}) or 0
+    reached = advance(mark, floor, db.scalars(_BEYOND, {"source": source, "mark": mark}))
     if reached > mark:
         rows.save_source(db, source, reached)
     return reached
