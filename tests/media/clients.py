@@ -41,10 +41,10 @@ class ToneTrack(AudioStreamTrack):
 class Client:
     """A stock aiortc peer, as a browser would be."""
 
-    def __init__(self, *, label: str = "oai-events") -> None:
+    def __init__(self, *, label: str = "oai-events", ordered: bool = True, retransmits: int | None = None) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.peer.addTrack(ToneTrack())
-        self.channel = self.peer.createDataChannel(label)
+        self.channel = self.peer.createDataChannel(label, ordered=ordered, maxRetransmits=retransmits)
         self.open = asyncio.Event()
         self.said: asyncio.Queue[str] = asyncio.Queue()
         self.heard: asyncio.Queue[AudioFrame] = asyncio.Queue()

@@ -1,3 +1,4 @@
+import asyncio
 import os
 
 import pytest
@@ -26,6 +27,21 @@ def test_another_version_stops_the_process_with_a_word_of_which(package: str) ->
 def test_a_name_that_is_gone_is_named() -> None:
     with pytest.raises(UnsupportedVersionError, match=r"Changed\._recv_next is gone"):
         private.check(dict(TESTED), (("aiortc", Changed, ("_recv_next",)),))
+
+
+async def test_a_step_that_waits_after_all_is_an_error_and_not_half_done_in_silence() -> None:
+    done: list[str] = []
+
+    async def step(waiting: float | None) -> None:
+        done.append("begun")
+        if waiting is not None:
+            await asyncio.sleep(waiting)
+        done.append("done")
+
+    private.at_once(step(None))
+    with pytest.raises(RuntimeError, match=r"step.* waits"):
+        private.at_once(step(1))
+    assert done == ["begun", "done", "begun"]
 
 
 def test_all_calls_share_a_certificate_and_its_openssl_context() -> None:

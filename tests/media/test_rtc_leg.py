@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from services.contracts.audio import UP_FRAME_BYTES, PcmFrame
 from services.contracts.endings import EndReason
@@ -10,6 +11,10 @@ from services.contracts.ids import new_leg_id
 from services.media.leg import BadOfferError, LegClosed, LegConnected, LegInput, LegMessage, LegOpened
 from services.media.rtc.answerer import WebRtcAnswerer
 from tests.media.clients import TONE_HZ, WAIT_S, Client, a_stack, answered, connected
+
+
+def lost_events(reason: str) -> float:
+    return REGISTRY.get_sample_value("hushgate_media_events_lost_total", {"reason": reason}) or 0
 
 
 async def test_the_caller_is_heard_as_an_unbroken_run_of_frames() -> None:
@@ -83,6 +88,40 @@ async def test_events_pass_both_ways() -> None:
         leg.send_event('{"type":"session.created"}')
         async with asyncio.timeout(WAIT_S):
             assert json.loads(await client.said.get()) == {"type": "session.created"}
+
+
+async def test_events_of_all_sizes_arrive_in_order_also_when_the_window_is_full() -> None:
+    client = Client()
+    async with connected(client) as (leg, owner):
+        await owner.first(LegOpened)
+        sizes = [1, 20, 1200, 1201, 5, 60_000, 3, 60_000, 200, 1, 30_000, 8] * 3
+        texts = [json.dumps({"number": number, "fill": "x" * size}) for number, size in enumerate(sizes)]
+        for text in texts:
+            leg.send_event(text)
+        async with asyncio.timeout(WAIT_S):
+            assert [await client.said.get() for _ in texts] == texts
+
+
+@pytest.mark.parametrize(("ordered", "retransmits"), [(False, None), (True, 0)])
+async def test_a_client_may_choose_how_its_channel_delivers(ordered: bool, retransmits: int | None) -> None:  # noqa: FBT001
+    client = Client(ordered=ordered, retransmits=retransmits)
+    async with connected(client) as (leg, owner):
+        await owner.first(LegOpened)
+        leg.send_event('{"type":"session.created"}')
+        async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get()) == {"type": "session.created"}
+
+
+async def test_an_event_that_is_longer_than_the_client_takes_is_lost_and_counted() -> None:
+    client = Client()
+    async with connected(client) as (leg, owner):
+        await owner.first(LegOpened)
+        before = lost_events("not_accepted")
+        leg.send_event("x" * 300_000)
+        assert lost_events("not_accepted") == before + 1
+        leg.send_event("well again")
+        async with asyncio.timeout(WAIT_S):
+            assert await client.said.get() == "well again"
 
 
 async def test_the_last_event_still_reaches_a_client_that_is_hung_up() -> None:

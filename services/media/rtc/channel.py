@@ -56,7 +56,7 @@ class Channel:
             self._owner.put(LegClosed(EndReason.CLIENT_GONE))
             return
         try:
-            channel.send(text)
+            self._sctp.send_text(channel, text)
         except (InvalidStateError, ValueError, ConnectionError):  # closed meanwhile, or longer than the peer takes
             metrics.EVENTS_LOST.labels("not_accepted").inc()
 

@@ -255,6 +255,7 @@ class WebRtcLeg:
                 self.gone_wrong("dtls", EndReason.CLIENT_GONE)
                 return
             self._dtls.on("statechange", self._dtls_changed)
+            self._transport.give_records(self._dtls.take)
             self._connected()
             if self._channel is not None:
                 await self._channel.start()

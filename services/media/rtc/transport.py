@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from services.contracts.endings import EndReason
@@ -48,7 +49,9 @@ class Transport:
         self._records_police = Police(police.DTLS)
         self._records: deque[bytes] = deque()
         self._arrived = asyncio.Event()
+        self._take_record: Callable[[bytes], bool] | None = None
         self._closed = False
+        self._finished = False  # the client has ended DTLS
         self.heard_at = clock.monotonic()  # on the selected path
         self.reached = asyncio.Event()
         self.local = self.new_credentials(remote_ufrag)
@@ -70,6 +73,10 @@ class Transport:
         """Send to the client, if it is known where it is."""
         if self._path.selected is not None:
             self._mux.send(data, self._path.selected)
+
+    def give_records(self, take: Callable[[bytes], bool]) -> None:
+        """Hand DTLS records to ``take`` as they come, from now on; it says whether more may follow."""
+        self._take_record = take
 
     def close(self) -> None:
         """Leave the port: nothing comes any more, and who waits for DTLS is told."""
@@ -102,8 +109,11 @@ class Transport:
             self._listener.heard(now=now)
 
     def dtls(self, data: bytes, *, now: float) -> None:
-        """Queue a record for aiortc."""
+        """Hand a record on; while the handshake lasts it is queued for aiortc."""
         verdict = self._records_police.check(now=now)
+        if verdict is Verdict.TAKE and self._take_record is not None and not self._records:
+            self._give(data, self._take_record)
+            return
         if verdict is Verdict.TAKE and len(self._records) < MAX_QUEUED_RECORDS:
             self._records.append(data)
             self._arrived.set()
@@ -124,7 +134,7 @@ class Transport:
 
     async def _recv(self) -> bytes:
         while not self._records:
-            if self._closed:
+            if self._closed or self._finished:
                 raise ConnectionError
             self._arrived.clear()
             await self._arrived.wait()
@@ -134,6 +144,14 @@ class Transport:
         if self._closed:
             raise ConnectionError
         self.send(data)
+
+    def _give(self, record: bytes, take: Callable[[bytes], bool]) -> None:
+        try:
+            self._finished = not take(record)
+        except ConnectionError:
+            self._finished = True
+        if self._finished:
+            self._arrived.set()  # aiortc waits there and is told
 
     def _retire(self, dead: tuple[Credentials, ...]) -> None:
         for credentials in dead:
