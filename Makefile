@@ -191,6 +191,10 @@ bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the
 bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
 	$(BIN)/python -m tests.bench.receive
 
+.PHONY: bench-ledger
+bench-ledger: $(DEV_READY) ## how many usage events a second the ledger books
+	$(BIN)/python -m tests.bench.ledger
+
 .PHONY: bench-network
 bench-network: $(BENCH_READY) test-packages ## PESQ at loss and jitter, both ways (BENCH_ARGS=--quick: two networks only)
 	$(BIN)/python -m tests.bench.network $(BENCH_ARGS)
