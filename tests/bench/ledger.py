@@ -8,7 +8,6 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
@@ -61,7 +60,7 @@ def events() -> Iterator[Delivery]:
                 event_id=uuid4().hex,
                 source="bench",
                 tenant=TENANT,
-                time=datetime.now(UTC),
+                time=clock.utc_now(),
                 sequence=sequence,
                 floor=1,
             )
@@ -79,11 +78,11 @@ def booked(folder: Path, books: Books, batch: int) -> tuple[float, float]:
     """Seconds for each event, by the clock and of the CPU."""
     source = events()
     with Ledger.open(URL.create("sqlite", database=str(folder / f"{batch}.sqlite")), books) as ledger:
-        ledger.record([next(source) for _ in range(CALLS)], now=datetime.now(UTC))  # calls begin once
+        ledger.record([next(source) for _ in range(CALLS)], now=clock.utc_now())  # calls begin once
         rounds = []
         for _ in range(ROUNDS):
             batches = [[next(source) for _ in range(batch)] for _ in range(CALLS // batch)]
-            rounds.append(took(lambda given=batches: [ledger.record(one, now=datetime.now(UTC)) for one in given]))  # type: ignore[misc]
+            rounds.append(took(lambda given=batches: [ledger.record(one, now=clock.utc_now()) for one in given]))  # type: ignore[misc]
     return median(wall for wall, _ in rounds) / CALLS, median(cpu for _, cpu in rounds) / CALLS
 
 
