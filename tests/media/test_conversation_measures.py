@@ -30,10 +30,14 @@ def test_the_gate_is_shown_to_who_asked_for_it() -> None:
     assert all(event["event_id"] for event in events)
 
 
-def test_the_gate_is_not_shown_to_others() -> None:
+def test_the_gate_is_not_shown_to_others_whose_turns_count_all_the_same() -> None:
     drawn = Drawn()
     drawn.call.opened()
     assert shown(drawn.draw("ss....")) == []
+    drawn.audio(A, 3)
+    commands = drawn.draw(">>")
+    assert shown(commands) == []
+    assert [type(command) for command in commands] == [CountTurn]
 
 
 def test_own_events_wait_for_the_channel() -> None:
