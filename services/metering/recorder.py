@@ -20,7 +20,7 @@ from services.metering import metrics
 from services.metering.core.totals import Totals
 from services.metering.dialect import LedgerError
 from services.metering.store import Delivery, Ledger, Recorded
-from services.runtime import clock, streams, tracing
+from services.runtime import clock, streams, tasks, tracing
 from services.runtime.bus import Bus
 from services.runtime.health import Health
 from services.runtime.logging import get_logger
@@ -150,7 +150,7 @@ class Recorder:
             await asyncio.wait({asking}, timeout=_LAST_FETCH_S)  # at once if it is done; else there may be half a batch
         finally:
             stopping.cancel()
-            await _end(asking)
+            await tasks.end(asking)
         return None if asking.cancelled() else asking.result()
 
     async def _carry_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
@@ -216,10 +216,3 @@ class Recorder:
                 await self.stopping.wait()
         except TimeoutError:
             return
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    # Again and again: nats-py waits by `wait_for`, which on Python 3.11 swallows a cancellation that meets its answer.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)

@@ -5,7 +5,7 @@ Neither a crash of this process nor an acknowledged write that JetStream lost lo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from services.contracts import messages, subjects
 from services.contracts.ids import TenantId
 from services.contracts.messages import MalformedMessageError, Watermark
 from services.contracts.usage import UsageData, UsageEvent, usage_event
-from services.runtime import clock, metrics, streams
+from services.runtime import clock, metrics, streams, tasks
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
 from services.runtime.outboxfile import Kept, OutboxError, OutboxFile
@@ -152,11 +152,11 @@ class Outbox:
         self._written = await self._in_thread(self._file.newest)
         await self._note_oldest()
         loops = (self._publish_new, self._free, self._heal, self._measure)
-        tasks = [asyncio.create_task(_forever(each), name=f"outbox {each.__name__}") for each in loops]
+        running = [asyncio.create_task(_forever(each), name=f"outbox {each.__name__}") for each in loops]
         try:
             yield
         finally:
-            await _end(tasks)
+            await tasks.end(*running)
             with contextlib.suppress(OutboxError):  # it is only freed later, then
                 await self._free_known()
             with contextlib.suppress(NatsError):  # a closed connection has no subscription either
@@ -290,14 +290,6 @@ class Outbox:
     async def _note_oldest(self) -> None:
         oldest = await self._in_thread(self._file.oldest)
         metrics.OUTBOX_OLDEST.set(max(0, clock.unix_ms() - oldest[1]) / 1000 if oldest else 0)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    # Again and again: nats-py waits by `wait_for`, which on Python 3.11 swallows a cancellation that meets its answer.
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=0.1)
 
 
 async def _forever(step: Callable[[], Awaitable[None]]) -> None:

@@ -147,10 +147,11 @@ class Transport:
 
     def _give(self, record: bytes, take: Callable[[bytes], bool]) -> None:
         try:
-            self._finished = not take(record)
+            goes_on = take(record)
         except ConnectionError:
+            goes_on = False
+        if not goes_on:
             self._finished = True
-        if self._finished:
             self._arrived.set()  # aiortc waits there and is told
 
     def _retire(self, dead: tuple[Credentials, ...]) -> None:
