@@ -261,12 +261,12 @@ class Outbox:
     async def _heal(self) -> None:
         """Publish again what has no watermark and is no longer in the stream: lost there, or its watermark was."""
         await asyncio.sleep(self._timing.heal_s / 4)
-        waiting = sorted(self._sent)[:_BATCH]
+        waiting = sorted(seq for seq in self._sent if seq > self._known)[:_BATCH]
         for sent in [self._sent[seq] for seq in waiting]:
             patience = self._timing.heal_s * min(2 ** (sent.times - 1), 32)
             if clock.monotonic() - sent.seen_at < patience or not self._bus.connected:
                 continue
-            if not await self._in_stream(sent):
+            if not await self._in_stream(sent) and sent.event.seq > self._known:  # not because the ledger took it
                 # Another message id: within its window the stream would drop the copy of what it no longer has.
                 again = f"{sent.event.event_id}.{sent.times}"
                 sent.stream_seq = await self._publish(sent.event, message_id=again)

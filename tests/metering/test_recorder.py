@@ -40,7 +40,7 @@ async def carrying(bus: Bus, ledger: Ledger, *, fetch_s: float = 1.0) -> AsyncIt
 
 @pytest.fixture
 async def outbox(bus: Bus, tmp_path: Path) -> AsyncIterator[Outbox]:
-    timing = OutboxTiming(heal_s=0.3, settle_s=0)
+    timing = OutboxTiming(settle_s=0)
     async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=timing) as opened:
         yield opened
 

@@ -34,7 +34,8 @@ from services.runtime.outbox import Outbox, OutboxTiming
 Maker = Any  # that of conftest.py, which nothing can import
 Until = Any  # likewise
 ACME = TenantId("acme")
-QUICK = OutboxTiming(heal_s=0.3, settle_s=0)
+PLAIN = OutboxTiming(settle_s=0)
+HEALING = OutboxTiming(heal_s=0.3, settle_s=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and
 ) -> None:
     async with (
         metering(nats_url, tmp_path, METRIC_TENANTS='["acme"]') as running,
-        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox,
     ):
         await outbox.put(ACME, make.data({"audio_sent_ms": 1500, "audio_generated_ms": 500}))
         await outbox.put(ACME, make.data({"audio_gated_ms": 9000, "audio_played_ms": 400}))
@@ -149,7 +150,7 @@ async def test_the_history_of_a_call_reaches_its_bill(
 async def test_killed_again_and_again_under_load_metering_books_everything_once(
     bus: Bus, nats_url: str, tmp_path: Path, make: Maker
 ) -> None:
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
 
         async def talk() -> None:
             for turn in range(300):
@@ -178,7 +179,7 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
     stopping = asyncio.Event()
     with ThreadPoolExecutor(max_workers=1) as thread:
         recorder = Recorder(bus, thread, totals, Health(), stopping)
-        async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=OutboxTiming(settle_s=0)) as outbox:
+        async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
             subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process dies here
             batch = await subscription.fetch(10, timeout=10)
@@ -198,7 +199,7 @@ async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox
     async def stream_has_all() -> bool:
         return (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 5
 
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=HEALING) as outbox:
         await streams.ensure_usage_stream(bus.jetstream)
         for turn in range(5):
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
@@ -215,7 +216,7 @@ async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path
         await bus.jetstream.publish(subjects.usage(ACME), body)
     async with (
         metering(nats_url, tmp_path) as running,
-        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox,
     ):
         await outbox.put(ACME, make.data({"call_ms": 20}))
         assert await outbox.settled(20)
@@ -228,7 +229,7 @@ async def test_a_restart_neither_resets_nor_doubles_the_counters(
     bus: Bus, nats_url: str, tmp_path: Path, make: Maker
 ) -> None:
     values = []
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=QUICK) as outbox:
+    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
         await outbox.put(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai"))
         for _ in range(2):
             async with metering(nats_url, tmp_path) as running:
