@@ -2,7 +2,8 @@
 
 - Playout starts 60 ms after the first packet and takes a frame every 20 ms.
 - The delay that is wanted is what 95 % of the last 100 packets would have needed, and a frame more, in 60 to 100 ms
-  above the fastest packet. It is reached by waiting with a concealed frame, and from above by leaving a silent one out.
+  above the fastest packet. It is reached by waiting with a concealed frame until it is no less (NetEq, which stretches
+  sound, meets it exactly), and from above by leaving a silent one out.
 - A missing frame is recovered from the next packet (in-band FEC) if that is there, else concealed. Packets that come
   after their turn are thrown away.
 
@@ -125,7 +126,7 @@ class _Player:
         else:
             self.out.append(self._decoder.conceal())
             self.concealed += 1
-            waits = not self._buffer.frames and self.delay_s + FRAME_S <= self._buffer.wanted_s + _EPSILON_S
+            waits = not self._buffer.frames and self.delay_s < self._buffer.wanted_s - _EPSILON_S
             self._due += 0 if waits else 1
         self._now += FRAME_S
 
