@@ -122,8 +122,12 @@ def _delivered_pct(heard: Samples, whole: Reading, places: Sequence[int]) -> flo
 
 
 def _delay_ms(frames: Sequence[Came]) -> int:
-    """From microphone to worker at the end, give or take a frame: both count their frames from the first packet on."""
-    return round(FRAME_MS * statistics.median(came.lag for came in frames[-LAST_FRAMES:])) if frames else 0
+    """From microphone to worker with the last sounds, give or take a frame: both count from the first packet on.
+
+    Silence does not count: most of it stands for what was lost, and comes when the packet behind the hole does.
+    """
+    last = [came.lag for came in frames if any(came.pcm)][-LAST_FRAMES:]
+    return round(FRAME_MS * statistics.median(last)) if last else 0
 
 
 def _lost_pct(packets: Sequence[Heard]) -> float:
