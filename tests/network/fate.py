@@ -1,7 +1,8 @@
 """What a bad network does to each datagram, decided without a socket or a clock.
 
 The same seed and the same datagrams meet the same fate. Media and all else (STUN, DTLS, RTCP) draw from random streams
-of their own, so that the moment of an ICE check does not change which speech is lost.
+of their own, so that the moment of an ICE check does not change which speech is lost. For media a burst lasts a number
+of datagrams; for all else, of which a few come in a second, as long as those would take, or it would outlast a call.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Literal
 Lane = Literal["media", "control"]
 DropReason = Literal["loss", "burst", "blackout"]
 
+_STEP_S = 0.02  # from one datagram of media to the next
 _RTP_FIRST = range(128, 192)  # RFC 7983, section 7
 _RTP_HEADER_BYTES = 12
 _RTCP_TYPES = range(192, 224)  # RFC 5761, section 4
@@ -23,6 +25,11 @@ class Burst:
     enter: float
     leave: float
     loss: float = 1.0
+
+    def chance(self, *, in_burst: bool, steps: int) -> float:
+        """Of being in a burst ``steps`` datagrams on."""
+        share = self.enter / (self.enter + self.leave)
+        return share + (in_burst - share) * (1 - self.enter - self.leave) ** steps
 
     @classmethod
     def of(cls, *, loss: float, length: float) -> "Burst":
@@ -96,6 +103,7 @@ class _Stream:
 
     random: Random
     in_burst: bool = False
+    at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -117,15 +125,18 @@ class Way:
         self.counts.media += kind == "media"
         stream = self._streams.setdefault(kind, _Stream(Random(f"{self.seed} {kind}")))  # noqa: S311 - to be repeated
         lost, turn, late, held = (stream.random.random() for _ in range(4))
-        reason = self._drop(stream, lost, turn, now)
+        steps = 1 if kind == "media" else max(1, round((now - stream.at) / _STEP_S))
+        stream.at = now
+        burst = self.conditions.burst
+        stream.in_burst = burst is not None and turn < burst.chance(in_burst=stream.in_burst, steps=steps)
+        reason = self._drop(stream, lost, now)
         if reason is not None:
             return Drop(reason)
         self.counts.passed += 1
         return Pass(self._arrival(late, now, held=held < self.conditions.reorder))
 
-    def _drop(self, stream: _Stream, lost: float, turn: float, now: float) -> DropReason | None:
+    def _drop(self, stream: _Stream, lost: float, now: float) -> DropReason | None:
         burst = self.conditions.burst
-        stream.in_burst = burst is not None and (turn >= burst.leave if stream.in_burst else turn < burst.enter)
         if self.dark or any(b.from_s <= now < b.until_s for b in self.conditions.blackouts):
             self.counts.lost_in_blackouts += 1
             return "blackout"

@@ -60,6 +60,14 @@ def test_bursts_lose_as_much_in_longer_runs() -> None:
     assert sum(runs) / len(runs) == pytest.approx(5, abs=0.5)
 
 
+def test_a_burst_is_over_in_time_also_for_what_comes_seldom() -> None:
+    way = Way("seed", Conditions(burst=Burst.of(loss=0.1, length=5)))
+    fates = drawing([way.decide(STUN, now=5.0 * number) for number in range(5000)])
+    runs = [len(list(run)) for letter, run in groupby(fates) if letter == "x"]
+    assert fates.count("x") / 5000 == pytest.approx(0.1, abs=0.02)
+    assert sum(runs) / len(runs) == pytest.approx(1 / 0.9, abs=0.1)  # each by a chance of its own
+
+
 def test_a_burst_may_let_some_pass() -> None:
     runs = drawing(send(Conditions(burst=Burst(enter=1, leave=0, loss=0.5)), 1000))
     assert runs.count("x") == pytest.approx(500, abs=60)
