@@ -205,12 +205,13 @@ def ratio(calls_per_core: dict[str, int]) -> float | None:
 
 
 def _of_both_ways(steps: Sequence[Step]) -> dict[str, Any]:
-    """What the series of speech both ways says beside its number of calls."""
+    """What the series of speech both ways says beside its number of calls; bars count at the 100 that must be."""
     hundred = _at(steps, 100)
     fullest = next((step for step in reversed(steps) if step.holds), None)
     return {
         "rss_mb_per_call": memory_per_call(steps),
-        "setup_p95_ms": fullest.setup_p95_ms if fullest else None,
+        "setup_p95_ms": hundred.setup_p95_ms if hundred else None,
+        "setup_p95_ms_at_most_calls": fullest.setup_p95_ms if fullest else None,
         "lateness_p99_ms_at_100_calls": hundred.lateness_p99_ms if hundred else None,
     }
 
