@@ -15,17 +15,16 @@ from typing import TypeVar
 from uuid import uuid4
 
 from nats.errors import Error as NatsError
-from nats.js.api import Header
-from nats.js.errors import NoStreamResponseError, NotFoundError
 
 from services.contracts import messages, subjects
 from services.contracts.ids import TenantId
 from services.contracts.messages import MalformedMessageError, Watermark
 from services.contracts.usage import UsageData, UsageEvent, usage_event
-from services.runtime import clock, metrics, streams, tasks
+from services.runtime import clock, metrics, tasks
 from services.runtime.bus import Bus
 from services.runtime.logging import get_logger
 from services.runtime.outboxfile import Kept, OutboxError, OutboxFile
+from services.runtime.usagestream import UsageStream
 
 __all__ = ["Outbox", "OutboxError", "OutboxTiming"]
 
@@ -34,8 +33,6 @@ _FREE_PAUSE_S = 0.25
 """The ledger says of each event that it has it; what is said within this time is deleted together."""
 _MAX_UNCONFIRMED = 10_000
 """So many may be published without a watermark; the rest waits on the disk."""
-_PUBLISH_TIMEOUT_S = 2.0
-_MIN_PAUSE_S = 0.1
 _MAX_PAUSE_S = 5.0
 
 T = TypeVar("T")
@@ -67,6 +64,7 @@ class Outbox:
     """Made by `Outbox.open`; one per process and file."""
 
     _bus: Bus
+    _stream: UsageStream
     _timing: OutboxTiming
     _thread: ThreadPoolExecutor
     _file: OutboxFile
@@ -93,7 +91,7 @@ class Outbox:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as thread:
             file = await loop.run_in_executor(thread, OutboxFile, path)
-            outbox = cls(bus, chosen, thread, file)
+            outbox = cls(bus, UsageStream(bus), chosen, thread, file)
             try:
                 async with outbox._running():
                     yield outbox
@@ -190,32 +188,9 @@ class Outbox:
                 metrics.OUTBOX_EVENTS.labels("published").inc()
 
     async def _publish(self, event: Kept, *, message_id: str) -> int:
-        """Try until the stream has it; gives its place there."""
-        pause, body = _MIN_PAUSE_S, self._sealed(event, UsageData.model_validate_json(event.data)).encode()
-        headers = {Header.MSG_ID.value: message_id}
-        subject = subjects.usage(event.tenant)
-        while True:
-            # nats-py would keep it while the server is away, and time it out here: it would arrive twice.
-            if self._bus.connected:
-                try:
-                    ack = await self._bus.jetstream.publish(
-                        subject, body, timeout=_PUBLISH_TIMEOUT_S, stream=subjects.USAGE_STREAM, headers=dict(headers)
-                    )
-                except NoStreamResponseError:
-                    await self._make_stream()
-                except NatsError as exc:  # away, slow, or the stream is full: all pass
-                    if pause == _MIN_PAUSE_S:
-                        get_logger().warning("outbox_waits", reason="stream", error=str(exc))
-                else:
-                    return int(ack.seq)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _MAX_PAUSE_S)
-
-    async def _make_stream(self) -> None:
-        try:
-            await streams.ensure_usage_stream(self._bus.jetstream)
-        except NatsError as exc:
-            get_logger().warning("outbox_waits", reason="no_stream", error=str(exc))
+        """Gives its place in the stream."""
+        sealed = self._sealed(event, UsageData.model_validate_json(event.data))
+        return await self._stream.publish(sealed, message_id=message_id)
 
     def _sealed(self, event: Kept, data: UsageData) -> UsageEvent:
         return usage_event(
@@ -264,24 +239,16 @@ class Outbox:
         waiting = sorted(seq for seq in self._sent if seq > self._known)[:_BATCH]
         for sent in [self._sent[seq] for seq in waiting]:
             patience = self._timing.heal_s * min(2 ** (sent.times - 1), 32)
-            if clock.monotonic() - sent.seen_at < patience or not self._bus.connected:
+            if clock.monotonic() - sent.seen_at < patience or not self._stream.connected:
                 continue
-            if not await self._in_stream(sent) and sent.event.seq > self._known:  # not because the ledger took it
+            gone = not await self._stream.has(sent.event.event_id, place=sent.stream_seq)
+            if gone and sent.event.seq > self._known:  # not because the ledger took it
                 # Another message id: within its window the stream would drop the copy of what it no longer has.
                 again = f"{sent.event.event_id}.{sent.times}"
                 sent.stream_seq = await self._publish(sent.event, message_id=again)
                 sent.times += 1
                 metrics.OUTBOX_EVENTS.labels("republished").inc()
             sent.seen_at = clock.monotonic()
-
-    async def _in_stream(self, sent: _Sent) -> bool:
-        try:
-            found = await self._bus.jetstream.get_msg(subjects.USAGE_STREAM, sent.stream_seq)
-        except NotFoundError:
-            return False
-        # A stream that was made anew counts from 1 again.
-        message_id: str = (found.headers or {}).get(Header.MSG_ID.value, "")
-        return message_id.startswith(sent.event.event_id)
 
     async def _measure(self) -> None:
         await self._note_oldest()

@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
-from nats.js.errors import KeyNotFoundError
-from prometheus_client import REGISTRY
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
@@ -26,7 +23,6 @@ from services.contracts.usage import Meter
 from services.runtime.bus import Bus
 from services.runtime.errors import HushgateError, NoRespondersError
 from services.up.natsd import nats_server
-from services.upstream.lease import LeaseTiming
 from tests.runtime.test_sender import until
 from tests.upstream.house import CALL, OTHER, WORKER, Media, claim_of, eventually, house, told
 from tests.upstream.provider import Provider
@@ -182,49 +178,6 @@ async def test_a_draining_worker_ends_what_is_left_as_drained(bus: Bus) -> None:
             await h.ask(OTHER)
 
 
-async def test_a_lease_is_renewed_under_its_epoch(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
-        media = await h.call()
-
-        async def is_renewed() -> bool:
-            return (await h.leases.get(CALL)).revision != media.granted.epoch
-
-        await eventually(is_renewed)
-        entry = await h.leases.get(CALL)
-        assert json.loads(entry.value or b"")["epoch"] == media.granted.epoch
-
-
-async def test_a_lease_that_expired_or_whose_renewal_was_not_answered_is_still_ours(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
-        media = await h.call()
-
-        async def renewed_after(revision: int) -> bool:
-            try:
-                entry = await h.leases.get(CALL)
-            except KeyNotFoundError:
-                return False
-            return (entry.revision or 0) > revision and json.loads(entry.value or b"")["worker"] == WORKER
-
-        for expired in (True, False):
-            entry = await h.leases.get(CALL)
-            if expired:
-                await h.leases.purge(CALL)
-            else:
-                await h.leases.put(CALL, entry.value or b"")
-            await eventually(partial(renewed_after, (entry.revision or 0) + 2))
-        assert Kind.ENDED not in [f.kind for f in media.all]
-
-
-@pytest.mark.parametrize("value", [b"nothing", b"[]", b'{"worker": "upstream-0", "epoch": 1}'])
-async def test_a_lease_that_says_nothing_of_us_is_not_ours(bus: Bus, value: bytes) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
-        await h.leases.put(OTHER, b"so that our epoch is not 1")
-        media = await h.call()
-        await h.leases.put(CALL, value)
-        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
-        assert ended.detail == "lease lost: taken"
-
-
 async def test_a_bus_that_dies_and_comes_back_costs_no_call_and_no_word(tmp_path: Path) -> None:
     async with (
         nats_server(tmp_path) as server,
@@ -248,38 +201,6 @@ async def test_a_bus_that_dies_and_comes_back_costs_no_call_and_no_word(tmp_path
         await media.event("response.done")
         assert heard.types().count("conversation.item.create") == 1
         assert Kind.ENDED not in [f.kind for f in media.all]
-
-
-async def test_a_lease_that_cannot_be_renewed_for_too_long_is_given_up(tmp_path: Path) -> None:
-    def given_up() -> float:
-        return REGISTRY.get_sample_value("hushgate_leases_lost_total", {"reason": "unreachable"}) or 0.0
-
-    async with (
-        nats_server(tmp_path) as server,
-        Bus.connect(server.url, name="test") as bus,
-        house(bus, Provider(), lease=LeaseTiming(renew_s=0.05, unreachable_s=0)) as h,
-    ):
-        await h.call()
-        heard = await told(h.provider)
-        before = given_up()
-        server.process.kill()
-        await server.process.wait()
-        await until(lambda: given_up() > before)
-        await server.start_again()
-        async with asyncio.timeout(10):
-            await heard.closed.wait()
-
-
-async def test_a_lost_lease_ends_the_call_and_closes_the_socket(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
-        media = await h.call()
-        heard = await told(h.provider)
-        await h.leases.put(CALL, b"another")
-        ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
-        assert (ended.reason, ended.detail) == (EndReason.INTERNAL, "lease lost: taken")
-        async with asyncio.timeout(5):
-            await heard.closed.wait()
-        assert (await h.leases.get(CALL)).value == b"another"
 
 
 async def test_usage_that_cannot_be_kept_is_tried_again_and_stops_new_calls(bus: Bus) -> None:
