@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from services.rehearsal.core.dialogue import RECORDED_PROMPT
+from services.rehearsal.voice.ear import Ear
 from services.rehearsal.voice.pool import LocalVoice
 from services.rehearsal.voice.provided import RECORDED_FILE, RecordedVoice, VoiceMissingError
 from services.runtime.errors import HushgateError
@@ -29,6 +30,19 @@ async def test_spoken_questions_are_understood(speaker: str, flite: Speech) -> N
             for start in range(0, len(pcm), 960):
                 utterance.feed(pcm[start : start + 960])
             assert await utterance.finish() == heard
+
+
+async def test_the_same_speech_is_understood_alike_however_it_comes(flite: Speech) -> None:
+    ear, pcm = Ear(), await flite("count to five", "rms")
+    ear.warm_up()
+    scores = set()
+    for step in (960, 960, 4800, 9600):  # 20 to 200 ms, as pipes join them
+        for start in range(0, len(pcm), step):
+            ear.feed(pcm[start : start + step])
+        assert ear.finish() == "count to five"
+        scores.add(ear._commands.hyp().score)  # noqa: SLF001 - words change only now and then, this with any difference
+        ear.forget()
+    assert max(scores) - min(scores) < 0.02  # what is left is the noise that the decoder remembers from before
 
 
 async def test_the_mouth_speaks_at_24_khz_and_the_speed_that_is_wanted() -> None:

@@ -16,7 +16,11 @@ from pocketsphinx import Decoder
 from services.rehearsal.core.sound import HZ
 
 _EAR_HZ = 16_000
-_CHUNK_BYTES = _EAR_HZ // 10 * 2
+_NOISE = 3.0
+"""Of 32768, always the same: in digital silence the decoders do badly. (The dither that soxr would add to int16 is
+another each time, and what is understood with it: the score of one utterance went from 0.65 to 0.73.)"""
+_PIECE_BYTES = _EAR_HZ // 50 * 2
+"""20 ms, however the audio comes: decoders adapt with each piece that they are given."""
 _CERTAIN = 0.66
 """Commands score 0.6 to 0.87 in the grammar, other sentences below 0.55; above this the model is not asked."""
 _LIKELY = 0.62
@@ -35,8 +39,10 @@ class Ear:
         self._commands = Decoder(samprate=_EAR_HZ, loglevel="FATAL", lm=None)
         self._commands.add_jsgf_file("commands", str(_GRAMMAR))
         self._commands.activate_search("commands")
-        self._resampler = soxr.ResampleStream(HZ, _EAR_HZ, 1, dtype="int16", quality="HQ")
+        self._resampler = soxr.ResampleStream(HZ, _EAR_HZ, 1, dtype="float32", quality="HQ")
         self._later: deque[bytes] = deque()
+        self._noise = np.random.default_rng(1)
+        self._rest = b""  # less than a piece
         self._open = False
         self._commands_open = False
 
@@ -51,14 +57,25 @@ class Ear:
         """Hear more: s16le mono 24 kHz. The grammar hears it now, the model with `catch_up`."""
         if not self._open:
             self._start()
-        samples = np.frombuffer(pcm, dtype="<i2")
-        heard = self._resampler.resample_chunk(samples).astype("<i2").tobytes()
-        if heard:  # the resampler keeps a few samples to itself
-            self._commands.process_raw(heard)
-        self._later.extend(heard[start : start + _CHUNK_BYTES] for start in range(0, len(heard), _CHUNK_BYTES))
+        self._take(pcm)
+
+    def _take(self, pcm: bytes, *, last: bool = False) -> None:
+        resampled = self._resampler.resample_chunk(np.frombuffer(pcm, dtype="<i2").astype(np.float32), last=last)
+        noisy = resampled + self._noise.normal(0, _NOISE, len(resampled))
+        heard = self._rest + np.clip(np.rint(noisy), -32768, 32767).astype("<i2").tobytes()
+        whole = len(heard) - len(heard) % _PIECE_BYTES
+        self._rest = heard[whole:]
+        for start in range(0, whole, _PIECE_BYTES):
+            self._hear(heard[start : start + _PIECE_BYTES])
+
+    def _hear(self, piece: bytes) -> None:
+        self._commands.process_raw(piece)
+        self._later.append(piece)
 
     def _start(self) -> None:
         self._resampler.clear()
+        self._noise = np.random.default_rng(1)
+        self._rest = b""
         for decoder in (self._free, self._commands):
             # Every utterance starts from the same means: callers differ, and a noisy one must not spoil the next.
             decoder.set_cmn(_MEANS)
@@ -66,7 +83,7 @@ class Ear:
         self._open = self._commands_open = True
 
     def catch_up(self) -> bool:
-        """Let the model hear one chunk of at most 100 ms; False: it has heard everything."""
+        """Let the model hear one piece of 20 ms; False: it has heard everything."""
         if not self._later:
             return False
         self._free.process_raw(self._later.popleft())
@@ -76,6 +93,9 @@ class Ear:
         """What was said; empty if nothing was understood."""
         if not self._open:
             return ""
+        self._take(b"", last=True)  # what the resampler kept to itself
+        if self._rest:
+            self._hear(self._rest)
         self._commands.process_raw(_TAIL)
         self._commands.end_utt()
         self._commands_open = False
