@@ -23,6 +23,8 @@ from services.runtime.tracing import Tracer
 EXIT_FAILED = 1
 EXIT_STUCK = 70
 _LAG_NAP_S = 0.25
+_PRIVATE = 0o077
+"""The file mode creation mask: ledger, outboxes and what else a service writes is its user's alone."""
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -97,7 +99,8 @@ def run(
     except HushgateError as exc:
         sys.stderr.write(f"hushgate {role}: {exc}\n")
         return 2
-    configure(service=role, log_format=settings.log_format, level=settings.log_level)
+    os.umask(_PRIVATE)
+    configure(service=role, log_format=settings.log_format, level=settings.log_level, secrets=settings.secret_values())
     process = Process(role)
     failed = False
     try:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from services.runtime.child import die_with_parent, stop
 from services.runtime.errors import HushgateError
+from services.runtime.settings import inherited_environment
 
 MAX_PAYLOAD = 512 * 1024
 _START_TIMEOUT_S = 15.0
@@ -91,6 +92,8 @@ async def _start(home: Path) -> asyncio.subprocess.Process:
         str(home / _CONFIG),
         "--log",
         str(home / _LOG),
+        env=inherited_environment(),  # nothing of its configuration comes from there, and no key belongs to it
+        umask=0o077,
         preexec_fn=die_with_parent(signal.SIGTERM),
         start_new_session=True,  # Ctrl-C reaches us only; we stop the children in order
     )
@@ -111,7 +114,7 @@ async def nats_server(data: Path, *, port: int = 0) -> AsyncIterator[NatsServer]
         NatsServerError: it does not come up; the message quotes its last words.
     """
     home = (data / "nats").resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(32)
     _write_config(home, port, password)
     process = await _start(home)
