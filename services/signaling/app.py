@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from services.contracts.ids import TenantId
@@ -21,7 +22,7 @@ from services.signaling.errors import ApiError, on_api_error, on_http_error
 from services.signaling.grants import Grants
 from services.signaling.ice_sessions import IceSessions
 from services.signaling.middleware import Cors, LastNet, Measured
-from services.signaling.page import CONSOLE, Demo, console_files
+from services.signaling.page import CONSOLE, MIN_PAGE_SECRET_CHARS, Demo, console_files
 from services.signaling.relays import RelayDesk
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
@@ -65,6 +66,20 @@ def relay_desk(settings: SignalingSettings) -> RelayDesk | None:
     return RelayDesk(settings.relays, settings.turn_secret_file) if settings.turn_secret_file else None
 
 
+def page_secret(settings: SignalingSettings) -> SecretStr:
+    """Return what the page must know to get tokens.
+
+    Raises:
+        SettingsError: its file cannot be read, or it can be guessed.
+    """
+    secret = settings.secret("page_secret")
+    if len(secret.get_secret_value()) < MIN_PAGE_SECRET_CHARS:
+        raise SettingsError(
+            f"SIGNALING_PAGE_SECRET has fewer than {MIN_PAGE_SECRET_CHARS} characters: `openssl rand -hex 16` makes one"
+        )
+    return secret
+
+
 def build(api: Api, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
     """The HTTP application."""
     app = FastAPI(openapi_url=None, redirect_slashes=False)
@@ -77,7 +92,15 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     Whip(api.authority, api.calls, sessions, api.relays, api.tracer).add_routes(app)
     if settings.demo_tenant:
         files = console_files(console)
-        Demo(api, TenantId(settings.demo_tenant), settings.provider, settings.charged, files).add_routes(app)
+        demo = Demo(
+            api=api,
+            tenant=TenantId(settings.demo_tenant),
+            secret=page_secret(settings),
+            provider=settings.provider,
+            charged=settings.charged,
+            files=files,
+        )
+        demo.add_routes(app)
     # The last one added is the outermost.
     app.add_middleware(LastNet)
     app.add_middleware(Cors, allowed_origins=settings.allowed_origins)

@@ -28,6 +28,10 @@ class SignalingSettings(ServiceSettings):
     tls_key: Path | None = None
     demo_tenant: str = ""
     """The tenant whom the page's calls belong to; empty: no page."""
+    page_secret: SecretStr = SecretStr("")
+    """What the page must know to get tokens: the fragment of the address that people open, `https://HOST/#SECRET`."""
+    page_secret_file: Path | None = None
+    """Where that secret lies, instead of SIGNALING_PAGE_SECRET: a mounted secret."""
     provider: str = ""
     """The provider's name as the page shows it."""
     charged: bool = True
@@ -55,6 +59,8 @@ class SignalingSettings(ServiceSettings):
             raise ValueError("SIGNALING_TLS_CERT and SIGNALING_TLS_KEY belong together")
         if bool(self.turn_urls) != (self.turn_secret_file is not None):
             raise ValueError("SIGNALING_TURN_URLS and SIGNALING_TURN_SECRET_FILE belong together")
+        if bool(self.demo_tenant) != bool(self.page_secret.get_secret_value() or self.page_secret_file):
+            raise ValueError("SIGNALING_DEMO_TENANT needs SIGNALING_PAGE_SECRET or SIGNALING_PAGE_SECRET_FILE")
         if self.turn_only and not self.turn_urls:
             raise ValueError("SIGNALING_TURN_ONLY needs SIGNALING_TURN_URLS")
         return self

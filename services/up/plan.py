@@ -18,6 +18,8 @@ class Shared:
     data: DataDirectory
     nats_url: str
     metering_token: str
+    page_secret: str
+    """What the page must know to get tokens: other users of this machine reach loopback, too."""
 
 
 def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str | None = None) -> ChildSpec:
@@ -70,6 +72,7 @@ def signaling(shared: Shared, *, metering_url: str) -> ChildSpec:
         "METERING_URL": metering_url,
         "METERING_TOKEN": shared.metering_token,
         "DEMO_TENANT": TENANT,
+        "PAGE_SECRET": shared.page_secret,
         "PROVIDER": options.provider,
         "CHARGED": "false" if options.upstream is None else "true",
     }

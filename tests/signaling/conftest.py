@@ -25,6 +25,7 @@ from services.signaling.grants import Grants
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
+from tests.signaling.page import PAGE_SECRET
 
 AddMedia = Callable[..., Awaitable[list[Offer]]]
 
@@ -82,7 +83,9 @@ def directories() -> list[_Listening]:
 
 @pytest.fixture
 def settings(tenants_path: Path) -> SignalingSettings:
-    return SignalingSettings(tenants_file=tenants_path, demo_tenant="acme", provider="rehearsal", charged=False)
+    return SignalingSettings(
+        tenants_file=tenants_path, demo_tenant="acme", page_secret=PAGE_SECRET, provider="rehearsal", charged=False
+    )
 
 
 @pytest.fixture

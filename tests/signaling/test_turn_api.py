@@ -16,6 +16,7 @@ from services.signaling.app import relay_desk
 from services.signaling.core import turn
 from services.signaling.relays import TurnSecretError
 from services.signaling.settings import SignalingSettings
+from tests.signaling.page import PAGE_SECRET, page_headers
 
 Door = Callable[..., Awaitable[httpx.AsyncClient]]
 AddMedia = Callable[..., Awaitable[list[Offer]]]
@@ -43,7 +44,12 @@ def secret_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tenants_path: Path, secret_file: Path) -> SignalingSettings:
     return SignalingSettings(
-        tenants_file=tenants_path, demo_tenant="acme", turn_urls=URLS, turn_secret_file=secret_file, turn_only=True
+        tenants_file=tenants_path,
+        demo_tenant="acme",
+        page_secret=PAGE_SECRET,
+        turn_urls=URLS,
+        turn_secret_file=secret_file,
+        turn_only=True,
     )
 
 
@@ -78,7 +84,7 @@ async def test_each_token_has_a_credential_of_its_own_that_names_nobody(client: 
 
 
 async def test_the_page_gets_them_too(client: httpx.AsyncClient) -> None:
-    reply = await client.post("/demo/token", headers={"Origin": "http://127.0.0.1:8080"})
+    reply = await client.post("/demo/token", headers=page_headers("http://127.0.0.1:8080"))
     assert reply.json()["hushgate"]["ice_servers"][0]["urls"] == list(URLS)
 
 

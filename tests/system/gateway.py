@@ -36,6 +36,11 @@ class Up:
         return str(self.info["url"])
 
     @property
+    def page_url(self) -> str:
+        """The page with this start's secret."""
+        return str(self.info["page_url"])
+
+    @property
     def tenant_key(self) -> str:
         return str(self.info["tenant_key"])
 

@@ -62,7 +62,7 @@ async def test_a_browser_that_may_use_the_relay_alone_makes_its_call_through_it(
     relay: Coturn, browser: Browser, transport: str
 ) -> None:
     with relayed_up(relay, transport) as up:
-        async with open_page(browser, up.url, scripts=[_KEEP_PEERS]) as caller:
+        async with open_page(browser, up.page_url, scripts=[_KEEP_PEERS]) as caller:
             call = await caller.talk()
             expected = {"candidateType": "relay", "relayProtocol": transport, "policy": "relay"}
             assert await caller.page.evaluate(_PATH) == expected

@@ -35,7 +35,7 @@ def alive(pid: int) -> bool:
 
 def test_all_services_are_ready_and_named_in_up_json(up: Up) -> None:
     info = up.read()
-    assert set(info) == {"url", "tenant_key", "nats_url", "services"}
+    assert set(info) == {"url", "page_url", "tenant_key", "nats_url", "services"}
     assert set(info["services"]) == {"signaling", "media-0", "upstream", "metering", "rehearsal"}
     assert stat.S_IMODE((up.data / "up.json").stat().st_mode) == 0o600
     for service in info["services"].values():
@@ -93,6 +93,12 @@ def test_with_the_right_key_the_named_provider_is_used_and_no_rehearsal_started(
         assert "right-right-right" not in up.log.read_text()
         for service in up.read()["services"].values():
             assert b"right-right-right" not in Path(f"/proc/{service['pid']}/cmdline").read_bytes()
+        with_key = {
+            pid
+            for pid in (up.bus_pid(), *(service["pid"] for service in up.read()["services"].values()))
+            if b"right-right-right" in Path(f"/proc/{pid}/environ").read_bytes()
+        }
+        assert with_key == {up.pid("upstream")}
 
 
 def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opened(tmp_path: Path) -> None:
@@ -104,7 +110,11 @@ def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opene
         page = httpx.get(up.url, verify=context)
         assert page.status_code == 200
         assert "Hushgate" in page.text
-        token = httpx.post(f"{up.url}/demo/token", headers={"Origin": up.url}, verify=context)
+        token = httpx.post(
+            f"{up.url}/demo/token",
+            headers={"Origin": up.url, "Authorization": f"Bearer {up.page_url.partition('#')[2]}"},
+            verify=context,
+        )
         assert token.json()["value"].startswith("ek_")
 
 

@@ -47,6 +47,11 @@ const CATALOGUE = {
     "The gateway refused this page a token",
     "It only trusts a page that it served itself. Open the address that “hushgate up” printed, not one of a proxy or a copy.",
   ],
+  page_secret: [
+    "This address lacks the secret of the gateway's start",
+    "Open the whole address that “hushgate up” printed last, with what follows the #. On Kubernetes the notes of the " +
+      "chart tell how to read it. So nobody else on this machine or network makes calls in your name.",
+  ],
   token: ["The gateway refused a token", "Reload the page and press Talk again. If it stays so, the gateway's log says why."],
   too_many: ["Too many calls in a short time", "Wait a moment, then press Talk again."],
   full: ["The gateway takes no calls just now", "It is full, starting or being stopped. Wait a few seconds, then press Talk again."],
@@ -118,6 +123,7 @@ export function refusalProblem(error, step) {
   if (error.status === 502 || error.status === 503 || error.status === 504) return new Problem("full", detail);
   if (step === "call") return new Problem("refused", detail);
   if (error.status === 404) return new Problem("no_demo", detail);
+  if (error.code === "page_secret_wrong") return new Problem("page_secret");
   return new Problem(error.status === 403 ? "origin" : "token", detail);
 }
 
