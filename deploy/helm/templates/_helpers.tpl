@@ -81,6 +81,11 @@ labels:
 {{- end -}}
 {{- end }}
 
+{{/* The Secret with `page-secret`, which visitors of the page must know. */}}
+{{- define "hushgate.page.secret" -}}
+{{ default (printf "%s-page" (include "hushgate.fullname" .)) .Values.signaling.pageExistingSecret }}
+{{- end }}
+
 {{/* --- NATS --------------------------------------------------------------------------------------------- */}}
 
 {{- define "hushgate.nats.url" -}}
