@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from services.runtime import clock, metrics
@@ -19,6 +18,7 @@ from services.runtime.health import Health
 from services.runtime.logging import configure, get_logger
 from services.runtime.settings import ServiceSettings, load
 from services.runtime.tracing import Tracer
+from services.runtime.version import installed_version
 
 EXIT_FAILED = 1
 EXIT_STUCK = 70
@@ -135,14 +135,6 @@ def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Ca
             await serve(bus, settings, process)
 
     return work
-
-
-def installed_version(package: str = "hushgate") -> str:
-    """Which version this process is; a plain checkout that was never installed has none to tell."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 @asynccontextmanager

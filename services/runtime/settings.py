@@ -36,7 +36,9 @@ class NatsLogin:
 class ServiceSettings(BaseSettings):
     """What every service needs. Each service adds its own and a prefix: `MEDIA_NATS_URL`, `MEDIA_HTTP_PORT`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
