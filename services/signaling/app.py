@@ -14,7 +14,7 @@ from services.runtime.health import Health, add_routes
 from services.runtime.http import serve_http
 from services.runtime.process import Process
 from services.runtime.streams import grants_bucket
-from services.signaling import usage
+from services.signaling import openapi, usage
 from services.signaling.api import Api
 from services.signaling.auth import Authority
 from services.signaling.directory import Directory
@@ -82,11 +82,12 @@ def page_secret(settings: SignalingSettings) -> SecretStr:
 
 def build(api: Api, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
     """The HTTP application."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)
     add_routes(app, health)
     api.add_routes(app)
+    openapi.add_routes(app)
     grants = api.authority.grants
     sessions = IceSessions(grants.bucket, connected=grants.connected)
     Whip(api.authority, api.calls, sessions, api.relays, api.tracer).add_routes(app)

@@ -417,6 +417,8 @@ spec:
 {{/* What the public may reach: the API, and the page if there is one. */}}
 {{- define "hushgate.publicPaths" -}}
 - { path: /v1, exact: false }
+- { path: /docs, exact: false }
+- { path: /openapi.json, exact: true }
 {{- if include "hushgate.demoTenant" . }}
 - { path: /, exact: true }
 - { path: /assets, exact: false }
