@@ -50,26 +50,36 @@ class UpOptions:
     """Where traces go; empty: nowhere."""
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; docs/up.md has a row for each option."""
+    parser = argparse.ArgumentParser(
+        prog="hushgate up",
+        description="Run everything on this machine, with the page.",
+        epilog="OPENAI_API_KEY in the environment: the provider's key. More: docs/up.md.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
+    parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
+    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
+    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
+    parser.add_argument("--media-processes", type=int, default=1, metavar="N", help="one a core (default: 1)")
+    parser.add_argument(
+        "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
+    )
+    parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
+    parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate of the page and the API: https")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
+    return parser
+
+
 def parse(arguments: Sequence[str]) -> UpOptions:
     """Read the command line.
 
     Raises:
         OptionError: a combination that cannot work.
     """
-    parser = argparse.ArgumentParser(prog="hushgate up", description="Run everything on this machine, with the page.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
-    parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
-    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
-    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
-    parser.add_argument("--media-processes", type=int, default=1, metavar="N")
-    parser.add_argument(
-        "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
-    )
-    parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    parser.add_argument("--tls-cert", type=Path, metavar="PEM")
-    parser.add_argument("--tls-key", type=Path, metavar="PEM")
-    args = parser.parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     if not 0 <= args.port <= 65535:  # noqa: PLR2004 - TCP's ports
         raise OptionError(f"--port {args.port} is no port: give 0 to 65535")
     if not 1 <= args.media_processes <= 64:  # noqa: PLR2004 - more than any machine has cores for

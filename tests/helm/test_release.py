@@ -166,7 +166,14 @@ def test_the_world_does_not_see_metrics_through_the_ingress() -> None:
     (rule,) = matrix.rendered("turn").one("Ingress", "signaling")["spec"]["rules"]
     assert [each["path"] for each in rule["http"]["paths"]] == ["/v1", "/docs", "/openapi.json"]
     (route,) = matrix.rendered("production").one("HTTPRoute", "signaling")["spec"]["rules"]
-    assert {each["path"]["value"] for each in route["matches"]} == {"/v1", "/", "/assets", "/demo"}
+    assert {each["path"]["value"] for each in route["matches"]} == {
+        "/v1",
+        "/docs",
+        "/openapi.json",
+        "/",
+        "/assets",
+        "/demo",
+    }
     assert {each["path"]["type"] for each in route["matches"] if each["path"]["value"] == "/"} == {"Exact"}
 
 
