@@ -6,7 +6,14 @@ from contextlib import asynccontextmanager, contextmanager
 from fractions import Fraction
 
 import numpy as np
-from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCCertificate,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
@@ -41,8 +48,17 @@ class ToneTrack(AudioStreamTrack):
 class Client:
     """A stock aiortc peer, as a browser would be."""
 
-    def __init__(self, *, label: str = "oai-events", ordered: bool = True, retransmits: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label: str = "oai-events",
+        ordered: bool = True,
+        retransmits: int | None = None,
+        certificate: RTCCertificate | None = None,
+    ) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        if certificate is not None:
+            self.peer._RTCPeerConnection__certificates = [certificate]  # type: ignore[attr-defined]  # noqa: SLF001
         self.peer.addTrack(ToneTrack())
         self.channel = self.peer.createDataChannel(label, ordered=ordered, maxRetransmits=retransmits)
         self.open = asyncio.Event()

@@ -5,7 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from pylibsrtp import Error as SrtpError
 
 from services.contracts.audio import PcmFrame
@@ -13,6 +12,7 @@ from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
 from services.media.core import police, rtp, sdp
+from services.media.core.handshake import DtlsFailure, end_reason
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
 from services.media.core.sdp import LocalTransport, Offer
@@ -247,12 +247,11 @@ class WebRtcLeg:
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
-        fingerprint = RTCDtlsFingerprint("sha-256", self._offer.transport.fingerprint)
         try:
             await self._transport.reached.wait()
-            await self._dtls.start(RTCDtlsParameters([fingerprint]))
-            if self._dtls.state != "connected":
-                self.gone_wrong("dtls", EndReason.CLIENT_GONE)
+            failure = await self._dtls.shake_hands(self._offer.transport.fingerprint)
+            if failure is not None:
+                self._dtls_failed(failure)
                 return
             self._dtls.on("statechange", self._dtls_changed)
             self._transport.give_records(self._dtls.take)
@@ -275,12 +274,19 @@ class WebRtcLeg:
         if self._wants_to_play:
             self.play()
 
+    def _dtls_failed(self, failure: DtlsFailure) -> None:
+        metrics.DTLS_FAILURES.labels(failure).inc()
+        get_logger().warning("dtls_failed", leg=self.id, role=self._setup, cause=failure, alert=self._dtls.alert)
+        self.gone_wrong("dtls", end_reason(failure))
+
     def _dtls_changed(self) -> None:
         if self._dtls.state in {"closed", "failed"}:
             self.put(LegClosed(EndReason.CLIENT_GONE))
 
     async def _close(self) -> None:
         self.put(LegClosed(EndReason.CLIENT_GONE))
+        if self._dtls.state == "connecting":
+            self._dtls_failed(DtlsFailure.UNFINISHED)
         try:
             async with asyncio.timeout(_CLOSE_S):
                 if self._channel is not None:
