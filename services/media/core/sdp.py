@@ -42,6 +42,16 @@ class AudioSection:
     audio_level_id: int | None
     profile: str = PROFILES[0]
 
+    @property
+    def listens(self) -> bool:
+        """Whether the client takes sound from us."""
+        return self.direction != "sendonly"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the client sends sound."""
+        return self.direction != "recvonly"
+
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
