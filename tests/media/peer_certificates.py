@@ -17,7 +17,7 @@ from services.runtime import clock
 from tests.media.clients import Client
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-ALL_SUITES = b"ALL:!aNULL:@SECLEVEL=0"
+ALL_SUITES = b"ALL:!ADH:!AECDH:@SECLEVEL=0"
 """GStreamer's list, but for its order."""
 _RECORD_HEADER_BYTES = 13  # RFC 6347 §4.1
 SRTP = b"SRTP_AES128_CM_SHA1_80"
