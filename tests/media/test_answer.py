@@ -98,6 +98,15 @@ def test_the_answer_repeats_the_profile(profile: str, direction: str, setup: str
     assert f"m=audio 5004 {profile} 111\r\n" in text
 
 
+@pytest.mark.parametrize(
+    ("direction", "listens", "speaks"),
+    [("sendrecv", True, True), ("sendonly", False, True), ("recvonly", True, False)],
+)
+def test_the_direction_says_who_listens_and_who_speaks(direction: str, *, listens: bool, speaks: bool) -> None:
+    audio = sdp.parse(offer(AUDIO.replace("a=sendrecv", f"a={direction}"))).audio
+    assert (audio.listens, audio.speaks) == (listens, speaks)
+
+
 def test_signaling_and_media_have_the_same_profiles() -> None:
     assert sdp.PROFILES == AUDIO_PROFILES
 

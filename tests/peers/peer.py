@@ -116,7 +116,6 @@ class Peer:
 async def running(*command: str) -> AsyncIterator[Peer]:
     """A peer with its offer."""
     pipe = asyncio.subprocess.PIPE
-    # GStreamer looks at all its plugins when it first runs; without a home it would do so each time.
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 20)
     peer = Peer(process)
     listening = asyncio.create_task(peer.listen())
