@@ -97,8 +97,8 @@ class Api:
         call, _ = await self.authority.call(request, call_id)
         sent = await body.read_sdp(request)
         with bad_requests():
-            # The media process knows whether the call has a data channel; the offer must have what it had.
-            offer = sdp.parse(sent, audio_alone=True)
+            # The media process knows what the call has; the offer must have the same.
+            offer = sdp.parse(sent)
         answer = await self.calls.restart(call, offer)
         return Response(answer, headers={"Cache-Control": "no-store"}, media_type="application/sdp")
 

@@ -37,7 +37,7 @@ from services.signaling.trace import stage
 _CONTROL_TIMEOUT_S = 2.0
 _OTHER_PEER = (
     "The media process cannot answer this offer within the call: an ICE restart keeps the DTLS fingerprint and the "
-    "sections of the first offer. A new peer connection needs a new call."
+    "sections of the first offer with their directions. A new peer connection needs a new call."
 )
 _TOO_MANY = "The call has been restarted too often within a minute. It goes on as it is; try again in some seconds."
 

@@ -39,6 +39,15 @@ def listening() -> Reception:
     return reception
 
 
+def test_there_are_only_reports_which_every_profile_allows() -> None:
+    """No NACK, PLI or other early feedback (RFC 4585), which RTP/SAVP does not know."""
+    for sending, reception in ((Sending(OURS), listening()), (spoken(), listening()), (spoken(), None)):
+        reports = rtcp(sending)
+        for data in (reports.report(reception, now=1.0), reports.goodbye(now=2.0)):
+            kinds = {type(packet) for packet in RtcpPacket.parse(data)}
+            assert kinds <= {RtcpSrPacket, RtcpRrPacket, RtcpSdesPacket, RtcpByePacket}
+
+
 def test_who_only_listens_sends_a_receiver_report_with_its_name() -> None:
     data = rtcp().report(listening(), now=1.0)
     report, description = RtcpPacket.parse(data)

@@ -24,6 +24,7 @@ DatagramDropped = Literal[
     "dtls_too_many",
     "rtp_too_many",
     "rtp_too_early",
+    "rtp_not_negotiated",
     "srtp_unverified",
     "srtcp_unverified",
 ]

@@ -5,7 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from pylibsrtp import Error as SrtpError
 
 from services.contracts.audio import PcmFrame
@@ -13,11 +12,11 @@ from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
 from services.media.core import police, rtp, sdp
+from services.media.core.handshake import DtlsFailure, end_reason
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
-from services.media.core.sdp import LocalTransport, Offer
+from services.media.core.sdp import Offer
 from services.media.leg import (
-    BadOfferError,
     LegClosed,
     LegConnected,
     LegInput,
@@ -30,7 +29,7 @@ from services.media.leg import (
 from services.media.rtc.channel import Channel
 from services.media.rtc.ear import Ear
 from services.media.rtc.mux import drop
-from services.media.rtc.offer import read_offer
+from services.media.rtc.offer import check_restart, read_offer
 from services.media.rtc.private import Dtls
 from services.media.rtc.receiver import Receiver
 from services.media.rtc.reports import Reports
@@ -55,6 +54,8 @@ class WebRtcLeg:
     def __init__(self, leg_id: LegId, offer: Offer, stack: Stack) -> None:
         self.id = leg_id
         self._offer = offer
+        self._speaks = offer.audio.speaks
+        self.listens = offer.audio.listens
         self._stack = stack
         self._setup = sdp.answered_setup(offer.transport.setup)
         self._transport = Transport(stack.mux, self, remote_ufrag=offer.transport.ufrag)
@@ -95,8 +96,8 @@ class WebRtcLeg:
 
     def play(self) -> None:
         """There is something to play."""
-        self._wants_to_play = True
-        if self._sender.started and not self._closed:
+        self._wants_to_play = self.listens
+        if self._wants_to_play and self._sender.started and not self._closed:
             self._stack.wheel.play(self._sender)
 
     def send_event(self, text: str) -> None:
@@ -113,10 +114,7 @@ class WebRtcLeg:
             BadOfferError: the offer is to blame.
         """
         offer = read_offer(text)
-        if offer.transport.fingerprint != self._offer.transport.fingerprint:
-            raise BadOfferError("another certificate: an ICE restart keeps it, a new peer connection needs a new call")
-        if offer.sections != self._offer.sections:
-            raise BadOfferError("an ICE restart cannot change the sections of the call")
+        check_restart(offer, first=self._offer)
         self._transport.new_credentials(offer.transport.ufrag)
         self._offer = offer
         return self._answer(offer)
@@ -150,7 +148,10 @@ class WebRtcLeg:
             return
         self._transport.heard_at = now
         self.heard(now=now)
-        self._ear.take(packet)
+        if self._speaks:
+            self._ear.take(packet)
+        else:
+            drop("rtp_not_negotiated")
 
     def heard(self, *, now: float) -> None:
         """The client is there."""
@@ -168,8 +169,7 @@ class WebRtcLeg:
         """The leg cannot go on."""
         if not self._closed:
             metrics.LEG_ERRORS.labels(stage).inc()
-            failure = sys.exception()
-            get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=failure)
+            get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=sys.exception())
             self.put(LegClosed(reason))
 
     # --- from the wheel ---
@@ -209,15 +209,7 @@ class WebRtcLeg:
     # --- inside ---
 
     def _answer(self, offer: Offer) -> str:
-        local = self._transport.local
-        transport = LocalTransport(
-            ufrag=local.ufrag,
-            password=local.password,
-            fingerprint=self._stack.certificate.sha256,
-            setup=self._setup,
-            addresses=self._stack.mux.addresses,
-        )
-        return sdp.answer(offer, transport, ssrc=self._sender.ssrc)
+        return self._stack.answer(offer, self._transport.local, setup=self._setup, ssrc=self._sender.ssrc)
 
     def _give(self, frames: list[PcmFrame], now: float) -> None:
         for frame in frames:
@@ -247,12 +239,11 @@ class WebRtcLeg:
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
-        fingerprint = RTCDtlsFingerprint("sha-256", self._offer.transport.fingerprint)
         try:
             await self._transport.reached.wait()
-            await self._dtls.start(RTCDtlsParameters([fingerprint]))
-            if self._dtls.state != "connected":
-                self.gone_wrong("dtls", EndReason.CLIENT_GONE)
+            failure = await self._dtls.shake_hands(self._offer.transport.fingerprint)
+            if failure is not None:
+                self._dtls_failed(failure)
                 return
             self._dtls.on("statechange", self._dtls_changed)
             self._transport.give_records(self._dtls.take)
@@ -275,12 +266,19 @@ class WebRtcLeg:
         if self._wants_to_play:
             self.play()
 
+    def _dtls_failed(self, failure: DtlsFailure) -> None:
+        metrics.DTLS_FAILURES.labels(failure).inc()
+        get_logger().warning("dtls_failed", leg=self.id, role=self._setup, cause=failure, alert=self._dtls.alert)
+        self.gone_wrong("dtls", end_reason(failure))
+
     def _dtls_changed(self) -> None:
         if self._dtls.state in {"closed", "failed"}:
             self.put(LegClosed(EndReason.CLIENT_GONE))
 
     async def _close(self) -> None:
         self.put(LegClosed(EndReason.CLIENT_GONE))
+        if self._dtls.state == "connecting":
+            self._dtls_failed(DtlsFailure.UNFINISHED)
         try:
             async with asyncio.timeout(_CLOSE_S):
                 if self._channel is not None:

@@ -87,6 +87,7 @@ const ENDINGS = {
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
   flood: ["The call was ended: far more data came than a call has", "The log of the media process says what it was."],
   setup_timeout: ["The call was not set up in time", "A firewall or VPN may block UDP. Press Talk to try again."],
+  dtls_failed: ["No encryption was agreed on", "This browser and the gateway did not agree on DTLS. Update the browser; the media process's log has the cause."],
   internal: ["The gateway failed", "The fault is on its side and in its log. Press Talk to try again."],
 };
 
