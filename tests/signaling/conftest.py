@@ -16,12 +16,11 @@ from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
 from services.runtime.bus import Bus
 from services.runtime.health import Health
-from services.runtime.streams import grants_bucket
 from services.signaling.api import Api
-from services.signaling.app import build, relay_desk
+from services.signaling.app import build, open_grants, relay_desk
 from services.signaling.auth import Authority
 from services.signaling.directory import Directory
-from services.signaling.grants import Grants
+from services.signaling.limiter import Limiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
@@ -106,10 +105,13 @@ async def open_door(
             directory = _Listening(bus, offer_timeout_s=0.2)
             await directory.listen()
             directories.append(directory)
-            grants = Grants(await grants_bucket(bus.jetstream), connected=lambda: bus.connected)
             api = Api(
                 bus=bus,
-                authority=Authority(TenantsFile(changed.tenants_file), grants),
+                authority=Authority(
+                    TenantsFile(changed.tenants_file),
+                    await open_grants(bus),
+                    Limiter(changed.rates, changed.address_rate),
+                ),
                 directory=directory,
                 usage=usage or UsageSource(nowhere, configured=False),
                 default_model=changed.default_model,
