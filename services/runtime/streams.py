@@ -16,7 +16,7 @@ from services.contracts import subjects
 from services.runtime.bucket import Bucket
 from services.runtime.errors import StoreTooSmallError
 
-DEFAULT_STORE_MB = 2048
+DEFAULT_STORE_MB, MIN_STORE_MB, MAX_STORE_MB = 2048, 32, 16_777_216
 LEASE_TTL_S = 10.0
 GRANT_TTL_S = 7200 + 60.0
 """The longest time to redeem, and what clocks may differ. Each token has a TTL of its own, mostly shorter."""

@@ -77,16 +77,26 @@ OTHERS_INBOXES = {role: [f"_INBOX_{other}.>" for other in release.ROLES if other
 FORBIDDEN_TO_ALL = (
     "$JS.API.STREAM.PURGE.USAGE",
     "$JS.API.STREAM.DELETE.USAGE",
-    "$JS.API.STREAM.UPDATE.USAGE",
     "$JS.API.STREAM.MSG.DELETE.USAGE",
     "$JS.API.STREAM.CREATE.MINE",
     "$JS.API.STREAM.PURGE.KV_grants",
     "$SYS.REQ.SERVER.PING",
 )
 FORBIDDEN = {
-    "signaling": ("hg.usage.acme", "hg.calls.ended", "hg.up.w.c", "hg.down.p.c", "hg.watermark.s", "$KV.leases.c"),
+    "signaling": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "hg.usage.acme",
+        "hg.calls.ended",
+        "hg.up.w.c",
+        "hg.down.p.c",
+        "hg.watermark.s",
+        "$KV.leases.c",
+    ),
     "media": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "$JS.API.STREAM.UPDATE.KV_grants",
         "$KV.grants.k",
+        "$KV.access.k",
         "$JS.API.STREAM.MSG.GET.KV_grants",
         "$JS.API.DIRECT.GET.KV_grants.k",
         "$JS.API.CONSUMER.CREATE.KV_grants.mine",
@@ -97,8 +107,25 @@ FORBIDDEN = {
         "hg.down.p.c",
         "_INBOX_signaling.x",
     ),
-    "upstream": ("$KV.grants.k", "$JS.API.DIRECT.GET.KV_grants.k", "hg.calls.ended", "hg.watermark.s", "hg.up.w.c"),
-    "metering": ("hg.usage.acme", "hg.calls.ended", "$KV.grants.k", "$KV.leases.c", "hg.claim", "hg.media.p.offer"),
+    "upstream": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "$KV.access.k",
+        "$KV.grants.k",
+        "$JS.API.DIRECT.GET.KV_grants.k",
+        "hg.calls.ended",
+        "hg.watermark.s",
+        "hg.up.w.c",
+    ),
+    "metering": (
+        "$JS.API.STREAM.UPDATE.KV_leases",
+        "$KV.access.k",
+        "hg.usage.acme",
+        "hg.calls.ended",
+        "$KV.grants.k",
+        "$KV.leases.c",
+        "hg.claim",
+        "hg.media.p.offer",
+    ),
 }
 DEAF_TO = {
     "signaling": ("hg.usage.*", "hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "hg.claim", "$KV.>"),
@@ -136,7 +163,7 @@ async def test_a_purge_by_media_leaves_the_usage_where_it_is_and_is_counted(rend
 
 async def test_media_cannot_read_a_grant(rendered: Rendered, url: str) -> None:
     async with Bus.connect(url, name="signaling", login=release.login(rendered, "signaling")) as bus:
-        await (await grants_bucket(bus.jetstream)).put("k", b"a grant")
+        await (await grants_bucket(bus.jetstream)).put("k", b"a grant", ttl_s=60)
     async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
         for subject in ("$JS.API.DIRECT.GET.KV_grants.$KV.grants.k", "$JS.API.STREAM.MSG.GET.KV_grants"):
             with pytest.raises(RequestTimeoutError):
