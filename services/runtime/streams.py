@@ -4,6 +4,7 @@ The bounds are shares of the server's file store (`max_file_store`). The server 
 so whatever fills one of them, the others keep the room that is theirs.
 """
 
+import asyncio
 from dataclasses import replace
 from enum import StrEnum
 
@@ -25,6 +26,7 @@ ACCESS_TTL_S = 24 * 3600 + 300.0
 _CALLS_AGE_S = 7 * 24 * 3600.0
 _NAME_IN_USE = 10058  # "stream name already in use with a different configuration": another version made it
 _NO_ROOM = 10047  # "insufficient storage resources available"
+_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 _MB = 1024 * 1024
 
 
@@ -139,26 +141,35 @@ def _bucket(share: Share, ttl_s: float, discard: DiscardPolicy, store_mb: int) -
 
 
 async def _ensure(js: JetStreamContext, config: StreamConfig, *, store_mb: int, adjust: bool) -> None:
-    name = str(config.name)
-    try:
+    for pause in (*_PAUSES_S, None):
         try:
-            found = (await js.stream_info(name)).config
-        except NotFoundError:
-            found = await _made(js, config)
-        wanted = replace(
-            found,
-            max_bytes=config.max_bytes,
-            max_age=config.max_age,
-            discard=config.discard,
-            duplicate_window=config.duplicate_window,
-            allow_msg_ttl=config.allow_msg_ttl or found.allow_msg_ttl,
-        )
-        if adjust and _governed(wanted) != _governed(found):
-            await js.update_stream(wanted)
-    except APIError as exc:
-        if exc.err_code == _NO_ROOM:
-            raise StoreTooSmallError(name, store_mb) from exc
-        raise
+            await _made_as_wanted(js, config, adjust=adjust)
+        except APIError as exc:
+            if exc.err_code != _NO_ROOM:
+                raise
+            if pause is None:
+                raise StoreTooSmallError(str(config.name), store_mb) from exc
+            # While several make the same one, the server sets its room aside for each of them.
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+async def _made_as_wanted(js: JetStreamContext, config: StreamConfig, *, adjust: bool) -> None:
+    try:
+        found = (await js.stream_info(str(config.name))).config
+    except NotFoundError:
+        found = await _made(js, config)
+    wanted = replace(
+        found,
+        max_bytes=config.max_bytes,
+        max_age=config.max_age,
+        discard=config.discard,
+        duplicate_window=config.duplicate_window,
+        allow_msg_ttl=config.allow_msg_ttl or found.allow_msg_ttl,
+    )
+    if adjust and _governed(wanted) != _governed(found):
+        await js.update_stream(wanted)
 
 
 async def _made(js: JetStreamContext, config: StreamConfig) -> StreamConfig:

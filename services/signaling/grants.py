@@ -28,8 +28,6 @@ from services.signaling.core.tenants import key_hash
 from services.signaling.core.token import Issued, MalformedRecordError, Redeemed, Rejection, TokenRecord
 
 _ACCESS_TTL_S = token.AFTERLIFE_MS // 1000 + 60
-_FILL_FRESH_S = 0.25
-"""How full the bucket is is asked again after so long; what this process added meanwhile is counted."""
 
 
 class TokenRejectedError(HushgateError):
@@ -75,20 +73,34 @@ class Redemption:
 
 @dataclass(slots=True)
 class _Room:
-    """How full the bucket of tokens is, as the server said last."""
+    """How full the bucket of tokens is: as the server said last, and what this process has written since."""
 
-    fill: Fill = field(default_factory=lambda: Fill(0, -1))
-    at: float = float("-inf")
-    added: int = 0
+    _fill: Fill = field(default_factory=lambda: Fill(0, -1))
+    _asked_at: float = float("-inf")
+    _written: int = 0
+    _writing: int = 0
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def share(self, tokens: Bucket) -> int:
-        """The bytes that one tenant may hold."""
-        if clock.monotonic() - self.at > _FILL_FRESH_S:
-            self.at = clock.monotonic()  # before the question: others need not ask it, too
-            self.fill, self.added = await tokens.fill(), 0
-        used = self.fill.used_bytes + self.added
+    async def share(self, tokens: Bucket, fresh_s: float) -> int:
+        """The bytes that one tenant may hold; the server is asked again after ``fresh_s``."""
+        async with self._asking:
+            if clock.monotonic() - self._asked_at > fresh_s:
+                self._written = 0  # what is written while it is asked counts twice until the next time
+                self._fill = await tokens.fill()
+                self._asked_at = clock.monotonic()
+        used = self._fill.used_bytes + self._written + self._writing
         # A server of somebody else's may keep the bucket without a bound.
-        return shares.share(bound=self.fill.max_bytes, used=used) if self.fill.max_bytes >= 0 else 2**63
+        return shares.share(bound=self._fill.max_bytes, used=used) if self._fill.max_bytes >= 0 else 2**63
+
+    @contextmanager
+    def write(self, size: int) -> Iterator[None]:
+        """The block writes so many bytes, or fails."""
+        self._writing += size
+        try:
+            yield
+            self._written += size
+        finally:
+            self._writing -= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,8 @@ class Grants:
     access: Bucket
     connected: Callable[[], bool]
     """Without the server nothing is tried: the client library would wait for it, and so would the caller."""
+    fill_fresh_s: float = 0.25
+    """How full the bucket is is asked again after so long; what others write meanwhile is not counted."""
     live: LiveTokens = field(default_factory=LiveTokens)
     _room: _Room = field(default_factory=_Room)
 
@@ -115,21 +129,19 @@ class Grants:
         written, ttl_s = record.encode(), token.redeemable_ttl_s(record, now_unix_ms=now_unix_ms)
         size = len(written) + ENTRY_BYTES
         with self._asking("tokens cannot be stored"):
-            room, now = await self._room.share(self.tokens), clock.monotonic()
+            room, now = await self._room.share(self.tokens, self.fill_fresh_s), clock.monotonic()
             allowed = Allowance(tokens=most, room=room)
             refused = self.live.reserve(grant.tenant, key, size, allowed=allowed, now=now, end=now + ttl_s)
             if refused is not None:
                 raise TooManyTokensError(refused)
-            self._room.added += size
-            stored = False
             try:
-                await self.tokens.create(key, written, ttl_s=ttl_s)
-                stored = True
-            except BucketFullError:
-                raise TooManyTokensError(Refused(Limited.STORE_FULL, shares.NOBODY_ELSE_S)) from None
-            finally:
-                if not stored:
-                    self.live.release(grant.tenant, key)
+                with self._room.write(size):
+                    await self.tokens.create(key, written, ttl_s=ttl_s)
+            except BaseException as exc:
+                self.live.release(grant.tenant, key)
+                if isinstance(exc, BucketFullError):
+                    raise TooManyTokensError(Refused(Limited.STORE_FULL, shares.NOBODY_ELSE_S)) from None
+                raise
         return value, record
 
     async def redeemable(self, value: str, call: CallId) -> Redemption:

@@ -86,7 +86,7 @@ def settings(tenants_path: Path) -> SignalingSettings:
 
 @pytest.fixture
 async def open_door(
-    nats_url: str, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
+    nats_url: str, store_mb: int, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
 ) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
     """Opens one signaling process after the other; each has a bus connection of its own."""
     console = tmp_path / "console"
@@ -101,7 +101,7 @@ async def open_door(
 
     @asynccontextmanager
     async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
-        async with Bus.connect(nats_url, name="signaling") as bus, httpx.AsyncClient() as nowhere:
+        async with Bus.connect(nats_url, name="signaling", store_mb=store_mb) as bus, httpx.AsyncClient() as nowhere:
             directory = _Listening(bus, offer_timeout_s=0.2)
             await directory.listen()
             directories.append(directory)

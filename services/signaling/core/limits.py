@@ -12,8 +12,8 @@ from enum import StrEnum
 MAX_KEYS = 16_384
 _ALL_OTHERS = ""
 _NO_ADDRESS = "none"
-_ENOUGH_S = 1e-9
-"""Adding up intervals is inexact by less than this."""
+_EARLY = 1e-3
+"""The part of an interval by which a request may be early: adding up intervals is inexact."""
 
 
 class Limited(StrEnum):
@@ -51,7 +51,7 @@ class RateLimiter:
         kept = key if self._has_room(key, now) else _ALL_OTHERS
         full_at = max(self._full_at.get(kept, now), now)
         wait = full_at + (1 - rate.burst) / rate.per_s - now
-        if wait > _ENOUGH_S:
+        if wait > _EARLY / rate.per_s:
             return wait
         self._full_at.pop(kept, None)
         self._full_at[kept] = full_at + 1 / rate.per_s

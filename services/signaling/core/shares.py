@@ -1,6 +1,6 @@
 """How much of the bucket of tokens one tenant may fill: half of what is free, by what is filled now.
 
-So one tenant that mints without end stops at a third of the bucket, two at a quarter each, ``n`` at 1 / (2 + n):
+So one tenant that mints without end stops at a third of the bucket, and each one more at a third of what is left:
 there is always room for the others, however many they are (dynamic thresholds, Choudhury and Hahne 1998). How full the
 bucket is comes from the server and is the same for all processes; what a tenant holds is counted in each. With ``k``
 processes a flood of one tenant stops at k / (2 + k).
