@@ -18,7 +18,6 @@ from services.signaling.core.tenants import Tenant, key_hash
 from services.signaling.directory import Directory
 from services.signaling.errors import bad_requests
 from services.signaling.grants import TooManyTokensError
-from services.signaling.limiter import limited
 from services.signaling.relays import RelayDesk
 from services.signaling.trace import set_up, stage
 from services.signaling.usage import UsageSource
@@ -75,7 +74,7 @@ class Api:
         try:
             value, record = await self.authority.grants.issue(sealed, seconds=seconds, most=most)
         except TooManyTokensError as exc:
-            raise limited(exc.reason, exc.wait_s) from exc
+            raise self.authority.limiter.refusal(exc.reason, exc.wait_s, tenant=tenant.id) from exc
         metrics.TOKENS_ISSUED.inc()
         expires_at = record.expires_unix_ms // 1000
         session = {

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from services.contracts.ids import TenantId
 from services.runtime import clock
+from services.runtime.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core.limits import Limited, Rate, RateLimiter, address_key, whole_seconds
 from services.signaling.core.tenants import Rates, Tenant
@@ -28,6 +29,7 @@ _SAYS = {
     Limited.ADDRESS: "Too many requests without a valid key from this address. Wait as long as Retry-After says.",
     Limited.STORE_FULL: "The gateway has no room for more tokens. Try again.",
 }
+_LOGGED = Rate(per_s=1 / 60, burst=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Limiter:
     _mints: RateLimiter = field(default_factory=RateLimiter)
     _offers: RateLimiter = field(default_factory=RateLimiter)
     _addresses: RateLimiter = field(default_factory=RateLimiter)
+    _logged: RateLimiter = field(default_factory=RateLimiter)
 
     def mint(self, tenant: Tenant) -> None:
         """Count a request for a token.
@@ -47,7 +50,7 @@ class Limiter:
             ApiError: 429.
         """
         rates = self._of(tenant)
-        self._take(self._mints, tenant.id, Rate(rates.mints_per_s, rates.mints_burst), Limited.MINTS)
+        self._take_of(self._mints, tenant, Rate(rates.mints_per_s, rates.mints_burst), Limited.MINTS)
 
     def offer(self, tenant: Tenant) -> None:
         """Count an offer.
@@ -56,7 +59,7 @@ class Limiter:
             ApiError: 429.
         """
         rates = self._of(tenant)
-        self._take(self._offers, tenant.id, Rate(rates.offers_per_s, rates.offers_burst), Limited.OFFERS)
+        self._take_of(self._offers, tenant, Rate(rates.offers_per_s, rates.offers_burst), Limited.OFFERS)
 
     def stranger(self, request: Request) -> None:
         """Count a request that has no good key or token.
@@ -65,23 +68,25 @@ class Limiter:
             ApiError: 429.
         """
         key = address_key(request.client.host if request.client else None)
-        self._take(self._addresses, key, self.address, Limited.ADDRESS)
+        wait_s = self._addresses.take(key, self.address, now=clock.monotonic())
+        if wait_s:
+            raise self.refusal(Limited.ADDRESS, wait_s)
 
     def live_tokens(self, tenant: Tenant) -> int:
         """How many tokens that can still be redeemed the tenant may have."""
         return self._of(tenant).live_tokens
 
+    def refusal(self, reason: Limited, wait_s: float, *, tenant: TenantId | None = None) -> ApiError:
+        """Count why, and say when to come again. The log names a tenant once a minute: metrics are public."""
+        metrics.LIMITED.labels(reason).inc()
+        if tenant is not None and not self._logged.take(f"{tenant} {reason}", _LOGGED, now=clock.monotonic()):
+            get_logger().warning("tenant_limited", tenant_id=tenant, limit=reason)
+        return rate_limited(_SAYS[reason], whole_seconds(wait_s), store_full=reason is Limited.STORE_FULL)
+
     def _of(self, tenant: Tenant) -> Rates:
         return self.defaults.under(tenant.rates)
 
-    @staticmethod
-    def _take(limiter: RateLimiter, key: str | TenantId, rate: Rate, reason: Limited) -> None:
-        wait_s = limiter.take(key, rate, now=clock.monotonic())
+    def _take_of(self, limiter: RateLimiter, tenant: Tenant, rate: Rate, reason: Limited) -> None:
+        wait_s = limiter.take(tenant.id, rate, now=clock.monotonic())
         if wait_s:
-            raise limited(reason, wait_s)
-
-
-def limited(reason: Limited, wait_s: float) -> ApiError:
-    """Count why, and say when to come again."""
-    metrics.LIMITED.labels(reason).inc()
-    return rate_limited(_SAYS[reason], whole_seconds(wait_s), store_full=reason is Limited.STORE_FULL)
+            raise self.refusal(reason, wait_s, tenant=tenant.id)

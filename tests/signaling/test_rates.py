@@ -64,7 +64,7 @@ async def limited(client: httpx.AsyncClient, limit: str) -> float:
 
 
 async def test_mints_of_one_tenant_are_limited_and_another_does_not_notice(
-    client: httpx.AsyncClient, key: str, other_key: str
+    client: httpx.AsyncClient, key: str, other_key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = await limited(client, "mints")
     replies = [await mint(client, key) for _ in range(12)]
@@ -72,6 +72,9 @@ async def test_mints_of_one_tenant_are_limited_and_another_does_not_notice(
     assert all(refused(reply, most_s=100) for reply in replies[5:])
     assert (await mint(client, other_key)).status_code == 200
     assert await limited(client, "mints") == before + 7
+    named = [line for line in capsys.readouterr().out.splitlines() if "tenant_limited" in line]
+    assert len(named) == 1  # not one a request
+    assert "acme" in named[0]
 
 
 @pytest.mark.parametrize("path", [CALLS, WHIP])

@@ -19,9 +19,10 @@ from services.runtime.bus import Bus
 from services.runtime.errors import BucketFullError
 from services.runtime.streams import Share
 from services.signaling.app import open_grants
-from services.signaling.core.limits import Limited
+from services.signaling.core.limits import Limited, Rate
+from services.signaling.core.tenants import Rates
 from services.signaling.grants import TooManyTokensError
-from services.signaling.limiter import limited
+from services.signaling.limiter import Limiter
 from services.signaling.settings import SignalingSettings
 
 Door = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -184,4 +185,5 @@ async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: B
         await grants.issue(grant, seconds=60, most=10)
     assert caught.value.reason is Limited.STORE_FULL
     assert grants.live.of(TenantId("acme"))[0] == 1
-    assert limited(caught.value.reason, caught.value.wait_s).status == 503
+    refusal = Limiter(Rates(), Rate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)
+    assert (refusal.status, refusal.code, refusal.headers["Retry-After"]) == (503, "token_store_full", "5")
