@@ -89,3 +89,19 @@ def test_what_is_counted_is_what_is_held(steps: list[tuple[bool, int, float]]) -
         assert live.reserve(ACME, str(number), size, allowed=ANY, now=now, end=now + 60) is None
         held[str(number)] = (now + 60, size)
         assert live.of(ACME) == (len(held), sum(each for _, each in held.values()))
+
+
+def test_what_was_redeemed_long_before_its_end_is_not_waited_for() -> None:
+    live, most = LiveTokens(), Allowance(tokens=10, room=10**6)
+    assert live.reserve(ACME, "first", 1, allowed=ANY, now=0, end=50) is None
+    for number in range(100):
+        assert live.reserve(ACME, str(number), 1, allowed=ANY, now=0, end=60 + number) is None
+        if number < 91:
+            live.release(ACME, str(number))
+    assert live.of(ACME) == (10, 10)
+    assert live.reserve(ACME, "more", 1, allowed=most, now=0, end=60) == Refused(Limited.LIVE_TOKENS, 50)
+    assert live.reserve(ACME, "more", 1, allowed=most, now=50, end=60) is None
+    assert live.reserve(ACME, "too many", 1, allowed=most, now=51, end=70) == Refused(Limited.LIVE_TOKENS, 9)
+    assert live.reserve(ACME, "again", 1, allowed=most, now=60, end=70) is None
+    assert live.reserve(ACME, "too many", 1, allowed=most, now=60, end=70) == Refused(Limited.LIVE_TOKENS, 10)
+    assert live.reserve(ACME, "at the end", 1, allowed=most, now=151, end=160) is None

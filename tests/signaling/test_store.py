@@ -187,3 +187,20 @@ async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: B
     assert grants.live.of(TenantId("acme"))[0] == 1
     refusal = Limiter(Rates(), Rate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)
     assert (refusal.status, refusal.code, refusal.headers["Retry-After"]) == (503, "token_store_full", "5")
+
+
+async def test_a_call_that_cannot_be_remembered_is_ended_and_its_token_is_free_again(
+    client: httpx.AsyncClient, bus: Bus, add_media: AddMedia, key: str, offer: str
+) -> None:
+    offers = await add_media("media-0", ANSWER)
+    token = (await mint(client, key)).json()["value"]
+    ended: asyncio.Queue[str] = asyncio.Queue()
+    await bus.listen("hg.call.*.control", lambda subject, _: ended.put_nowait(subject))
+    await bus.flush()
+    await bus.jetstream.delete_key_value("access")
+    reply = await call(client, CALLS, token, offer)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "bus_unavailable")
+    async with asyncio.timeout(5):
+        assert await ended.get() == subjects.control(offers[0].call)
+    await streams.access_bucket(bus.jetstream, store_mb=STORE_MB)
+    assert (await call(client, CALLS, token, offer)).status_code == 201
