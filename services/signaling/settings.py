@@ -37,11 +37,11 @@ class SignalingSettings(ServiceSettings):
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
     allowed_origins: tuple[str, ...] = ("*",)
     """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
-    mints_per_s: float = Field(default=50, gt=0, le=10_000)
+    mints_per_s: float = Field(default=20, gt=0, le=10_000)
     """Tokens a second that a tenant may mint here, unless its own `rates` say otherwise."""
     mints_burst: int = Field(default=200, ge=1, le=100_000)
     """Tokens that it may mint at once."""
-    offers_per_s: float = Field(default=50, gt=0, le=10_000)
+    offers_per_s: float = Field(default=20, gt=0, le=10_000)
     """Offers a second that a tenant and the holders of its tokens may send here, unless its `rates` say otherwise."""
     offers_burst: int = Field(default=200, ge=1, le=100_000)
     """Offers that they may send at once."""

@@ -24,11 +24,11 @@ class Rates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    mints_per_s: float = Field(default=50, gt=0, le=10_000)
+    mints_per_s: float = Field(default=20, gt=0, le=10_000)
     """Tokens a second, for long."""
     mints_burst: int = Field(default=200, ge=1, le=100_000)
     """Tokens at once."""
-    offers_per_s: float = Field(default=50, gt=0, le=10_000)
+    offers_per_s: float = Field(default=20, gt=0, le=10_000)
     """Offers a second, for long."""
     offers_burst: int = Field(default=200, ge=1, le=100_000)
     """Offers at once."""
