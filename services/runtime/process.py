@@ -130,7 +130,13 @@ def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Ca
         name, login = f"{role}-{settings.process_id}", settings.nats_login()
         async with (
             _tracing(role, settings) as process.tracer,
-            Bus.connect(settings.nats_url, name=name, login=login, wait_s=settings.nats_wait_s) as bus,
+            Bus.connect(
+                settings.nats_url,
+                name=name,
+                login=login,
+                wait_s=settings.nats_wait_s,
+                store_mb=settings.nats_store_mb,
+            ) as bus,
         ):
             await serve(bus, settings, process)
 

@@ -16,6 +16,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
 from services.runtime.redaction import secrets_in_url
+from services.runtime.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
 
 _NAMES_A_SECRET = re.compile(r"(?:key|token|secret|password|headers)_file\Z")
 
@@ -47,6 +48,8 @@ class ServiceSettings(BaseSettings):
     """Where that user's password lies: a mounted secret."""
     nats_wait_s: float = Field(default=5, ge=1, le=600)
     """How long the start waits for the NATS server; later it may go and come."""
+    nats_store_mb: int = Field(default=DEFAULT_STORE_MB, ge=MIN_STORE_MB, le=MAX_STORE_MB)
+    """The MiB of the NATS server's `max_file_store`; each stream and bucket is bounded to a share of it."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """0 takes a free port; `service_ready` in the log names it."""

@@ -13,7 +13,7 @@ from services.runtime.errors import SettingsError
 from services.runtime.health import Health, add_routes
 from services.runtime.http import serve_http
 from services.runtime.process import Process
-from services.runtime.streams import grants_bucket
+from services.runtime.streams import access_bucket, grants_bucket
 from services.signaling import openapi, usage
 from services.signaling.api import Api
 from services.signaling.auth import Authority
@@ -21,6 +21,7 @@ from services.signaling.directory import Directory
 from services.signaling.errors import ApiError, on_api_error, on_http_error
 from services.signaling.grants import Grants
 from services.signaling.ice_sessions import IceSessions
+from services.signaling.limiter import Limiter
 from services.signaling.middleware import Cors, LastNet, Measured
 from services.signaling.page import CONSOLE, MIN_PAGE_SECRET_CHARS, Demo, console_files
 from services.signaling.relays import RelayDesk
@@ -41,10 +42,10 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
     async with httpx.AsyncClient(base_url=settings.metering_url, headers=headers, timeout=usage.TIMEOUT_S) as client:
         directory = Directory(bus)
         await directory.listen()
-        grants = Grants(await grants_bucket(bus.jetstream), connected=lambda: bus.connected)
+        grants = await open_grants(bus)
         api = Api(
             bus=bus,
-            authority=Authority(tenants, grants),
+            authority=Authority(tenants, grants, Limiter(settings.rates, settings.address_rate)),
             directory=directory,
             usage=UsageSource(client, configured=bool(settings.metering_url)),
             default_model=settings.default_model,
@@ -55,6 +56,18 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
         async with serve_http(app, host=settings.http_host, port=settings.http_port, tls=settings.tls) as url:
             process.ready(url)
             await process.stopping.wait()
+
+
+async def open_grants(bus: Bus) -> Grants:
+    """The buckets of tokens and of who may ask about calls.
+
+    Raises:
+        StoreTooSmallError: the NATS server has no room for them.
+        nats.errors.Error: it does not make them.
+    """
+    js, store_mb = bus.jetstream, bus.store_mb
+    tokens, access = await grants_bucket(js, store_mb=store_mb), await access_bucket(js, store_mb=store_mb)
+    return Grants(tokens, access, connected=lambda: bus.connected)
 
 
 def relay_desk(settings: SignalingSettings) -> RelayDesk | None:
@@ -89,7 +102,7 @@ def build(api: Api, settings: SignalingSettings, health: Health, *, console: Pat
     api.add_routes(app)
     openapi.add_routes(app)
     grants = api.authority.grants
-    sessions = IceSessions(grants.bucket, connected=grants.connected)
+    sessions = IceSessions(grants.access, connected=grants.connected)
     Whip(api.authority, api.calls, sessions, api.relays, api.tracer).add_routes(app)
     if settings.demo_tenant:
         files = console_files(console)

@@ -19,7 +19,7 @@ from services.signaling.grants import GrantsUnavailableError
 
 _API = "/v1/"
 _METHODS = "DELETE, GET, PATCH, POST"
-_EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location"
+_EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location, Retry-After"
 """What a client in a browser needs to read: without Location it has no call id, without ETag no ICE restart."""
 _REQUEST_HEADER = re.compile(
     r"(?:authorization|content-type|if-match|x-openai-agents-sdk|x-stainless-[a-z-]+|openai-[a-z-]+)\Z"

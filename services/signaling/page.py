@@ -77,12 +77,14 @@ class Demo:
         return JSONResponse(info, headers={"Cache-Control": "no-store"})
 
     async def token(self, request: Request) -> Response:
-        """A token for one call of the page."""
+        """A token for one call of the page. A visitor has no key, so its address is counted as a stranger's."""
         _check(request)
+        self.api.authority.limiter.stranger(request)
         self._check_secret(request)
         tenant = self.api.authority.tenants.current().by_id(self.tenant)
         if tenant is None:
             raise unavailable("The demo's tenant is no longer in the tenants file.", "demo_tenant_gone")
+        self.api.authority.limiter.mint(tenant)
         return await self.api.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "usage"])))
 
     def _check_secret(self, request: Request) -> None:

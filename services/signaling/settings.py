@@ -8,6 +8,8 @@ from pydantic_settings import SettingsConfigDict
 
 from services.runtime.http import Tls
 from services.runtime.settings import ServiceSettings
+from services.signaling.core.limits import Rate
+from services.signaling.core.tenants import Rates
 from services.signaling.core.turn import Relays, checked_url
 
 
@@ -39,6 +41,20 @@ class SignalingSettings(ServiceSettings):
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
     allowed_origins: tuple[str, ...] = ("*",)
     """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
+    mints_per_s: float = Field(default=20, gt=0, le=10_000)
+    """Tokens a second that a tenant may mint here, unless its own `rates` say otherwise."""
+    mints_burst: int = Field(default=200, ge=1, le=100_000)
+    """Tokens that it may mint at once."""
+    offers_per_s: float = Field(default=20, gt=0, le=10_000)
+    """Offers a second that a tenant and the holders of its tokens may send here, unless its `rates` say otherwise."""
+    offers_burst: int = Field(default=200, ge=1, le=100_000)
+    """Offers that they may send at once."""
+    live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Tokens of a tenant that were minted here, were not redeemed and have not expired."""
+    address_per_s: float = Field(default=5, gt=0, le=10_000)
+    """Requests a second without a good key or token, or for the page's token, from one address (IPv6: one /64)."""
+    address_burst: int = Field(default=60, ge=1, le=100_000)
+    """Such requests at once."""
     turn_urls: tuple[str, ...] = ()
     """TURN servers for clients, as `turn:turn.example.com:3478?transport=udp`; none: clients hear of none."""
     turn_secret_file: Path | None = None
@@ -64,6 +80,16 @@ class SignalingSettings(ServiceSettings):
         if self.turn_only and not self.turn_urls:
             raise ValueError("SIGNALING_TURN_ONLY needs SIGNALING_TURN_URLS")
         return self
+
+    @property
+    def rates(self) -> Rates:
+        """What a tenant may ask for whose entry does not say."""
+        return Rates(**{name: getattr(self, name) for name in Rates.model_fields})
+
+    @property
+    def address_rate(self) -> Rate:
+        """What one address may ask for without a good key."""
+        return Rate(self.address_per_s, self.address_burst)
 
     @property
     def relays(self) -> Relays:

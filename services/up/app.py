@@ -88,7 +88,7 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with nats_server(data.path) as nats:
+    async with nats_server(data.path, store_mb=options.store_mb) as nats:
         shared = plan.Shared(
             options,
             data,

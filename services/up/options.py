@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.runtime.errors import HushgateError
 from services.runtime.logging import LogFormat
 from services.runtime.settings import collector_url
+from services.runtime.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
 _PROVIDERS = {"api.openai.com": "openai", "api.x.ai": "xai"}
@@ -42,6 +43,8 @@ class UpOptions:
     provider: str
     provider_key: SecretStr
     media_processes: int
+    store_mb: int
+    """The MiB that streams and buckets may take together."""
     advertise: str
     log_format: LogFormat
     tls_cert: Path | None
@@ -64,6 +67,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
     parser.add_argument("--media-processes", type=int, default=1, metavar="N", help="one a core (default: 1)")
     parser.add_argument(
+        "--store-mb",
+        type=int,
+        default=DEFAULT_STORE_MB,
+        metavar="MIB",
+        help=f"what tokens, leases, usage and history may take of the disk together; {DEFAULT_STORE_MB} if not given",
+    )
+    parser.add_argument(
         "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
     )
     parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
@@ -84,6 +94,8 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         raise OptionError(f"--port {args.port} is no port: give 0 to 65535")
     if not 1 <= args.media_processes <= 64:  # noqa: PLR2004 - more than any machine has cores for
         raise OptionError(f"--media-processes {args.media_processes}: give 1 to 64")
+    if not MIN_STORE_MB <= args.store_mb <= MAX_STORE_MB:
+        raise OptionError(f"--store-mb {args.store_mb}: give {MIN_STORE_MB} to {MAX_STORE_MB}")
     _check_tls(args.host, args.tls_cert, args.tls_key)
     key = _ProviderKey().openai_api_key
     upstream = args.upstream or (OPENAI_URL if key.get_secret_value() else None)
@@ -96,6 +108,7 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         provider=_PROVIDERS.get(urlsplit(url).hostname or "", "custom") if url else "rehearsal",
         provider_key=key,
         media_processes=args.media_processes,
+        store_mb=args.store_mb,
         advertise=args.advertise or advertised(args.host),
         log_format=args.log_format,
         tls_cert=args.tls_cert,

@@ -26,6 +26,7 @@ def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str |
     prefix = command.upper()
     common = {
         "NATS_URL": shared.nats_url,
+        "NATS_STORE_MB": str(shared.options.store_mb),
         "DATA_DIR": str(shared.data.path),
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": "0",

@@ -86,6 +86,8 @@ def test_a_value_of_the_wrong_kind_is_named_with_what_is_right(values: dict[str,
         ({"signaling": {"settings": {"SIGNALING_ALLOWED_ORIGINS": ["app.example.com"]}}}, "as https://app.example.com"),
         ({"nats": {"enabled": False}}, "set nats.external.url to a NATS server with JetStream"),
         ({"nats": {"external": {"url": "nats://host:4222"}}}, "set nats.enabled: false, too"),
+        ({"nats": {"persistence": {"size": "1.5Gi"}}}, "Write whole Mi, Gi or Ti, as 4Gi"),
+        ({"nats": {"persistence": {"size": "40Mi"}}}, "set at least 64Mi"),
         (
             {"nats": {"enabled": False, "external": {"url": "nats://u:p@host"}}},
             "those go into nats.auth.existingSecret",

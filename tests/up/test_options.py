@@ -49,6 +49,7 @@ def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
         (["--port", "70000"], "no port"),
         (["--otlp-endpoint", "collector:4318"], "base URL of a collector"),
         (["--media-processes", "0"], "1 to 64"),
+        (["--store-mb", "31"], "give 32 to"),
     ],
 )
 def test_a_contradiction_is_told_before_anything_starts(arguments: list[str], says: str) -> None:
