@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -19,6 +20,8 @@ PION = HERE / "pion"
 DEBIAN_PYTHON = "/usr/bin/python3"
 WAIT_S = 60
 GO = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+OLDEST_GO = (1, 24)
+"""As tests/peers/pion/go.mod asks."""
 
 
 class PeerError(Exception):
@@ -44,6 +47,17 @@ def missing_gstreamer() -> str:
         subprocess.run([DEBIAN_PYTHON, "-c", needed], check=True, capture_output=True)  # noqa: S603 - Debian's own
     except (OSError, subprocess.CalledProcessError):
         return "GStreamer's webrtcbin is not installed: run `make test-packages`"
+    return ""
+
+
+def missing_go() -> str:
+    """Why Pion's client cannot be built here; empty: it can."""
+    if GO is None:
+        return "Go is not installed: Pion is a Go library; see https://go.dev/doc/install"
+    found = subprocess.run([GO, "env", "GOVERSION"], check=True, capture_output=True, text=True)  # noqa: S603
+    numbers = re.match(r"go(\d+)\.(\d+)", found.stdout)
+    if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GO:
+        return f"Pion needs Go {'.'.join(map(str, OLDEST_GO))} or later; this is {found.stdout.strip()}"
     return ""
 
 

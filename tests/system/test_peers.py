@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.runtime import clock
-from tests.peers.peer import DEBIAN_PYTHON, GO, HERE, Peer, build_pion, missing_gstreamer, running, write_speech
+from tests.peers.peer import DEBIAN_PYTHON, HERE, Peer, build_pion, missing_go, missing_gstreamer, running, write_speech
 from tests.system.gateway import Up
 
 CALLS, WHIP = "/v1/realtime/calls", "/v1/whip"
@@ -29,8 +29,8 @@ def gstreamer() -> Start:
 
 @pytest.fixture(scope="module")
 def pion(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    if GO is None:
-        pytest.skip("Go is not installed: Pion is a Go library; see https://go.dev/doc/install")
+    if reason := missing_go():
+        pytest.skip(reason)
     program = build_pion(tmp_path_factory.mktemp("pion"))
 
     def start(*arguments: str) -> AbstractAsyncContextManager[Peer]:
