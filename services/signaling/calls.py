@@ -1,11 +1,13 @@
 """What all doors to a call do alike: place it, let its client come back on another way, end it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import JsonValue
+from starlette.requests import ClientDisconnect
 
 from services.contracts import subjects
 from services.contracts.grant import Grant
@@ -56,12 +58,16 @@ class Calls:
 
         Raises:
             ApiError: no such token, a session that is not allowed, or no process takes it.
+            ClientDisconnect: the client has gone, so that nobody gets the answer: the call is ended and its token free.
         """
         async with self._granted(request, call, session) as granted:
             tracing.current().note(tenant_id=granted.tenant)
             await self.authority.grants.own(call, granted.tenant)
             with stage("placement"):
                 answer = await self._answer(call, offer, granted)
+            if await request.is_disconnected():
+                await self.bus.publish(subjects.control(call), Hangup(call=call))
+                raise ClientDisconnect
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
         return answer
 
@@ -132,7 +138,7 @@ class Calls:
             with bad_requests():
                 granted = mint.redeemed(sealed, session)
             yield granted
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # cancelled: the process stops before there is an answer
             await grants.release(redemption)
             raise
 

@@ -28,7 +28,7 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
 from services.callers.target import Target
 from services.runtime import clock
-from tests.bench import attack_offers
+from tests.bench import attack_http, attack_offers
 from tests.bench.machine import cpu_model
 from tests.bench.rig import Rig, gateway
 
@@ -113,6 +113,8 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
     """All attacks."""
     offers = await attack_offers.measure(Target(rig.url, rig.key))
     attack_offers.show(offers, console)
+    http = await attack_http.measure(rig.url, rig.key)
+    attack_http.show(http, console)
     floods: list[Flood] = []
     answers: list[str] = []
 
@@ -149,6 +151,7 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
             }
             for refusal in offers
         ],
+        "http": attack_http.rows(http),
         "floods": [{**asdict(flood), "ok": flood.within_limits} for flood in floods],
     }
 
@@ -186,7 +189,7 @@ def main(arguments: Sequence[str]) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"written to {options.out}")
-    return 0 if all(row["ok"] for row in (*results["offers"], *results["floods"])) else 1
+    return 0 if all(row["ok"] for row in (*results["offers"], *results["http"], *results["floods"])) else 1
 
 
 if __name__ == "__main__":
