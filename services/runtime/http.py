@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ _ACCEPTS_AT_ONCE = 128  # in one turn of the loop, before anybody is served
 _FILES_FOR_ALL_ELSE = 256 + _ACCEPTS_AT_ONCE
 _BACKLOG = 4096
 _REST_S = 5
+_TLS_BUFFER_BYTES = 32 * 1024  # two records; asyncio keeps 256 KB for each connection, 1 GB for 4,096
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ async def serve_http(
     except OSError as exc:  # ssl.SSLError is one
         sock.close()
         raise HushgateError(f"cannot use the TLS certificate or key: {exc}") from exc
+    if config.ssl is not None:
+        sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     server = _Server(config, bounds)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
     try:

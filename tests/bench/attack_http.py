@@ -153,8 +153,8 @@ async def measure(url: str, key: str) -> list[Cost]:
     costs: list[Cost] = []
     attacks: Sequence[tuple[str, AbstractAsyncContextManager[None]]] = (
         ("none", _nothing()),
-        (f"{IDLE} idle connections", _idle(host, port)),
         ("a body of one-byte chunks, 2.4 MB", _in_tiny_chunks(host, port, secret)),
+        (f"{IDLE} idle connections", _idle(host, port)),
     )
     for name, attack in attacks:
         async with attack:
