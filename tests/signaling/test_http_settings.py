@@ -25,7 +25,12 @@ async def test_behind_a_trusted_proxy_the_own_page_is_https(
     proxies: str, status: int, bus: Bus, nats_url: str, tenants_path: Path
 ) -> None:
     assert bus.connected
-    settings = {"nats_url": nats_url, "tenants_file": tenants_path, "allowed_origins": '["https://app.example"]'}
-    async with signaling(**settings, trusted_proxies=proxies) as (url, _), httpx.AsyncClient(base_url=url) as client:
+    served = signaling(
+        nats_url=nats_url,
+        tenants_file=tenants_path,
+        allowed_origins='["https://app.example"]',
+        trusted_proxies=proxies,
+    )
+    async with served as (url, _), httpx.AsyncClient(base_url=url) as client:
         headers = {"Host": "gate.example", "Origin": "https://gate.example", "X-Forwarded-Proto": "https"}
         assert (await client.post("/v1/realtime/calls", headers=headers)).status_code == status
