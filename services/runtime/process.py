@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -83,6 +84,14 @@ async def _supervise(process: Process, work: Callable[[Process], Awaitable[None]
             await lag
 
 
+def raise_file_limit() -> None:
+    """Let the process have as many files open as it may ever have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    get_logger().info("file_limit_raised", before=soft, now=hard)
+
+
 def run(
     role: str,
     settings_type: type[S],
@@ -101,6 +110,7 @@ def run(
         return 2
     os.umask(_PRIVATE)
     configure(service=role, log_format=settings.log_format, level=settings.log_level, secrets=settings.secret_values())
+    raise_file_limit()
     process = Process(role)
     failed = False
     try:

@@ -53,7 +53,9 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
             tracer=process.tracer,
         )
         app = build(api, settings, process.health)
-        async with serve_http(app, host=settings.http_host, port=settings.http_port, tls=settings.tls) as url:
+        async with serve_http(
+            app, host=settings.http_host, port=settings.http_port, tls=settings.tls, limits=settings.http_limits
+        ) as url:
             process.ready(url)
             await process.stopping.wait()
 
@@ -96,6 +98,7 @@ def page_secret(settings: SignalingSettings) -> SecretStr:
 def build(api: Api, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
     """The HTTP application."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.body_timeout_s = settings.body_timeout_s
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)
     add_routes(app, health)

@@ -1,5 +1,6 @@
 """What all doors to a call do alike: place it, let its client come back on another way, end it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import partial
 
 from fastapi import Request
 from pydantic import JsonValue
+from starlette.requests import ClientDisconnect
 
 from services.contracts import subjects
 from services.contracts.grant import Grant
@@ -68,12 +70,16 @@ class Calls:
 
         Raises:
             ApiError: no such token, a session that is not allowed, or no process takes it.
+            ClientDisconnect: the client has gone, so that nobody gets the answer: the call is ended and its token free.
             GrantsUnavailableError: the bus went away.
         """
         async with self._granted(request, call, session) as (granted, redemption):
             tracing.current().note(tenant_id=granted.tenant)
             with stage("placement"):
                 answer = await self._answer(call, offer, granted)
+            if await request.is_disconnected():
+                await self.directory.forget(call)
+                raise ClientDisconnect
             beside = None if keep is None else partial(keep, granted)
             try:
                 await self.authority.grants.remember(call, granted.tenant, redemption, beside=beside)
@@ -150,7 +156,7 @@ class Calls:
             with bad_requests():
                 granted = mint.redeemed(sealed, session)
             yield granted, redemption
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # cancelled: the process stops before there is an answer
             await grants.release(redemption)
             raise
 

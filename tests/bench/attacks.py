@@ -29,7 +29,7 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
 from services.callers.target import Target
 from services.runtime import clock
-from tests.bench import attack_mints, attack_offers
+from tests.bench import attack_http, attack_mints, attack_offers
 from tests.bench.machine import cpu_model
 from tests.bench.rig import Rig, gateway
 
@@ -114,6 +114,8 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
     """All attacks."""
     offers = await attack_offers.measure(Target(rig.url, rig.key))
     attack_offers.show(offers, console)
+    http = await attack_http.measure(rig.url, rig.key)
+    attack_http.show(http, console)
     floods: list[Flood] = []
     answers: list[str] = []
 
@@ -150,6 +152,7 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
             }
             for refusal in offers
         ],
+        "http": attack_http.rows(http),
         "floods": [{**asdict(flood), "ok": flood.within_limits} for flood in floods],
     }
 
@@ -188,7 +191,8 @@ def main(arguments: Sequence[str]) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"written to {options.out}")
-    return 0 if all(row["ok"] for row in (*results["offers"], *results["floods"], *results["mints"])) else 1
+    parts = ("offers", "http", "floods", "mints")
+    return 0 if all(row["ok"] for part in parts for row in results[part]) else 1
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ async def test_a_tenant_may_have_a_list_of_origins(client: httpx.AsyncClient, ot
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/v1/realtime/calls", 405), ("GET", "/v1/realtime", 404), ("GET", "/docs", 404)],
+    [("GET", "/nowhere", 404), ("GET", "/v1/realtime/calls", 405), ("GET", "/v1/realtime", 404), ("GET", "/doc", 404)],
 )
 async def test_errors_of_the_framework_have_the_providers_shape(
     client: httpx.AsyncClient, method: str, path: str, status: int

@@ -12,6 +12,7 @@ from openai import AsyncOpenAI, RateLimitError
 from services.contracts.messages import Offer, OfferAnswered
 from services.signaling.core.tenants import key_hash
 from services.signaling.settings import SignalingSettings
+from tests.signaling.page import PAGE_SECRET, page_headers
 
 Door = Callable[..., Awaitable[httpx.AsyncClient]]
 AddMedia = Callable[..., Awaitable[list[Offer]]]
@@ -31,6 +32,7 @@ def settings(tenants_path: Path) -> SignalingSettings:
     return SignalingSettings(
         tenants_file=tenants_path,
         demo_tenant="acme",
+        page_secret=PAGE_SECRET,
         mints_per_s=0.01,
         mints_burst=5,
         offers_per_s=0.01,
@@ -161,7 +163,7 @@ async def test_addresses_are_limited_each_for_itself(open_door: Door, settings: 
 
 
 async def test_the_pages_tokens_are_limited_by_address_and_by_tenant(client: httpx.AsyncClient) -> None:
-    replies = [await client.post("/demo/token", headers={"Origin": OWN}) for _ in range(8)]
+    replies = [await client.post("/demo/token", headers=page_headers(OWN)) for _ in range(8)]
     assert [reply.status_code for reply in replies] == [200] * 5 + [429] * 3
     assert all(refused(reply, most_s=100) for reply in replies[5:])
 

@@ -6,21 +6,14 @@ import signal
 import socket
 import ssl
 import stat
-from datetime import timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError
+from tests.runtime.certificate import self_signed
 from tests.system.gateway import DEAF, Up, ready, refused_up, running_rehearsal, running_up, wait_until
 
 
@@ -116,27 +109,6 @@ def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opene
             verify=context,
         )
         assert token.json()["value"].startswith("ek_")
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = clock.utc_now()
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, key
 
 
 def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:
