@@ -178,14 +178,15 @@ async def measure(url: str, pid: int, phrases: list[list[str]], sessions: int, s
 def _cpu_s(process: psutil.Process) -> float:
     """Of the service and its voice."""
     times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
-    return sum(time.user + time.system for time in times)
+    return float(sum(time.user + time.system for time in times))
 
 
 async def _recorded(url: str) -> float:
     async with httpx.AsyncClient() as http:
-        text: str = (await http.get(url.replace("ws", "http", 1).partition("/v1")[0] + "/metrics")).text
-    lines = [line for line in text.splitlines() if line.startswith("hushgate_rehearsal_recorded_answers_total")]
-    return float(sum(float(line.rpartition(" ")[2]) for line in lines))
+        page = await http.get(url.replace("ws", "http", 1).partition("/v1")[0] + "/metrics")
+    lines = [line for line in page.text.splitlines() if line.startswith("hushgate_rehearsal_recorded_answers_total")]
+    counts: list[float] = [float(line.rpartition(" ")[2]) for line in lines]
+    return sum(counts)
 
 
 async def run(voice: str, counts: Sequence[int], seconds: float, settings: dict[str, str]) -> list[dict[str, Any]]:
