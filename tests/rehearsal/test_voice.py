@@ -74,6 +74,8 @@ async def test_a_crashed_ear_says_so_and_is_replaced() -> None:
         assert ear.pid
         os.kill(ear.pid, signal.SIGKILL)
         assert await utterance.finish() is None
+        async with asyncio.timeout(60):
+            await ear.ready.wait()
         again = voice.listen()
         again.feed(tone(200))
         assert await again.finish() is not None
