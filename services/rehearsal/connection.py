@@ -39,7 +39,7 @@ class _EndedError(Exception):
 
 
 def _text_of(event: Json) -> str:
-    """``event`` as JSON. The base64 of its audio has nothing to escape, and to look for that is half of the work."""
+    """``event`` as JSON. The base64 of its audio has nothing to escape, so nothing looks for it."""
     audio = event.get("delta") if event["type"] == "response.output_audio.delta" else None
     if not isinstance(audio, str):
         return json.dumps(event, separators=(",", ":"))

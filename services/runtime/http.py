@@ -69,7 +69,7 @@ async def serve_http(app: FastAPI, *, host: str, port: int, tls: Tls | None = No
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=1,
-        ws_per_message_deflate=False,  # base64 of speech does not shrink, and it would cost most of a session's CPU
+        ws_per_message_deflate=False,  # base64 of speech does not shrink
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
