@@ -199,6 +199,10 @@ bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the
 bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
 	$(BIN)/python -m tests.bench.receive
 
+.PHONY: bench-rehearsal
+bench-rehearsal: $(DEV_READY) test-packages ## sessions that the rehearsal serves on one core, into docs/bench (BENCH_ARGS='--light 300')
+	$(BIN)/python -m tests.bench.rehearsal $(BENCH_ARGS)
+
 .PHONY: bench-ledger
 bench-ledger: $(DEV_READY) ## how many usage events a second the ledger books
 	$(BIN)/python -m tests.bench.ledger

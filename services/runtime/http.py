@@ -126,6 +126,7 @@ async def serve_http(
         timeout_graceful_shutdown=1,
         proxy_headers=bool(bounds.trusted_proxies),
         forwarded_allow_ips=list(bounds.trusted_proxies),
+        ws_per_message_deflate=False,  # base64 of speech does not shrink
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )

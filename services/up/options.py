@@ -6,11 +6,13 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.rehearsal.core.answers import AnswersName
 from services.runtime.errors import HushgateError
 from services.runtime.logging import LogFormat
 from services.runtime.settings import collector_url
@@ -51,6 +53,8 @@ class UpOptions:
     tls_key: Path | None
     otlp_endpoint: str
     """Where traces go; empty: nowhere."""
+    rehearsal_voice: AnswersName | None
+    """How the rehearsal answers speech; None: as REHEARSAL_VOICE says, else `full`."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
     parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
     parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
+    parser.add_argument(
+        "--rehearsal-voice",
+        choices=get_args(AnswersName),
+        help="how the rehearsal answers speech: full recognises it (the default), light gives recorded answers of "
+        "natural length at a fraction of the CPU, echo gives the caller's own audio back",
+    )
     parser.add_argument("--media-processes", type=int, default=1, metavar="N", help="one a core (default: 1)")
     parser.add_argument(
         "--store-mb",
@@ -100,6 +110,11 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     key = _ProviderKey().openai_api_key
     upstream = args.upstream or (OPENAI_URL if key.get_secret_value() else None)
     url = realtime_url(upstream) if upstream else None
+    if url and args.rehearsal_voice:
+        asked = "--upstream" if args.upstream else "OPENAI_API_KEY"
+        raise OptionError(
+            f"--rehearsal-voice has no effect with {asked}: another provider answers, leave one of them out"
+        )
     return UpOptions(
         host=args.host,
         port=args.port,
@@ -114,6 +129,7 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
         otlp_endpoint=_collector(args.otlp_endpoint),
+        rehearsal_voice=args.rehearsal_voice,
     )
 
 

@@ -46,7 +46,8 @@ def metering(shared: Shared) -> ChildSpec:
 
 def rehearsal(shared: Shared) -> ChildSpec:
     """The embedded provider."""
-    return _spec(shared, "rehearsal", {})
+    voice = shared.options.rehearsal_voice
+    return _spec(shared, "rehearsal", {"VOICE": voice} if voice else {})
 
 
 def upstream(shared: Shared, url: str) -> ChildSpec:

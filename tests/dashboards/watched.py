@@ -64,7 +64,7 @@ def key(tenant: str) -> str:
 @contextmanager
 def watched(folder: Path, *, rate_s: int) -> Iterator[Watched]:
     """Start both; each pod has been scraped once when this yields."""
-    environment = {"METERING_METRIC_TENANTS": json.dumps(TENANTS), "REHEARSAL_VOICE": "recorded"}
+    environment = {"METERING_METRIC_TENANTS": json.dumps(TENANTS), "REHEARSAL_VOICE": "echo"}
     with running_up(folder / "data", environment=environment) as up:
         _add_tenants(up)
         targets = {name: service["http_url"] for name, service in up.read()["services"].items()}

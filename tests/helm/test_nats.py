@@ -32,7 +32,7 @@ from tests.helm.chart import Rendered, render
 
 
 async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_service_do(tmp_path: Path) -> None:
-    recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "recorded"}}})
+    recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "echo"}}})
     async with release.running(recorded, tmp_path) as here:
         line = Line("what time is it", read_wav(RECORDED))
         account = await converse(here.url, here.tenant_key, [line], session={"type": "realtime"}, answer_timeout_s=30)

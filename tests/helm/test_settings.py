@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import helm_python
 import pytest
 
 from services.media.settings import MediaSettings
@@ -84,3 +85,13 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
     given = {key: examples.get(key, value) for key, value in settings.items()}
     environment = render({component: {"settings": given}}).environment(component)
     assert set(given) - set(environment) == set()
+
+
+def test_a_test_cluster_answers_with_recorded_answers_so_that_its_load_is_the_gateways() -> None:
+    assert matrix.rendered("values-kind").environment("rehearsal")["REHEARSAL_VOICE"] == "light"
+
+
+@pytest.mark.parametrize("unknown", ["auto", "local", "recorded", "LIGHT", ""])
+def test_a_voice_that_does_not_exist_is_refused_by_the_schema(unknown: str) -> None:
+    with pytest.raises(helm_python.HelmValuesError, match="REHEARSAL_VOICE"):
+        render({"rehearsal": {"settings": {"REHEARSAL_VOICE": unknown}}})
