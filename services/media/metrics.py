@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from services.contracts.endings import EndReason
 from services.contracts.messages import OfferRefusal
 from services.media.core.datagrams import DatagramDropped
+from services.media.core.sctp import SctpDropped
 from services.runtime.metrics import announce
 
 
@@ -107,7 +108,7 @@ RTT = Histogram(
 DATAGRAMS_DROPPED = Counter(
     "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
 )
-announce(DATAGRAMS_DROPPED, get_args(DatagramDropped))
+announce(DATAGRAMS_DROPPED, (*get_args(DatagramDropped), *get_args(SctpDropped)))
 DATAGRAMS_UNSENT = Counter(
     "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
 )

@@ -16,6 +16,7 @@ from services.media.core import police, rtp, sdp
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
 from services.media.core.sdp import LocalTransport, Offer
+from services.media.core.sources import Sources
 from services.media.leg import (
     BadOfferError,
     LegClosed,
@@ -71,7 +72,8 @@ class WebRtcLeg:
         )
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
-        self._police = Police(police.RTP)
+        self._police, self._reports_police = Police(police.RTP), Police(police.RTCP)
+        self._sources, self._ssrc = Sources(), b""
         self._presence: Presence | None = None  # None: it never was there
         self._owner: LegOwner | None = None
         self._early: deque[LegInput] = deque(maxlen=MAX_EARLY_INPUTS)
@@ -141,13 +143,21 @@ class WebRtcLeg:
             drop("rtp_too_early")
             return
         if rtp.is_rtcp(data):
-            self._report_came(data, self._reports, now)
+            if self._reports_police.check(now=now) is Verdict.TAKE:
+                began = clock.cpu_s()
+                self._report_came(data, self._reports, now)
+                self._transport.spent(began, now=now)
+            else:
+                drop("rtcp_too_many")
             return
         try:
             packet = self._unprotect(data)
         except SrtpError:
             drop("srtp_unverified")
             return
+        if packet[8:12] != self._ssrc:
+            self._ssrc = packet[8:12]
+            self._source_heard(self._ssrc)
         self._transport.heard_at = now
         self.heard(now=now)
         self._ear.take(packet)
@@ -200,7 +210,10 @@ class WebRtcLeg:
         """Hand ``item`` up; nothing follows a `LegClosed`."""
         if self._closed:
             return
-        self._closed = isinstance(item, LegClosed)
+        if isinstance(item, LegClosed):
+            self._closed = True
+            if item.reason is EndReason.FLOOD:
+                self._transport.refuse()
         if self._owner is None:
             self._early.append(item)
         else:
@@ -236,11 +249,16 @@ class WebRtcLeg:
         except SrtpError:
             drop("srtcp_unverified")
             return
+        self._source_heard(packets[4:8])
         self._transport.heard_at = now
         self.heard(now=now)
         round_trip_ms = reports.take(packets, now=now)
         if round_trip_ms is not None:
             self.put(LegMeasured(round_trip_ms), now)
+
+    def _source_heard(self, ssrc: bytes) -> None:
+        if (old := self._sources.heard(int.from_bytes(ssrc))) is not None:
+            self._dtls.forget_stream(old)
 
     def _transmit_report(self, report: bytes) -> None:
         self._transport.send(self._dtls.protect_rtcp(report))

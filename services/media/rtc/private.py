@@ -11,13 +11,29 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import pylibsrtp
-from aiortc import RTCCertificate, RTCDataChannel, RTCDtlsTransport, RTCSctpTransport
+from aiortc import (
+    RTCCertificate,
+    RTCDataChannel,
+    RTCDataChannelParameters,
+    RTCDtlsTransport,
+    RTCSctpTransport,
+)
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
-from aiortc.rtcsctptransport import WEBRTC_STRING, Chunk
+from aiortc.rtcsctptransport import (
+    WEBRTC_BINARY,
+    WEBRTC_BINARY_EMPTY,
+    WEBRTC_STRING,
+    WEBRTC_STRING_EMPTY,
+    Chunk,
+    InitChunk,
+    parse_packet,
+)
 from OpenSSL import SSL
 from pylibsrtp import Session
 
+from services.media.core.sctp import MAX_HELD_BYTES, Association, Refused, SctpDropped, SctpInspector
 from services.media.rtc.srtp import Buffer, InPlace
+from services.runtime import clock
 
 TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0", "pylibsrtp": "1.0.0"}
 _Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
@@ -25,7 +41,7 @@ _Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
 _NEEDED: _Needed = (
     ("aiortc", RTCCertificate, ("_create_ssl_context",)),
     ("aiortc", RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
-    ("aiortc", RTCSctpTransport, ("_handle_data", "_send", "_send_chunk")),
+    ("aiortc", RTCSctpTransport, ("_handle_data", "_receive_chunk", "_send", "_send_chunk", "_send_sack")),
     ("pylibsrtp", pylibsrtp, ("_binding", "SRTP_MAX_TRAILER_LEN")),
 )
 
@@ -58,6 +74,9 @@ check({package: version(package) for package in TESTED})
 
 _RECORD_BYTES = 1500
 """As aiortc reads: what fits into an Ethernet frame."""
+_MAX_CWND = 64 * 1024
+"""A peer that acknowledges all would let it grow without end, and each of its SACKs costs a pass over what is out."""
+_MESSAGES = frozenset((WEBRTC_STRING, WEBRTC_BINARY, WEBRTC_STRING_EMPTY, WEBRTC_BINARY_EMPTY))
 _srtp: Any = pylibsrtp._binding  # noqa: SLF001 - this module's purpose
 _buffer = Buffer(_srtp.ffi)
 
@@ -97,6 +116,7 @@ class Certificate(RTCCertificate):
         if self._context is None:
             self._context = super()._create_ssl_context(srtp_profiles)
             self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # records are rare: 34 KB less for each call
+            self._context.set_options(SSL.OP_NO_RENEGOTIATION)  # a HelloRequest costs its sender nothing and us a key
         return self._context
 
     @property
@@ -112,22 +132,23 @@ class Dtls(RTCDtlsTransport):
         super().__init__(path, [certificate])  # type: ignore[arg-type]
         self._set_role("client" if active else "server")
 
-    def take(self, record: bytes) -> bool:
-        """Take a record at once, when the handshake is over; False: the peer has said goodbye.
+    def take(self, datagram: bytes, records: int) -> bool:
+        """Take a datagram of so many records at once, when the handshake is over; False: the peer has said goodbye.
 
         Raises:
             ConnectionError: DTLS is over already.
         """
         if (ssl := self._ssl) is None:
             raise ConnectionError
-        ssl.bio_write(record)
-        try:
-            data = ssl.recv(_RECORD_BYTES)
-        except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
-            at_once(self._write_ssl())
-            return not isinstance(exc, SSL.ZeroReturnError)
-        if data and self._data_receiver is not None:
-            at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
+        ssl.bio_write(datagram)
+        for _ in range(records):  # what is not read now would be read with the next datagram, and pile up
+            try:
+                data = ssl.recv(_RECORD_BYTES)
+            except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
+                at_once(self._write_ssl())
+                return not isinstance(exc, SSL.ZeroReturnError)
+            if data and self._data_receiver is not None:
+                at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
         return True
 
     @property
@@ -168,15 +189,25 @@ class Dtls(RTCDtlsTransport):
         return self._tx_srtp
 
 
-class Sctp(RTCSctpTransport):
-    """SCTP of one call, whose peer may not make it hold more than one message, or break it."""
+class SctpOwner(Protocol):
+    """Who is told what became of the peer's packets."""
 
-    def __init__(self, dtls: Dtls, *, max_held_bytes: int, failed: Callable[[str], None]) -> None:
+    def dropped(self, reason: SctpDropped, *, flood: bool) -> None:
+        """A packet, or the rest of one, was thrown away. ``flood``: nothing more is read."""
+
+    def failed(self) -> None:
+        """A packet broke aiortc: nothing more is read. The exception is being handled now."""
+
+
+class Sctp(RTCSctpTransport):
+    """SCTP of one call. aiortc gets no more of its peer's packets than `SctpInspector` lets through."""
+
+    def __init__(self, dtls: Dtls, owner: SctpOwner) -> None:
         super().__init__(dtls)
-        self._max_held_bytes = max_held_bytes
-        self._failed = failed
-        self._broken = False
-        self._rwnd_at_start = self._advertised_rwnd
+        self._owner = owner
+        self._inspector = SctpInspector()
+        self._over = False
+        self._advertised_rwnd = MAX_HELD_BYTES
 
     def send_text(self, channel: RTCDataChannel, text: str) -> None:
         """Send ``text`` on ``channel``, at once if nothing is in front of it.
@@ -206,22 +237,60 @@ class Sctp(RTCSctpTransport):
         )
 
     async def _handle_data(self, data: bytes) -> None:
-        if self._broken:
+        if self._over:
             return
+        judged = self._inspector.inspect(data, self._association(), now=clock.monotonic())
+        if isinstance(judged, Refused):
+            self._over = judged.flood
+            self._owner.dropped(judged.reason, flood=judged.flood)
+            return
+        if judged.rest is not None:
+            self._owner.dropped(judged.rest, flood=False)
         try:
-            await super()._handle_data(data)
+            await self._take(data, judged.chunks)
         except ConnectionError:
             raise  # the transport is closing: its business
         except Exception:  # noqa: BLE001 - aiortc asserts and decodes as it goes: any error may come out of bad data
-            self._break("malformed")
-        if self._rwnd_at_start - self._advertised_rwnd > self._max_held_bytes:
-            self._break("unfinished")  # fragments that never become a message
+            self._over = True
+            self._owner.failed()
+
+    async def _take(self, packet: bytes, chunks: int) -> None:
+        """What aiortc does with a packet, for the first ``chunks`` of it."""
+        try:
+            _, _, tag, found = parse_packet(packet)
+        except ValueError:
+            self._owner.dropped("sctp_malformed", flood=False)  # the checksum: all else was looked at
+            return
+        opens = bool(found) and isinstance(found[0], InitChunk)
+        if tag != (0 if opens else self._local_verification_tag):
+            self._owner.dropped("sctp_unexpected", flood=False)
+            return
+        for chunk in found[:chunks]:
+            await self._receive_chunk(chunk)
+        if self._sack_needed:
+            await self._send_sack()
+        self._cwnd = min(self._cwnd, _MAX_CWND)
+
+    def _association(self) -> Association:
+        unsent, streams = self._outbound_queue, self._inbound_streams
+        return Association(
+            cumulative_tsn=self._last_received_tsn,
+            misordered=len(self._sack_misordered),
+            held_chunks=sum(len(stream.reassembly) for stream in streams.values()),
+            held_bytes=MAX_HELD_BYTES - self._advertised_rwnd,
+            streams=streams,
+            next_tsn=unsent[0].tsn if unsent else self._local_tsn,
+            outstanding=len(self._sent_queue),
+        )
+
+    async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        if pp_id in _MESSAGES and stream_id not in self._data_channels and not self._data_channels:
+            # Negotiated outside (RFC 8832 §1): nobody tells us but its first message.
+            parameters = RTCDataChannelParameters(negotiated=True, id=stream_id)
+            self.emit("datachannel", RTCDataChannel(self, parameters, False))  # noqa: FBT003 - aiortc's
+        await super()._receive(stream_id, pp_id, data)
 
     async def _send_chunk(self, chunk: Chunk) -> None:
         # aiortc's timers send in tasks that nobody waits for; that DTLS is over is told by DTLS itself.
         with contextlib.suppress(ConnectionError):
             await super()._send_chunk(chunk)
-
-    def _break(self, reason: str) -> None:
-        self._broken = True
-        self._failed(reason)
