@@ -41,10 +41,19 @@ class ToneTrack(AudioStreamTrack):
 class Client:
     """A stock aiortc peer, as a browser would be."""
 
-    def __init__(self, *, label: str = "oai-events", ordered: bool = True, retransmits: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label: str = "oai-events",
+        ordered: bool = True,
+        retransmits: int | None = None,
+        negotiated: int | None = None,
+    ) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.peer.addTrack(ToneTrack())
-        self.channel = self.peer.createDataChannel(label, ordered=ordered, maxRetransmits=retransmits)
+        self.channel = self.peer.createDataChannel(
+            label, ordered=ordered, maxRetransmits=retransmits, negotiated=negotiated is not None, id=negotiated
+        )
         self.open = asyncio.Event()
         self.said: asyncio.Queue[str] = asyncio.Queue()
         self.heard: asyncio.Queue[AudioFrame] = asyncio.Queue()

@@ -24,8 +24,13 @@ from tests.media.sctp_wire import (
 )
 
 CUMULATIVE, NEXT = 1000, 5000
-IDLE = Association(CUMULATIVE, 0, 0, 0, (0,), NEXT, 0)
+IDLE = Association(CUMULATIVE, (), 0, 0, (0,), NEXT, 0)
 FRAGMENT = bytes(1150)
+
+
+def behind(number: int) -> range:
+    """TSNs beyond a hole of 60."""
+    return range(CUMULATIVE + 61, CUMULATIVE + 61 + number)
 
 
 def judge(*chunks: bytes, on: Association = IDLE, now: float = 0.0) -> Admitted | Refused:
@@ -169,9 +174,9 @@ def test_who_goes_on_sending_nonsense_is_a_flood() -> None:
 @pytest.mark.parametrize(
     "on",
     [
-        replace(IDLE, misordered=sctp.MAX_AHEAD, held_chunks=sctp.MAX_AHEAD),
-        replace(IDLE, misordered=9, held_chunks=sctp.MAX_HELD_CHUNKS),
-        replace(IDLE, misordered=9, held_chunks=9, held_bytes=sctp.MAX_HELD_BYTES),
+        replace(IDLE, misordered=behind(sctp.MAX_AHEAD), held_chunks=sctp.MAX_AHEAD),
+        replace(IDLE, misordered=behind(9), held_chunks=sctp.MAX_HELD_CHUNKS),
+        replace(IDLE, misordered=behind(9), held_chunks=9, held_bytes=sctp.MAX_HELD_BYTES),
     ],
 )
 def test_with_a_full_window_only_the_next_chunk_is_taken(on: Association) -> None:
@@ -197,7 +202,7 @@ def test_a_message_that_never_ends_is_a_flood(on: Association) -> None:
 
 
 def test_a_packet_of_many_chunks_is_taken_as_far_as_it_is_cheap_and_never_refused_for_that() -> None:
-    on = replace(IDLE, misordered=200, held_chunks=400)
+    on = replace(IDLE, held_chunks=900)
     judged = judge(*(data(1001 + number, flags=0) for number in range(60)), on=on)
     assert isinstance(judged, Admitted)
     assert 1 <= judged.chunks < 10
@@ -223,6 +228,11 @@ def outcomes(packets: Sequence[bytes], *, per_s: float, on: Association = IDLE) 
     return [inspector.inspect(sent, on, now=number / per_s) for number, sent in enumerate(packets)]
 
 
+def test_what_waits_already_is_a_duplicate_and_no_further_message() -> None:
+    on = replace(IDLE, misordered=behind(500), held_chunks=sctp.MAX_HELD_CHUNKS)
+    assert set(outcomes([packet(data(1100), data(1200))] * 3000, per_s=200, on=on)) == {Admitted(2)}
+
+
 @pytest.mark.parametrize(
     ("sent", "on"),
     [
@@ -233,8 +243,8 @@ def outcomes(packets: Sequence[bytes], *, per_s: float, on: Association = IDLE) 
         (packet(chunk(10, bytes(24))), IDLE),
         (packet(chunk(130, reset(1) + reset(2))), IDLE),
         (packet(chunk(7, bytes(4))), IDLE),
-        (packet(*[data(1050, flags=0)] * 8), replace(IDLE, misordered=200, held_chunks=500)),
-        (packet(forward(1050, range(16))), replace(IDLE, misordered=200, held_chunks=500, streams=range(16))),
+        (packet(*[data(1050, flags=0)] * 8), replace(IDLE, misordered=behind(200), held_chunks=500)),
+        (packet(forward(1050, range(16))), replace(IDLE, misordered=behind(200), held_chunks=500, streams=range(16))),
         (packet(sack(NEXT - 1000, [(2, 999)])), replace(IDLE, outstanding=999)),
     ],
     ids=lambda value: "" if isinstance(value, Association) else f"{len(value)} bytes",
@@ -248,7 +258,7 @@ def test_who_makes_more_work_than_a_conversation_has_is_dropped_then_a_flood(sen
 
 
 def test_a_long_message_after_another_through_loss_is_taken_for_as_long_as_it_goes() -> None:
-    lossy = replace(IDLE, misordered=40, held_chunks=100, held_bytes=115_000)
+    lossy = replace(IDLE, misordered=behind(40), held_chunks=100, held_bytes=115_000)
     sent = [packet(data(1041 + number % 9, FRAGMENT, flags=LAST if number % 115 == 0 else 0)) for number in range(6000)]
     assert set(outcomes(sent, per_s=300, on=lossy)) == {Admitted(1)}
 

@@ -31,16 +31,16 @@ LATE_HANDSHAKE = PoliceConfig(per_s=1, burst=20, patience_s=float("inf"))
 """DTLS records that are no data, once it is up: a last flight that was lost is sent again a few times."""
 RTCP = PoliceConfig(per_s=20, burst=60, patience_s=float("inf"))
 """Reports come every few seconds; feedback that we did not ask for may come with each packet of a bad network."""
-SCTP_WORK = PoliceConfig(per_s=100_000, burst=300_000, patience_s=float("inf"))
+SCTP_WORK = PoliceConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
 """Estimated µs (core/sctp.py): a tenth of a core. Messages of 128 KiB through 10 % loss, one behind another, take less
 than half of it."""
 SCTP_MESSAGES = PoliceConfig(per_s=150, burst=400, patience_s=float("inf"))
 """Events and fragments that end one. A conversation has a few a second; what is beyond 50 is dropped by `Inbox`."""
 SCTP_ANSWERS = PoliceConfig(per_s=10, burst=60, patience_s=float("inf"))
 """Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
-SCTP_REFUSALS = PoliceConfig(per_s=30, burst=300, patience_s=0.0)
-"""Packets that were refused for any of these. A peer whose packets are lost waits for a second and sends slower: it has
-a few a second at most. Who does not even wait is a flood."""
+SCTP_REFUSALS = PoliceConfig(per_s=20, burst=600, patience_s=0.0)
+"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower: even
+aiortc, which then sends all again, has no more than this at a time. Who does not wait is a flood."""
 SCTP_VIOLATIONS = PoliceConfig(per_s=0.2, burst=10, patience_s=0.0)
 """Packets that no SCTP stack sends."""
 CPU = PoliceConfig(per_s=0.25, burst=0.5, patience_s=0.0)

@@ -20,8 +20,8 @@ MAX_HELD_BYTES = 256 * 1024
 """The receive window that we advertise: a message of the longest kind, and one behind it."""
 MAX_HELD_CHUNKS = 512
 """Fragments and messages that wait for others: twice what 256 KiB have in full packets."""
-MAX_AHEAD = 256
-"""TSNs beyond the first that is missing: the window in full packets. Each further chunk costs a pass over them all."""
+MAX_AHEAD = 512
+"""TSNs beyond the first that is missing: twice the window in full packets. Half as many gap blocks fit into a SACK."""
 MAX_STREAMS = 16
 """Streams that the peer sends on: a client needs one, and 8 extra channels are too many already."""
 MAX_GAP_TSNS = 2048
@@ -70,8 +70,8 @@ _CHUNK = 6.0
 _MESSAGE = 20.0  # on its way to the call, which takes 50 a second
 _ANSWER = 50.0
 _SACKED = 20.0
-_BY_GAP = 0.8  # for each TSN that is out of order: a gap block in the SACK that answers
-_BY_AHEAD = 0.6  # for each TSN that is out of order: sorted and filtered twice
+_BY_GAP = 0.5  # for each TSN that is out of order: a gap block in the SACK that answers
+_BY_AHEAD = 0.6  # for each TSN that is out of order, when a FORWARD-TSN sorts and filters them
 _BY_HELD = 0.25  # for each chunk that is held: passed over by insertion and by reassembly
 _BY_SACKED = 0.2  # for each TSN in gap blocks
 _BY_OUTSTANDING = 0.5  # for each chunk of ours that is out, if there are gap blocks
@@ -96,7 +96,7 @@ class Association:
     """
 
     cumulative_tsn: int | None
-    misordered: int
+    misordered: Collection[int]
     held_chunks: int
     held_bytes: int
     streams: Collection[int]
@@ -166,7 +166,7 @@ class SctpInspector:
         """How many chunks may be had, what they cost, and what is wrong with the next."""
         self._ahead, self._held, self._misordered = 0, 0, 0
         self._new_streams.clear()
-        admitted, cost = 0, _PACKET + _BY_GAP * association.misordered
+        admitted, cost = 0, _PACKET + _BY_GAP * len(association.misordered)
         try:
             for chunk in chunks:
                 more = self._cost(packet, chunk, association, now)
@@ -196,9 +196,9 @@ class SctpInspector:
         if association.cumulative_tsn is None:
             raise _Stop("sctp_early")
         ahead = (tsn - association.cumulative_tsn) & _TSN_MASK
-        if not 0 < ahead < _HALF:
+        if not 0 < ahead < _HALF or tsn in association.misordered:
             return _CHUNK  # a duplicate
-        held, misordered = association.held_chunks + self._held, association.misordered + self._misordered
+        held = association.held_chunks + self._held
         if ahead == self._ahead + 1:  # always taken, or nothing would ever be complete
             self._ahead = ahead
             self._held += not flags & _LAST_FRAGMENT
@@ -206,7 +206,7 @@ class SctpInspector:
                 raise _Stop("sctp_held", flood=True)
         elif (
             ahead > MAX_AHEAD
-            or misordered >= MAX_AHEAD
+            or len(association.misordered) + self._misordered >= MAX_AHEAD
             or held >= MAX_HELD_CHUNKS
             or association.held_bytes >= MAX_HELD_BYTES
         ):
@@ -215,7 +215,7 @@ class SctpInspector:
             self._held += 1
             self._misordered += 1
         self._open(stream, association)
-        cost = _CHUNK + _BY_HELD * held + _BY_AHEAD * misordered
+        cost = _CHUNK + _BY_HELD * held
         if flags & _LAST_FRAGMENT:
             if not _has_room(self._messages, now):
                 raise _Stop("sctp_too_many")
@@ -245,7 +245,7 @@ class SctpInspector:
         for at in range(start + _FORWARD_BYTES, end, 4):
             self._open(_two_shorts(packet, at)[0], association)
         passes = 1 + (end - start - _FORWARD_BYTES) // 4
-        return _SACKED + _BY_AHEAD * association.misordered + _BY_HELD * passes * association.held_chunks
+        return _SACKED + _BY_AHEAD * len(association.misordered) + _BY_HELD * passes * association.held_chunks
 
     def _open(self, stream: int, association: Association) -> None:
         """The peer sends on ``stream``."""

@@ -41,7 +41,11 @@ _Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
 _NEEDED: _Needed = (
     ("aiortc", RTCCertificate, ("_create_ssl_context",)),
     ("aiortc", RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
-    ("aiortc", RTCSctpTransport, ("_handle_data", "_receive_chunk", "_send", "_send_chunk", "_send_sack")),
+    (
+        "aiortc",
+        RTCSctpTransport,
+        ("_handle_data", "_mark_received", "_receive_chunk", "_send", "_send_chunk", "_send_sack"),
+    ),
     ("pylibsrtp", pylibsrtp, ("_binding", "SRTP_MAX_TRAILER_LEN")),
 )
 
@@ -77,6 +81,7 @@ _RECORD_BYTES = 1500
 _MAX_CWND = 64 * 1024
 """A peer that acknowledges all would let it grow without end, and each of its SACKs costs a pass over what is out."""
 _MESSAGES = frozenset((WEBRTC_STRING, WEBRTC_BINARY, WEBRTC_STRING_EMPTY, WEBRTC_BINARY_EMPTY))
+_TSN_MASK, _HALF = 0xFFFFFFFF, 0x80000000
 _srtp: Any = pylibsrtp._binding  # noqa: SLF001 - this module's purpose
 _buffer = Buffer(_srtp.ffi)
 
@@ -275,13 +280,26 @@ class Sctp(RTCSctpTransport):
         unsent, streams = self._outbound_queue, self._inbound_streams
         return Association(
             cumulative_tsn=self._last_received_tsn,
-            misordered=len(self._sack_misordered),
+            misordered=self._sack_misordered,
             held_chunks=sum(len(stream.reassembly) for stream in streams.values()),
             held_bytes=MAX_HELD_BYTES - self._advertised_rwnd,
             streams=streams,
             next_tsn=unsent[0].tsn if unsent else self._local_tsn,
             outstanding=len(self._sent_queue),
         )
+
+    def _mark_received(self, tsn: int) -> bool:
+        """Whether a TSN of the peer has come before. aiortc's own sorts and filters all that wait, for each."""
+        waiting, last = self._sack_misordered, self._last_received_tsn or 0  # not None: there is an association
+        if not 0 < (tsn - last) & _TSN_MASK < _HALF or tsn in waiting:
+            self._sack_duplicates.append(tsn)
+            return True
+        waiting.add(tsn)
+        while (following := (last + 1) & _TSN_MASK) in waiting:
+            waiting.remove(following)
+            last = following
+        self._last_received_tsn = last
+        return False
 
     async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         if pp_id in _MESSAGES and stream_id not in self._data_channels and not self._data_channels:

@@ -1,0 +1,321 @@
+"""Attacks from within a call, by a client that writes its own SCTP packets, DTLS records and reports.
+
+What they cost the calls beside is for `make bench-attacks`; here is how they end, and that the calls beside go on.
+"""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+import pytest
+from aiortc import RTCSctpTransport
+from prometheus_client import REGISTRY
+
+from services.contracts.endings import EndReason
+from services.media.leg import LegClosed, LegConnected, LegInput, LegMessage, LegOpened
+from services.media.rtc.transport import Transport
+from services.runtime import clock
+from tests.media.clients import WAIT_S, Client, Owner, a_stack, connected
+from tests.media.sctp_wire import FIRST, chunk, data, forward, init, packet, parameter, reset, sack
+from tests.media.test_attacks import dropped, from_client, hear
+
+FLOOD = LegClosed(EndReason.FLOOD)
+
+
+class Wire:
+    """A client's SCTP association, to write packets of it by hand."""
+
+    def __init__(self, client: Client) -> None:
+        assert client.peer.sctp is not None
+        self.sctp: RTCSctpTransport = client.peer.sctp
+        self.stream = client.channel.id or 0
+
+    @property
+    def tsn(self) -> int:
+        """The next of its own."""
+        return self.sctp._local_tsn  # noqa: SLF001 - an attacker has no manners
+
+    @property
+    def heard(self) -> int:
+        """The last of ours that came."""
+        return self.sctp._last_received_tsn or 0  # noqa: SLF001
+
+    def packet(self, *chunks: bytes, tag: int | None = None) -> bytes:
+        return packet(*chunks, tag=self.sctp._remote_verification_tag if tag is None else tag)  # noqa: SLF001
+
+    async def send(self, data: bytes) -> None:
+        await self.sctp.transport._send_data(data)  # noqa: SLF001
+
+
+@asynccontextmanager
+async def attacked() -> AsyncIterator[tuple[Wire, Owner, Client, Owner]]:
+    """A call with an open channel whose client attacks, and a call beside it."""
+    client, other = Client(), Client()
+    with a_stack() as stack:
+        async with connected(client, stack) as (_, owner), connected(other, stack) as (_, calm):
+            await owner.first(LegOpened)
+            await calm.first(LegConnected)
+            async with asyncio.timeout(WAIT_S):
+                await client.open.wait()
+            yield Wire(client), owner, client, calm
+
+
+async def ending(owner: Owner, calm: Owner, attack: Iterator[Callable[[], object]]) -> LegInput:
+    """Attack, some packets for each frame of the call beside, until the call ends; the other is heard all the time."""
+    closed = asyncio.create_task(owner.first(LegClosed))
+    first, heard = (await hear(calm, 1))[0], 0
+    while not closed.done():
+        for _ in range(20):
+            result = next(attack)()
+            if asyncio.iscoroutine(result):
+                try:
+                    await result
+                except ConnectionError:
+                    break
+        await hear(calm, 1)
+        heard += 1
+    assert (await hear(calm, 1))[0] == first + heard + 1, "the call beside lost nothing"
+    return await closed
+
+
+def every_gap(wire: Wire) -> Iterator[bytes]:
+    yield wire.packet(sack(wire.heard, [(1, 65535)] * 270))
+
+
+def acknowledges_the_future(wire: Wire) -> Iterator[bytes]:
+    yield wire.packet(sack(wire.heard + 1000))
+
+
+def unfinished_fragments(wire: Wire) -> Iterator[bytes]:
+    for first in count(wire.tsn, 60):
+        yield wire.packet(
+            *(data(first + n, flags=FIRST if first + n == wire.tsn else 0, stream=wire.stream) for n in range(60))
+        )
+
+
+def fragments_with_holes(wire: Wire) -> Iterator[bytes]:
+    for first in count(wire.tsn + 1, 60):
+        yield wire.packet(*(data(first + 2 * n, flags=0, stream=wire.stream) for n in range(60)))
+
+
+def one_byte_messages(wire: Wire) -> Iterator[bytes]:
+    for first in count(wire.tsn, 54):
+        yield wire.packet(*(data(first + n, stream=wire.stream, sequence=first + n) for n in range(54)))
+
+
+def streams(wire: Wire) -> Iterator[bytes]:
+    for first in count(0, 50):
+        yield wire.packet(*(data(wire.tsn + first + n, stream=1000 + first + n) for n in range(50)))
+
+
+def skipped_streams(wire: Wire) -> Iterator[bytes]:
+    for first in count(0, 300):
+        yield wire.packet(forward(wire.tsn + first, range(first % 60_000, first % 60_000 + 300)))
+
+
+def refilled_windows(wire: Wire) -> Iterator[bytes]:
+    for tsn in count(wire.tsn, 240):
+        for start in range(2, 240, 60):
+            yield wire.packet(*(data(tsn + start + n, flags=0, stream=wire.stream) for n in range(0, 60, 2)))
+        yield wire.packet(forward(tsn + 239))
+
+
+def heartbeats(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(*[chunk(4)] * 300)
+
+
+def few_heartbeats(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(*[chunk(4)] * 8)
+
+
+def resets(wire: Wire) -> Iterator[bytes]:
+    for sequence in count():
+        yield wire.packet(chunk(130, reset(sequence, range(100, 400))))
+
+
+def many_resets(wire: Wire) -> Iterator[bytes]:
+    for sequence in count():
+        yield wire.packet(chunk(130, b"".join(reset(sequence + n) for n in range(80))))
+
+
+def inits(wire: Wire) -> Iterator[bytes]:
+    for tsn in count(0, 1000):
+        yield wire.packet(init(tsn), tag=0)
+
+
+def cookies(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(*[chunk(10, bytes(24))] * 8)
+
+
+def shutdowns(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(*[chunk(7, bytes(4))] * 2)
+
+
+def endless_parameters(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(chunk(4, parameter(1, length=0)))
+
+
+def sacks(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet(*[sack(wire.heard)] * 80)
+
+
+def nonsense(wire: Wire) -> Iterator[bytes]:
+    while True:
+        yield wire.packet()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        every_gap,
+        acknowledges_the_future,
+        unfinished_fragments,
+        fragments_with_holes,
+        one_byte_messages,
+        streams,
+        skipped_streams,
+        refilled_windows,
+        heartbeats,
+        few_heartbeats,
+        resets,
+        many_resets,
+        inits,
+        cookies,
+        shutdowns,
+        endless_parameters,
+        sacks,
+        nonsense,
+    ],
+)
+async def test_a_client_that_writes_such_packets_is_hung_up_and_the_call_beside_goes_on(
+    attack: Callable[[Wire], Iterator[bytes]],
+) -> None:
+    async with attacked() as (wire, owner, _, calm):
+        packets = attack(wire)
+        steps = (lambda sent=sent: wire.send(sent) for sent in _again(packets))
+        assert await ending(owner, calm, steps) == FLOOD
+
+
+def _again(packets: Iterator[bytes]) -> Iterator[bytes]:
+    """Those of an attack, and the last of a short one again and again."""
+    last = b""
+    for last in packets:
+        yield last
+    while True:
+        yield last
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 5, 6, 9, 130])
+async def test_a_parameter_of_no_length_is_dropped_and_the_call_goes_on(kind: int) -> None:
+    async with attacked() as (wire, owner, _, calm):
+        before = dropped("sctp_malformed")
+        body = bytes(16 if kind in (1, 2) else 0) + parameter(1, length=0)
+        await wire.send(wire.packet(chunk(kind, body), tag=0 if kind == 1 else None))
+        await hear(owner, 3)
+        await hear(calm, 3)
+        assert dropped("sctp_malformed") == before + 1
+
+
+async def test_nothing_more_is_read_of_a_client_that_is_being_hung_up() -> None:
+    async with attacked() as (wire, owner, client, calm):
+        before = dropped("after_flood")
+        await wire.send(wire.packet(sack(wire.heard + 1000)))
+        assert await owner.first(LegClosed) == FLOOD
+        from_client(client)(b"\x80\x6f" + bytes(60))
+        await hear(calm, 3)
+        assert dropped("after_flood") > before
+
+
+async def test_a_hung_up_flood_is_counted_by_what_it_was() -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("hushgate_leg_errors_total", {"stage": "sctp_unsent"}) or 0.0
+
+    before = counted()
+    async with attacked() as (wire, owner, _, _):
+        await wire.send(wire.packet(sack(wire.heard + 1000)))
+        assert await owner.first(LegClosed) == FLOOD
+    assert counted() == before + 1
+
+
+def record(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + b"\xfe\xfd" + struct.pack("!HHLH", 1, 0, 7, len(body)) + body
+
+
+async def test_datagrams_of_many_records_and_late_handshakes_are_dropped_and_the_call_goes_on() -> None:
+    async with attacked() as (_, owner, client, _):
+        before = dropped("dtls_malformed"), dropped("dtls_handshake_too_many")
+        send = from_client(client)
+        for _ in range(60):
+            send(record(23, b"") * 90)
+            send(record(22, bytes(40)) * 2)
+        client.channel.send("still there")
+        assert await owner.first(LegMessage) == LegMessage("still there")
+        assert dropped("dtls_malformed") == before[0] + 60
+        assert dropped("dtls_handshake_too_many") > before[1]
+
+
+async def test_records_that_share_a_datagram_are_all_read_at_once() -> None:
+    async with attacked() as (wire, owner, client, _):
+        records: list[bytes] = []
+        ssl = wire.sctp.transport._ssl  # noqa: SLF001
+        assert ssl is not None
+        for number in range(3):
+            ssl.send(wire.packet(data(wire.tsn + number, b"%d" % number, stream=wire.stream, sequence=number)))
+            records.append(ssl.bio_read(1500))
+        from_client(client)(b"".join(records))
+        for number in range(3):
+            assert await owner.first(LegMessage) == LegMessage(str(number))
+
+
+async def test_reports_beyond_what_a_bad_network_has_are_dropped_and_the_call_goes_on() -> None:
+    async with attacked() as (wire, owner, client, _):
+        before = dropped("rtcp_too_many")
+        nack = b"\x81\xcd" + struct.pack("!HLL", 302, 1, 2) + b"\xff" * 1200
+        protected = wire.sctp.transport._tx_srtp  # noqa: SLF001
+        send = from_client(client)
+        for _ in range(100):
+            send(protected.protect_rtcp(nack))
+        await hear(owner, 3)
+        assert dropped("rtcp_too_many") >= before + 30
+
+
+class Listener:
+    """A leg that is told what goes wrong, and when."""
+
+    def __init__(self) -> None:
+        self.wrong: list[tuple[str, EndReason]] = []
+
+    def rtp(self, data: bytes, *, now: float) -> None: ...
+
+    def heard(self, *, now: float) -> None: ...
+
+    def moved(self, how: str) -> None: ...
+
+    def gone_wrong(self, stage: str, reason: EndReason) -> None:
+        self.wrong.append((stage, reason))
+
+
+@pytest.mark.parametrize(
+    ("share", "per_s", "floods"),
+    [(0.2, 50, False), (0.2, 2, False), (0.24, 300, False), (0.4, 50, True), (1.0, 300, True), (2.0, 1, True)],
+)
+async def test_a_call_that_takes_more_than_a_quarter_of_a_core_for_what_it_sends_is_a_flood(
+    share: float,
+    per_s: int,
+    floods: bool,  # noqa: FBT001
+) -> None:
+    listener = Listener()
+    with a_stack() as stack:
+        transport = Transport(stack.mux, listener, remote_ufrag="x")
+        for number in range(10 * per_s):
+            transport.spent(clock.cpu_s() - share / per_s, now=1000 + number / per_s)
+        transport.close()
+    assert (("cpu", EndReason.FLOOD) in listener.wrong) is floods
