@@ -7,46 +7,21 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import count
 
 import pytest
-from aiortc import RTCSctpTransport
 from prometheus_client import REGISTRY
 
 from services.contracts.endings import EndReason
 from services.media.leg import LegClosed, LegConnected, LegInput, LegMessage, LegOpened
 from services.media.rtc.transport import Transport
 from services.runtime import clock
+from tests.media import sctp_attacks
 from tests.media.clients import WAIT_S, Client, Owner, a_stack, connected
-from tests.media.sctp_wire import FIRST, chunk, data, forward, init, packet, parameter, reset, sack
+from tests.media.sctp_attacks import Attack, Wire, again
+from tests.media.sctp_wire import chunk, data, parameter, sack
 from tests.media.test_attacks import dropped, from_client, hear
 
 FLOOD = LegClosed(EndReason.FLOOD)
-
-
-class Wire:
-    """A client's SCTP association, to write packets of it by hand."""
-
-    def __init__(self, client: Client) -> None:
-        assert client.peer.sctp is not None
-        self.sctp: RTCSctpTransport = client.peer.sctp
-        self.stream = client.channel.id or 0
-
-    @property
-    def tsn(self) -> int:
-        """The next of its own."""
-        return self.sctp._local_tsn  # noqa: SLF001 - an attacker has no manners
-
-    @property
-    def heard(self) -> int:
-        """The last of ours that came."""
-        return self.sctp._last_received_tsn or 0  # noqa: SLF001
-
-    def packet(self, *chunks: bytes, tag: int | None = None) -> bytes:
-        return packet(*chunks, tag=self.sctp._remote_verification_tag if tag is None else tag)  # noqa: SLF001
-
-    async def send(self, data: bytes) -> None:
-        await self.sctp.transport._send_data(data)  # noqa: SLF001
 
 
 @asynccontextmanager
@@ -59,7 +34,7 @@ async def attacked() -> AsyncIterator[tuple[Wire, Owner, Client, Owner]]:
             await calm.first(LegConnected)
             async with asyncio.timeout(WAIT_S):
                 await client.open.wait()
-            yield Wire(client), owner, client, calm
+            yield Wire(client.peer, client.channel), owner, client, calm
 
 
 async def ending(owner: Owner, calm: Owner, attack: Iterator[Callable[[], object]]) -> LegInput:
@@ -80,137 +55,36 @@ async def ending(owner: Owner, calm: Owner, attack: Iterator[Callable[[], object
     return await closed
 
 
-def every_gap(wire: Wire) -> Iterator[bytes]:
-    yield wire.packet(sack(wire.heard, [(1, 65535)] * 270))
-
-
-def acknowledges_the_future(wire: Wire) -> Iterator[bytes]:
-    yield wire.packet(sack(wire.heard + 1000))
-
-
-def unfinished_fragments(wire: Wire) -> Iterator[bytes]:
-    for first in count(wire.tsn, 60):
-        yield wire.packet(
-            *(data(first + n, flags=FIRST if first + n == wire.tsn else 0, stream=wire.stream) for n in range(60))
-        )
-
-
-def fragments_with_holes(wire: Wire) -> Iterator[bytes]:
-    for first in count(wire.tsn + 1, 60):
-        yield wire.packet(*(data(first + 2 * n, flags=0, stream=wire.stream) for n in range(60)))
-
-
-def one_byte_messages(wire: Wire) -> Iterator[bytes]:
-    for first in count(wire.tsn, 54):
-        yield wire.packet(*(data(first + n, stream=wire.stream, sequence=first + n) for n in range(54)))
-
-
-def streams(wire: Wire) -> Iterator[bytes]:
-    for first in count(0, 50):
-        yield wire.packet(*(data(wire.tsn + first + n, stream=1000 + first + n) for n in range(50)))
-
-
-def skipped_streams(wire: Wire) -> Iterator[bytes]:
-    for first in count(0, 300):
-        yield wire.packet(forward(wire.tsn + first, range(first % 60_000, first % 60_000 + 300)))
-
-
-def refilled_windows(wire: Wire) -> Iterator[bytes]:
-    for tsn in count(wire.tsn, 240):
-        for start in range(2, 240, 60):
-            yield wire.packet(*(data(tsn + start + n, flags=0, stream=wire.stream) for n in range(0, 60, 2)))
-        yield wire.packet(forward(tsn + 239))
-
-
-def heartbeats(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(*[chunk(4)] * 300)
-
-
-def few_heartbeats(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(*[chunk(4)] * 8)
-
-
-def resets(wire: Wire) -> Iterator[bytes]:
-    for sequence in count():
-        yield wire.packet(chunk(130, reset(sequence, range(100, 400))))
-
-
-def many_resets(wire: Wire) -> Iterator[bytes]:
-    for sequence in count():
-        yield wire.packet(chunk(130, b"".join(reset(sequence + n) for n in range(80))))
-
-
-def inits(wire: Wire) -> Iterator[bytes]:
-    for tsn in count(0, 1000):
-        yield wire.packet(init(tsn), tag=0)
-
-
-def cookies(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(*[chunk(10, bytes(24))] * 8)
-
-
-def shutdowns(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(*[chunk(7, bytes(4))] * 2)
-
-
-def endless_parameters(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(chunk(4, parameter(1, length=0)))
-
-
-def sacks(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet(*[sack(wire.heard)] * 80)
-
-
-def nonsense(wire: Wire) -> Iterator[bytes]:
-    while True:
-        yield wire.packet()
-
-
 @pytest.mark.parametrize(
     "attack",
     [
-        every_gap,
-        acknowledges_the_future,
-        unfinished_fragments,
-        fragments_with_holes,
-        one_byte_messages,
-        streams,
-        skipped_streams,
-        refilled_windows,
-        heartbeats,
-        few_heartbeats,
-        resets,
-        many_resets,
-        inits,
-        cookies,
-        shutdowns,
-        endless_parameters,
-        sacks,
-        nonsense,
+        sctp_attacks.every_gap,
+        sctp_attacks.acknowledges_the_future,
+        sctp_attacks.unfinished_fragments,
+        sctp_attacks.fragments_with_holes,
+        sctp_attacks.one_byte_messages,
+        sctp_attacks.streams,
+        sctp_attacks.skipped_streams,
+        sctp_attacks.refilled_windows,
+        sctp_attacks.heartbeats,
+        sctp_attacks.few_heartbeats,
+        sctp_attacks.resets,
+        sctp_attacks.many_resets,
+        sctp_attacks.inits,
+        sctp_attacks.cookies,
+        sctp_attacks.shutdowns,
+        sctp_attacks.endless_parameters,
+        sctp_attacks.sacks,
+        sctp_attacks.nonsense,
     ],
 )
 async def test_a_client_that_writes_such_packets_is_hung_up_and_the_call_beside_goes_on(
-    attack: Callable[[Wire], Iterator[bytes]],
+    attack: Attack,
 ) -> None:
     async with attacked() as (wire, owner, _, calm):
         packets = attack(wire)
-        steps = (lambda sent=sent: wire.send(sent) for sent in _again(packets))
+        steps = (lambda sent=sent: wire.send(sent) for sent in again(packets))
         assert await ending(owner, calm, steps) == FLOOD
-
-
-def _again(packets: Iterator[bytes]) -> Iterator[bytes]:
-    """Those of an attack, and the last of a short one again and again."""
-    last = b""
-    for last in packets:
-        yield last
-    while True:
-        yield last
 
 
 @pytest.mark.parametrize("kind", [1, 2, 4, 5, 6, 9, 130])

@@ -64,7 +64,7 @@ _LAST_FRAGMENT = 0x01
 _TSN_MASK = 0xFFFFFFFF
 _HALF = 0x80000000
 
-# What aiortc 1.16 takes in µs; `python -m tests.bench.attack_sctp --costs` measures it.
+# What aiortc 1.16 takes, in µs: measured for one chunk with 0, 200 and 400 that wait (docs/performance.md).
 _PACKET = 60.0  # with DTLS, and the SACK that answers
 _CHUNK = 6.0
 _MESSAGE = 20.0  # on its way to the call, which takes 50 a second
