@@ -7,8 +7,10 @@ from aiortc import rtcsctptransport as theirs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.media.core import chunks as kinds
 from services.media.core import sctp
-from services.media.core.sctp import Admitted, Association, Refused, SctpInspector, split
+from services.media.core.chunks import split
+from services.media.core.sctp import Admitted, Association, Refused, SctpInspector
 from tests.media.sctp_wire import (
     FIRST,
     LAST,
@@ -38,7 +40,7 @@ def judge(*chunks: bytes, on: Association = IDLE, now: float = 0.0) -> Admitted 
 
 
 def test_aiortc_reads_the_kinds_of_chunks_that_are_judged() -> None:
-    assert set(theirs.CHUNK_TYPES) == sctp.KNOWN
+    assert set(theirs.CHUNK_TYPES) == kinds.KNOWN
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 
 from services.media.core.sctp import SctpDropped
-from services.media.rtc.private import Sctp
+from services.media.rtc.sctp import Sctp
 
 WAIT_S = 60
 CAPABILITIES = RTCSctpCapabilities(maxMessageSize=128 * 1024)

@@ -14,6 +14,23 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.media.core import police
+from services.media.core.chunks import (
+    CHUNK_HEADER_BYTES,
+    COOKIE_ECHO,
+    DATA,
+    FORWARD_BYTES,
+    FORWARD_TSN,
+    HEARTBEAT,
+    INIT,
+    RECONFIG,
+    SACK,
+    SACK_BYTES,
+    SHUTDOWN,
+    Chunk,
+    sack_header,
+    split,
+    two_shorts,
+)
 from services.media.core.police import Police, Verdict
 
 MAX_HELD_BYTES = 256 * 1024
@@ -41,25 +58,7 @@ SctpDropped = Literal[
 ]
 """Why an SCTP packet, or what was left of it, was thrown away."""
 
-DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR, COOKIE_ECHO, COOKIE_ACK = (
-    range(12)
-)
-SHUTDOWN_COMPLETE, RECONFIG, FORWARD_TSN = 14, 130, 192
-KNOWN: Final = frozenset((*range(12), SHUTDOWN_COMPLETE, RECONFIG, FORWARD_TSN))
-"""What aiortc reads; it skips all other kinds."""
 _ANSWERED: Final = frozenset((INIT, HEARTBEAT, SHUTDOWN, COOKIE_ECHO, RECONFIG))
-_WITH_PARAMETERS: Final = {INIT: 20, INIT_ACK: 20, HEARTBEAT: 4, HEARTBEAT_ACK: 4, ABORT: 4, ERROR: 4, RECONFIG: 4}
-"""Where their parameters begin."""
-_SHORTEST: Final = {DATA: 17, INIT: 20, INIT_ACK: 20, SACK: 16, SHUTDOWN: 8, FORWARD_TSN: 8}
-"""DATA without data is an error, too (RFC 9260 §6.2)."""
-_RECONFIG_BYTES: Final = {13: 16, 16: 12, 17: 12}
-"""The shortest form of the parameters that aiortc unpacks (RFC 6525 §4)."""
-_MAX_CHUNKS = 96  # 72 of one byte fit into an Ethernet frame
-_MAX_EACH = 2  # SACK, FORWARD-TSN: RFC 9260 §6.2 sends one for each packet that came
-_MAX_CONTROL = 8
-_MAX_PARAMETERS = 32
-_MAX_REQUESTS = 2  # RFC 6525 §3.1
-_HEADER_BYTES, _CHUNK_HEADER_BYTES, _SACK_BYTES, _FORWARD_BYTES = 12, 4, 16, 8
 _LAST_FRAGMENT = 0x01
 _TSN_MASK = 0xFFFFFFFF
 _HALF = 0x80000000
@@ -77,13 +76,7 @@ _BY_SACKED = 0.2  # for each TSN in gap blocks
 _BY_OUTSTANDING = 0.5  # for each chunk of ours that is out, if there are gap blocks
 _REFUSED = 10.0
 
-_chunk_header = struct.Struct("!BBH").unpack_from
-_two_shorts = struct.Struct("!HH").unpack_from
 _data_header = struct.Struct("!LH").unpack_from
-_sack_header = struct.Struct("!LLHH").unpack_from
-
-_Chunk = tuple[int, int, int, int]
-"""Kind, flags, where it begins and where it ends."""
 
 
 @dataclass(slots=True)
@@ -161,7 +154,7 @@ class SctpInspector:
         return Admitted(admitted, rest) if admitted else Refused(rest)
 
     def _admit(
-        self, packet: bytes, chunks: list[_Chunk], association: Association, now: float
+        self, packet: bytes, chunks: list[Chunk], association: Association, now: float
     ) -> "tuple[int, float, _Stop | None]":
         """How many chunks may be had, what they cost, and what is wrong with the next."""
         self._ahead, self._held, self._misordered = 0, 0, 0
@@ -177,7 +170,7 @@ class SctpInspector:
             return admitted, cost if admitted else _REFUSED, stop
         return admitted, cost, None
 
-    def _cost(self, packet: bytes, chunk: _Chunk, association: Association, now: float) -> float:
+    def _cost(self, packet: bytes, chunk: Chunk, association: Association, now: float) -> float:
         kind, flags, start, end = chunk
         if kind == DATA:
             return self._data(packet, flags, start, association, now)
@@ -192,7 +185,7 @@ class SctpInspector:
         return _CHUNK
 
     def _data(self, packet: bytes, flags: int, start: int, association: Association, now: float) -> float:
-        tsn, stream = _data_header(packet, start + _CHUNK_HEADER_BYTES)
+        tsn, stream = _data_header(packet, start + CHUNK_HEADER_BYTES)
         if association.cumulative_tsn is None:
             raise _Stop("sctp_early")
         ahead = (tsn - association.cumulative_tsn) & _TSN_MASK
@@ -223,13 +216,13 @@ class SctpInspector:
         return cost
 
     def _sack(self, packet: bytes, start: int, association: Association, now: float) -> float:
-        cumulative, _, gaps, duplicates = _sack_header(packet, start + _CHUNK_HEADER_BYTES)
+        cumulative, _, gaps, duplicates = sack_header(packet, start + CHUNK_HEADER_BYTES)
         sent = (association.next_tsn - 1 - cumulative) & _TSN_MASK
         if sent >= _HALF:
             raise _Stop("sctp_unsent", flood=True)
-        at, total = start + _SACK_BYTES, 0
+        at, total = start + SACK_BYTES, 0
         for _ in range(gaps):
-            first, last = _two_shorts(packet, at)
+            first, last = two_shorts(packet, at)
             if last > sent:
                 raise _Stop("sctp_unsent", flood=True)
             total += max(0, last - first + 1)
@@ -242,9 +235,9 @@ class SctpInspector:
     def _forward(self, packet: bytes, start: int, end: int, association: Association) -> float:
         if association.cumulative_tsn is None:
             raise _Stop("sctp_early")
-        for at in range(start + _FORWARD_BYTES, end, 4):
-            self._open(_two_shorts(packet, at)[0], association)
-        passes = 1 + (end - start - _FORWARD_BYTES) // 4
+        for at in range(start + FORWARD_BYTES, end, 4):
+            self._open(two_shorts(packet, at)[0], association)
+        passes = 1 + (end - start - FORWARD_BYTES) // 4
         return _SACKED + _BY_AHEAD * len(association.misordered) + _BY_HELD * passes * association.held_chunks
 
     def _open(self, stream: int, association: Association) -> None:
@@ -258,56 +251,3 @@ class SctpInspector:
 
 def _has_room(bucket: Police, now: float) -> bool:
     return bucket.check(now=now) is Verdict.TAKE
-
-
-def split(packet: bytes) -> list[_Chunk] | SctpDropped:
-    """The chunks that aiortc reads, each long enough for what it says; or why the packet is no good."""
-    length = len(packet)
-    if length < _HEADER_BYTES + _CHUNK_HEADER_BYTES:
-        return "sctp_malformed"
-    chunks: list[_Chunk] = []
-    at, number = _HEADER_BYTES, 0
-    while at + _CHUNK_HEADER_BYTES <= length:
-        kind, flags, size = _chunk_header(packet, at)
-        number += 1
-        if size < _CHUNK_HEADER_BYTES or at + size > length or not _is_whole(packet, kind, at, size):
-            return "sctp_malformed"
-        if kind in KNOWN:
-            chunks.append((kind, flags, at, at + size))
-        at += size + -size % 4
-    if number > _MAX_CHUNKS or not _is_bundled_well([chunk[0] for chunk in chunks]):
-        return "sctp_unexpected"
-    return chunks
-
-
-def _is_bundled_well(kinds: list[int]) -> bool:
-    sacks, forwards = kinds.count(SACK), kinds.count(FORWARD_TSN)
-    control = len(kinds) - kinds.count(DATA) - sacks - forwards
-    alone = len(kinds) == 1 or INIT not in kinds  # RFC 9260 §4.3
-    return alone and sacks <= _MAX_EACH and forwards <= _MAX_EACH and control <= _MAX_CONTROL
-
-
-def _is_whole(packet: bytes, kind: int, start: int, size: int) -> bool:
-    """Whether a chunk holds what its kind must hold, and its parameters end where it does."""
-    if size < _SHORTEST.get(kind, _CHUNK_HEADER_BYTES):
-        return False
-    if kind == SACK:
-        _, _, gaps, duplicates = _sack_header(packet, start + _CHUNK_HEADER_BYTES)
-        return bool(size >= _SACK_BYTES + 4 * (gaps + duplicates))
-    if kind == FORWARD_TSN:
-        return size % 4 == 0
-    first = _WITH_PARAMETERS.get(kind)
-    return first is None or _are_parameters(packet, start + first, start + size, reconfig=kind == RECONFIG)
-
-
-def _are_parameters(packet: bytes, at: int, end: int, *, reconfig: bool) -> bool:
-    number = 0
-    while at + 4 <= end:
-        kind, size = _two_shorts(packet, at)
-        number += 1
-        if size < 4 or at + size > end:  # noqa: PLR2004 - its own header
-            return False
-        if reconfig and (size < _RECONFIG_BYTES.get(kind, 4) or size % 2):
-            return False
-        at += size + -size % 4
-    return number <= (_MAX_REQUESTS if reconfig else _MAX_PARAMETERS)

@@ -10,10 +10,14 @@ class Sources:
     """The SSRCs that are known, the one heard last at the end."""
 
     def __init__(self) -> None:
-        self._known: deque[int] = deque()
+        self._known: deque[bytes] = deque()
+        self._last = b""
 
-    def heard(self, ssrc: int) -> int | None:
+    def heard(self, ssrc: bytes) -> bytes | None:
         """A packet of ``ssrc`` was verified; returns the one that is to be forgotten for it, if any."""
+        if ssrc == self._last:
+            return None
+        self._last = ssrc
         if ssrc in self._known:
             self._known.remove(ssrc)
             self._known.append(ssrc)

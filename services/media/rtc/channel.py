@@ -14,7 +14,8 @@ from services.media.core.sctp import SctpDropped
 from services.media.core.sdp import DataSection
 from services.media.leg import LegClosed, LegInput, LegMessage, LegOpened
 from services.media.rtc.mux import drop
-from services.media.rtc.private import Dtls, Sctp
+from services.media.rtc.private import Dtls
+from services.media.rtc.sctp import Sctp
 
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
 MAX_EXTRA_CHANNELS = 8

@@ -15,7 +15,7 @@ from services.media import metrics
 from services.media.core import police, rtp, sdp
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
-from services.media.core.sdp import LocalTransport, Offer
+from services.media.core.sdp import Offer
 from services.media.core.sources import Sources
 from services.media.leg import (
     BadOfferError,
@@ -73,7 +73,7 @@ class WebRtcLeg:
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
         self._police, self._reports_police = Police(police.RTP), Police(police.RTCP)
-        self._sources, self._ssrc = Sources(), b""
+        self._sources = Sources()
         self._presence: Presence | None = None  # None: it never was there
         self._owner: LegOwner | None = None
         self._early: deque[LegInput] = deque(maxlen=MAX_EARLY_INPUTS)
@@ -143,23 +143,14 @@ class WebRtcLeg:
             drop("rtp_too_early")
             return
         if rtp.is_rtcp(data):
-            if self._reports_police.check(now=now) is Verdict.TAKE:
-                began = clock.cpu_s()
-                self._report_came(data, self._reports, now)
-                self._transport.spent(began, now=now)
-            else:
-                drop("rtcp_too_many")
+            self._report_came(data, self._reports, now)
             return
         try:
             packet = self._unprotect(data)
         except SrtpError:
             drop("srtp_unverified")
             return
-        if packet[8:12] != self._ssrc:
-            self._ssrc = packet[8:12]
-            self._source_heard(self._ssrc)
-        self._transport.heard_at = now
-        self.heard(now=now)
+        self._verified(packet[8:12], now)
         self._ear.take(packet)
 
     def heard(self, *, now: float) -> None:
@@ -180,6 +171,8 @@ class WebRtcLeg:
             metrics.LEG_ERRORS.labels(stage).inc()
             failure = sys.exception()
             get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=failure)
+            if reason is EndReason.FLOOD:
+                self._transport.refuse()
             self.put(LegClosed(reason))
 
     # --- from the wheel ---
@@ -210,10 +203,7 @@ class WebRtcLeg:
         """Hand ``item`` up; nothing follows a `LegClosed`."""
         if self._closed:
             return
-        if isinstance(item, LegClosed):
-            self._closed = True
-            if item.reason is EndReason.FLOOD:
-                self._transport.refuse()
+        self._closed = isinstance(item, LegClosed)
         if self._owner is None:
             self._early.append(item)
         else:
@@ -222,14 +212,7 @@ class WebRtcLeg:
     # --- inside ---
 
     def _answer(self, offer: Offer) -> str:
-        local = self._transport.local
-        transport = LocalTransport(
-            ufrag=local.ufrag,
-            password=local.password,
-            fingerprint=self._stack.certificate.sha256,
-            setup=self._setup,
-            addresses=self._stack.mux.addresses,
-        )
+        transport = self._transport.described(self._stack.certificate.sha256, self._setup)
         return sdp.answer(offer, transport, ssrc=self._sender.ssrc)
 
     def _give(self, frames: list[PcmFrame], now: float) -> None:
@@ -244,24 +227,26 @@ class WebRtcLeg:
         self._stack.wheel.rest(self._sender)
 
     def _report_came(self, data: bytes, reports: Reports, now: float) -> None:
+        if self._reports_police.check(now=now) is not Verdict.TAKE:
+            drop("rtcp_too_many")
+            return
+        began = clock.cpu_s()
         try:
             packets = self._dtls.unprotect_rtcp(data)
         except SrtpError:
             drop("srtcp_unverified")
             return
-        self._source_heard(packets[4:8])
-        self._transport.heard_at = now
-        self.heard(now=now)
+        self._verified(packets[4:8], now)
         round_trip_ms = reports.take(packets, now=now)
         if round_trip_ms is not None:
             self.put(LegMeasured(round_trip_ms), now)
+        self._transport.spent(began, now=now)
 
-    def _source_heard(self, ssrc: bytes) -> None:
-        if (old := self._sources.heard(int.from_bytes(ssrc))) is not None:
-            self._dtls.forget_stream(old)
-
-    def _transmit_report(self, report: bytes) -> None:
-        self._transport.send(self._dtls.protect_rtcp(report))
+    def _verified(self, ssrc: bytes, now: float) -> None:
+        if (old := self._sources.heard(ssrc)) is not None:
+            self._dtls.forget_stream(int.from_bytes(old))
+        self._transport.heard_at = now
+        self.heard(now=now)
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
@@ -282,11 +267,16 @@ class WebRtcLeg:
 
     def _connected(self) -> None:
         config, now = self._stack.config, clock.monotonic()
+        transmit, protect = self._transport.send, self._dtls.protect_rtcp
         self._unprotect = self._dtls.unprotect
         self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
         self._sender.start(protect=self._dtls.protect, send=self._transport.send)
         self._reports = Reports(
-            self._receiver, self._sender, choice=config.encoder, transmit=self._transmit_report, now=now
+            self._receiver,
+            self._sender,
+            choice=config.encoder,
+            transmit=lambda report: transmit(protect(report)),
+            now=now,
         )
         self._stack.wheel.enter(self)
         self.put(LegConnected(), now)

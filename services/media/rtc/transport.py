@@ -12,6 +12,7 @@ from services.media.core.path import Credentials, Path
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How
 from services.media.core.routes import Address
+from services.media.core.sdp import LocalTransport, Setup
 from services.media.rtc.mux import UdpMux, drop
 from services.media.rtc.stun import Check
 from services.runtime import clock
@@ -72,6 +73,11 @@ class Transport:
         self.local = Credentials(ufrag, secrets.token_hex(_PASSWORD_BYTES), remote_ufrag)
         self._retire(self._path.restart(self.local))
         return self.local
+
+    def described(self, fingerprint: str, setup: Setup) -> LocalTransport:
+        """This end, for an answer."""
+        local = self.local
+        return LocalTransport(local.ufrag, local.password, fingerprint, setup, self._mux.addresses)
 
     def send(self, data: bytes) -> None:
         """Send to the client, if it is known where it is."""
