@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.contracts.endings import EndReason
+from services.media.core import rtp
 from services.media.leg import LegClosed, LegConnected, LegInput, LegMessage, LegOpened
 from services.media.rtc.transport import Transport
 from services.runtime import clock
@@ -159,6 +160,17 @@ async def test_reports_beyond_what_a_bad_network_has_are_dropped_and_the_call_go
             send(protected.protect_rtcp(nack))
         await hear(owner, 3)
         assert dropped("rtcp_too_many") >= before + 30
+
+
+async def test_a_client_that_sends_by_one_source_after_another_is_kept_to_a_few_and_the_call_goes_on() -> None:
+    async with attacked() as (wire, owner, client, _):
+        protected, send = wire.sctp.transport._tx_srtp, from_client(client)  # noqa: SLF001
+        for ssrc in (*range(1, 31), *range(1, 31)):
+            send(protected.protect(rtp.header(111, 1, 960, ssrc) + bytes(20)))
+            if ssrc % 10 == 0:
+                send(protected.protect_rtcp(b"\x80\xc9" + struct.pack("!HL", 1, 1000 + ssrc)))
+        client.channel.send("still there")
+        assert await owner.first(LegMessage) == LegMessage("still there")
 
 
 class Listener:
