@@ -16,9 +16,10 @@ COMPILED := build/compiled
 COMPILED_READY := $(COMPILED)/.ready
 # What tests the compiled modules: their own tests, legs over real WebRTC, and a call over a whole gateway.
 COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py tests/runtime/test_delivery.py tests/runtime/test_opus.py tests/runtime/test_sender.py \
-  $(patsubst %,tests/media/test_%.py,call compiled conversation_cuts conversation_down conversation_lost conversation_unheard conversation_up \
-    datagrams dtls ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
-    rtc_call rtc_leg rtc_path rtcp rtp truncation uppath wheel) \
+  $(patsubst %,tests/media/test_%.py,attacks_sctp call compiled conversation_cuts conversation_down conversation_lost \
+    conversation_unheard conversation_up \
+    datagrams dtls dtls_records ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
+    rtc_call rtc_leg rtc_path rtcp rtp sctp sctp_loss sources truncation uppath wheel) \
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.

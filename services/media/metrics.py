@@ -14,6 +14,7 @@ from services.contracts.endings import EndReason
 from services.contracts.messages import OfferRefusal
 from services.media.core.datagrams import DatagramDropped
 from services.media.core.handshake import DtlsFailure
+from services.media.core.sctp import SctpDropped
 from services.runtime.metrics import announce
 
 
@@ -108,7 +109,7 @@ RTT = Histogram(
 DATAGRAMS_DROPPED = Counter(
     "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
 )
-announce(DATAGRAMS_DROPPED, get_args(DatagramDropped))
+announce(DATAGRAMS_DROPPED, (*get_args(DatagramDropped), *get_args(SctpDropped)))
 DATAGRAMS_UNSENT = Counter(
     "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
 )

@@ -29,7 +29,7 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
 from services.callers.target import Target
 from services.runtime import clock
-from tests.bench import attack_http, attack_mints, attack_offers
+from tests.bench import attack_http, attack_mints, attack_offers, attack_sctp
 from tests.bench.machine import cpu_model
 from tests.bench.rig import Rig, gateway
 
@@ -154,6 +154,7 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
         ],
         "http": attack_http.rows(http),
         "floods": [{**asdict(flood), "ok": flood.within_limits} for flood in floods],
+        "clients": await attack_sctp.measure(rig, beside, console),
     }
 
 
@@ -191,8 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"written to {options.out}")
-    parts = ("offers", "http", "floods", "mints")
-    return 0 if all(row["ok"] for part in parts for row in results[part]) else 1
+    return 0 if all(row["ok"] for rows in results.values() if isinstance(rows, list) for row in rows) else 1
 
 
 if __name__ == "__main__":

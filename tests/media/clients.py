@@ -48,7 +48,7 @@ class ToneTrack(AudioStreamTrack):
 class Client:
     """A stock aiortc peer, as a browser would be."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the ways in which a peer may differ
         self,
         *,
         direction: str = "sendrecv",
@@ -57,6 +57,7 @@ class Client:
         ordered: bool = True,
         retransmits: int | None = None,
         certificate: RTCCertificate | None = None,
+        negotiated: int | None = None,
     ) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         if certificate is not None:
@@ -64,7 +65,9 @@ class Client:
         self.peer.addTrack(ToneTrack())
         self.peer.getTransceivers()[0].direction = direction
         self.profile = profile
-        self.channel = self.peer.createDataChannel(label, ordered=ordered, maxRetransmits=retransmits)
+        self.channel = self.peer.createDataChannel(
+            label, ordered=ordered, maxRetransmits=retransmits, negotiated=negotiated is not None, id=negotiated
+        )
         self.open = asyncio.Event()
         self.said: asyncio.Queue[str] = asyncio.Queue()
         self.heard: asyncio.Queue[AudioFrame] = asyncio.Queue()

@@ -191,13 +191,41 @@ async def test_the_last_event_still_reaches_a_client_that_is_hung_up() -> None:
             assert "hushgate.ended" in await client.said.get()
 
 
-async def test_a_channel_of_another_name_is_closed() -> None:
-    client = Client(label="other")
+@pytest.mark.parametrize("label", ["realtime-channel", "", "data", "ö" * 100])
+async def test_a_channel_of_any_label_serves(label: str) -> None:
+    client = Client(label=label)
+    async with connected(client) as (leg, owner):
+        await owner.first(LegOpened)
+        leg.send_event('{"type":"session.created"}')
+        async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get()) == {"type": "session.created"}
+        client.channel.send('{"type":"response.create"}')
+        assert await owner.first(LegMessage) == LegMessage('{"type":"response.create"}')
+
+
+async def test_a_channel_that_was_negotiated_outside_serves_from_its_first_message() -> None:
+    client = Client(negotiated=7)
+    async with connected(client) as (leg, owner):
+        async with asyncio.timeout(WAIT_S):
+            await client.open.wait()
+        client.channel.send('{"type":"response.create"}')
+        await owner.first(LegOpened)
+        assert await owner.first(LegMessage) == LegMessage('{"type":"response.create"}')
+        leg.send_event('{"type":"session.created"}')
+        async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get()) == {"type": "session.created"}
+
+
+async def test_a_client_is_told_that_a_further_channel_was_closed() -> None:
+    client = Client()
     closed = asyncio.Event()
-    client.channel.on("close", closed.set)
-    async with connected(client) as (leg, _), asyncio.timeout(WAIT_S):
-        await closed.wait()
-        leg.send_event("{}")  # is lost, and breaks nothing
+    async with connected(client) as (_, owner):
+        await owner.first(LegOpened)
+        client.peer.createDataChannel("oai-events").on("close", closed.set)
+        async with asyncio.timeout(WAIT_S):
+            await closed.wait()
+            event = json.loads(await client.said.get())
+    assert (event["type"], event["error"]["code"]) == ("error", "extra_data_channel")
 
 
 async def test_a_client_that_hangs_up_is_gone() -> None:

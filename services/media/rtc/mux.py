@@ -12,6 +12,7 @@ from services.media.core.datagrams import DatagramDropped, Protocol, asked_ufrag
 from services.media.core.path import Credentials
 from services.media.core.police import Verdict
 from services.media.core.routes import Address, Routes
+from services.media.core.sctp import SctpDropped
 from services.media.rtc import stun
 from services.media.rtc.stun import Check
 from services.runtime import clock
@@ -147,7 +148,7 @@ class UdpMux:
         self.send(stun.response(check, source, used), source)
 
 
-def drop(reason: DatagramDropped) -> None:
+def drop(reason: DatagramDropped | SctpDropped) -> None:
     """Count a datagram that is thrown away in silence."""
     metrics.DATAGRAMS_DROPPED.labels(reason).inc()
 

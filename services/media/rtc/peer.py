@@ -16,6 +16,7 @@ from services.media.core.handshake import DtlsFailure, end_reason
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
 from services.media.core.sdp import Offer
+from services.media.core.sources import Sources
 from services.media.leg import (
     LegClosed,
     LegConnected,
@@ -72,7 +73,8 @@ class WebRtcLeg:
         )
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
-        self._police = Police(police.RTP)
+        self._police, self._reports_police = Police(police.RTP), Police(police.RTCP)
+        self._sources = Sources()
         self._presence: Presence | None = None  # None: it never was there
         self._owner: LegOwner | None = None
         self._early: deque[LegInput] = deque(maxlen=MAX_EARLY_INPUTS)
@@ -146,8 +148,7 @@ class WebRtcLeg:
         except SrtpError:
             drop("srtp_unverified")
             return
-        self._transport.heard_at = now
-        self.heard(now=now)
+        self._verified(packet[8:12], now)
         if self._speaks:
             self._ear.take(packet)
         else:
@@ -169,7 +170,10 @@ class WebRtcLeg:
         """The leg cannot go on."""
         if not self._closed:
             metrics.LEG_ERRORS.labels(stage).inc()
-            get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=sys.exception())
+            failure = sys.exception()
+            get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=failure)
+            if reason is EndReason.FLOOD:
+                self._transport.refuse()
             self.put(LegClosed(reason))
 
     # --- from the wheel ---
@@ -223,19 +227,26 @@ class WebRtcLeg:
         self._stack.wheel.rest(self._sender)
 
     def _report_came(self, data: bytes, reports: Reports, now: float) -> None:
+        if self._reports_police.check(now=now) is not Verdict.TAKE:
+            drop("rtcp_too_many")
+            return
+        began = clock.cpu_s()
         try:
             packets = self._dtls.unprotect_rtcp(data)
         except SrtpError:
             drop("srtcp_unverified")
             return
-        self._transport.heard_at = now
-        self.heard(now=now)
+        self._verified(packets[4:8], now)
         round_trip_ms = reports.take(packets, now=now)
         if round_trip_ms is not None:
             self.put(LegMeasured(round_trip_ms), now)
+        self._transport.spent(began, now=now)
 
-    def _transmit_report(self, report: bytes) -> None:
-        self._transport.send(self._dtls.protect_rtcp(report))
+    def _verified(self, ssrc: bytes, now: float) -> None:
+        if (old := self._sources.heard(ssrc)) is not None:
+            self._dtls.forget_stream(int.from_bytes(old))
+        self._transport.heard_at = now
+        self.heard(now=now)
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
@@ -255,11 +266,16 @@ class WebRtcLeg:
 
     def _connected(self) -> None:
         config, now = self._stack.config, clock.monotonic()
+        transmit, protect = self._transport.send, self._dtls.protect_rtcp
         self._unprotect = self._dtls.unprotect
         self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
         self._sender.start(protect=self._dtls.protect, send=self._transport.send)
         self._reports = Reports(
-            self._receiver, self._sender, choice=config.encoder, transmit=self._transmit_report, now=now
+            self._receiver,
+            self._sender,
+            choice=config.encoder,
+            transmit=lambda report: transmit(protect(report)),
+            now=now,
         )
         self._stack.wheel.enter(self)
         self.put(LegConnected(), now)

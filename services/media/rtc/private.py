@@ -1,10 +1,9 @@
-"""The only place that touches what aiortc keeps private: checked at import, against the exact version.
+"""What aiortc keeps private is touched here and in `rtc/sctp.py` alone; it is checked at import, by the exact version.
 
 aiortc does DTLS, SCTP and data channels for us; ICE, RTP and the socket are our own (ADR 7). Its DTLS transport takes
 anything that can `_recv` and `_send` datagrams.
 """
 
-import contextlib
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from types import ModuleType
@@ -13,14 +12,12 @@ from typing import Any, Protocol
 import pylibsrtp
 from aiortc import (
     RTCCertificate,
-    RTCDataChannel,
     RTCDtlsFingerprint,
     RTCDtlsParameters,
     RTCDtlsTransport,
     RTCSctpTransport,
 )
 from aiortc.rtcdtlstransport import SRTPProtectionProfile, State
-from aiortc.rtcsctptransport import WEBRTC_STRING, Chunk
 from OpenSSL import SSL
 from pylibsrtp import Session
 
@@ -38,7 +35,11 @@ _NEEDED: _Needed = (
         RTCDtlsTransport,
         ("_do_handshake", "_recv_next", "_set_role", "_set_state", "_setup_srtp", "_validate_peer_identity"),
     ),
-    ("aiortc", RTCSctpTransport, ("_handle_data", "_send", "_send_chunk")),
+    (
+        "aiortc",
+        RTCSctpTransport,
+        ("_handle_data", "_mark_received", "_receive_chunk", "_send", "_send_chunk", "_send_sack"),
+    ),
     ("pylibsrtp", pylibsrtp, ("_binding", "SRTP_MAX_TRAILER_LEN")),
 )
 
@@ -162,22 +163,23 @@ class Dtls(RTCDtlsTransport):
         self._failure = failure
         self._set_state(State.FAILED)
 
-    def take(self, record: bytes) -> bool:
-        """Take a record at once, when the handshake is over; False: the peer has said goodbye.
+    def take(self, datagram: bytes, records: int) -> bool:
+        """Take a datagram of so many records at once, when the handshake is over; False: the peer has said goodbye.
 
         Raises:
             ConnectionError: DTLS is over already.
         """
         if (ssl := self._ssl) is None:
             raise ConnectionError
-        ssl.bio_write(record)
-        try:
-            data = ssl.recv(_RECORD_BYTES)
-        except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
-            at_once(self._write_ssl())
-            return not isinstance(exc, SSL.ZeroReturnError)
-        if data and self._data_receiver is not None:
-            at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
+        ssl.bio_write(datagram)
+        for _ in range(records):  # what is not read now would be read with the next datagram, and pile up
+            try:
+                data = ssl.recv(_RECORD_BYTES)
+            except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
+                at_once(self._write_ssl())
+                return not isinstance(exc, SSL.ZeroReturnError)
+            if data and self._data_receiver is not None:
+                at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
         return True
 
     @property
@@ -216,62 +218,3 @@ class Dtls(RTCDtlsTransport):
     @property
     def _outbound(self) -> Session:
         return self._tx_srtp
-
-
-class Sctp(RTCSctpTransport):
-    """SCTP of one call, whose peer may not make it hold more than one message, or break it."""
-
-    def __init__(self, dtls: Dtls, *, max_held_bytes: int, failed: Callable[[str], None]) -> None:
-        super().__init__(dtls)
-        self._max_held_bytes = max_held_bytes
-        self._failed = failed
-        self._broken = False
-        self._rwnd_at_start = self._advertised_rwnd
-
-    def send_text(self, channel: RTCDataChannel, text: str) -> None:
-        """Send ``text`` on ``channel``, at once if nothing is in front of it.
-
-        Raises:
-            InvalidStateError: the channel is closed.
-            ValueError: it is longer than the peer takes.
-            ConnectionError: DTLS is over.
-        """
-        data, stream = text.encode(), channel.id
-        if data and stream is not None and self._is_free(channel, len(data)):
-            at_once(self._send(stream, WEBRTC_STRING, data))
-        else:
-            channel.send(text)
-
-    def _is_free(self, channel: RTCDataChannel, size: int) -> bool:
-        """Nothing waits to be sent, and the channel is an ordinary one that takes so much."""
-        longest = self._remote_max_message_size
-        return (
-            self._association_state is self.State.ESTABLISHED
-            and not self._data_channel_queue
-            and not self._outbound_queue
-            and channel.ordered
-            and channel.maxRetransmits is None
-            and channel.maxPacketLifeTime is None
-            and (not longest or size <= longest)
-        )
-
-    async def _handle_data(self, data: bytes) -> None:
-        if self._broken:
-            return
-        try:
-            await super()._handle_data(data)
-        except ConnectionError:
-            raise  # the transport is closing: its business
-        except Exception:  # noqa: BLE001 - aiortc asserts and decodes as it goes: any error may come out of bad data
-            self._break("malformed")
-        if self._rwnd_at_start - self._advertised_rwnd > self._max_held_bytes:
-            self._break("unfinished")  # fragments that never become a message
-
-    async def _send_chunk(self, chunk: Chunk) -> None:
-        # aiortc's timers send in tasks that nobody waits for; that DTLS is over is told by DTLS itself.
-        with contextlib.suppress(ConnectionError):
-            await super()._send_chunk(chunk)
-
-    def _break(self, reason: str) -> None:
-        self._broken = True
-        self._failed(reason)
