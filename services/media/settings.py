@@ -1,12 +1,12 @@
 """`MEDIA_*`."""
 
-from ipaddress import ip_address
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
+from services.media.core import addresses
 from services.media.core.detector import DETECTORS, DetectorConfig
 from services.media.core.encoding import EncoderChoice
 from services.media.core.gate import GateConfig
@@ -21,7 +21,9 @@ class MediaSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MEDIA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     advertised_address: str
-    """The IP address by which clients reach this process; one of IPv4 and one of IPv6, with a comma, for both.
+    """The IP addresses by which clients reach this process, with commas, the best first; at most eight. Each becomes a
+    candidate of the answer, and clients try all. `loopback` stands for 127.0.0.1 and ::1, `interfaces` for the
+    addresses of this machine's interfaces, found at the start and again when they change.
 
     No default: a wrong guess is a call without sound.
     """
@@ -65,12 +67,7 @@ class MediaSettings(ServiceSettings):
     @field_validator("advertised_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        addresses = [ip_address(part.strip()) for part in value.split(",")]
-        if any(address.is_unspecified or address.is_multicast for address in addresses):
-            raise ValueError("clients cannot reach an unspecified or multicast address; name the one they use")
-        if len({address.version for address in addresses}) != len(addresses):
-            raise ValueError("give one address, or one of IPv4 and one of IPv6")
-        return ",".join(str(address) for address in addresses)
+        return ",".join(addresses.parse(value))
 
     @model_validator(mode="after")
     def _lost_before_gone(self) -> Self:
@@ -114,7 +111,7 @@ class MediaSettings(ServiceSettings):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where clients reach this process, by family."""
+        """Where clients reach this process, by preference; names are not replaced yet."""
         return tuple(self.advertised_address.split(","))
 
     @property

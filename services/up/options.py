@@ -43,6 +43,9 @@ class UpOptions:
     provider_key: SecretStr
     media_processes: int
     advertise: str
+    """Where browsers reach the media, as MEDIA_ADVERTISED_ADDRESS has it."""
+    public_host: str
+    """Where the page is, if ``host`` is the unspecified address, which nobody can open."""
     log_format: LogFormat
     tls_cert: Path | None
     tls_key: Path | None
@@ -63,7 +66,10 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
     parser.add_argument("--media-processes", type=int, default=1, metavar="N")
     parser.add_argument(
-        "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
+        "--advertise",
+        metavar="IP[,IP...]",
+        help="addresses at which browsers reach the media, the best first; `loopback` and `interfaces` stand for those"
+        " of this machine (default: both, or what --host says; `loopback` keeps media on this machine)",
     )
     parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
@@ -87,6 +93,7 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         provider_key=key,
         media_processes=args.media_processes,
         advertise=args.advertise or advertised(args.host),
+        public_host=_public_host(args.host, args.advertise),
         log_format=args.log_format,
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
@@ -138,18 +145,22 @@ def realtime_url(text: str) -> str:
 
 
 def advertised(host: str) -> str:
-    """The address that browsers send their media to when they reach the page at ``host``.
+    """Where browsers send their media to when they reach the page at ``host``.
 
-    Raises:
-        OptionError: it cannot be found; `--advertise` says it.
+    A page on loopback needs the other addresses, too: Firefox pairs no candidate of its own with loopback.
     """
     if is_loopback(host):
-        return "127.0.0.1"
+        return "loopback,interfaces"
     try:
-        if not ipaddress.ip_address(host).is_unspecified:
-            return host
+        return "interfaces" if ipaddress.ip_address(host).is_unspecified else host
     except ValueError:
-        pass
+        return "interfaces"  # a name: who resolves it may get any of them
+
+
+def _public_host(host: str, advertise: str | None) -> str:
+    given = [entry for entry in (advertise or "").split(",") if entry not in ("", "loopback", "interfaces")]
+    if given or not _is_unspecified(host):
+        return given[0] if given else host
     # Connecting a UDP socket sends nothing; the kernel names the address of the default route.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -157,3 +168,10 @@ def advertised(host: str) -> str:
             return str(probe.getsockname()[0])
         except OSError as exc:
             raise OptionError(f"cannot find this machine's address ({exc.strerror}): give it with --advertise") from exc
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

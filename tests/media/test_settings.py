@@ -4,6 +4,8 @@ from services.media.settings import MediaSettings
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 
+UNREACHABLE = ("fe80::1", "::ffff:192.0.2.1", ",".join(f"192.0.2.{n}" for n in range(1, 10)))
+
 
 def settings(**values: str) -> MediaSettings:
     return load(MediaSettings, {"MEDIA_ADVERTISED_ADDRESS": "192.0.2.1"} | values)
@@ -20,13 +22,17 @@ def test_the_address_has_no_default() -> None:
         ("192.0.2.1", ("192.0.2.1",)),
         ("2001:DB8::1", ("2001:db8::1",)),
         ("192.0.2.1, 2001:db8::1", ("192.0.2.1", "2001:db8::1")),
+        ("192.0.2.2,192.0.2.1,192.0.2.2", ("192.0.2.2", "192.0.2.1")),
+        ("loopback,interfaces", ("loopback", "interfaces")),
     ],
 )
-def test_a_process_is_reached_by_one_address_of_a_family(value: str, addresses: tuple[str, ...]) -> None:
+def test_a_process_is_reached_by_addresses_in_order_of_preference(value: str, addresses: tuple[str, ...]) -> None:
     assert settings(MEDIA_ADVERTISED_ADDRESS=value).addresses == addresses
 
 
-@pytest.mark.parametrize("value", ["", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "192.0.2.1,192.0.2.2"])  # noqa: S104
+@pytest.mark.parametrize(
+    "value", ["", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1", NINE]
+)  # noqa: S104
 def test_an_address_that_nobody_reaches_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="ADVERTISED_ADDRESS"):
         settings(MEDIA_ADVERTISED_ADDRESS=value)

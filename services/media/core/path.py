@@ -7,7 +7,7 @@ has not proved to know the call's password. A client that moves is followed once
 from dataclasses import dataclass, field
 from typing import Literal
 
-from services.media.core.routes import Address
+from services.media.core.routes import Pair
 
 SILENT_S = 1.0
 """A path on which nothing came for so long may have gone: 50 packets of speech are missing. A check from elsewhere
@@ -41,7 +41,7 @@ class Path:
     """One call's way to its client. ``generations``: the newest credentials first, and those before a restart."""
 
     generations: list[Credentials] = field(default_factory=list)
-    selected: Address | None = None
+    selected: Pair | None = None
 
     def restart(self, fresh: Credentials) -> tuple[Credentials, ...]:
         """A new offer: checks count with either credentials until one of the new has come; gives those now dead."""
@@ -53,17 +53,17 @@ class Path:
         """What a check for ``ufrag`` must be signed with."""
         return next((known for known in self.generations if known.ufrag == ufrag), None)
 
-    def checked(self, used: Credentials, source: Address, *, nominates: bool, silent_s: float) -> Checked:
-        """A verified check came from ``source``; the path has been ``silent_s`` silent."""
+    def checked(self, used: Credentials, pair: Pair, *, nominates: bool, silent_s: float) -> Checked:
+        """A verified check came by ``pair``; the path has been ``silent_s`` silent."""
         restarts = used is self.generations[0] and len(self.generations) > 1
         dead: tuple[Credentials, ...] = ()
         if restarts:
             dead = tuple(self.generations[1:])
             self.generations = self.generations[:1]
-        first, same = self.selected is None, source == self.selected
+        first, same = self.selected is None, pair == self.selected
         if same or not (first or nominates or restarts or silent_s >= SILENT_S):
             return Checked("restart" if restarts else None, dead)
-        self.selected = source
+        self.selected = pair
         if first:
             return Checked("first", dead)
         return Checked("restart" if restarts else "address", dead)

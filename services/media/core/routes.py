@@ -4,6 +4,7 @@ An address is learned only from a check whose integrity was verified, so a stran
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -12,6 +13,14 @@ MAX_ADDRESSES = 8
 """Per call. A browser checks from each of its interfaces; more come only from somebody who plays with the tables."""
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An address of ours and one of a client's: whoever asked ``local`` gets its answers from there."""
+
+    local: str
+    remote: Address
 
 
 class Routes(Generic[P]):

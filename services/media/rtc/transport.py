@@ -11,7 +11,7 @@ from services.media.core import police
 from services.media.core.path import Credentials, Path
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How
-from services.media.core.routes import Address
+from services.media.core.routes import Address, Pair
 from services.media.rtc.mux import UdpMux, drop
 from services.media.rtc.stun import Check
 from services.runtime import clock
@@ -59,7 +59,7 @@ class Transport:
     @property
     def address(self) -> Address | None:
         """Where the client is reached now."""
-        return self._path.selected
+        return self._path.selected.remote if self._path.selected is not None else None
 
     def new_credentials(self, remote_ufrag: str) -> Credentials:
         """Expect checks of another ICE generation, too; the first that comes ends those before it."""
@@ -95,16 +95,16 @@ class Transport:
         known = self._mux.routes.by_address.get(source) is self
         return (self._own_checks if known else self._strangers).check(now=now)
 
-    def checked(self, used: Credentials, check: Check, source: Address, *, now: float) -> None:
+    def checked(self, used: Credentials, check: Check, pair: Pair, *, now: float) -> None:
         """Follow the client to where it nominates, or to where it is when the path was silent."""
-        checked = self._path.checked(used, source, nominates=check.nominates, silent_s=now - self.heard_at)
+        checked = self._path.checked(used, pair, nominates=check.nominates, silent_s=now - self.heard_at)
         self._retire(checked.dead)
         if checked.news is not None:
-            self._mux.routes.keep(source, self)
+            self._mux.routes.keep(pair.remote, self)
             self.reached.set()
             if checked.news != "first":
                 self._listener.moved(checked.news)
-        if source == self._path.selected:
+        if pair == self._path.selected:
             self.heard_at = now
             self._listener.heard(now=now)
 
