@@ -4,7 +4,8 @@ from services.media.settings import MediaSettings
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 
-UNREACHABLE = ("fe80::1", "::ffff:192.0.2.1", ",".join(f"192.0.2.{n}" for n in range(1, 10)))
+UNREACHABLE = ("", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1")  # noqa: S104
+NINE = ",".join(f"192.0.2.{n}" for n in range(1, 10))
 
 
 def settings(**values: str) -> MediaSettings:
@@ -30,9 +31,7 @@ def test_a_process_is_reached_by_addresses_in_order_of_preference(value: str, ad
     assert settings(MEDIA_ADVERTISED_ADDRESS=value).addresses == addresses
 
 
-@pytest.mark.parametrize(
-    "value", ["", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1", NINE]
-)  # noqa: S104
+@pytest.mark.parametrize("value", [*UNREACHABLE, NINE])
 def test_an_address_that_nobody_reaches_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="ADVERTISED_ADDRESS"):
         settings(MEDIA_ADVERTISED_ADDRESS=value)
