@@ -45,6 +45,10 @@ async def _examine(options: argparse.Namespace, key: str | None) -> list[Finding
 async def _this_machine(options: argparse.Namespace) -> list[Finding]:
     """What `hushgate up` needs; and whether it works, when it runs."""
     try:
+        entries = addresses.parse(options.advertise or up_options.advertised(options.host))
+    except ValueError as exc:
+        raise up_options.OptionError(f"--advertise: {exc}") from exc
+    try:
         running = running_target(options.data)
         up = up_info(options.data, running.url) or {}
     except NothingRunsError:
@@ -52,7 +56,7 @@ async def _this_machine(options: argparse.Namespace) -> list[Finding]:
     provider = up_options.provider_of(options.upstream)
     findings = [
         machine.check_port(options.host, options.port, running_url=running.url if running else ""),
-        *await udp.check_udp(addresses.parse(options.advertise or up_options.advertised(options.host))),
+        *await udp.check_udp(entries),
         access.check_certificate(options.tls_cert, options.tls_key, options.host),
         access.check_microphone(options.host, tls=options.tls_cert is not None),
         await access.check_key(provider.key, provider.url),
@@ -65,7 +69,7 @@ async def _this_machine(options: argparse.Namespace) -> list[Finding]:
         findings += [
             finding
             for finding in await endpoint.check_endpoint(running.url, running.key)
-            if finding.check in ("tcp", "tls", "token", "offer", "udp")
+            if finding.check in ("tcp", "tls", "token", "offer", "media-udp")
         ]
     return findings
 

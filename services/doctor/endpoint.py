@@ -126,10 +126,11 @@ async def _health(http: httpx.AsyncClient, url: str) -> list[Finding]:
             findings.append(warn(path[1:], "404: not to be asked from here", "a proxy may hide it; ask the pod itself"))
         else:
             findings.append(fail(path[1:], said, mend))
-    return [*findings, _skew(date)]
+    return [*findings, skew(date)]
 
 
-def _skew(date: str) -> Finding:
+def skew(date: str) -> Finding:
+    """How far this machine's clock is from that of the endpoint, by its Date header."""
     try:
         skew_s = (clock.utc_now() - _utc(parsedate_to_datetime(date))).total_seconds()
     except ValueError:
@@ -187,12 +188,12 @@ async def _udp(targets: Sequence[Target], minted: Minted) -> Finding:
     broken = [f"{target.host}:{target.port}: {result}" for target, result in results.items() if isinstance(result, str)]
     if works:
         rest = f" ({'; '.join(broken)})" if broken else ""
-        return ok("udp", f"UDP goes both ways: {', '.join(works)}{rest}")
+        return ok("media-udp", f"UDP goes both ways: {', '.join(works)}{rest}")
     said = f"UDP does not get through ({'; '.join(broken) or 'the answer has no address'})"
     if minted.ice_servers:
-        return warn("udp", f"{said}; callers must use the TURN server", "open the media port for UDP if you can")
+        return warn("media-udp", f"{said}; callers must use the TURN server", "open the media port for UDP if you can")
     return fail(
-        "udp",
+        "media-udp",
         said,
         "advertise an address that callers reach (MEDIA_ADVERTISED_ADDRESS, --advertise), open its UDP port in the"
         " firewalls, or set up TURN over TCP",
