@@ -15,6 +15,7 @@ from services.media.core.path import (
     Credentials,
     Path,
     Request,
+    Result,
     Step,
 )
 from services.media.core.routes import Pair
@@ -130,7 +131,8 @@ def test_only_so_many_pairs_are_asked_at_a_time() -> None:
 def test_a_request_without_an_answer_is_repeated_ever_more_slowly_and_then_given_up() -> None:
     path = a_path()
     sent = list(check(path, HOME).requests)
-    times, results = [0.0], []
+    times = [0.0]
+    results: list[Result] = []
     while (due := path.due) is not None:
         assert path.tick(now=due - 0.01) == Step()
         step = path.tick(now=due)
@@ -166,7 +168,8 @@ def test_consent_is_asked_for_again_and_again_and_kept_by_answers() -> None:
 
 def test_without_consent_for_30_seconds_nothing_is_sent_any_more() -> None:
     path = a_path(selected=HOME)
-    sent, results, at = 0, [], 0.0
+    sent, at = 0, 0.0
+    results: list[Result] = []
     while (due := path.due) is not None:
         at, step = due, path.tick(now=due)
         sent += len(step.requests)
@@ -179,7 +182,7 @@ def test_without_consent_for_30_seconds_nothing_is_sent_any_more() -> None:
 
 def test_very_old_consent_requests_are_forgotten() -> None:
     path = a_path(selected=HOME)
-    sent = []
+    sent: list[Request] = []
     for number in range(MAX_UNANSWERED + 1):
         at = number * 3.0
         path._consent_at = at  # noqa: SLF001 - sooner than it is due, to have more than fit
