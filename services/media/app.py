@@ -34,7 +34,9 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
     )
     with open_stack(stack_config) as stack:
         mux = stack.mux
-        get_logger().info("media_address", advertised=settings.addresses, port=mux.port, bound=mux.bound)
+        get_logger().info(
+            "media_address", advertised=[host for host, _ in mux.addresses], port=mux.port, bound=mux.bound
+        )
         await _serve(bus, settings, process, WebRtcAnswerer(stack))
 
 

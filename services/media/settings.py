@@ -1,12 +1,12 @@
 """`MEDIA_*`."""
 
-from ipaddress import ip_address
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
+from services.media.core import addresses
 from services.media.core.detector import DETECTORS, DetectorConfig
 from services.media.core.encoding import EncoderChoice
 from services.media.core.gate import GateConfig
@@ -21,9 +21,17 @@ class MediaSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MEDIA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     advertised_address: str
-    """The IP address by which clients reach this process; one of IPv4 and one of IPv6, with a comma, for both.
+    """The IP addresses by which clients reach this process, with commas, the best first; at most eight. Each becomes a
+    candidate of the answer, and clients try all. `loopback` stands for 127.0.0.1 and ::1, `interfaces` for the
+    addresses of this machine's interfaces, found at the start and again when they change.
 
     No default: a wrong guess is a call without sound.
+    """
+    extra_addresses: str = ""
+    """More such addresses, told after those: another way to the same ports, as a VPN's."""
+    external_addresses: dict[str, str] = Field(default_factory=dict)
+    """Of addresses that are translated on the way (1:1 NAT): the outer one, which is told first, by the inner one. As
+    JSON; the same map may be given to all nodes.
     """
     processes: int = Field(default=1, ge=1, le=64)
     """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
@@ -65,12 +73,23 @@ class MediaSettings(ServiceSettings):
     @field_validator("advertised_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        addresses = [ip_address(part.strip()) for part in value.split(",")]
-        if any(address.is_unspecified or address.is_multicast for address in addresses):
-            raise ValueError("clients cannot reach an unspecified or multicast address; name the one they use")
-        if len({address.version for address in addresses}) != len(addresses):
-            raise ValueError("give one address, or one of IPv4 and one of IPv6")
-        return ",".join(str(address) for address in addresses)
+        return ",".join(addresses.parse(value))
+
+    @field_validator("extra_addresses")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        return ",".join(addresses.parse(value)) if value else ""
+
+    @field_validator("external_addresses")
+    @classmethod
+    def _maps_addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        inner, outer = zip(*value.items(), strict=True) if value else ((), ())
+        return dict(zip(map(addresses.parse_one, inner), map(addresses.parse_one, outer), strict=True))
+
+    @model_validator(mode="after")
+    def _not_too_many_addresses(self) -> Self:
+        addresses.parse(",".join(self.addresses))
+        return self
 
     @model_validator(mode="after")
     def _lost_before_gone(self) -> Self:
@@ -114,8 +133,10 @@ class MediaSettings(ServiceSettings):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where clients reach this process, by family."""
-        return tuple(self.advertised_address.split(","))
+        """Where clients reach this process, by preference; names are not replaced yet."""
+        own = self.advertised_address.split(",")
+        told = [host for inner in own for host in (self.external_addresses.get(inner, inner), inner)]
+        return tuple(dict.fromkeys(told + [host for host in self.extra_addresses.split(",") if host]))
 
     @property
     def settle_timeout_s(self) -> float:

@@ -40,7 +40,7 @@ class _Cluster:
         """Where people and programs find the page and the API; nobody can open the unspecified address."""
         url = self.url("signaling")
         for unspecified in ("//0.0.0.0:", "//[::]:"):
-            url = url.replace(unspecified, f"//{self._options.advertise}:")
+            url = url.replace(unspecified, f"//{self._options.public_host}:")
         return url
 
     @property

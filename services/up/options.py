@@ -34,6 +34,14 @@ class _ProviderKey(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """Who answers: ``url`` is None for the rehearsal."""
+
+    url: str | None
+    key: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
 class UpOptions:
     """The command line and the provider's key, in their final form."""
 
@@ -48,6 +56,9 @@ class UpOptions:
     store_mb: int
     """The MiB that streams and buckets may take together."""
     advertise: str
+    """Where browsers reach the media, as MEDIA_ADVERTISED_ADDRESS has it."""
+    public_host: str
+    """Where the page is, if ``host`` is the unspecified address, which nobody can open."""
     log_format: LogFormat
     tls_cert: Path | None
     tls_key: Path | None
@@ -84,7 +95,10 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"what tokens, leases, usage and history may take of the disk together; {DEFAULT_STORE_MB} if not given",
     )
     parser.add_argument(
-        "--advertise", metavar="IP", help="address at which browsers reach the media (found if not given)"
+        "--advertise",
+        metavar="IP[,IP...]",
+        help="addresses at which browsers reach the media, the best first; `loopback` and `interfaces` stand for those"
+        " of this machine (default: both, or what --host says; `loopback` keeps media on this machine)",
     )
     parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
@@ -107,9 +121,8 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     if not MIN_STORE_MB <= args.store_mb <= MAX_STORE_MB:
         raise OptionError(f"--store-mb {args.store_mb}: give {MIN_STORE_MB} to {MAX_STORE_MB}")
     _check_tls(args.host, args.tls_cert, args.tls_key)
-    key = _ProviderKey().openai_api_key
-    upstream = args.upstream or (OPENAI_URL if key.get_secret_value() else None)
-    url = realtime_url(upstream) if upstream else None
+    provider = provider_of(args.upstream)
+    url = provider.url
     if url and args.rehearsal_voice:
         asked = "--upstream" if args.upstream else "OPENAI_API_KEY"
         raise OptionError(
@@ -121,16 +134,28 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         data=args.data,
         upstream=url,
         provider=_PROVIDERS.get(urlsplit(url).hostname or "", "custom") if url else "rehearsal",
-        provider_key=key,
+        provider_key=provider.key,
         media_processes=args.media_processes,
         store_mb=args.store_mb,
         advertise=args.advertise or advertised(args.host),
+        public_host=_public_host(args.host, args.advertise),
         log_format=args.log_format,
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
         otlp_endpoint=_collector(args.otlp_endpoint),
         rehearsal_voice=args.rehearsal_voice,
     )
+
+
+def provider_of(upstream: str | None) -> Provider:
+    """Who answers when ``upstream`` is on the command line, or nothing is and the environment may hold a key.
+
+    Raises:
+        OptionError: it is no URL.
+    """
+    key = _ProviderKey().openai_api_key
+    chosen = upstream or (OPENAI_URL if key.get_secret_value() else None)
+    return Provider(realtime_url(chosen) if chosen else None, key)
 
 
 def _collector(url: str) -> str:
@@ -177,18 +202,22 @@ def realtime_url(text: str) -> str:
 
 
 def advertised(host: str) -> str:
-    """The address that browsers send their media to when they reach the page at ``host``.
+    """Where browsers send their media to when they reach the page at ``host``.
 
-    Raises:
-        OptionError: it cannot be found; `--advertise` says it.
+    A page on loopback needs the other addresses, too: Firefox pairs no candidate of its own with loopback.
     """
     if is_loopback(host):
-        return "127.0.0.1"
+        return "loopback,interfaces"
     try:
-        if not ipaddress.ip_address(host).is_unspecified:
-            return host
+        return "interfaces" if ipaddress.ip_address(host).is_unspecified else host
     except ValueError:
-        pass
+        return "interfaces"  # a name: who resolves it may get any of them
+
+
+def _public_host(host: str, advertise: str | None) -> str:
+    given = [entry for entry in (advertise or "").split(",") if entry not in ("", "loopback", "interfaces")]
+    if given or not _is_unspecified(host):
+        return given[0] if given else host
     # Connecting a UDP socket sends nothing; the kernel names the address of the default route.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -196,3 +225,10 @@ def advertised(host: str) -> str:
             return str(probe.getsockname()[0])
         except OSError as exc:
             raise OptionError(f"cannot find this machine's address ({exc.strerror}): give it with --advertise") from exc
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from services.contracts.endings import EndReason
 from services.media.core import rtp
+from services.media.core.sdp import RemoteTransport
 from services.media.leg import LegClosed, LegConnected, LegInput, LegMessage, LegOpened
 from services.media.rtc.transport import Transport
 from services.runtime import clock
@@ -200,7 +201,7 @@ async def test_a_call_that_takes_more_than_a_quarter_of_a_core_for_what_it_sends
 ) -> None:
     listener = Listener()
     with a_stack() as stack:
-        transport = Transport(stack.mux, listener, remote_ufrag="x")
+        transport = Transport(stack.mux, listener, remote=RemoteTransport("remo", "p" * 24, "", "actpass"))
         for number in range(10 * per_s):
             transport.spent(clock.cpu_s() - share / per_s, now=1000 + number / per_s)
         transport.close()

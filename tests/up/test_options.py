@@ -14,7 +14,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_key_the_rehearsal_answers() -> None:
     options = parse([])
-    assert (options.upstream, options.provider, options.advertise) == (None, "rehearsal", "127.0.0.1")
+    assert (options.upstream, options.provider, options.advertise) == (None, "rehearsal", "loopback,interfaces")
 
 
 def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
@@ -63,7 +63,16 @@ def test_with_tls_other_addresses_are_served_and_advertised(tmp_path: Path) -> N
     pem = tmp_path / "x.pem"
     pem.touch()
     options = parse(["--host", "192.0.2.7", "--tls-cert", str(pem), "--tls-key", str(pem)])
-    assert options.advertise == "192.0.2.7"
+    assert (options.advertise, options.public_host) == ("192.0.2.7", "192.0.2.7")
+
+
+def test_the_page_is_named_by_an_address_though_media_has_several(tmp_path: Path) -> None:
+    pem = tmp_path / "x.pem"
+    pem.touch()
+    everywhere = ["--host", "::", "--tls-cert", str(pem), "--tls-key", str(pem)]
+    options = parse([*everywhere, "--advertise", "interfaces,192.0.2.7,192.0.2.8"])
+    assert (options.advertise, options.public_host) == ("interfaces,192.0.2.7,192.0.2.8", "192.0.2.7")
+    assert parse(everywhere).advertise == "interfaces"
 
 
 @pytest.mark.parametrize(
