@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 from pydantic import JsonValue
@@ -32,6 +33,7 @@ from services.signaling.core.sdp import Offer
 from services.signaling.directory import Directory, NotPlacedError
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.grants import TokenRejectedError
+from services.signaling.register import Register
 from services.signaling.trace import stage
 
 _CONTROL_TIMEOUT_S = 2.0
@@ -50,6 +52,7 @@ class Calls:
     authority: Authority
     directory: Directory
     default_model: str
+    register: Register
 
     async def place(self, request: Request, call: CallId, offer: Offer, session: Mapping[str, JsonValue] | None) -> str:
         """The SDP answer of the media process that takes the call.
@@ -59,7 +62,6 @@ class Calls:
         """
         async with self._granted(request, call, session) as granted:
             tracing.current().note(tenant_id=granted.tenant)
-            await self.authority.grants.own(call, granted.tenant)
             with stage("placement"):
                 answer = await self._answer(call, offer, granted)
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
@@ -101,8 +103,12 @@ class Calls:
         Raises:
             ApiError: 404, no process has such a call; 503, the bus is away.
         """
+        owner = await self.authority.grants.owner(call)
+        if owner is None or not owner.process:
+            raise no_such_call()
         try:
-            return await self.bus.request(subjects.control(call), message, timeout_s=_CONTROL_TIMEOUT_S)
+            subject = subjects.control(owner.process, call)
+            return await self.bus.request(subject, message, timeout_s=_CONTROL_TIMEOUT_S)
         except NoRespondersError:
             raise (no_such_call() if self.bus.connected else _no_bus()) from None
         except (RequestTimeoutError, MalformedMessageError) as exc:
@@ -137,8 +143,9 @@ class Calls:
             raise
 
     async def _answer(self, call: CallId, offer: Offer, granted: Grant) -> str:
+        before = partial(self.register.place, call, granted)
         try:
-            return await self.directory.place(call, offer.serialise(), granted)
+            return await self.directory.place(call, offer.serialise(), granted, before=before)
         except NotPlacedError as exc:
             if exc.reason == "bad_offer":
                 raise ApiError(

@@ -14,7 +14,7 @@ from nats.js.kv import KeyValue
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId, TenantId
+from services.contracts.ids import CallId, ProcessId, TenantId
 from services.runtime import clock
 from services.runtime.errors import HushgateError
 from services.runtime.logging import get_logger
@@ -38,10 +38,13 @@ class GrantsUnavailableError(HushgateError):
     retryable = True
 
 
-class _CallOwner(BaseModel):
+class CallOwner(BaseModel):
+    """Whose call it is, and the media process that was asked last to carry it; older records do not name it."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     tenant: TenantId
+    process: ProcessId = ProcessId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,27 +132,27 @@ class Grants:
             raise TokenRejectedError(decided)
         return decided, record.grant.tenant
 
-    async def own(self, call: CallId, tenant: TenantId) -> None:
-        """Remember whose call it is, before anybody can ask.
+    async def own(self, call: CallId, owner: CallOwner) -> None:
+        """Remember whose call it is and where, before anybody can ask.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
         self._check()
         try:
-            await self.bucket.put(_call_key(call), _CallOwner(tenant=tenant).model_dump_json().encode())
+            await self.bucket.put(_call_key(call), owner.model_dump_json().encode())
         except (NatsError, TimeoutError) as exc:
             raise GrantsUnavailableError("a call cannot be stored") from exc
 
-    async def owner(self, call: CallId) -> TenantId | None:
-        """Whose call it is; None for one that is not known.
+    async def owner(self, call: CallId) -> CallOwner | None:
+        """Whose call it is and where; None for one that is not known.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
         found = await self._get(_call_key(call))
         try:
-            return _CallOwner.model_validate_json(found[0]).tenant if found else None
+            return CallOwner.model_validate_json(found[0]) if found else None
         except ValidationError:
             get_logger().error("call_owner_malformed", call_id=call)
             return None
