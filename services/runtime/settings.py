@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
+from services.contracts.permissions import inbox_prefix
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
 
@@ -25,7 +26,7 @@ class NatsLogin:
     @property
     def inbox_prefix(self) -> str:
         """Where its answers come. Each user has its own, so that the server can keep the others' ears away."""
-        return f"_INBOX_{self.user}"
+        return inbox_prefix(self.user)
 
 
 class ServiceSettings(BaseSettings):
@@ -34,10 +35,13 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
-    nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
-    """This process's user on the bus; answers come to `_INBOX_<user>.>`. Empty: whatever NATS_URL says."""
+    nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,63}$")
+    """This process's user on the bus; answers come to `_INBOX_<user>.>`. Empty: whatever NATS_URL says.
+
+    The server tells processes apart by it: for media and upstream it is the same as PROCESS_ID.
+    """
     nats_password_file: Path | None = None
-    """Where that user's password lies: a mounted secret."""
+    """Where that user's password lies: a mounted secret that no other process can read."""
     nats_wait_s: float = Field(default=5, ge=1, le=600)
     """How long the start waits for the NATS server; later it may go and come."""
     http_host: str = "127.0.0.1"

@@ -1,4 +1,7 @@
-"""JetStream streams and buckets. Whoever needs one first makes it; all calls are idempotent."""
+"""JetStream streams and buckets; all calls are idempotent.
+
+Metering makes the streams, which it alone reads; each bucket is made by the service that uses it.
+"""
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
@@ -11,6 +14,8 @@ LEASE_TTL_S = 10.0
 GRANT_TTL_S = 48 * 3600.0
 """A redeemed token may hang up its call and read its usage for 24 h; the rest is what a clock may be wrong."""
 _CALLS_AGE_S = 7 * 24 * 3600.0
+_PLACED_BYTES = 128 * 1024 * 1024  # half a million calls
+_MAX_RECORD_BYTES = 4096
 _USAGE_BYTES = 1024 * 1024 * 1024  # 400,000 events: hours of a large site with metering away
 _CALLS_BYTES = 256 * 1024 * 1024
 _NAME_IN_USE = 10058  # "stream name already in use with a different configuration": another version made it
@@ -57,6 +62,28 @@ async def ensure_calls_stream(js: JetStreamContext) -> None:
     )
 
 
+async def ensure_placed_stream(js: JetStreamContext) -> None:
+    """`PLACED`: which calls there are, for a week; only signaling writes to it.
+
+    Raises:
+        nats.errors.Error: the server does not do it.
+    """
+    await _ensure(
+        js,
+        StreamConfig(
+            name=subjects.PLACED_STREAM,
+            subjects=[subjects.PLACED],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_bytes=_PLACED_BYTES,
+            max_age=_CALLS_AGE_S,
+            max_msg_size=_MAX_RECORD_BYTES,
+            duplicate_window=120,
+        ),
+    )
+
+
 async def grants_bucket(js: JetStreamContext) -> KeyValue:
     """KV of grants under the hash of their token, on disk; an entry is forgotten after two days.
 
@@ -78,7 +105,9 @@ async def leases_bucket(js: JetStreamContext) -> KeyValue:
 async def _ensure(js: JetStreamContext, config: StreamConfig) -> None:
     name = str(config.name)
     try:
-        await js.stream_info(name)
+        found = (await js.stream_info(name)).config
+        if found.subjects != config.subjects:  # of a version whose subjects did not name who publishes
+            await js.update_stream(found, subjects=config.subjects)
     except NotFoundError:
         try:
             await js.add_stream(config)

@@ -13,10 +13,11 @@ from services.runtime.bus import Bus
 
 async def test_everybody_may_make_everything_at_the_same_time(bus: Bus) -> None:
     js = bus.jetstream
-    makers = (streams.ensure_usage_stream, streams.ensure_calls_stream, streams.grants_bucket, streams.leases_bucket)
+    made = (streams.ensure_usage_stream, streams.ensure_calls_stream, streams.ensure_placed_stream)
+    makers = (*made, streams.grants_bucket, streams.leases_bucket)
     await asyncio.gather(*(make(js) for make in makers for _ in range(5)))
     names = {info.config.name for info in await js.streams_info()}
-    assert names == {"USAGE", "CALLS", "KV_grants", "KV_leases"}
+    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_leases"}
 
 
 async def test_usage_is_kept_on_disk_and_refuses_rather_than_forgets(bus: Bus) -> None:
