@@ -80,10 +80,10 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with nats_server(data.path) as nats:
+    async with nats_server(data.path, identities=plan.identities(options)) as nats:
         cluster = _Cluster(options, data, nats.url, console)
         try:
-            work = asyncio.create_task(_start(cluster, options, data, nats.url), name="start")
+            work = asyncio.create_task(_start(cluster, options, data, nats), name="start")
             stop = asyncio.create_task(stopping.wait(), name="signal")
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -114,8 +114,8 @@ async def _until_stopped(stop: asyncio.Task[bool], nats: NatsServer, console: Lo
             await nats.start_again()
 
 
-async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats_url: str) -> None:
-    shared = plan.Shared(options, data, nats_url, metering_token=secrets.token_urlsafe(32))
+async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats: NatsServer) -> None:
+    shared = plan.Shared(options, data, nats, metering_token=secrets.token_urlsafe(32))
     rehearsal = () if options.upstream else (plan.rehearsal(shared),)
     await cluster.start(plan.metering(shared), *rehearsal, *plan.media(shared))
     provider = options.upstream or f"{cluster.url('rehearsal').replace('http', 'ws', 1)}/v1/realtime"
