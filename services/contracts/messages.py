@@ -184,7 +184,23 @@ class Ended(Message):
     detail: str = ""
 
 
-# --- history (JetStream CALLS) ---------------------------------------------------------------------------------
+# --- history (JetStream PLACED and CALLS) ----------------------------------------------------------------------
+
+
+class CallPlaced(Message):
+    """A media process is about to be asked to carry a call. Published by signaling, once for each that is asked.
+
+    What metering believes of a call: usage that does not fit is kept aside. Without ``providers`` any will do.
+    """
+
+    type: Literal["call.placed"] = "call.placed"
+    call: CallId
+    tenant: TenantId
+    process: ProcessId
+    model: str = ""
+    providers: tuple[str, ...] = ()
+    max_seconds: int = Field(ge=1)
+    placed_unix_ms: UnixMs
 
 
 class CallStarted(Message):
@@ -236,6 +252,7 @@ AnyMessage = Annotated[
     | UtteranceEnd
     | PlayoutReport
     | Ended
+    | CallPlaced
     | CallStarted
     | CallEnded
     | Watermark,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -62,6 +63,10 @@ TIME_METERS = frozenset(
 All others are exact per (tenant, call, session, provider_ref, meter). The `_in` meters hold what was *not* cached:
 cached tokens have their own meter, so that the meters of a response add up to its total."""
 
+MEDIA_METERS = frozenset({Meter.AUDIO_GATED_MS, Meter.AUDIO_PLAYED_MS, Meter.CALL_MS})
+"""What media measures, and nobody else; all others are upstream's. None of them is ever billed."""
+_SOURCE_DIGITS = 16
+
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY, strict=True)]
 
 
@@ -69,6 +74,7 @@ class UsageData(BaseModel):
     """What was used. ``provider_ref`` names the provider's response (or transcription) for exact meters, else empty.
 
     One event carries either time meters or exact ones, never both. ``seq`` counts this producer's events of the call.
+    ``worker``: said by media, the worker that owns the session; usage of that session is believed of no other.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -81,11 +87,13 @@ class UsageData(BaseModel):
     model: str = Field(min_length=1, max_length=128)
     price_book: str = Field(default="", max_length=64)
     provider_ref: str = Field(default="", max_length=128)
+    worker: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,63}$")
     meters: dict[Meter, Quantity] = Field(min_length=1)
 
     def content_hash(self) -> str:
         """SHA-256 of what must not differ between two copies of the event."""
-        content = self.model_dump(mode="json", exclude={"seq"})
+        # Events of versions that knew no ``worker`` keep their hash.
+        content = self.model_dump(mode="json", exclude={"seq"} if self.worker else {"seq", "worker"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -109,6 +117,17 @@ class UsageEvent(BaseModel):
     def encode(self) -> bytes:
         """The JSON that is kept and published."""
         return self.model_dump_json().encode()
+
+
+def new_source(process: str) -> str:
+    """A name for a new outbox of a process. Random: a file that was deleted and made again starts anew for metering."""
+    return f"{process}-{secrets.token_hex(_SOURCE_DIGITS // 2)}"
+
+
+def is_source_of(source: str, process: str) -> bool:
+    """Whether ``source`` names an outbox of this process; older versions put what the file is called before it."""
+    owner, _, digits = source.rpartition("-")
+    return len(digits) == _SOURCE_DIGITS and owner in (process, f"outbox-media-{process}", f"outbox-upstream-{process}")
 
 
 def usage_event(  # noqa: PLR0913 - the envelope's fields, all by keyword

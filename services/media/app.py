@@ -19,7 +19,6 @@ from services.runtime.http import serve_http
 from services.runtime.logging import get_logger
 from services.runtime.outbox import Outbox, OutboxTiming
 from services.runtime.process import Process
-from services.runtime.streams import ensure_calls_stream, ensure_usage_stream
 
 
 async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
@@ -41,11 +40,10 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
 
 
 async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerer: Answerer) -> None:
-    await ensure_usage_stream(bus.jetstream, store_mb=bus.store_mb)
-    await ensure_calls_stream(bus.jetstream, store_mb=bus.store_mb)
     path = settings.data_dir / f"outbox-media-{settings.process_id}.sqlite"
+    timing = OutboxTiming(settle_s=settings.settle_timeout_s)
     async with (
-        Outbox.open(path, bus=bus, timing=OutboxTiming(settle_s=settings.settle_timeout_s)) as outbox,
+        Outbox.open(path, bus=bus, role="media", process=settings.process_id, timing=timing) as outbox,
         serve_http(health_app(process.health), host=settings.http_host, port=settings.http_port) as url,
     ):
         meters = Meters(outbox, process.health)

@@ -101,11 +101,15 @@ class Call:
         self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
         self.restarts = Police(police.RESTARTS)
+        self.worker_subject = subjects.down(facts.process, facts.owner.worker, facts.id)
+        """Where its worker, and nobody else, may send its frames."""
         self._leg = leg
         self._conversation = conversation
         self._detector = detector
         self._bus = bus
-        self._up = UpPath(bus, subject=subjects.up(facts.owner.worker, facts.id), epoch=facts.owner.epoch)
+        self._up = UpPath(
+            bus, subject=subjects.up(facts.owner.worker, facts.process, facts.id), epoch=facts.owner.epoch
+        )
         self._todo: deque[Command] = deque()
         self._carrying = False
         self._over = asyncio.Event()
@@ -199,6 +203,7 @@ class Call:
             seq=self._usage_seq,
             provider=owner.provider,
             model=owner.model,
+            worker=owner.worker,
             meters=self._conversation.meters(now=clock.monotonic()),
         )
 

@@ -48,7 +48,7 @@ async def _claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) ->
         if left_s <= 0:
             break
         try:
-            answer = await bus.request(subjects.CLAIM, request, timeout_s=left_s)
+            answer = await bus.request(subjects.claim(process), request, timeout_s=left_s)
         except NoRespondersError as exc:
             raise ClaimFailedError("no_worker", "no upstream worker listens") from exc
         except (RequestTimeoutError, MalformedMessageError) as exc:
@@ -63,8 +63,8 @@ async def _claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) ->
     raise refused
 
 
-async def give_back(bus: Bus, call: CallId, owner: ClaimGranted) -> None:
+async def give_back(bus: Bus, call: CallId, owner: ClaimGranted, *, process: ProcessId) -> None:
     """Tell the worker of a call that no call came of the offer."""
     ended = Ended(reason=EndReason.INTERNAL, detail="the offer could not be answered")
     frame = Frame(Kind.ENDED, owner.epoch, 0, clock.unix_ms(), payload=ended.encode())
-    await bus.send(subjects.up(owner.worker, call), frames.encode(frame))
+    await bus.send(subjects.up(owner.worker, process, call), frames.encode(frame))

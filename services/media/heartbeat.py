@@ -45,4 +45,4 @@ class Pulse:
             loop_lag_ms=self._lag_ms,
             http_url=self._http_url,
         )
-        await self._bus.publish(subjects.MEDIA_HEARTBEAT, beat)
+        await self._bus.publish(subjects.heartbeat(beat.process), beat)

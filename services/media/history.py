@@ -24,11 +24,11 @@ class History:
 
     async def started(self, record: CallStarted) -> None:
         """A call was answered."""
-        await self._write(subjects.CALL_STARTED, record)
+        await self._write(subjects.call_started(record.process), record)
 
     async def ended(self, record: CallEnded) -> None:
         """A call is over."""
-        await self._write(subjects.CALL_ENDED, record)
+        await self._write(subjects.call_ended(record.process), record)
 
     async def _write(self, subject: str, record: CallStarted | CallEnded) -> None:
         # The id makes a retry harmless: the stream keeps one of two with the same.

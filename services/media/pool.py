@@ -176,7 +176,7 @@ class Pool:
             metrics.SETUP_DURATION.labels("answer").observe(clock.monotonic() - began)
             return reply
         if isinstance(owner, ClaimGranted):
-            await give_back(self._bus, offer.call, owner)
+            await give_back(self._bus, offer.call, owner, process=self._config.process)
         if not isinstance(answered, BaseException):
             await answered[0].close()
         return reply
@@ -238,6 +238,8 @@ class Pool:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._history.started(facts.started()), name="started")
+                # The ledger believes a worker's usage of a call when media has said that it is the worker.
+                group.create_task(self._meters.write(call), name="owner")
                 reason = await call.run()
         except Exception:  # noqa: BLE001 - the edge of a task: one call's failure must not end the others
             get_logger().exception("call_failed", call_id=facts.id, stage="run")
@@ -263,7 +265,7 @@ class Pool:
 
     async def _listen_for_control(self, call: Call) -> Subscription | None:
         try:
-            return await self._bus.serve(subjects.control(call.facts.id), self._control)
+            return await self._bus.serve(subjects.control(call.facts.process, call.facts.id), self._control)
         except NatsError as exc:
             get_logger().error("call_failed", call_id=call.facts.id, stage="control", reason=type(exc).__name__)
             call.end(EndReason.INTERNAL)
@@ -290,6 +292,9 @@ class Pool:
         call = self._calls.get(subjects.call_of(subject))
         if call is None:  # in flight when the call ended
             bus_metrics.BUS_DROPPED.labels("no_call").inc()
+            return
+        if subject != call.worker_subject:
+            bus_metrics.BUS_DROPPED.labels("wrong_sender").inc()
             return
         call.worker_frame(data)
 

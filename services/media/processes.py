@@ -118,7 +118,11 @@ def _text(text: str, *, fine: bool) -> Response:
 
 
 def plan(settings: MediaSettings) -> list[ChildSpec]:
-    """What the children are told; all else they inherit."""
+    """What the children are told; all else they inherit.
+
+    The parent is nobody on the bus. Its NATS_USER and NATS_PASSWORD_FILE name its children's, each with its number
+    behind: child 1 is `<user>-1`, and its password lies in `<file>-1`.
+    """
     specs = []
     for number in range(settings.processes):
         name = f"{settings.process_id}-{number}"
@@ -130,6 +134,9 @@ def plan(settings: MediaSettings) -> list[ChildSpec]:
             "MEDIA_HTTP_PORT": str(settings.http_port + 1 + number if settings.http_port else 0),
             "MEDIA_LOG_FORMAT": "json",
         }
+        if settings.nats_user:  # each is a user of its own on the bus
+            environment["MEDIA_NATS_USER"] = f"{settings.nats_user}-{number}"
+            environment["MEDIA_NATS_PASSWORD_FILE"] = f"{settings.nats_password_file}-{number}"
         specs.append(ChildSpec(name, "media", environment, "MEDIA_HTTP_PORT"))
     return specs
 

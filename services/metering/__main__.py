@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from services.metering import app, audit, backup
+from services.metering import app, audit, backup, quarantine
 from services.metering.settings import MeteringSettings
 from services.runtime import process
 from services.runtime.command import parse_service
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run metering; `audit` checks that every figure of the ledger follows from its record, `backup FILE` copies it."""
+    """Run metering, or one of the subcommands, which may run beside it."""
     asked = parse_service(
         "metering",
         MeteringSettings,
@@ -19,6 +19,8 @@ def main(arguments: Sequence[str]) -> int:
         subcommands={
             "audit": ("check that every figure of the ledger follows from its record", ()),
             "backup": ("copy an SQLite ledger, - for standard output, while metering runs", ("FILE",)),
+            "quarantine": ("show the usage that is not booked, and why", ()),
+            "release": ("book quarantined usage all the same, by its numbers", ("NUMBER...",)),
         },
     )
     match asked.subcommand:
@@ -26,6 +28,10 @@ def main(arguments: Sequence[str]) -> int:
             return audit.main()
         case "backup":
             return backup.main(asked.file)
+        case "quarantine":
+            return quarantine.show()
+        case "release":
+            return quarantine.release(asked.number)
     return process.run_with_bus("metering", MeteringSettings, app.serve)
 
 

@@ -13,7 +13,7 @@ from services.metering.core.totals import Totals
 from services.metering.dialect import ledger_url
 from services.metering.metrics import LedgerCollector
 from services.metering.pricebooks import load_books
-from services.metering.recorder import Recorder, calls_feed, usage_feed
+from services.metering.recorder import Recorder, calls_feed, placed_feed, usage_feed
 from services.metering.settings import MeteringSettings
 from services.metering.store import Ledger
 from services.runtime import clock
@@ -46,7 +46,7 @@ async def serve(bus: Bus, settings: MeteringSettings, process: Process) -> None:
 async def _ledger(settings: MeteringSettings, books: Books, thread: ThreadPoolExecutor) -> AsyncIterator[Ledger]:
     loop = asyncio.get_running_loop()
     url = ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir)
-    opened = Ledger.open(url, books)
+    opened = Ledger.open(url, books, settings.terms)
     ledger = await loop.run_in_executor(thread, opened.__enter__)
     try:
         yield ledger
@@ -70,7 +70,9 @@ async def _seed(ledger: Ledger, settings: MeteringSettings, thread: ThreadPoolEx
 async def _run(settings: MeteringSettings, process: Process, recorder: Recorder, ledger: Ledger) -> None:
     app = make_app(ledger, token=settings.secret("api_token").get_secret_value(), health=process.health)
     async with serve_http(app, host=settings.http_host, port=settings.http_port) as url, asyncio.TaskGroup() as group:
+        group.create_task(recorder.carry(placed_feed(ledger)), name="placed")
         group.create_task(recorder.carry(calls_feed(ledger)), name="calls")
+        group.create_task(recorder.keep_sweeping(ledger), name="sweep")
         group.create_task(recorder.carry(usage_feed(ledger)), name="usage")
         process.ready(url)
         await process.stopping.wait()

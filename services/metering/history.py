@@ -1,18 +1,23 @@
 """Calls in the ledger: when they were, how they ended, what they add up to."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, Text, bindparam, distinct, func, insert, literal, select, update
 
-from services.contracts import messages
+from services.contracts import messages, subjects
 from services.contracts.messages import CallEnded, CallStarted, MalformedMessageError
 from services.contracts.usage import Meter, UsageEvent
 from services.metering import rows, tables
+from services.metering.core import fitting
 from services.metering.core.bill import Call
+from services.metering.core.fitting import Facts, Misfit
+from services.metering.core.reading import Reason
 from services.metering.core.totals import Growth
 
+_TOKENS = 4  # hg.calls.<process>.started
+_MAX_SKEW = timedelta(hours=1)
 _TABLE = tables.call
 _LINE = tables.line
 _KNOWN = select(_TABLE.c.call_id).where(
@@ -20,23 +25,39 @@ _KNOWN = select(_TABLE.c.call_id).where(
 )
 
 
-def note(db: Connection, body: bytes) -> bool:
-    """Keep what a message of `CALLS` says; False when it is none. In any order, any number of times."""
+def read(body: bytes) -> CallStarted | CallEnded | None:
+    """What a message of `CALLS` says; None if it is none."""
     try:
         message = messages.decode(body)
     except MalformedMessageError:
-        return False
-    if not isinstance(message, CallStarted | CallEnded):
-        return False
+        return None
+    return message if isinstance(message, CallStarted | CallEnded) else None
+
+
+def misfit(subject: str, record: CallStarted | CallEnded, facts: Facts, *, now: datetime) -> Misfit | None:
+    """Why the ledger must not believe ``record``, if so; ``subject`` names the process that published it."""
+    if len(subject.split(".")) != _TOKENS or subjects.process_of(subject) != record.process:
+        return Misfit(Reason.WRONG_SUBJECT)
+    wrong = fitting.misplaced(record.tenant, record.process, facts)
+    if wrong is not None or facts.placement is None:
+        return wrong
+    # The price book of a call is that of its first day: nobody may choose another.
+    times = [record.started_unix_ms, *([record.ended_unix_ms] if isinstance(record, CallEnded) else [])]
+    known = facts.placement.placed - _MAX_SKEW <= rows.at(min(times)) and rows.at(max(times)) <= now + _MAX_SKEW
+    return None if known else Misfit(Reason.IMPLAUSIBLE)
+
+
+def note(db: Connection, record: CallStarted | CallEnded) -> bool:
+    """Keep it. In any order, any number of times."""
     facts: dict[str, object] = {
-        "provider": message.provider,
-        "model": message.model,
-        "first_ms": message.started_unix_ms,
-        "started_ms": message.started_unix_ms,
+        "provider": record.provider,
+        "model": record.model,
+        "first_ms": record.started_unix_ms,
+        "started_ms": record.started_unix_ms,
     }
-    if isinstance(message, CallEnded):
-        facts |= {"ended_ms": message.ended_unix_ms, "ended_reason": message.reason}
-    _save(db, message.tenant, message.call, facts)
+    if isinstance(record, CallEnded):
+        facts |= {"ended_ms": record.ended_unix_ms, "ended_reason": record.reason}
+    _save(db, record.tenant, record.call, facts)
     return True
 
 
@@ -110,7 +131,9 @@ def results(db: Connection) -> tuple[Counter[str], Counter[str]]:
     kept = select(tables.quarantine.c.reason, func.count()).group_by(tables.quarantine.c.reason)
     reasons = Counter({str(reason): int(count) for reason, count in db.execute(kept)})
     aside = reasons.total()
-    return Counter({"booked": booked, "superseded": events - booked, "quarantined": aside, "duplicate": 0}), reasons
+    held = db.scalar(select(func.count()).select_from(tables.held)) or 0
+    counted = {"booked": booked, "superseded": events - booked, "quarantined": aside, "duplicate": 0, "held": held}
+    return Counter(counted), reasons
 
 
 def everything(db: Connection) -> list[Growth]:

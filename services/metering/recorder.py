@@ -11,15 +11,17 @@ from typing import Any, TypeVar
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from services.contracts import subjects
 from services.contracts.messages import Watermark
 from services.metering import metrics
+from services.metering.aside import Delivery
+from services.metering.booking import Recorded
 from services.metering.core.totals import Totals
 from services.metering.dialect import LedgerError
-from services.metering.store import Delivery, Ledger, Recorded
+from services.metering.store import Ledger
 from services.runtime import clock, streams, tasks, tracing
 from services.runtime.bus import Bus
 from services.runtime.health import Health
@@ -28,6 +30,7 @@ from services.runtime.tracing import Tracer
 
 BATCH = 100
 CONSUMER = "metering"
+SWEEP_S = 2.0
 _LAST_FETCH_S = 0.1
 _LAST_S = 2.0
 _ACK_TIMEOUT_S = 2.0
@@ -42,13 +45,15 @@ class Feed:
     """One stream, and what to do with its messages. ``ack_wait_s``: a batch that is not acknowledged comes again.
 
     ``queue``: the stream keeps nothing that was acknowledged, so a new consumer starts where the old one was.
+    ``start``: where a new consumer starts in a stream that keeps all; None: where the old one was.
     """
 
     stream: str
     subject: str
     ensure: Callable[[Bus], Awaitable[None]]
     record: Callable[[Sequence[Delivery], datetime], Recorded]
-    queue: bool
+    queue: bool = False
+    start: Callable[[], datetime | None] | None = None
     ack_wait_s: float = 30.0
 
 
@@ -69,8 +74,18 @@ def calls_feed(ledger: Ledger) -> Feed:
         stream=subjects.CALLS_STREAM,
         subject=subjects.CALLS_SUBJECTS,
         ensure=lambda bus: streams.ensure_calls_stream(bus.jetstream, store_mb=bus.store_mb, adjust=True),
-        record=lambda batch, now: ledger.record_calls(batch, now=now),
-        queue=False,
+        record=lambda batch, now: ledger.record(batch, now=now),
+    )
+
+
+def placed_feed(ledger: Ledger) -> Feed:
+    """Which calls there are. Read again from some time before the last that the ledger has: it may be a copy."""
+    return Feed(
+        stream=subjects.PLACED_STREAM,
+        subject=subjects.PLACED,
+        ensure=lambda bus: streams.ensure_placed_stream(bus.jetstream, store_mb=bus.store_mb, adjust=True),
+        record=lambda batch, now: ledger.record_placed(batch, now=now),
+        start=ledger.placed_from,
     )
 
 
@@ -115,14 +130,22 @@ class Recorder:
 
     async def _subscribe(self, feed: Feed) -> JetStreamContext.PullSubscription:
         await feed.ensure(self.bus)
-        if feed.queue:
+        start: datetime | None = None
+        if feed.start is not None:
+            start = await asyncio.get_running_loop().run_in_executor(self.thread, feed.start)
+        if feed.queue or feed.start is not None:
             await self._forget_consumer(feed)
         return await self.bus.jetstream.pull_subscribe(
             feed.subject,
             durable=CONSUMER,
             stream=feed.stream,
             config=ConsumerConfig(
-                ack_policy=AckPolicy.EXPLICIT, ack_wait=feed.ack_wait_s, max_ack_pending=10 * BATCH, max_deliver=-1
+                deliver_policy=DeliverPolicy.BY_START_TIME if start else DeliverPolicy.ALL,
+                opt_start_time=start,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=feed.ack_wait_s,
+                max_ack_pending=10 * BATCH,
+                max_deliver=-1,
             ),
         )
 
@@ -165,8 +188,27 @@ class Recorder:
         if lost:  # they come again and are duplicates then
             metrics.FEED_ERRORS.labels("ack").inc(len(lost))
             get_logger().warning("ledger_ack_lost", reason="nats", count=len(lost), error=str(lost[0]))
+        await self._say_marks(recorded)
+
+    async def _say_marks(self, recorded: Recorded) -> None:
         for source, sequence in recorded.marks.items():
-            await self.bus.publish(subjects.watermark(source), Watermark(source=source, sequence=sequence))
+            subject = subjects.watermark(recorded.processes[source], source)
+            await self.bus.publish(subject, Watermark(source=source, sequence=sequence))
+
+    async def keep_sweeping(self, ledger: Ledger) -> None:
+        """Look after what is kept aside until told to stop."""
+        while not self.stopping.is_set():
+            await self._rest(SWEEP_S)
+            try:
+                recorded = await asyncio.get_running_loop().run_in_executor(
+                    self.thread, lambda: ledger.sweep(now=clock.utc_now())
+                )
+            except LedgerError as exc:
+                metrics.FEED_ERRORS.labels("commit").inc()
+                get_logger().error("ledger_sweep_failed", reason="database", error=str(exc))
+            else:
+                self._count(recorded)
+                await self._say_marks(recorded)
 
     def _trace(self, batch: Sequence[Msg], began_ns: int) -> None:
         """Of calls, whose messages say where in their trace they are."""

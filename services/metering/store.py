@@ -1,66 +1,27 @@
 """The ledger: books batches of messages in one transaction each, and answers. Blocking; one thread writes."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, union_all
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from services.contracts.usage import UsageEvent
-from services.metering import dialect, history, rows, tables
-from services.metering.core import reading
+from services.metering import dialect, history, placements, rows, tables
+from services.metering.aside import Delivery
+from services.metering.booking import Booking, KnownCalls, Recorded, Terms
 from services.metering.core.bill import Answer, call_usage, tenant_usage
-from services.metering.core.ledger import Booked, Duplicate, Line, LineKey, Rejected, advance, judge, reprice
+from services.metering.core.fitting import Rules
+from services.metering.core.ledger import Line, LineKey, reprice
 from services.metering.core.pricing import Books
-from services.metering.core.reading import Place, Reason, Unbookable
 from services.metering.core.totals import Growth, growth
 from services.metering.migrate import upgrade
-from services.runtime.logging import get_logger
-
-_AWAY = (OperationalError, InterfaceError, DisconnectionError)
-"""The database, not the message: the whole batch is tried again."""
-
-_MARK = select(tables.source.c.watermark).where(tables.source.c.source == bindparam("source"))
-_BEYOND = union_all(
-    *(
-        select(table.c.outboxseq).where(table.c.source == bindparam("source"), table.c.outboxseq > bindparam("mark"))
-        for table in (tables.event, tables.quarantine)
-    )
-)
-"""What the ledger has of an outbox behind its watermark."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message as it came."""
-
-    subject: str
-    body: bytes
-
-
-@dataclass(slots=True)
-class Recorded:
-    """What a committed batch did. ``marks``: the watermark of each outbox that was heard."""
-
-    results: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    growth: list[Growth] = field(default_factory=list)
-    marks: dict[str, int] = field(default_factory=dict)
-    floors: dict[str, int] = field(default_factory=dict)
-
-    def heard(self, place: Place | None) -> None:
-        """An outbox said where it is."""
-        if place is not None:
-            self.floors[place.source] = max(place.floor, self.floors.get(place.source, 1))
 
 
 @dataclass(slots=True)
@@ -69,10 +30,13 @@ class Ledger:
 
     engine: Engine
     books: Books
+    terms: Terms
+    _calls: KnownCalls = field(default_factory=KnownCalls)
+    _rules: Rules = field(default_factory=Rules)
 
     @classmethod
     @contextmanager
-    def open(cls, url: URL, books: Books) -> Iterator["Ledger"]:
+    def open(cls, url: URL, books: Books, terms: Terms | None = None) -> Iterator["Ledger"]:
         """Be the ledger's only writer while the block runs.
 
         Raises:
@@ -82,46 +46,45 @@ class Ledger:
         engine = dialect.connect(url)
         try:
             with dialect.exclusive(engine):
-                ledger = cls(engine, books)
+                ledger = cls(engine, books, terms or Terms())
                 ledger._in_transaction(upgrade)
+                since = ledger._in_transaction(placements.known_since)
+                ledger._rules = Rules(since)
                 yield ledger
         finally:
             engine.dispose()
 
     def record(self, batch: Sequence[Delivery], *, now: datetime) -> Recorded:
-        """Book usage events; all of the batch is on the disk when this returns, or nothing is.
+        """Book usage events and note what media says of calls; all of it is on the disk when this returns, or nothing.
 
         Raises:
             LedgerError: the database does not do it; the batch must come again.
         """
+        return self._booking(lambda booking: booking.take_all(batch), now)
 
-        def work(db: Connection) -> Recorded:
-            done = Recorded()
-            for delivery in batch:
-                self._record_one(db, delivery, done, now)
-            for source, floor in done.floors.items():
-                done.marks[source] = _mark(db, source, floor)
-            return done
-
-        return self._in_transaction(work)
-
-    def record_calls(self, batch: Sequence[Delivery], *, now: datetime) -> Recorded:
-        """Note beginnings and ends of calls.
+    def record_placed(self, batch: Sequence[Delivery], *, now: datetime) -> Recorded:
+        """Note which calls there are, and book what has waited for them.
 
         Raises:
             LedgerError: the database does not do it; the batch must come again.
         """
+        return self._booking(lambda booking: booking.place_all(batch), now)
 
-        def work(db: Connection) -> Recorded:
-            done = Recorded()
-            for delivery in batch:
-                noted = _tried(db, partial(history.note, db, delivery.body))
-                if not noted:
-                    reason = Reason.INTERNAL if noted is None else Reason.MALFORMED
-                    _quarantine(db, delivery, Unbookable(reason, None), done, now)
-            return done
+    def sweep(self, *, now: datetime) -> Recorded:
+        """Quarantine what has been held for too long, and book what was released.
 
-        return self._in_transaction(work)
+        Raises:
+            LedgerError: the database does not do it.
+        """
+        return self._booking(Booking.sweep, now)
+
+    def placed_from(self) -> datetime | None:
+        """From when on placements may be missing in the ledger; None: all may.
+
+        Raises:
+            LedgerError: the database cannot be read.
+        """
+        return self._in_transaction(placements.read_from)
 
     def reprice(self, *, now: datetime) -> list[Growth]:
         """Price what was booked without a price, if a book has one now: each by a journal of its own.
@@ -182,35 +145,17 @@ class Ledger:
         except SQLAlchemyError as exc:
             raise dialect.failed(self.engine, exc) from exc
 
-    def _record_one(self, db: Connection, delivery: Delivery, done: Recorded, now: datetime) -> None:
-        read = reading.read(delivery.body, tenant=delivery.subject.rpartition(".")[2])
-        if isinstance(read, UsageEvent):
-            place = reading.place_of(read)
-            verdict = _tried(db, partial(self._book, db, read, delivery, done, now)) or Rejected(Reason.INTERNAL)
-            if not isinstance(verdict, Rejected):
-                done.heard(place)
-                return
-            read = Unbookable(verdict.reason, place)
-        _quarantine(db, delivery, read, done, now)
+    def _booking(self, work: Callable[[Booking], None], now: datetime) -> Recorded:
+        def booked(db: Connection) -> Recorded:
+            booking = Booking(db, self.books, self._rules, self.terms, self._calls, now)
+            work(booking)
+            return booking.close()
 
-    def _book(
-        self, db: Connection, event: UsageEvent, delivery: Delivery, done: Recorded, now: datetime
-    ) -> Booked | Duplicate | Rejected:
-        known = rows.known(db, event)
-        verdict = judge(event, known, self.books, now=now)
-        if isinstance(verdict, Booked):
-            received = rows.to_ms(now)
-            position = rows.add_event(db, event, delivery.body.decode(), received_ms=received)
-            rows.save_held(db, verdict.held)
-            rows.save_lines(db, verdict.lines)
-            for journal in verdict.journals:
-                rows.add_journal(db, journal, event_position=position, booked_ms=received)
-            history.seen(db, event)
-            done.growth += growth(known.lines, verdict.lines)
-            done.results["booked" if verdict.journals else "superseded"] += 1
-        elif isinstance(verdict, Duplicate):
-            done.results["duplicate"] += 1
-        return verdict
+        try:
+            return self._in_transaction(booked)
+        except BaseException:
+            self._calls.clear()
+            raise
 
     def _reprice_line(self, db: Connection, key: LineKey, line: Line, now: datetime) -> Growth | None:
         call = history.find(db, key.tenant, key.call)
@@ -223,43 +168,3 @@ class Ledger:
         if journal:
             rows.add_journal(db, journal, event_position=None, booked_ms=rows.to_ms(now))
         return growth({key: line}, {key: after})[0]
-
-
-def _tried(db: Connection, work: Callable[[], T]) -> T | None:
-    """Do ``work`` whole or not at all; None when the message breaks it, which must not stop all behind it."""
-    try:
-        with db.begin_nested():
-            return work()
-    except _AWAY:
-        raise
-    except Exception:  # noqa: BLE001 - see above
-        get_logger().exception("message_not_booked", reason=Reason.INTERNAL)
-        return None
-
-
-def _quarantine(db: Connection, delivery: Delivery, why: Unbookable, done: Recorded, now: datetime) -> None:
-    done.results["quarantined"] += 1
-    done.reasons[why.reason] += 1
-    done.heard(why.place)
-    digest = hashlib.sha256(delivery.body).hexdigest()
-    if db.scalar(select(tables.quarantine.c.id).where(tables.quarantine.c.body_hash == digest)) is not None:
-        return
-    db.execute(
-        insert(tables.quarantine).values(
-            body_hash=digest,
-            reason=why.reason,
-            subject=delivery.subject,
-            source=why.place.source if why.place else None,
-            outboxseq=why.place.sequence if why.place else None,
-            received_ms=rows.to_ms(now),
-            body=delivery.body,
-        )
-    )
-
-
-def _mark(db: Connection, source: str, floor: int) -> int:
-    mark = db.scalar(_MARK, {"source": source}) or 0
-    reached = advance(mark, floor, db.scalars(_BEYOND, {"source": source, "mark": mark}))
-    if reached > mark:
-        rows.save_source(db, source, reached)
-    return reached

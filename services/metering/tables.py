@@ -54,7 +54,49 @@ quarantine = Table(
     Column("outboxseq", BigInteger),
     Column("received_ms", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("call_id", Text),
+    Column("release_ms", BigInteger),
+    Column("released_ms", BigInteger),
 )
+
+# --- what is known of calls, and what waits for it ----------------------------------------------------------------
+
+placement = Table(
+    "placement",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("process", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("providers", Text, nullable=False),
+    Column("max_seconds", BigInteger, nullable=False),
+    Column("placed_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+)
+owner = Table(
+    "owner",
+    metadata,
+    Column("call_id", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+)
+held = Table(
+    "held",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("body_hash", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("source", Text),
+    Column("outboxseq", BigInteger),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("call_id", Text, nullable=False),
+)
+known_since = Table("known_since", metadata, Column("since_ms", BigInteger, primary_key=True))
 
 # --- projections: can be made again from the record ---------------------------------------------------------------
 

@@ -39,6 +39,7 @@ _FORBIDDEN = "permissions violation"
 
 FrameHandler = Callable[[str, bytes], None]
 RequestHandler = Callable[[AnyMessage], Awaitable[Message]]
+NamedRequestHandler = Callable[[str, AnyMessage], Awaitable[Message]]
 M = TypeVar("M", bound=Message)
 
 
@@ -147,11 +148,15 @@ class Bus:
 
         A request that cannot be read, or whose handler fails, is logged and not answered.
         """
+        return await self.serve_named(subject, lambda _, message: handler(message), queue=queue)
+
+    async def serve_named(self, subject: str, handler: NamedRequestHandler, *, queue: str = "") -> Subscription:
+        """Like `serve`; the handler is also given the subject of the request, which says who may have sent it."""
 
         async def answer(msg: Msg) -> None:
             tracing.accept(msg.headers)  # this task is the request's own
             try:
-                reply = await handler(messages.decode(msg.data))
+                reply = await handler(msg.subject, messages.decode(msg.data))
                 if msg.reply:
                     await self.send(msg.reply, reply.encode())
             except MalformedMessageError as exc:

@@ -20,8 +20,8 @@ def parse_service(
 ) -> argparse.Namespace:
     """Return what ``arguments`` of `hushgate <name>` ask for; ``.subcommand`` is None to run the service.
 
-    ``subcommands`` gives for each its help and its operands. `--help` prints all settings and ends the process with 0;
-    an unknown argument ends it with 2.
+    ``subcommands`` gives for each its help and its operands; one that ends in `...` may be repeated. `--help`
+    prints all settings and ends the process with 0; an unknown argument ends it with 2.
     """
     parser = argparse.ArgumentParser(
         prog=f"hushgate {name}",
@@ -36,7 +36,8 @@ def parse_service(
         for subcommand, (text, operands) in subcommands.items():
             child = choices.add_parser(subcommand, help=text, description=text)
             for operand in operands:
-                child.add_argument(operand.lower(), metavar=operand)
+                name = operand.removesuffix("...")
+                child.add_argument(name.lower(), metavar=name, nargs="+" if operand.endswith("...") else None)
     return parser.parse_args(arguments)
 
 

@@ -45,7 +45,10 @@ TASKS = Gauge("hushgate_event_loop_tasks", "Tasks that live on the event loop.",
 BUS_DROPPED = Counter(
     "hushgate_bus_frames_dropped_total", "Frames that were not sent or not accepted, by reason.", ["reason"]
 )
-announce(BUS_DROPPED, ("backlog", "disconnected", "inbox", "malformed", "no_call", "stale_epoch", "wrong_way"))
+announce(
+    BUS_DROPPED,
+    ("backlog", "disconnected", "inbox", "malformed", "no_call", "stale_epoch", "wrong_sender", "wrong_way"),
+)
 BUS_RESENT = Counter(
     "hushgate_bus_frames_resent_total",
     "Frames said again after one side was away from the bus, because it may have missed them.",

@@ -16,9 +16,10 @@ from uuid import uuid4
 
 from nats.errors import Error as NatsError
 
-from services.contracts import messages, subjects
+from services.contracts import messages
 from services.contracts.ids import TenantId
 from services.contracts.messages import MalformedMessageError, Watermark
+from services.contracts.subjects import UsageRole
 from services.contracts.usage import UsageData, UsageEvent, usage_event
 from services.runtime import clock, metrics, tasks
 from services.runtime.bus import Bus
@@ -56,6 +57,7 @@ class _Sent:
     event: Kept
     stream_seq: int
     seen_at: float
+    published_unix_ms: int
     times: int = 1
 
 
@@ -81,8 +83,10 @@ class Outbox:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, bus: Bus, timing: OutboxTiming | None = None) -> AsyncIterator["Outbox"]:
-        """Open or make the file and publish what an earlier life left in it.
+    async def open(
+        cls, path: Path, *, bus: Bus, role: UsageRole, process: str, timing: OutboxTiming | None = None
+    ) -> AsyncIterator["Outbox"]:
+        """Open or make the file of a process and publish what an earlier life left in it.
 
         Raises:
             OutboxError: the file cannot be used, or another process uses it.
@@ -90,8 +94,8 @@ class Outbox:
         chosen = timing or OutboxTiming()
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as thread:
-            file = await loop.run_in_executor(thread, OutboxFile, path)
-            outbox = cls(bus, UsageStream(bus), chosen, thread, file)
+            file = await loop.run_in_executor(thread, OutboxFile, path, process)
+            outbox = cls(bus, UsageStream(bus, role, process), chosen, thread, file)
             try:
                 async with outbox._running():
                     yield outbox
@@ -145,7 +149,7 @@ class Outbox:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
-        subscription = await self._bus.listen(subjects.watermark(self.source), self._on_watermark)
+        subscription = await self._bus.listen(self._stream.watermarks(self.source), self._on_watermark)
         self._work.set()
         self._written = await self._in_thread(self._file.newest)
         await self._note_oldest()
@@ -181,10 +185,11 @@ class Outbox:
                 return
             self._floor = self._floor or batch[0].seq
             for event in batch:
+                published_unix_ms = clock.unix_ms()
                 stream_seq = await self._publish(event, message_id=event.event_id)
                 self._published = event.seq
                 self._moved.set()  # the ledger may have been quicker than this
-                self._sent[event.seq] = _Sent(event, stream_seq, clock.monotonic())
+                self._sent[event.seq] = _Sent(event, stream_seq, clock.monotonic(), published_unix_ms)
                 metrics.OUTBOX_EVENTS.labels("published").inc()
 
     async def _publish(self, event: Kept, *, message_id: str) -> int:
@@ -241,10 +246,11 @@ class Outbox:
             patience = self._timing.heal_s * min(2 ** (sent.times - 1), 32)
             if clock.monotonic() - sent.seen_at < patience or not self._stream.connected:
                 continue
-            gone = not await self._stream.has(sent.event.event_id, place=sent.stream_seq)
+            gone = not await self._stream.has(sent.stream_seq, since_unix_ms=sent.published_unix_ms)
             if gone and sent.event.seq > self._known:  # not because the ledger took it
                 # Another message id: within its window the stream would drop the copy of what it no longer has.
                 again = f"{sent.event.event_id}.{sent.times}"
+                sent.published_unix_ms = clock.unix_ms()
                 sent.stream_seq = await self._publish(sent.event, message_id=again)
                 sent.times += 1
                 metrics.OUTBOX_EVENTS.labels("republished").inc()

@@ -1,7 +1,5 @@
 """The file of an outbox: SQLite that has everything on the disk when a call returns. Blocking; for one thread."""
 
-import re
-import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.contracts.ids import TenantId
+from services.contracts.usage import new_source
 from services.runtime.errors import HushgateError
 
 _SCHEMA = """
@@ -51,8 +50,9 @@ class Kept:
 class OutboxFile:
     """Events in the order of `put`, numbered from 1; a number is never used twice."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, process: str) -> None:
         self._path = path
+        self._process = process
         self._db = self._guarded(self._open)
         self.source = self._guarded(self._read_source)
 
@@ -123,9 +123,7 @@ class OutboxFile:
 
     def _read_source(self) -> str:
         with self._db:
-            # Part of a subject. Random: a file that was deleted and made again starts anew, also for metering.
-            name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', self._path.stem)[:64]}-{secrets.token_hex(8)}"
-            self._db.execute("INSERT OR IGNORE INTO outbox VALUES (1, ?)", (name,))
+            self._db.execute("INSERT OR IGNORE INTO outbox VALUES (1, ?)", (new_source(self._process),))
             row = self._db.execute("SELECT source FROM outbox").fetchone()
         return str(row[0])
 

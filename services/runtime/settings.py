@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
+from services.contracts.permissions import inbox_prefix
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
 from services.runtime.redaction import secrets_in_url
@@ -31,7 +32,7 @@ class NatsLogin:
     @property
     def inbox_prefix(self) -> str:
         """Where its answers come. Each user has its own, so that the server can keep the others' ears away."""
-        return f"_INBOX_{self.user}"
+        return inbox_prefix(self.user)
 
 
 class ServiceSettings(BaseSettings):
@@ -42,10 +43,13 @@ class ServiceSettings(BaseSettings):
     )
 
     nats_url: str = "nats://127.0.0.1:4222"
-    nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
-    """This process's user on the bus; answers come to `_INBOX_<user>.>`. Empty: whatever NATS_URL says."""
+    nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,63}$")
+    """This process's user on the bus; answers come to `_INBOX_<user>.>`. Empty: whatever NATS_URL says.
+
+    The server tells processes apart by it: for media and upstream it is the same as PROCESS_ID.
+    """
     nats_password_file: Path | None = None
-    """Where that user's password lies: a mounted secret."""
+    """Where that user's password lies: a mounted secret that no other process can read."""
     nats_wait_s: float = Field(default=5, ge=1, le=600)
     """How long the start waits for the NATS server; later it may go and come."""
     nats_store_mb: int = Field(default=DEFAULT_STORE_MB, ge=MIN_STORE_MB, le=MAX_STORE_MB)

@@ -1,7 +1,8 @@
-"""JetStream streams and buckets, each with a bound of its own. Whoever needs one first makes it; all are idempotent.
+"""JetStream streams and buckets, each with a bound of its own; all calls are idempotent.
 
-The bounds are shares of the server's file store (`max_file_store`). The server sets them aside when a stream is made,
-so whatever fills one of them, the others keep the room that is theirs.
+Metering makes the streams, which it alone reads; each bucket is made by the service that uses it. The bounds are shares
+of the server's file store (`max_file_store`). The server sets them aside when a stream is made, so whatever fills one
+of them, the others keep the room that is theirs.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ GRANT_TTL_S = 7200 + 60.0
 ACCESS_TTL_S = 24 * 3600 + 300.0
 """A redeemed token may hang up its call and read its usage for 24 h; the rest is what clocks may differ."""
 _CALLS_AGE_S = 7 * 24 * 3600.0
+_MAX_RECORD_BYTES = 4096
 _NAME_IN_USE = 10058  # "stream name already in use with a different configuration": another version made it
 _NO_ROOM = 10047  # "insufficient storage resources available"
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -35,12 +37,20 @@ class Share(StrEnum):
 
     USAGE = subjects.USAGE_STREAM
     CALLS = subjects.CALLS_STREAM
+    PLACED = subjects.PLACED_STREAM
     LEASES = subjects.LEASES_BUCKET
     GRANTS = subjects.GRANTS_BUCKET
     ACCESS = subjects.ACCESS_BUCKET
 
 
-PERCENT = {Share.USAGE: 40, Share.CALLS: 10, Share.LEASES: 10, Share.GRANTS: 20, Share.ACCESS: 15}
+PERCENT = {
+    Share.USAGE: 40,
+    Share.CALLS: 8,
+    Share.PLACED: 5,
+    Share.LEASES: 10,
+    Share.GRANTS: 20,
+    Share.ACCESS: 12,
+}
 """The rest is for what the server keeps beside messages. Usage is money, so it has the most."""
 
 
@@ -85,6 +95,27 @@ async def ensure_calls_stream(js: JetStreamContext, *, store_mb: int = DEFAULT_S
         discard=DiscardPolicy.OLD,
         max_bytes=bound(Share.CALLS, store_mb),
         max_age=_CALLS_AGE_S,
+        duplicate_window=120,
+    )
+    await _ensure(js, config, store_mb=store_mb, adjust=adjust)
+
+
+async def ensure_placed_stream(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB, adjust: bool = False) -> None:
+    """`PLACED`: which calls there are, for a week; only signaling writes to it.
+
+    Raises:
+        StoreTooSmallError: the server has no room for it.
+        nats.errors.Error: the server does not do it.
+    """
+    config = StreamConfig(
+        name=subjects.PLACED_STREAM,
+        subjects=[subjects.PLACED],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_bytes=bound(Share.PLACED, store_mb),
+        max_age=_CALLS_AGE_S,
+        max_msg_size=_MAX_RECORD_BYTES,
         duplicate_window=120,
     )
     await _ensure(js, config, store_mb=store_mb, adjust=adjust)
@@ -162,6 +193,7 @@ async def _made_as_wanted(js: JetStreamContext, config: StreamConfig, *, adjust:
         found = await _made(js, config)
     wanted = replace(
         found,
+        subjects=config.subjects,  # those of an earlier version did not name who publishes
         max_bytes=config.max_bytes,
         max_age=config.max_age,
         discard=config.discard,
@@ -184,4 +216,4 @@ async def _made(js: JetStreamContext, config: StreamConfig) -> StreamConfig:
 def _governed(config: StreamConfig) -> tuple[object, ...]:
     """What is ours to change; the server writes "none" as 0."""
     limits = (config.max_bytes, config.max_age or 0, config.duplicate_window or 0)
-    return (*limits, config.discard, bool(config.allow_msg_ttl))
+    return (*limits, tuple(config.subjects or ()), config.discard, bool(config.allow_msg_ttl))

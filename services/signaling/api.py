@@ -18,6 +18,7 @@ from services.signaling.core.tenants import Tenant, key_hash
 from services.signaling.directory import Directory
 from services.signaling.errors import bad_requests
 from services.signaling.grants import TooManyTokensError
+from services.signaling.register import Register
 from services.signaling.relays import RelayDesk
 from services.signaling.trace import set_up, stage
 from services.signaling.usage import UsageSource
@@ -32,13 +33,15 @@ class Api:
     directory: Directory
     usage: UsageSource
     default_model: str
+    providers: tuple[str, ...] = ()
     relays: RelayDesk | None = None
     tracer: Tracer = field(default_factory=Tracer)
 
     @property
     def calls(self) -> Calls:
         """What this door and others do alike."""
-        return Calls(self.bus, self.authority, self.directory, self.default_model)
+        register = Register(self.bus, self.providers)
+        return Calls(self.bus, self.authority, self.directory, self.default_model, register)
 
     def add_routes(self, app: FastAPI) -> None:
         """Give ``app`` the API."""

@@ -49,6 +49,7 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
             directory=directory,
             usage=UsageSource(client, configured=bool(settings.metering_url)),
             default_model=settings.default_model,
+            providers=settings.providers,
             relays=relay_desk(settings),
             tracer=process.tracer,
         )

@@ -144,7 +144,8 @@ class Authority:
         if tenant is None:
             return await self._call_of_token(request, text)
         call = _call_id(text)
-        if await self.grants.owner(call) != tenant.id:
+        owner = await self.grants.owner(call)
+        if owner is None or owner.tenant != tenant.id:
             get_logger().warning("call_access_refused", call_id=call, tenant_id=tenant.id)
             raise no_such_call()
         return call, tenant

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from services.contracts import subjects
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId
+from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import (
     AnyMessage,
     Done,
@@ -34,7 +34,8 @@ from services.signaling.core.mint import MintRequest
 from services.signaling.core.sdp import Offer
 from services.signaling.directory import Directory, NotPlacedError
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
-from services.signaling.grants import GrantsUnavailableError, Redemption, TokenRejectedError
+from services.signaling.grants import CallOwner, GrantsUnavailableError, Redemption, TokenRejectedError
+from services.signaling.register import Register
 from services.signaling.trace import stage
 
 _CONTROL_TIMEOUT_S = 2.0
@@ -53,6 +54,7 @@ class Calls:
     authority: Authority
     directory: Directory
     default_model: str
+    register: Register
 
     async def place(
         self,
@@ -76,15 +78,16 @@ class Calls:
         async with self._granted(request, call, session) as (granted, redemption):
             tracing.current().note(tenant_id=granted.tenant)
             with stage("placement"):
-                answer = await self._answer(call, offer, granted)
+                process, answer = await self._answer(call, offer, granted)
             if await request.is_disconnected():
-                await self.directory.forget(call)
+                await self.directory.forget(process, call)
                 raise ClientDisconnect
             beside = None if keep is None else partial(keep, granted)
+            owner = CallOwner(tenant=granted.tenant, process=process)
             try:
-                await self.authority.grants.remember(call, granted.tenant, redemption, beside=beside)
+                await self.authority.grants.remember(call, owner, redemption, beside=beside)
             except GrantsUnavailableError:
-                await self.directory.forget(call)
+                await self.directory.forget(process, call)
                 raise
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
         return answer
@@ -125,8 +128,12 @@ class Calls:
         Raises:
             ApiError: 404, no process has such a call; 503, the bus is away.
         """
+        owner = await self.authority.grants.owner(call)
+        if owner is None or not owner.process:
+            raise no_such_call()
         try:
-            return await self.bus.request(subjects.control(call), message, timeout_s=_CONTROL_TIMEOUT_S)
+            subject = subjects.control(owner.process, call)
+            return await self.bus.request(subject, message, timeout_s=_CONTROL_TIMEOUT_S)
         except NoRespondersError:
             raise (no_such_call() if self.bus.connected else _no_bus()) from None
         except (RequestTimeoutError, MalformedMessageError) as exc:
@@ -160,9 +167,10 @@ class Calls:
             await grants.release(redemption)
             raise
 
-    async def _answer(self, call: CallId, offer: Offer, granted: Grant) -> str:
+    async def _answer(self, call: CallId, offer: Offer, granted: Grant) -> tuple[ProcessId, str]:
+        before = partial(self.register.place, call, granted)
         try:
-            return await self.directory.place(call, offer.serialise(), granted)
+            return await self.directory.place(call, offer.serialise(), granted, before=before)
         except NotPlacedError as exc:
             if exc.reason == "bad_offer":
                 raise ApiError(

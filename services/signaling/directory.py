@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from services.contracts import ids, messages, subjects
@@ -24,6 +25,10 @@ from services.signaling.core.placement import MAX_ATTEMPTS, NoPlace, Placement
 
 OFFER_TIMEOUT_S = 2.0
 FIRST_HEARTBEAT_S = 1.5  # they come once a second
+
+
+Before = Callable[[ProcessId], Awaitable[None]]
+"""What must have happened before a process is asked."""
 
 
 class NotPlacedError(HushgateError):
@@ -53,7 +58,7 @@ class Directory:
 
         So a process that has just become ready does not refuse calls that the others could have placed.
         """
-        await self.bus.listen(subjects.MEDIA_HEARTBEAT, self.hear)
+        await self.bus.listen(subjects.HEARTBEATS, self.hear)
         try:
             async with asyncio.timeout(FIRST_HEARTBEAT_S):
                 await self._heard.wait()
@@ -61,11 +66,12 @@ class Directory:
             get_logger().warning("no_media_process_heard")
         metrics.MEDIA_PROCESSES.set_function(lambda: self._placement.fresh(now=clock.monotonic()))
 
-    def hear(self, _: str, data: bytes) -> None:
-        """Take in a heartbeat; one that cannot be read is counted."""
+    def hear(self, subject: str, data: bytes) -> None:
+        """Take in a heartbeat; one that cannot be read, or speaks for another process, is counted."""
         try:
             heartbeat = messages.expect(Heartbeat, data)
-            ids.process_id(heartbeat.process)
+            if ids.process_id(heartbeat.process) != subjects.process_of(subject):
+                raise MalformedMessageError("it speaks for another process")  # noqa: TRY301 - as above
         except (MalformedMessageError, InvalidIdError) as exc:
             metrics.HEARTBEATS_MALFORMED.inc()
             get_logger().warning("heartbeat_malformed", error=str(exc))
@@ -73,13 +79,14 @@ class Directory:
         self._placement.heard(heartbeat, now=clock.monotonic())
         self._heard.set()
 
-    async def place(self, call: CallId, sdp: str, grant: Grant) -> str:
-        """The SDP answer of the first process that takes the call; at most three are asked.
+    async def place(self, call: CallId, sdp: str, grant: Grant, *, before: Before) -> tuple[ProcessId, str]:
+        """The first process that takes the call, and its SDP answer; at most three are asked, each after ``before``.
 
         Raises:
             NotPlacedError: none does.
         """
-        reason, detail, silent = "", "", False
+        reason, detail = "", ""
+        silent: list[ProcessId] = []
         tried: set[ProcessId] = set()
         leg = ids.new_leg_id()
         for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -88,16 +95,18 @@ class Directory:
                 reason = reason or str(chosen)
                 break
             tried.add(chosen)
+            await before(chosen)
             offer = Offer(call=call, leg=leg, attempt=attempt, sdp=sdp, grant=grant)
             outcome = await self._ask(chosen, offer)
             if isinstance(outcome, OfferAnswered):
-                return outcome.sdp
+                return chosen, outcome.sdp
             reason, detail = outcome
-            silent = silent or reason == "timeout"
+            if reason == "timeout":
+                silent.append(chosen)
             if reason == "bad_offer":
                 break
-        if silent:
-            await self.forget(call)
+        for process in silent:
+            await self.forget(process, call)
         metrics.PLACEMENTS_FAILED.labels(reason).inc()
         raise NotPlacedError(reason, detail)
 
@@ -132,6 +141,6 @@ class Directory:
                 return reply.reason, reply.detail
         return "malformed", ""
 
-    async def forget(self, call: CallId) -> None:
+    async def forget(self, process: ProcessId, call: CallId) -> None:
         """A process that answered after its time, or in vain, would wait for a caller who never comes; it need not."""
-        await self.bus.publish(subjects.control(call), Hangup(call=call))
+        await self.bus.publish(subjects.control(process, call), Hangup(call=call))

@@ -15,7 +15,7 @@ from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId, TenantId
+from services.contracts.ids import CallId, ProcessId, TenantId
 from services.runtime import clock
 from services.runtime.bucket import ENTRY_BYTES, Bucket, Fill
 from services.runtime.errors import BucketFullError, HushgateError
@@ -55,10 +55,13 @@ class GrantsUnavailableError(HushgateError):
     retryable = True
 
 
-class _CallOwner(BaseModel):
+class CallOwner(BaseModel):
+    """Whose call it is, and the media process that was asked last to carry it; older records do not name it."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     tenant: TenantId
+    process: ProcessId = ProcessId("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,19 +192,19 @@ class Grants:
     async def remember(
         self,
         call: CallId,
-        tenant: TenantId,
+        owner: CallOwner,
         redemption: Redemption | None = None,
         *,
         beside: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Keep for a day whose call it is, and which token may ask about it; ``beside`` is what else is to be kept.
+        """Keep for a day whose call it is and where, and which token may ask about it; ``beside``: what else to keep.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
-        owner = _CallOwner(tenant=tenant).model_dump_json().encode()
+        written = owner.model_dump_json().encode()
         with self._asking("a call cannot be stored"):
-            writes: list[Awaitable[object]] = [self.access.put(_call_key(call), owner, ttl_s=_ACCESS_TTL_S)]
+            writes: list[Awaitable[object]] = [self.access.put(_call_key(call), written, ttl_s=_ACCESS_TTL_S)]
             if redemption is not None:
                 key, record = _token_key(redemption.key), redemption.record.encode()
                 writes.append(self.access.put(key, record, ttl_s=_ACCESS_TTL_S))
@@ -209,7 +212,7 @@ class Grants:
                 writes.append(beside())
             await asyncio.gather(*writes)
         if redemption is not None:
-            self.live.release(tenant, redemption.key)
+            self.live.release(owner.tenant, redemption.key)
 
     async def afterlife(self, value: str) -> tuple[CallId, TenantId]:
         """The call that a redeemed token belongs to.
@@ -228,15 +231,15 @@ class Grants:
             raise TokenRejectedError(decided if isinstance(decided, Rejection) else Rejection.NOT_REDEEMED)
         return decided, record.tenant
 
-    async def owner(self, call: CallId) -> TenantId | None:
-        """Whose call it is; None for one that is not known.
+    async def owner(self, call: CallId) -> CallOwner | None:
+        """Whose call it is and where; None for one that is not known.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
         found = await self._get(self.access, _call_key(call))
         try:
-            return _CallOwner.model_validate_json(found[0]).tenant if found else None
+            return CallOwner.model_validate_json(found[0]) if found else None
         except ValidationError:
             get_logger().error("call_owner_malformed", call_id=call)
             return None

@@ -37,6 +37,8 @@ class SignalingSettings(ServiceSettings):
     """Where that secret lies, instead of SIGNALING_PAGE_SECRET: a mounted secret."""
     provider: str = ""
     """The provider's name as the page shows it."""
+    providers: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=16)
+    """Providers that the upstream workers serve: metering books usage of no other to a call. None: of any."""
     charged: bool = True
     """Whether that provider really charges."""
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)

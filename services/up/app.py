@@ -88,11 +88,11 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with nats_server(data.path, store_mb=options.store_mb) as nats:
+    async with nats_server(data.path, store_mb=options.store_mb, identities=plan.identities(options)) as nats:
         shared = plan.Shared(
             options,
             data,
-            nats.url,
+            nats,
             metering_token=secrets.token_urlsafe(32),
             page_secret=secrets.token_urlsafe(16),
         )

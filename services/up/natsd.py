@@ -6,12 +6,16 @@ import secrets
 import shutil
 import signal
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import JsonValue
+
+from services.contracts.permissions import permissions
+from services.contracts.subjects import Role
 from services.runtime.child import die_with_parent, stop
 from services.runtime.errors import HushgateError
 from services.runtime.settings import inherited_environment
@@ -19,8 +23,10 @@ from services.runtime.streams import DEFAULT_STORE_MB
 
 MAX_PAYLOAD = 512 * 1024
 _START_TIMEOUT_S = 15.0
-_USER = "hushgate"
+_OPERATOR = "operator"
+"""May do anything: for whoever may read `up.json`, and for nobody of ours."""
 _CONFIG = "nats.conf"
+_CREDENTIALS = "credentials"
 _LOG = "nats.log"
 _PORTS = "nats-server_*.ports"
 
@@ -29,14 +35,32 @@ class NatsServerError(HushgateError):
     """nats-server does not start."""
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that may connect, as a user of its name, and what it is."""
+
+    role: Role
+    process: str
+
+
 @dataclass(slots=True)
 class NatsServer:
-    """A running server: its client URL, which holds its password, and its process."""
+    """A running server: the operator's URL, which holds a password, and its process."""
 
     url: str
     process: asyncio.subprocess.Process
     _home: Path
     _store_mb: int
+    _users: Mapping[Identity, str]
+
+    @property
+    def address(self) -> str:
+        """The URL for processes, which have credentials of their own."""
+        return f"nats://{self.url.rpartition('@')[2]}"
+
+    def password_file(self, process: str) -> Path:
+        """Where the password of a process lies, for that process alone."""
+        return self._home / _CREDENTIALS / process
 
     async def start_again(self) -> None:
         """Start it at the same address after it died; clients find it again by themselves.
@@ -45,7 +69,7 @@ class NatsServer:
             NatsServerError: it does not come up.
         """
         parts = urlsplit(self.url)
-        _write_config(self._home, parts.port or 0, parts.password or "", self._store_mb)
+        _write_config(self._home, parts.port or 0, parts.password or "", self._store_mb, self._users)
         self.process = await _start(self._home)
 
 
@@ -64,20 +88,36 @@ def binary() -> Path:
     return Path(found)
 
 
-def _write_config(home: Path, port: int, password: str, store_mb: int) -> None:
+def _write_config(home: Path, port: int, password: str, store_mb: int, users: Mapping[Identity, str]) -> None:
     """Everybody on this machine reaches loopback, so the bus wants a password; the file is ours alone."""
+    allowed: list[dict[str, JsonValue]] = [{"user": _OPERATOR, "password": password}]
+    for identity, secret in users.items():
+        rights = permissions(identity.role, identity.process).config()
+        allowed.append({"user": identity.process, "password": secret, "permissions": rights})
     lines = (
         f"listen: 127.0.0.1:{port or -1}",
         f"max_payload: {MAX_PAYLOAD}",
-        f"authorization {{ user: {_USER}, password: {json.dumps(password)} }}",
+        f"authorization {{ users: {json.dumps(allowed)} }}",
         f"ports_file_dir: {json.dumps(str(home))}",
         # An acknowledged usage event is on the disk: the default syncs every two minutes.
         f"jetstream {{ store_dir: {json.dumps(str(home / 'jetstream'))}, sync_interval: always",
         f"max_file_store: {store_mb * 1024 * 1024} }}",
     )
-    config = home / _CONFIG
-    config.touch(mode=0o600)
-    config.write_text("\n".join(lines) + "\n")
+    _write_private(home / _CONFIG, "\n".join(lines) + "\n")
+
+
+def _write_credentials(home: Path, users: Mapping[Identity, str]) -> None:
+    """A file for each process: secrets belong neither into an environment nor into arguments."""
+    folder = home / _CREDENTIALS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for identity, secret in users.items():
+        _write_private(folder / identity.process, secret)
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 def _forget(home: Path, *patterns: str) -> None:
@@ -110,10 +150,13 @@ async def _start(home: Path) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def nats_server(data: Path, *, port: int = 0, store_mb: int = DEFAULT_STORE_MB) -> AsyncIterator[NatsServer]:
+async def nats_server(
+    data: Path, *, port: int = 0, store_mb: int = DEFAULT_STORE_MB, identities: Sequence[Identity] = ()
+) -> AsyncIterator[NatsServer]:
     """Run a server on loopback with its store under ``data`` while the block runs; port 0 takes a free one.
 
-    ``store_mb``: the MiB that streams and buckets may take together.
+    ``store_mb``: the MiB that streams and buckets may take together. Each of ``identities`` gets a new password, and
+    what its role may do.
 
     Raises:
         NatsServerError: it does not come up; the message quotes its last words.
@@ -121,15 +164,17 @@ async def nats_server(data: Path, *, port: int = 0, store_mb: int = DEFAULT_STOR
     home = (data / "nats").resolve()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(32)
-    _write_config(home, port, password, store_mb)
+    users = {identity: secrets.token_urlsafe(32) for identity in identities}
+    _write_config(home, port, password, store_mb, users)
+    _write_credentials(home, users)
     process = await _start(home)
     address = await _ready_url(process, home)
-    server = NatsServer(address.replace("://", f"://{_USER}:{password}@", 1), process, home, store_mb)
+    server = NatsServer(address.replace("://", f"://{_OPERATOR}:{password}@", 1), process, home, store_mb, users)
     try:
         yield server
     finally:
         await stop(server.process)
-        _forget(home, _PORTS, _CONFIG)
+        _forget(home, _PORTS, _CONFIG, f"{_CREDENTIALS}/*")
 
 
 async def _ready_url(process: asyncio.subprocess.Process, home: Path) -> str:

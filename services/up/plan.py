@@ -1,9 +1,11 @@
 """Which child gets which settings. Secrets go by environment, to the children that need them and no other."""
 
+import json
 from dataclasses import dataclass
 
 from services.runtime.child import ChildSpec
 from services.up.datadir import TENANT, DataDirectory
+from services.up.natsd import Identity, NatsServer
 from services.up.options import UpOptions
 
 DRAIN_S = 2
@@ -16,22 +18,40 @@ class Shared:
 
     options: UpOptions
     data: DataDirectory
-    nats_url: str
+    nats: NatsServer
     metering_token: str
     page_secret: str
     """What the page must know to get tokens: other users of this machine reach loopback, too."""
 
 
+def identities(options: UpOptions) -> list[Identity]:
+    """Who will be on the bus."""
+    media = [Identity("media", name) for name in _media_names(options)]
+    return [Identity("metering", "metering-0"), *media, Identity("upstream", "upstream-0"), _SIGNALING]
+
+
+_SIGNALING = Identity("signaling", "signaling-0")
+
+
+def _media_names(options: UpOptions) -> list[str]:
+    return [f"media-{number}" for number in range(options.media_processes)]
+
+
 def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str | None = None) -> ChildSpec:
-    prefix = command.upper()
+    prefix, process = command.upper(), name or f"{command}-0"
+    bus = {
+        "NATS_URL": shared.nats.address,
+        "NATS_USER": process,
+        "NATS_PASSWORD_FILE": str(shared.nats.password_file(process)),
+    }
     common = {
-        "NATS_URL": shared.nats_url,
         "NATS_STORE_MB": str(shared.options.store_mb),
         "DATA_DIR": str(shared.data.path),
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": "0",
         "LOG_FORMAT": "json",
-        "PROCESS_ID": name or f"{command}-0",
+        "PROCESS_ID": process,
+        **(bus if command != "rehearsal" else {}),
     }
     if shared.options.otlp_endpoint:
         common["OTLP_ENDPOINT"] = shared.options.otlp_endpoint
@@ -61,7 +81,7 @@ def upstream(shared: Shared, url: str) -> ChildSpec:
 def media(shared: Shared) -> list[ChildSpec]:
     """The media processes."""
     settings = {"ADVERTISED_ADDRESS": shared.options.advertise, "DRAIN_TIMEOUT_S": str(DRAIN_S)}
-    return [_spec(shared, "media", settings, name=f"media-{n}") for n in range(shared.options.media_processes)]
+    return [_spec(shared, "media", settings, name=name) for name in _media_names(shared.options)]
 
 
 def signaling(shared: Shared, *, metering_url: str) -> ChildSpec:
@@ -76,6 +96,7 @@ def signaling(shared: Shared, *, metering_url: str) -> ChildSpec:
         "DEMO_TENANT": TENANT,
         "PAGE_SECRET": shared.page_secret,
         "PROVIDER": options.provider,
+        "PROVIDERS": json.dumps([options.provider]),
         "CHARGED": "false" if options.upstream is None else "true",
     }
     tls = {"TLS_CERT": options.tls_cert, "TLS_KEY": options.tls_key}

@@ -9,7 +9,7 @@ from services.runtime.http import serve_http
 from services.runtime.logging import get_logger
 from services.runtime.outbox import Outbox, OutboxTiming
 from services.runtime.process import Process
-from services.runtime.streams import ensure_usage_stream, leases_bucket
+from services.runtime.streams import leases_bucket
 from services.upstream.connectors.base import Connector
 from services.upstream.connectors.registry import connector
 from services.upstream.settings import UpstreamSettings
@@ -21,10 +21,10 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
     wire = connector(settings.provider, url=settings.url, key=settings.secret("api_key"))
     if settings.probe:
         await probe(wire, settings.model)
-    await ensure_usage_stream(bus.jetstream, store_mb=bus.store_mb)
     path = settings.data_dir / f"outbox-upstream-{settings.process_id}.sqlite"
+    timing = OutboxTiming(settle_s=settings.settle_timeout_s)
     async with (
-        Outbox.open(path, bus=bus, timing=OutboxTiming(settle_s=settings.settle_timeout_s)) as outbox,
+        Outbox.open(path, bus=bus, role="upstream", process=settings.process_id, timing=timing) as outbox,
         serve_http(health_app(process.health), host=settings.http_host, port=settings.http_port) as url,
         asyncio.TaskGroup() as group,
     ):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.liveness import SILENT_S, Gone, Liveness
@@ -82,11 +83,13 @@ class Call:
         trace: CallTrace | None = None,
     ) -> None:
         self.facts = facts
+        self.media_subject = subjects.up(facts.worker, facts.process, facts.id)
+        """Where its media process, and nobody else, may send its frames."""
         self._core = core
         self._lease = lease
         self._bus = bus
         self._up = Uplink(epoch=lease.epoch)
-        self._down = Downlink(bus, call=facts.id, process=facts.process, epoch=lease.epoch)
+        self._down = Downlink(bus, call=facts.id, process=facts.process, worker=facts.worker, epoch=lease.epoch)
         self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
         self._line = Line(connector, facts.model, self._inbox)
         self._meters = meters

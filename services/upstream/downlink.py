@@ -5,7 +5,7 @@ import json
 from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
-from services.contracts.ids import CallId, Epoch, ItemId, ProcessId
+from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, WorkerId
 from services.contracts.liveness import ALIVE_S
 from services.runtime import clock
 from services.runtime.bus import Bus
@@ -20,11 +20,11 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 class Downlink:
     """Publishes to the media process that carries the call."""
 
-    def __init__(self, bus: Bus, *, call: CallId, process: ProcessId, epoch: Epoch) -> None:
+    def __init__(self, bus: Bus, *, call: CallId, process: ProcessId, worker: WorkerId, epoch: Epoch) -> None:
         self._epoch = epoch
         self._credit = Credit()
         # Media learns its worker's epoch from the claim's answer, so nothing is said before media was heard.
-        subject = subjects.down(process, call)
+        subject = subjects.down(process, worker, call)
         self._delivery = Delivery(bus, subject, epoch=epoch, max_bytes=MAX_WAITING_BYTES, speaks_first=False)
         self._sent_at = clock.monotonic()
 

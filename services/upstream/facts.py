@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
+from services.contracts.ids import CallId, ProcessId, SessionId, TenantId, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,5 +13,6 @@ class CallFacts:
     session: SessionId
     tenant: TenantId
     process: ProcessId
+    worker: WorkerId
     provider: str
     model: str

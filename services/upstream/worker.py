@@ -110,10 +110,12 @@ class Worker:
         if self._frames is not None:
             await unsubscribe(self._frames)
 
-    async def claim(self, message: AnyMessage) -> Message:
-        """Take a call, or say why not."""
+    async def claim(self, subject: str, message: AnyMessage) -> Message:
+        """Take a call, or say why not. ``subject`` names the process that asks."""
         if not isinstance(message, Claim):
             raise MalformedMessageError(f"{message.type} where a claim belongs")
+        if message.process != subjects.process_of(subject):
+            raise MalformedMessageError("a claim in the name of another process")
         refusal = self._refusal(message)
         reply = refusal or await self._traced_take(message)
         outcome = reply.reason if isinstance(reply, ClaimRefused) else "granted"
@@ -192,6 +194,7 @@ class Worker:
             session=new_session_id(),
             tenant=claim.grant.tenant,
             process=claim.process,
+            worker=self._config.worker,
             provider=self._config.provider,
             model=model,
         )
@@ -248,6 +251,9 @@ class Worker:
         if call is None:  # in flight when the call ended
             bus_metrics.BUS_DROPPED.labels("no_call").inc()
             return
+        if subject != call.media_subject:
+            bus_metrics.BUS_DROPPED.labels("wrong_sender").inc()
+            return
         call.frame(data)
 
     async def _counted(self) -> None:
@@ -261,7 +267,7 @@ class Worker:
         async with self._queue_lock:
             wanted = not self.draining and self.active < self._config.capacity
             if wanted and self._claims is None:
-                self._claims = await self._bus.serve(subjects.CLAIM, self.claim, queue=subjects.UPSTREAM_QUEUE)
+                self._claims = await self._bus.serve_named(subjects.CLAIMS, self.claim, queue=subjects.UPSTREAM_QUEUE)
             elif not wanted and self._claims is not None:
                 left, self._claims = self._claims, None
                 await unsubscribe(left)

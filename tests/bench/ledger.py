@@ -7,7 +7,7 @@ baseline, in the same run: one row and a commit with Python's own sqlite3 and th
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
@@ -18,12 +18,14 @@ from rich.table import Table
 from sqlalchemy.engine import URL
 
 from services.contracts import subjects
-from services.contracts.ids import Epoch, TenantId, new_call_id, new_session_id
-from services.contracts.usage import Meter, UsageData, usage_event
+from services.contracts.ids import CallId, Epoch, ProcessId, SessionId, TenantId, new_call_id, new_session_id
+from services.contracts.messages import CallPlaced
+from services.contracts.usage import Meter, UsageData, new_source, usage_event
 from services.media.usage import EVERY_S
+from services.metering.aside import Delivery
 from services.metering.core.pricing import Books
 from services.metering.pricebooks import load_books
-from services.metering.store import Delivery, Ledger
+from services.metering.store import Ledger
 from services.runtime import clock
 
 CALLS = 100
@@ -32,11 +34,33 @@ BATCHES = (1, 10, 100)
 TENANT = TenantId("acme")
 SIDES = 2
 """Media and upstream each write usage of a call."""
+MEDIA = ProcessId("media-0")
+SOURCE = new_source(MEDIA)
 
 
-def events() -> Iterator[Delivery]:
+def some_calls() -> list[tuple[CallId, SessionId]]:
+    """New calls."""
+    return [(new_call_id(), new_session_id()) for _ in range(CALLS)]
+
+
+def placements(calls: Sequence[tuple[CallId, SessionId]]) -> list[Delivery]:
+    """What signaling said of them, an hour ago."""
+    placed = [
+        CallPlaced(
+            call=call,
+            tenant=TENANT,
+            process=MEDIA,
+            model="gpt-realtime-2.1",
+            max_seconds=7200,
+            placed_unix_ms=clock.unix_ms() - 3_600_000,
+        )
+        for call, _ in calls
+    ]
+    return [Delivery(subjects.PLACED, each.encode()) for each in placed]
+
+
+def events(calls: Sequence[tuple[CallId, SessionId]]) -> Iterator[Delivery]:
     """Without end: all calls in turn, each 5 s further."""
-    calls = [(new_call_id(), new_session_id()) for _ in range(CALLS)]
     sequence = seq = 0
     while True:
         seq += 1
@@ -49,6 +73,7 @@ def events() -> Iterator[Delivery]:
                 seq=seq,
                 provider="rehearsal",
                 model="gpt-realtime-2.1",
+                worker="upstream-0",
                 meters={
                     Meter.AUDIO_GATED_MS: 3000 * seq,
                     Meter.AUDIO_PLAYED_MS: 2000 * seq,
@@ -58,13 +83,13 @@ def events() -> Iterator[Delivery]:
             event = usage_event(
                 data,
                 event_id=uuid4().hex,
-                source="bench",
+                source=SOURCE,
                 tenant=TENANT,
                 time=clock.utc_now(),
                 sequence=sequence,
                 floor=1,
             )
-            yield Delivery(subjects.usage(TENANT), event.encode())
+            yield Delivery(subjects.usage("media", MEDIA, TENANT), event.encode())
 
 
 def took(work: Callable[[], object]) -> tuple[float, float]:
@@ -76,8 +101,10 @@ def took(work: Callable[[], object]) -> tuple[float, float]:
 
 def booked(folder: Path, books: Books, batch: int) -> tuple[float, float]:
     """Seconds for each event, by the clock and of the CPU."""
-    source = events()
+    calls = some_calls()
+    source = events(calls)
     with Ledger.open(URL.create("sqlite", database=str(folder / f"{batch}.sqlite")), books) as ledger:
+        ledger.record_placed(placements(calls), now=clock.utc_now())
         ledger.record([next(source) for _ in range(CALLS)], now=clock.utc_now())  # calls begin once
         rounds = []
         for _ in range(ROUNDS):
@@ -92,7 +119,7 @@ def plain(folder: Path) -> tuple[float, float]:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, body TEXT)")
-    bodies = [delivery.body.decode() for delivery, _ in zip(events(), range(CALLS), strict=False)]
+    bodies = [delivery.body.decode() for delivery, _ in zip(events(some_calls()), range(CALLS), strict=False)]
 
     def work() -> None:
         for body in bodies:

@@ -104,7 +104,7 @@ class Talker:
 
     async def open(self) -> None:
         """Listen."""
-        await self._bus.serve(subjects.CLAIM, self._claim, queue=subjects.UPSTREAM_QUEUE)
+        await self._bus.serve(subjects.CLAIMS, self._claim, queue=subjects.UPSTREAM_QUEUE)
         await self._bus.listen(subjects.up_of(WORKER), self._heard)
         await self._bus.flush()
 
@@ -127,7 +127,7 @@ class Talker:
             conversation.todo.append(Frame(Kind.ALIVE, EPOCH, 0, clock.unix_ms()))
         for frame in conversation.todo:
             conversation.spoken_at = now
-            await self._bus.send(subjects.down(conversation.process, call), frames.encode(frame))
+            await self._bus.send(subjects.down(conversation.process, WORKER, call), frames.encode(frame))
         conversation.todo.clear()
 
     async def _claim(self, message: AnyMessage) -> Message:

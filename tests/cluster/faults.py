@@ -37,7 +37,7 @@ def kill_upstream(cluster: Cluster, door: Door) -> Seen:
         failed = calls.failed
     hang = until("no call is left", lambda: sum(cluster.calls().values()) == 0, timeout_s=60)
     ended = _ended(cluster, "provider_error", "internal") - before
-    cluster.ready("deployment", "upstream")
+    cluster.ready("statefulset", "upstream")
     figure = f"{its} calls on it: {ended} ended with a reason; {failed} of {CALLS} failed; none left {hang:.0f} s later"
     return Seen(figure, well=failed <= its and ended == failed)
 

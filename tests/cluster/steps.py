@@ -51,6 +51,7 @@ def install(cluster: Cluster, _: Door) -> Seen:
 
 
 SMALL = (
+    "upstream.autoscaling.minReplicas=1",
     "upstream.autoscaling.maxReplicas=2",
     "rehearsal.settings.REHEARSAL_VOICE=light",
 )
@@ -85,7 +86,7 @@ def autoscale(cluster: Cluster, door: Door) -> Seen:
     with calling(door, CALLS, seconds=60) as calls:
         took = until("upstream is scaled up", lambda: wanted() > before, timeout_s=120)
         scaled = wanted()
-        cluster.ready("deployment", "upstream")
+        cluster.ready("statefulset", "upstream")
         told, well = calls.told(), calls.failed == 0
     return Seen(f"upstream {before} → {scaled} pods after {took:.0f} s of load; {told}", well=well)
 

@@ -6,7 +6,7 @@ from services.contracts import ids, subjects
 def test_a_call_id_is_safe_as_a_subject_token() -> None:
     made = ids.new_call_id()
     assert ids.call_id(made) == made
-    assert subjects.call_of(subjects.up(ids.WorkerId("w-0"), made)) == made
+    assert subjects.call_of(subjects.up(ids.WorkerId("w-0"), ids.ProcessId("m-0"), made)) == made
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ EXAMPLES: list[Message] = [
     messages.UtteranceEnd(reason="speech_end", speech_end_index=190, hangover_ms=500),
     messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in"),
     messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
+    messages.CallPlaced(
+        call=CALL,
+        tenant=TENANT,
+        process=MEDIA,
+        model="gpt-realtime-2.1",
+        providers=("openai",),
+        max_seconds=600,
+        placed_unix_ms=1_700_000_000_000,
+    ),
     messages.CallStarted(
         call=CALL, tenant=TENANT, process=MEDIA, provider="openai", model="m", started_unix_ms=1_700_000_000_000
     ),

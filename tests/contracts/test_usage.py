@@ -49,6 +49,7 @@ def sealed(data: UsageData) -> UsageEvent:
 
 EXAMPLES = {
     "usage_time.json": sealed(time_usage()),
+    "usage_of_media.json": sealed(time_usage(meters={Meter.CALL_MS: 5000}, worker="upstream-0")),
     "usage_exact.json": sealed(
         time_usage(
             provider_ref="resp_1",
@@ -68,6 +69,12 @@ def test_the_golden_event_is_what_we_write_and_read(name: str) -> None:
 def test_fields_that_a_later_version_adds_are_ignored() -> None:
     golden = json.loads((GOLDEN / "usage_time.json").read_text())
     golden["later"] = golden["data"]["later"] = "x"
+    assert decode(json.dumps(golden).encode()) == EXAMPLES["usage_time.json"]
+
+
+def test_an_event_of_a_version_that_named_no_worker_keeps_its_hash() -> None:
+    golden = json.loads((GOLDEN / "usage_time.json").read_text())
+    del golden["data"]["worker"]
     assert decode(json.dumps(golden).encode()) == EXAMPLES["usage_time.json"]
 
 

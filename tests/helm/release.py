@@ -14,10 +14,10 @@ from typing import Any
 from services.runtime.child import Child, ChildSpec, stop
 from services.runtime.settings import NatsLogin
 from services.up.natsd import binary
-from tests.helm.chart import Rendered
+from tests.helm.chart import Object, Rendered
 
-ROLES = ("signaling", "media", "upstream", "metering")
 _SECRETS = "/etc/hushgate/secrets"
+_BUS = "/etc/hushgate/bus"
 
 
 class Log:
@@ -40,7 +40,7 @@ class Log:
 async def nats(rendered: Rendered, home: Path) -> AsyncIterator[str]:
     """nats-server with the chart's own configuration; gives its URL."""
     config = _configure(rendered, home)
-    passwords = {f"NATS_PASSWORD_{role.upper()}": text for role, text in rendered.secret("nats").items()}
+    passwords = {_variable(key): text for key, text in rendered.secret("nats").items()}
     process = await asyncio.create_subprocess_exec(
         str(binary()), "--config", str(config), "--log", str(home / "nats.log"), env=passwords
     )
@@ -69,8 +69,19 @@ async def _url(process: asyncio.subprocess.Process, home: Path) -> str:
     return found.group()
 
 
-def login(rendered: Rendered, role: str) -> NatsLogin:
-    return NatsLogin(role, rendered.secret("nats")[role])
+def _variable(key: str) -> str:
+    return f"NATS_PASSWORD_{key.replace('-', '_').upper()}"
+
+
+def users(rendered: Rendered) -> dict[str, str]:
+    """The users of the server's configuration, with their keys in the Secret."""
+    text = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
+    keys = {_variable(key): key for key in rendered.secret("nats")}
+    return {name: keys[variable] for name, variable in re.findall(r'user: "(\S+)", password: \$(\w+)', text)}
+
+
+def login(rendered: Rendered, user: str) -> NatsLogin:
+    return NatsLogin(user, rendered.secret("nats")[users(rendered)[user]])
 
 
 @dataclass
@@ -97,16 +108,21 @@ class Release:
         told = self.rendered.environment(component) | {
             f"{prefix}_HTTP_HOST": "127.0.0.1",
             f"{prefix}_HTTP_PORT": "0",
-            f"{prefix}_PROCESS_ID": f"{component}-0",
+            f"{prefix}_PROCESS_ID": f"hushgate-{component}-0",
             f"{prefix}_DATA_DIR": str(self.home / component),
         }
+        if told.get(f"{prefix}_NATS_USER") == "metadata.name":
+            told[f"{prefix}_NATS_USER"] = f"hushgate-{component}-0"
         for name in (f"{prefix}_NATS_URL", "SIGNALING_METERING_URL", "UPSTREAM_URL"):
             if name in told:
                 told[name] = self._here(told[name])
         if component == "media":
             told |= {"MEDIA_ADVERTISED_ADDRESS": "127.0.0.1", "MEDIA_UDP_PORT": "0"}
         self._mount(component)
-        environment = {name: text.replace(_SECRETS, str(self._secrets(component))) for name, text in told.items()}
+        here = {_SECRETS: self._secrets(component), _BUS: self._bus(component) / f"hushgate-{component}-0"}
+        environment = dict(told)
+        for mounted, folder in here.items():
+            environment = {name: text.replace(mounted, str(folder)) for name, text in environment.items()}
         return ChildSpec(component, component, environment, f"{prefix}_HTTP_PORT")
 
     def _here(self, url: str) -> str:
@@ -119,6 +135,9 @@ class Release:
     def _secrets(self, component: str) -> Path:
         return self.home / component / "secrets"
 
+    def _bus(self, component: str) -> Path:
+        return self.home / component / "bus"
+
     def _mount(self, component: str) -> None:
         folder = self._secrets(component)
         folder.mkdir(parents=True)
@@ -127,6 +146,18 @@ class Release:
             data = self.rendered.secret(source["secret"]["name"].removeprefix("hushgate-"))
             for item in source["secret"]["items"]:
                 (folder / item["path"]).write_text(data[item["key"]])
+        if "bus" in volumes:
+            self._mount_own(component, volumes["bus"]["secret"])
+
+    def _mount_own(self, component: str, secret: Object) -> None:
+        """What the kubelet does of a volume with `subPathExpr`: the container sees the folder with its pod's name."""
+        data = self.rendered.secret(secret["secretName"].removeprefix("hushgate-"))
+        own = {each["path"]: data[each["key"]] for each in secret["items"]}
+        for path, text in own.items():
+            if path.startswith(f"hushgate-{component}-0/"):
+                file = self._bus(component) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
 
     async def start(self, stack: AsyncExitStack, *components: str) -> None:
         """Start ``components`` side by side."""

@@ -1,8 +1,11 @@
-"""Each service has its own user on the bus, and may do what it does and no more."""
+"""Each process has its own user on the bus, and may do what it does and no more: by the chart, and by `hushgate up`."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,9 @@ from services.callers.__main__ import RECORDED
 from services.callers.conversation import Line, converse
 from services.callers.speech import read_wav
 from services.contracts import subjects
-from services.contracts.ids import TenantId
 from services.contracts.messages import Done
+from services.contracts.permissions import permissions
+from services.contracts.subjects import Role
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError, RequestTimeoutError
 from services.runtime.settings import NatsLogin
@@ -23,12 +27,32 @@ from services.runtime.streams import (
     access_bucket,
     bound,
     ensure_calls_stream,
+    ensure_placed_stream,
     ensure_usage_stream,
     grants_bucket,
     leases_bucket,
 )
-from tests.helm import release
+from services.up.natsd import Identity, nats_server
+from tests.helm import release, table
 from tests.helm.chart import Rendered, render
+from tests.helm.table import ACME, ROLES, ROWS
+
+TWO = {
+    "media": {"replicas": 2, "processes": 2},
+    "upstream": {"replicas": 2, "autoscaling": {"enabled": False}},
+}
+MINE = {
+    "signaling": "signaling",
+    "media": "hushgate-media-0-1",
+    "upstream": "hushgate-upstream-1",
+    "metering": "metering",
+}
+OTHERS = {
+    "signaling": "metering",
+    "media": "hushgate-media-0-0",
+    "upstream": "hushgate-upstream-0",
+    "metering": "signaling",
+}
 
 
 async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_service_do(tmp_path: Path) -> None:
@@ -40,140 +64,161 @@ async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_s
         assert account.usage["status"] == "ended"
         assert account.usage["lines"]
         assert not here.log.named("bus_error")
+        assert not here.log.named("usage_quarantined")
 
 
-@pytest.fixture(scope="module")
-def rendered() -> Rendered:
-    return render()
+@dataclass(frozen=True)
+class Server:
+    """A server with all identities, whoever configured it."""
+
+    url: str
+    login: Callable[[str], NatsLogin]
 
 
-@pytest.fixture
-async def url(rendered: Rendered, tmp_path: Path) -> AsyncIterator[str]:
-    async with release.nats(rendered, tmp_path / "nats") as found:
-        yield found
+@asynccontextmanager
+async def by_the_chart(folder: Path) -> AsyncIterator[Server]:
+    rendered = render(TWO)
+    async with release.nats(rendered, folder / "nats") as url:
+        yield Server(url, lambda user: release.login(rendered, user))
 
 
-async def violation(url: str, login: NatsLogin, *, publish: str = "", subscribe: str = "") -> str:
-    """What the server says to a user who tries what it may not.
+@asynccontextmanager
+async def by_up(folder: Path) -> AsyncIterator[Server]:
+    names = {(role, names[role]) for names in (MINE, OTHERS) for role in ("media", "upstream")}
+    identities = [Identity(role, name) for role, name in [("signaling", "signaling"), ("metering", "metering"), *names]]  # type: ignore[arg-type]
+    async with nats_server(folder, identities=identities) as server:
+        yield Server(server.address, lambda user: NatsLogin(user, server.password_file(user).read_text()))
 
-    Raises:
-        TimeoutError: nothing; it lets it.
-    """
-    said: asyncio.Queue[str] = asyncio.Queue()
 
-    async def on_error(error: Exception) -> None:
-        said.put_nowait(str(error))
+@pytest.fixture(params=[by_the_chart, by_up])
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    async with request.param(tmp_path) as running:
+        yield running
 
+
+class Tried:
+    """A connection that says what the server refuses it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_error(self, error: Exception) -> None:
+        self._said.put_nowait(str(error))
+
+    async def publish(self, subject: str) -> None:
+        await self._client.publish(subject, b"x")
+
+    async def hear(self, subject: str, *, queue: str = "") -> None:
+        await self._client.subscribe(subject, queue=queue)
+
+    async def refused(self) -> set[tuple[str, str]]:
+        """All that was refused so far: the server answers in order, so a last one that must be refused tells."""
+        await self.publish("the.end")
+        found: set[tuple[str, str]] = set()
+        async with asyncio.timeout(10):
+            while ("publish", "the.end") not in found:
+                said = re.match(r'nats: permissions violation for (\S+) to "(.*?)"', await self._said.get())
+                assert said is not None
+                found.add(("publish" if said[1] == "publish" else "hear", said[2]))
+        return found - {("publish", "the.end")}
+
+
+@asynccontextmanager
+async def trying(server: Server, user: str) -> AsyncIterator[Tried]:
     client = Client()
-    await client.connect(url, user=login.user, password=login.password, error_cb=on_error, allow_reconnect=False)
+    tried = Tried(client)
+    login = server.login(user)
+    await client.connect(
+        server.url, user=login.user, password=login.password, error_cb=tried.on_error, allow_reconnect=False
+    )
     try:
-        if publish:
-            await client.publish(publish, b"x")
-        else:
-            await client.subscribe(subscribe)
-        await client.flush()
-        async with asyncio.timeout(5):
-            return await said.get()
+        yield tried
     finally:
         await client.close()
 
 
-def refused(kind: str, subject: str) -> str:
-    return f'nats: permissions violation for {kind} to "{subject}"'.lower()  # the client gives it in small letters
+def test_every_subject_has_a_row() -> None:
+    assert table.named() <= {name.partition(",")[0] for name in ROWS}
 
 
-OTHERS_INBOXES = {role: [f"_INBOX_{other}.>" for other in release.ROLES if other != role] for role in release.ROLES}
-FORBIDDEN_TO_ALL = (
-    "$JS.API.STREAM.PURGE.USAGE",
-    "$JS.API.STREAM.DELETE.USAGE",
-    "$JS.API.STREAM.MSG.DELETE.USAGE",
-    "$JS.API.STREAM.CREATE.MINE",
-    "$JS.API.STREAM.PURGE.KV_grants",
-    "$SYS.REQ.SERVER.PING",
-)
-FORBIDDEN = {
-    "signaling": (
-        "$JS.API.STREAM.UPDATE.USAGE",
-        "hg.usage.acme",
-        "hg.calls.ended",
-        "hg.up.w.c",
-        "hg.down.p.c",
-        "hg.watermark.s",
-        "$KV.leases.c",
-    ),
-    "media": (
-        "$JS.API.STREAM.UPDATE.USAGE",
-        "$JS.API.STREAM.UPDATE.KV_grants",
-        "$KV.grants.k",
-        "$KV.access.k",
-        "$JS.API.STREAM.MSG.GET.KV_grants",
-        "$JS.API.DIRECT.GET.KV_grants.k",
-        "$JS.API.CONSUMER.CREATE.KV_grants.mine",
-        "$JS.API.CONSUMER.CREATE.USAGE.mine",
-        "hg.media.other-0.offer",
-        "hg.call.c.control",
-        "hg.watermark.s",
-        "hg.down.p.c",
-        "_INBOX_signaling.x",
-    ),
-    "upstream": (
-        "$JS.API.STREAM.UPDATE.USAGE",
-        "$KV.access.k",
-        "$KV.grants.k",
-        "$JS.API.DIRECT.GET.KV_grants.k",
-        "hg.calls.ended",
-        "hg.watermark.s",
-        "hg.up.w.c",
-    ),
-    "metering": (
-        "$JS.API.STREAM.UPDATE.KV_leases",
-        "$KV.access.k",
-        "hg.usage.acme",
-        "hg.calls.ended",
-        "$KV.grants.k",
-        "$KV.leases.c",
-        "hg.claim",
-        "hg.media.p.offer",
-    ),
-}
-DEAF_TO = {
-    "signaling": ("hg.usage.*", "hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "hg.claim", "$KV.>"),
-    "media": ("hg.usage.*", "hg.up.*.*", "hg.claim", "$KV.>", "hg.calls.*"),
-    "upstream": ("hg.usage.*", "hg.down.*.*", "hg.media.*.offer", "hg.call.*.control", "$KV.>"),
-    "metering": ("hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "$KV.>", "hg.usage.*"),
-}
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_sends_nothing_that_is_not_its_own(role: Role, server: Server) -> None:
+    me, other = MINE[role], OTHERS[role]
+    allowed: dict[str, bool] = {}
+    async with trying(server, me) as tried:
+        for row in ROWS.values():
+            for process in (me, other):
+                subject, own = row.of(process), process == me or row.of(me) == row.of(other)
+                if not set("*>") & set(subject):  # nobody publishes on a wildcard
+                    allowed[subject] = role in (row.publish if own else row.any_publish)
+                    await tried.publish(subject)
+        refused = await tried.refused()
+    # The client gives it in small letters.
+    assert refused == {("publish", subject.lower()) for subject, may in allowed.items() if not may}
 
 
-@pytest.mark.parametrize("role", release.ROLES)
-async def test_a_role_sends_nothing_that_is_not_its_own(role: str, rendered: Rendered, url: str) -> None:
-    login = release.login(rendered, role)
-    for subject in FORBIDDEN_TO_ALL + FORBIDDEN[role]:
-        assert await violation(url, login, publish=subject) == refused("publish", subject)
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_hears_nothing_that_is_not_its_own(role: Role, server: Server) -> None:
+    me, other = MINE[role], OTHERS[role]
+    allowed: dict[str, bool] = {}
+    async with trying(server, me) as tried:
+        for row in ROWS.values():
+            for process in (me, other):
+                subject, own = row.of(process), process == me or row.of(me) == row.of(other)
+                allowed[subject] = role in (row.hear if own else row.any_hear)
+                await tried.hear(subject)
+        refused = await tried.refused()
+    assert refused == {("hear", subject.lower()) for subject, may in allowed.items() if not may}
 
 
-@pytest.mark.parametrize("role", release.ROLES)
-async def test_a_role_hears_nothing_that_is_not_its_own(role: str, rendered: Rendered, url: str) -> None:
-    login = release.login(rendered, role)
-    for subject in (">", "_INBOX.>", *OTHERS_INBOXES[role], *DEAF_TO[role]):
-        assert await violation(url, login, subscribe=subject) == refused("subscription", subject)
+async def test_claims_are_heard_in_the_queue_group_only(server: Server) -> None:
+    async with trying(server, MINE["upstream"]) as tried:
+        await tried.hear(subjects.CLAIMS, queue=subjects.UPSTREAM_QUEUE)
+        assert await tried.refused() == set()
+        await tried.hear(subjects.CLAIMS, queue="mine")
+        assert await tried.refused() == {("hear", subjects.CLAIMS)}
 
 
-async def test_a_purge_by_media_leaves_the_usage_where_it_is_and_is_counted(rendered: Rendered, url: str) -> None:
+def test_the_chart_lets_each_user_do_what_the_code_says() -> None:
+    rendered = render(TWO)
+    config = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
+    found = {
+        name: [
+            sorted(re.findall(r'"([^"]+)"', part))
+            for part in re.findall(r"(?:publish|subscribe): \[(.*?)\]", body, re.DOTALL)
+        ]
+        + ["allow_responses" in body]
+        for name, body in re.findall(r'user: "(\S+)".*?permissions \{(.*?)\n      \}', config, re.DOTALL)
+    }
+    roles = {**{f"hushgate-media-{p}-{n}": "media" for p in (0, 1) for n in (0, 1)}}
+    roles |= {f"hushgate-upstream-{p}": "upstream" for p in (0, 1)} | {"signaling": "signaling", "metering": "metering"}
+    assert found.keys() == roles.keys()
+    for name, role in roles.items():
+        allowed = permissions(role, name)  # type: ignore[arg-type]
+        assert found[name] == [sorted(allowed.publish), sorted(allowed.subscribe), allowed.answers]
+
+
+async def test_a_purge_by_media_leaves_the_usage_where_it_is_and_is_counted(server: Server) -> None:
     name, kind = "hushgate_bus_errors_total", {"kind": "PermissionsViolation"}
     before = REGISTRY.get_sample_value(name, kind) or 0
-    async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
-        await ensure_usage_stream(bus.jetstream)
-        await bus.jetstream.publish(subjects.usage(TenantId("acme")), b"{}")
+    media = MINE["media"]
+    async with (
+        Bus.connect(server.url, name="metering", login=server.login("metering")) as metering,
+        Bus.connect(server.url, name="media", login=server.login(media)) as bus,
+    ):
+        await ensure_usage_stream(metering.jetstream)
+        await bus.jetstream.publish(subjects.usage("media", media, ACME), b"{}")
         with pytest.raises(RequestTimeoutError):  # the server complains to the connection, and answers nothing
             await bus.request("$JS.API.STREAM.PURGE.USAGE", Done(), timeout_s=0.3)
-        assert (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 1
+        assert (await metering.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 1
     assert (REGISTRY.get_sample_value(name, kind) or 0) > before
 
 
-async def test_media_cannot_read_a_grant(rendered: Rendered, url: str) -> None:
-    async with Bus.connect(url, name="signaling", login=release.login(rendered, "signaling")) as bus:
+async def test_media_cannot_read_a_grant(server: Server) -> None:
+    async with Bus.connect(server.url, name="signaling", login=server.login("signaling")) as bus:
         await (await grants_bucket(bus.jetstream)).put("k", b"a grant", ttl_s=60)
-    async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
+    async with Bus.connect(server.url, name="media", login=server.login(MINE["media"])) as bus:
         for subject in ("$JS.API.DIRECT.GET.KV_grants.$KV.grants.k", "$JS.API.STREAM.MSG.GET.KV_grants"):
             with pytest.raises(RequestTimeoutError):
                 await bus.request(subject, Done(), timeout_s=0.3)
@@ -186,23 +231,26 @@ def test_the_store_is_three_quarters_of_the_volume_and_all_services_know_it(size
     rendered = render({"nats": {"persistence": {"size": size}}})
     config = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
     assert f"max_file_store: {store_mb * 1024 * 1024}\n" in config
-    for role in release.ROLES:
+    for role in ROLES:
         assert rendered.environment(role)[f"{role.upper()}_NATS_STORE_MB"] == str(store_mb)
 
 
-async def test_each_role_gives_what_is_its_own_the_bound_of_the_store(rendered: Rendered, url: str) -> None:
+async def test_each_role_gives_what_is_its_own_the_bound_of_the_store(server: Server) -> None:
     def connected(role: str) -> AbstractAsyncContextManager[Bus]:
-        return Bus.connect(url, name=role, login=release.login(rendered, role), store_mb=100)
+        return Bus.connect(server.url, name=role, login=server.login(MINE[role]), store_mb=100)
 
     async with connected("upstream") as bus:  # with the bounds of another size, first
-        await ensure_usage_stream(bus.jetstream, store_mb=200)
         await leases_bucket(bus.jetstream, store_mb=200)
         await leases_bucket(bus.jetstream, store_mb=100)
     async with connected("metering") as bus:
-        await ensure_usage_stream(bus.jetstream, store_mb=100, adjust=True)
-        await ensure_calls_stream(bus.jetstream, store_mb=100, adjust=True)
-        info = await bus.jetstream.stream_info("USAGE")
-        assert info.config.max_bytes == bound(Share.USAGE, 100)
+        for share, ensure in (
+            (Share.USAGE, ensure_usage_stream),
+            (Share.CALLS, ensure_calls_stream),
+            (Share.PLACED, ensure_placed_stream),
+        ):
+            await ensure(bus.jetstream, store_mb=200)
+            await ensure(bus.jetstream, store_mb=100, adjust=True)
+            assert (await bus.jetstream.stream_info(share)).config.max_bytes == bound(share, 100)
     async with connected("signaling") as bus:
         for make in (grants_bucket, access_bucket):
             await make(bus.jetstream, store_mb=200)
@@ -212,8 +260,26 @@ async def test_each_role_gives_what_is_its_own_the_bound_of_the_store(rendered: 
             await bucket.remove("k")
 
 
-@pytest.mark.parametrize("login", [None, NatsLogin("media", "wrong"), NatsLogin("admin", "p")], ids=str)
-async def test_without_its_password_nobody_is_let_in(login: NatsLogin | None, url: str) -> None:
+@pytest.mark.parametrize("login", [None, NatsLogin("hushgate-media-0-0", "wrong"), NatsLogin("media", "p")], ids=str)
+async def test_without_its_password_nobody_is_let_in(login: NatsLogin | None, server: Server) -> None:
     with pytest.raises(BusUnavailableError, match=r"(?i)authorization"):
-        async with Bus.connect(url, name="stranger", login=login, wait_s=1):
+        async with Bus.connect(server.url, name="stranger", login=login, wait_s=1):
             pass
+
+
+def test_a_container_sees_the_passwords_of_its_own_pod_only() -> None:
+    rendered: Rendered = render(TWO)
+    for role, prefix in (("media", "MEDIA"), ("upstream", "UPSTREAM")):
+        pod = rendered.pod(role)
+        (container,) = pod["containers"]
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == "bus"]
+        assert mount["subPathExpr"] == f"$({prefix}_PROCESS_ID)"
+        assert rendered.environment(role)[f"{prefix}_NATS_PASSWORD_FILE"] == f"{mount['mountPath']}/nats-password"
+        (volume,) = [each for each in pod["volumes"] if each["name"] == "bus"]
+        for item in volume["secret"]["items"]:
+            name, file = item["path"].split("/")
+            assert item["key"] in rendered.secret("nats")
+            user = name + file.removeprefix("nats-password")
+            assert release.users(rendered)[user] == item["key"]
+    secret = json.dumps(rendered.secret("nats"))
+    assert len(set(json.loads(secret).values())) == len(json.loads(secret)) == 8

@@ -99,7 +99,7 @@ def test_signaling_sees_hashes_and_the_provider_key_is_upstreams_alone() -> None
 
 def test_a_service_gets_its_own_password_for_the_bus_only() -> None:
     rendered = matrix.rendered("default")
-    for component in ("signaling", "media", "upstream", "metering"):
+    for component in ("signaling", "metering"):
         volumes = {each["name"]: each for each in rendered.pod(component)["volumes"]}
         (items,) = [
             source["secret"]["items"]
@@ -107,6 +107,9 @@ def test_a_service_gets_its_own_password_for_the_bus_only() -> None:
             if source["secret"]["name"] == "hushgate-nats"
         ]
         assert items == [{"key": component, "path": "nats-password"}]
+    for component in ("media", "upstream"):  # of whose volume a container sees the folder of its pod
+        volumes = {each["name"]: each for each in rendered.pod(component)["volumes"]}
+        assert all(each["key"].startswith(f"{component}-") for each in volumes["bus"]["secret"]["items"])
 
 
 def test_passwords_are_words_to_the_configuration_of_nats() -> None:

@@ -12,6 +12,7 @@ from services.callers.speech import Clip, synthesise
 from services.contracts import subjects
 from services.contracts.messages import Done, Hangup
 from tests.media.process import MediaHouse, media_house
+from tests.media.worker import PROCESS
 from tests.network.impairer import impairer
 
 pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.timeout(400)]
@@ -28,7 +29,7 @@ async def cycle(house: MediaHouse, number: int, spoken: Clip) -> None:
             await call.up.more(5)
         if number % 3 == 0:
             assert isinstance(
-                await house.bus.request(subjects.control(call.id), Hangup(call=call.id), timeout_s=5), Done
+                await house.bus.request(subjects.control(PROCESS, call.id), Hangup(call=call.id), timeout_s=5), Done
             )
         elif number % 3 == 1:
             call.browser.channel.close()

@@ -2,15 +2,17 @@ import asyncio
 
 import pytest
 
+from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import DOWN_FRAME_BYTES, UP_FRAME_BYTES
-from services.contracts.frame import Kind
-from services.contracts.ids import Epoch, new_call_id
-from services.contracts.messages import PlayoutReport, expect
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
+from services.contracts.ids import Epoch, WorkerId, new_call_id
+from services.contracts.messages import Ended, PlayoutReport, expect
 from services.media.call import Call
 from services.media.leg import LegMeasured, LegMessage, LegOwner
 from tests.media.house import Opener, count
-from tests.media.worker import ITEM, PROCESS
+from tests.media.worker import EPOCH, ITEM, PROCESS, WORKER
 
 
 async def test_speech_goes_up_and_silence_does_not(house: Opener) -> None:
@@ -95,8 +97,8 @@ async def test_rubbish_on_the_bus_harms_nobody(house: Opener) -> None:
     async with house() as home:
         call, leg = await home.call()
         for rubbish in (b"", b"\0" * 40, b"x" * 300):
-            await home.bus.send(subjects.down(PROCESS, call), rubbish)
-            await home.bus.send(subjects.down(PROCESS, new_call_id()), rubbish)
+            await home.bus.send(subjects.down(PROCESS, WORKER, call), rubbish)
+            await home.bus.send(subjects.down(PROCESS, WORKER, new_call_id()), rubbish)
         await home.worker.event(call, {"type": "still here"})
         assert (await leg.event())["type"] == "still here"
 
@@ -114,3 +116,15 @@ async def test_the_measured_round_trip_moves_what_was_heard(house: Opener) -> No
 def test_a_call_is_the_owner_of_its_leg() -> None:
     owner: type[LegOwner] = Call
     assert owner is Call
+
+
+async def test_a_frame_that_another_worker_sent_is_dropped_and_counted(house: Opener) -> None:
+    async with house() as home:
+        call, leg = await home.call()
+        dropped = count("bus_frames_dropped_total", reason="wrong_sender")
+        ended = frames.encode(Frame(Kind.ENDED, EPOCH, 0, 0, payload=Ended(reason=EndReason.INTERNAL).encode()))
+        await home.bus.send(subjects.down(PROCESS, WorkerId("up-1"), call), ended)
+        await home.worker.answer(call, 3)  # comes after it
+        await leg.pull()
+        assert count("bus_frames_dropped_total", reason="wrong_sender") == dropped + 1
+        assert home.pool.active == 1

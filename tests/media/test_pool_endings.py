@@ -10,13 +10,14 @@ from services.contracts.messages import CallEnded, Done, Ended, Hangup, expect
 from services.media.leg import LegClosed
 from services.runtime.errors import NoRespondersError
 from tests.media.house import BrokenDetector, Opener, an_offer, count, record
+from tests.media.worker import PROCESS
 
 
 async def test_a_hang_up_ends_the_call_everywhere_with_the_same_word(house: Opener) -> None:
     async with house() as home:
         call, leg = await home.call()
-        ended = asyncio.create_task(record(home.bus, subjects.CALL_ENDED, CallEnded))
-        assert await home.bus.request(subjects.control(call), Hangup(call=call), timeout_s=5) == Done()
+        ended = asyncio.create_task(record(home.bus, subjects.call_ended(PROCESS), CallEnded))
+        assert await home.bus.request(subjects.control(PROCESS, call), Hangup(call=call), timeout_s=5) == Done()
         assert expect(Ended, (await home.worker.next(Kind.ENDED)).payload).reason is EndReason.HANGUP
         await leg.closed.wait()
         told = [json.loads(leg.events.get_nowait()) for _ in range(leg.events.qsize())]
@@ -27,7 +28,7 @@ async def test_a_hang_up_ends_the_call_everywhere_with_the_same_word(house: Open
         assert (history.call, history.reason, history.provider) == (call, EndReason.HANGUP, "rehearsal")
         await home.bus.flush()
         with pytest.raises(NoRespondersError):
-            await home.bus.request(subjects.control(call), Hangup(call=call), timeout_s=5)
+            await home.bus.request(subjects.control(PROCESS, call), Hangup(call=call), timeout_s=5)
 
 
 async def test_a_client_that_is_gone_ends_the_call(house: Opener) -> None:

@@ -10,20 +10,22 @@ from services.contracts.usage import Meter
 from services.media.leg import LegClosed
 from services.media.usage import LAST_TRIES, Meters
 from tests.media.house import TENANT, Opener, an_offer, record
-from tests.media.worker import EPOCH
+from tests.media.worker import EPOCH, PROCESS, WORKER
 
 
 async def test_the_start_of_a_call_is_recorded(house: Opener) -> None:
     async with house() as home:
         call, _ = await home.call()
-        started = await record(home.bus, subjects.CALL_STARTED, CallStarted)
+        started = await record(home.bus, subjects.call_started(PROCESS), CallStarted)
         assert isinstance(started, CallStarted)
         assert (started.call, started.tenant, started.model) == (call, TENANT, "gpt-realtime")
 
 
-async def test_usage_is_written_at_the_end_and_adds_up(house: Opener) -> None:
+async def test_usage_names_the_worker_at_once_and_at_the_end_adds_up(house: Opener) -> None:
     async with house() as home:
         call, leg = await home.call()
+        first = await home.kept.usage.get()
+        assert (first.call_id, first.session_id, first.epoch, first.worker) == (call, "sess_a", EPOCH, WORKER)
         await home.worker.answer(call, 3)
         await leg.pull()
         leg.speak("." * 30)
@@ -42,7 +44,7 @@ async def test_while_usage_cannot_be_kept_no_new_call_is_taken(house: Opener) ->
         _, leg = await home.call()
         leg.comes(LegClosed(EndReason.CLIENT_GONE))
         await leg.closed.wait()
-        await record(home.bus, subjects.CALL_ENDED, CallEnded)
+        await record(home.bus, subjects.call_ended(PROCESS), CallEnded)
         refused = await home.ask(an_offer())
         assert isinstance(refused, OfferRefused)
         assert refused.reason == "internal"
@@ -52,6 +54,7 @@ async def test_while_usage_cannot_be_kept_no_new_call_is_taken(house: Opener) ->
 async def test_a_calls_last_usage_is_tried_again(house: Opener) -> None:
     async with house() as home:
         _, leg = await home.call()
+        await home.kept.usage.get()
         home.kept.failures = LAST_TRIES - 1
         leg.comes(LegClosed(EndReason.CLIENT_GONE))
         assert Meter.CALL_MS in (await home.kept.usage.get()).meters
@@ -60,6 +63,7 @@ async def test_a_calls_last_usage_is_tried_again(house: Opener) -> None:
 async def test_usage_that_is_lost_for_good_is_named(house: Opener) -> None:
     async with house() as home:
         call, leg = await home.call()
+        await home.kept.usage.get()
         leg.speak("." * 30)
         home.kept.full = True
         with capture_logs() as logs:
@@ -80,7 +84,7 @@ async def test_each_live_call_is_written_in_turn_until_it_ends(house: Opener) ->
         while not {first, second} <= {call for call in set(written) if written.count(call) > 1}:
             written.append((await home.kept.usage.get()).call_id)
         leg.comes(LegClosed(EndReason.CLIENT_GONE))
-        await record(home.bus, subjects.CALL_ENDED, CallEnded)
+        await record(home.bus, subjects.call_ended(PROCESS), CallEnded)
         while not home.kept.usage.empty():
             home.kept.usage.get_nowait()
         assert {(await home.kept.usage.get()).call_id for _ in range(3)} == {second}

@@ -9,10 +9,11 @@ from services.media import pool
 from services.media.core.police import RESTARTS
 from services.runtime.errors import RequestTimeoutError
 from tests.media.house import House, Opener
+from tests.media.worker import PROCESS
 
 
 async def restart(home: House, call: CallId, sdp: str, *, of: CallId | None = None) -> AnyMessage:
-    return await home.bus.request(subjects.control(call), Restart(call=of or call, sdp=sdp), timeout_s=5)
+    return await home.bus.request(subjects.control(PROCESS, call), Restart(call=of or call, sdp=sdp), timeout_s=5)
 
 
 async def test_a_live_call_answers_a_new_offer(house: Opener) -> None:
@@ -80,4 +81,4 @@ async def test_what_is_neither_a_hang_up_nor_a_restart_is_not_answered(house: Op
     async with house() as home:
         call, _ = await home.call()
         with pytest.raises(RequestTimeoutError):
-            await home.bus.request(subjects.control(call), Done(), timeout_s=0.05)
+            await home.bus.request(subjects.control(PROCESS, call), Done(), timeout_s=0.05)

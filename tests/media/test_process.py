@@ -44,7 +44,7 @@ async def test_a_process_beats_refuses_without_a_worker_drains_and_exits_with_0(
     bus: Bus, nats_url: str, tmp_path: Path
 ) -> None:
     beats: asyncio.Queue[Heartbeat] = asyncio.Queue()
-    await bus.listen(subjects.MEDIA_HEARTBEAT, lambda _, data: beats.put_nowait(expect(Heartbeat, data)))
+    await bus.listen(subjects.HEARTBEATS, lambda _, data: beats.put_nowait(expect(Heartbeat, data)))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

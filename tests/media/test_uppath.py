@@ -14,14 +14,14 @@ from services.runtime.child import stop
 from services.up.natsd import NatsServer, nats_server
 from tests.media.house import count
 from tests.media.test_processes import free_ports
-from tests.media.worker import EPOCH, WORKER, Worker
+from tests.media.worker import EPOCH, PROCESS, WORKER, Worker
 from tests.runtime.test_sender import until
 
 DROPPED = "bus_frames_dropped_total"
 
 
 def a_path(bus: Bus) -> UpPath:
-    return UpPath(bus, subject=subjects.up(WORKER, new_call_id()), epoch=EPOCH)
+    return UpPath(bus, subject=subjects.up(WORKER, PROCESS, new_call_id()), epoch=EPOCH)
 
 
 async def gone(server: NatsServer, bus: Bus) -> None:

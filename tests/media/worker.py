@@ -35,7 +35,7 @@ class Worker:
     sequence: int = 0
 
     async def open(self) -> None:
-        await self.bus.serve(subjects.CLAIM, self._claim, queue=subjects.UPSTREAM_QUEUE)
+        await self.bus.serve(subjects.CLAIMS, self._claim, queue=subjects.UPSTREAM_QUEUE)
         await self.bus.listen(subjects.up_of(WORKER), self._frame)
 
     async def _claim(self, message: AnyMessage) -> Message:
@@ -60,7 +60,7 @@ class Worker:
     async def send(self, call: CallId, kind: Kind, position: int = 0, **fields: Any) -> None:  # noqa: ANN401 - the frame's
         fields.setdefault("epoch", EPOCH)
         frame = Frame(kind, position=position, sent_unix_ms=0, **fields)
-        await self.bus.send(subjects.down(PROCESS, call), frames.encode(frame))
+        await self.bus.send(subjects.down(PROCESS, WORKER, call), frames.encode(frame))
 
     async def event(self, call: CallId, event: dict[str, Any], **fields: Any) -> None:  # noqa: ANN401 - the frame's
         self.sequence += 1

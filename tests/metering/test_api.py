@@ -1,6 +1,6 @@
 """The internal HTTP answers, over a real socket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,8 +55,8 @@ async def test_without_the_token_nothing_is_said(ledger: Ledger, path: str, show
         assert (await http.get("/healthz")).status_code == 200
 
 
-async def test_on_loopback_without_a_token_everybody_may_ask(ledger: Ledger) -> None:
-    async with client(ledger, token="", shown="") as http:
+async def test_on_loopback_without_a_token_everybody_may_ask(open_ledger: Callable[[], Ledger]) -> None:
+    async with client(open_ledger(), token="", shown="") as http:
         reply = await http.get("/internal/v1/usage", params={"tenant": "acme"})
     assert reply.json()["calls"] == 0
 

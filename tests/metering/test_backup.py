@@ -37,7 +37,7 @@ def test_a_copy_taken_beside_the_writer_is_a_ledger_that_adds_up_and_goes_on(
     book(ledger, make, 1000)
     book(ledger, make, 2000)
     back_up(ledger_url("", tmp_path), tmp_path / COPY)
-    assert book(ledger, make, 3000) == {"outbox-1": 3}  # it lived on, and then was lost
+    assert book(ledger, make, 3000) == {make.worker_outbox: 3}  # it lived on, and then was lost
     restored = tmp_path / "restored"
     restored.mkdir()
     (tmp_path / COPY).rename(restored / "ledger.sqlite")
@@ -45,7 +45,7 @@ def test_a_copy_taken_beside_the_writer_is_a_ledger_that_adds_up_and_goes_on(
         assert audit(second.engine) == []
         assert billed(second, make) == 2.0
         # The outbox has let go of the third, and says so; meters are cumulative, so the fourth brings its time back.
-        assert book(second, make, 4000, floor=4) == {"outbox-1": 4}
+        assert book(second, make, 4000, floor=4) == {make.worker_outbox: 4}
         assert (billed(second, make), audit(second.engine)) == (4.0, [])
 
 

@@ -32,6 +32,7 @@ def state(ledger: Ledger) -> dict[LineKey, Line]:
 def booked(books: Books, make: Maker, events: list[UsageEvent], *, size: int = 100) -> dict[LineKey, Line]:
     deliveries = [make.delivery(event) for event in events]
     with Ledger.open(ledger_url("sqlite://", Path()), books) as ledger:
+        make.place(ledger, *events)
         for start in range(0, len(deliveries), size):
             ledger.record(deliveries[start : start + size], now=make.now)
         return state(ledger)
@@ -41,10 +42,12 @@ def conversation(make: Maker, growth: list[int], tokens: list[int]) -> list[Usag
     total, events = 0, []
     for step in growth:
         total += step
-        events.append(make.event({"audio_sent_ms": total, "audio_gated_ms": 2 * total}, provider="xai"))
+        events.append(make.event({"audio_sent_ms": total}, provider="xai"))
+        events.append(make.event({"audio_gated_ms": 2 * total}, provider="xai"))
         events.append(make.event({"audio_sent_ms": total}, epoch=8, provider="xai"))
     for turn, quantity in enumerate(tokens):
-        events.append(make.event({"tokens_audio_in": quantity, "tokens_text_out": 1}, provider_ref=f"resp_{turn}"))
+        meters = {"tokens_audio_in": quantity, "tokens_text_out": 1}
+        events.append(make.event(meters, provider_ref=f"resp_{turn}", session_id="sess_2"))
     return events
 
 

@@ -41,7 +41,9 @@ async def carrying(bus: Bus, ledger: Ledger, *, fetch_s: float = 1.0) -> AsyncIt
 @pytest.fixture
 async def outbox(bus: Bus, tmp_path: Path) -> AsyncIterator[Outbox]:
     timing = OutboxTiming(settle_s=0)
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=timing) as opened:
+    async with Outbox.open(
+        tmp_path / "outbox.sqlite", bus=bus, role="media", process="media-0", timing=timing
+    ) as opened:
         yield opened
 
 
@@ -61,6 +63,7 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
     bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
+    make.place(ledger)
     event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -71,13 +74,14 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
         other.close()
         assert await outbox.settled(20)
         assert recorder.health.ready
-        assert recorder.totals.results == {"booked": 1}
+        assert recorder.totals.results["booked"] == 1
 
 
 async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
     bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
+    make.place(ledger)
     event.listen(ledger.engine, "checkout", lambda raw, *_: raw.execute("PRAGMA busy_timeout = 1"))
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -106,7 +110,7 @@ async def test_told_to_stop_it_books_what_was_just_published_and_does_not_wait_i
         assert await outbox.settled(20)
         for turn in range(250):
             body = make.event({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}").encode()
-            await bus.jetstream.publish(subjects.usage(ACME), body)
+            await bus.jetstream.publish(subjects.usage("upstream", "upstream-0", ACME), body)
     assert recorder.totals.results == {"booked": 251}
 
 

@@ -14,27 +14,31 @@ from typing import Any
 
 import httpx
 import pytest
+from nats.errors import Error as NatsError
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId, TenantId
 from services.contracts.messages import CallEnded, CallStarted
+from services.contracts.subjects import Role
+from services.metering.aside import Delivery
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
 from services.metering.core.totals import Totals
 from services.metering.dialect import connect, ledger_url
 from services.metering.recorder import Recorder, usage_feed
-from services.metering.store import Delivery, Ledger
+from services.metering.store import Ledger
 from services.runtime import clock, streams
 from services.runtime.bus import Bus
 from services.runtime.health import Health
-from services.runtime.outbox import Outbox, OutboxTiming
+from services.runtime.outbox import OutboxTiming
+from services.runtime.settings import NatsLogin
+from services.up.natsd import Identity, nats_server
+from tests.metering.placed import ACME, placed_call
 
 Maker = Any  # that of conftest.py, which nothing can import
 Until = Any  # likewise
-ACME = TenantId("acme")
-PLAIN = OutboxTiming(settle_s=0)
 HEALING = OutboxTiming(heal_s=0.3, settle_s=0)
 
 
@@ -103,7 +107,7 @@ async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and
 ) -> None:
     async with (
         metering(nats_url, tmp_path, METRIC_TENANTS='["acme"]') as running,
-        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox,
+        placed_call(bus, tmp_path, make) as outbox,
     ):
         await outbox.put(ACME, make.data({"audio_sent_ms": 1500, "audio_generated_ms": 500}))
         await outbox.put(ACME, make.data({"audio_gated_ms": 9000, "audio_played_ms": 400}))
@@ -130,12 +134,14 @@ async def test_the_history_of_a_call_reaches_its_bill(
         "process": ProcessId("media-0"),
         "provider": "rehearsal",
         "model": "m",
-        "started_unix_ms": 1_780_000_000_000,
+        "started_unix_ms": clock.unix_ms(),
     }
     await streams.ensure_calls_stream(bus.jetstream)
-    await bus.jetstream.publish(subjects.CALL_STARTED, CallStarted(**call).encode())
-    ended = CallEnded(**call, reason=EndReason.HANGUP, ended_unix_ms=1_780_000_001_000)
-    await bus.jetstream.publish(subjects.CALL_ENDED, ended.encode())
+    await streams.ensure_placed_stream(bus.jetstream)
+    await bus.jetstream.publish(subjects.PLACED, make.placed().encode())
+    await bus.jetstream.publish(subjects.call_started(call["process"]), CallStarted(**call).encode())
+    ended = CallEnded(**call, reason=EndReason.HANGUP, ended_unix_ms=clock.unix_ms())
+    await bus.jetstream.publish(subjects.call_ended(call["process"]), ended.encode())
     async with metering(nats_url, tmp_path) as running:
 
         async def has_history() -> bool:
@@ -150,7 +156,7 @@ async def test_the_history_of_a_call_reaches_its_bill(
 async def test_killed_again_and_again_under_load_metering_books_everything_once(
     bus: Bus, nats_url: str, tmp_path: Path, make: Maker
 ) -> None:
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with placed_call(bus, tmp_path, make) as outbox:
 
         async def talk() -> None:
             for turn in range(300):
@@ -174,12 +180,13 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
     bus: Bus, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
 ) -> None:
     ledger = open_ledger()
+    make.place(ledger)
     feed = usage_feed(ledger)
     totals = Totals(frozenset())
     stopping = asyncio.Event()
     with ThreadPoolExecutor(max_workers=1) as thread:
         recorder = Recorder(bus, thread, totals, Health(), stopping)
-        async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+        async with placed_call(bus, tmp_path, make) as outbox:
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
             subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process dies here
             batch = await subscription.fetch(10, timeout=10)
@@ -189,7 +196,7 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
             assert await outbox.settled(20)
             stopping.set()
             await carrying
-    assert totals.results == {"duplicate": 1}
+    assert totals.results["duplicate"] == len(batch)
     assert audit(ledger.engine) == []
 
 
@@ -197,26 +204,31 @@ async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox
     bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
 ) -> None:
     async def stream_has_all() -> bool:
-        return (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 5
+        return (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 6
 
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=HEALING) as outbox:
-        await streams.ensure_usage_stream(bus.jetstream)
+    async with placed_call(bus, tmp_path, make, timing=HEALING) as outbox:
         for turn in range(5):
             await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
         await until(stream_has_all, because="neither outbox nor stream says when all is published")
         await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
         async with metering(nats_url, tmp_path) as running:
             assert await outbox.settled(30)
+
+            async def all_is_booked() -> bool:
+                return await running.metric("hushgate_usage_units_total", meter="tokens_audio_in") == 35
+
+            # The ledger has them; what came before their call was known is booked when it is.
+            await until(all_is_booked, because="an outbox is told what the ledger has, booked or held")
             assert (await running.usage(make.call))["meters"] == {"tokens_audio_in": 35}
 
 
 async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path: Path, make: Maker) -> None:
     await streams.ensure_usage_stream(bus.jetstream)
     for body in (b"", b"\xff", b"{}", b"[" * 10_000, make.event({"call_ms": 1}, tenant=TenantId("other")).encode()):
-        await bus.jetstream.publish(subjects.usage(ACME), body)
+        await bus.jetstream.publish(subjects.usage("media", "media-0", ACME), body)
     async with (
         metering(nats_url, tmp_path) as running,
-        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox,
+        placed_call(bus, tmp_path, make) as outbox,
     ):
         await outbox.put(ACME, make.data({"call_ms": 20}))
         assert await outbox.settled(20)
@@ -225,12 +237,58 @@ async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path
         assert await running.metric("hushgate_ledger_quarantined_total", reason="wrong_tenant") == 1
 
 
+async def test_a_media_process_that_has_fallen_bills_nobody_and_raises_the_alarm(
+    tmp_path: Path, make: Maker, until: Until
+) -> None:
+    roles: list[tuple[Role, str]] = [("metering", "metering-0"), ("media", "media-0"), ("media", "media-1")]
+    async with nats_server(tmp_path, identities=[Identity(role, name) for role, name in roles]) as server:
+
+        def login(name: str) -> NatsLogin:
+            return NatsLogin(name, server.password_file(name).read_text())
+
+        identity = {"NATS_USER": "metering-0", "NATS_PASSWORD_FILE": str(server.password_file("metering-0"))}
+        async with (
+            metering(server.address, tmp_path, HOLD_S="1", **identity) as running,
+            Bus.connect(server.url, name="operator") as operator,
+            Bus.connect(server.address, name="fallen", login=login("media-1")) as fallen,
+            placed_call(operator, tmp_path, make) as call,
+        ):
+            await call.put(ACME, make.data({"audio_sent_ms": 1000}))
+            assert await call.settled(20)
+            dear = {"tokens_audio_out": 10**9}
+            foreign = "rtc_" + "f" * 26
+            mine = f"media-1-{'0' * 16}"
+            events = [
+                make.event(dear, provider_ref="r", source=mine, sequence=1),
+                make.event({"call_ms": 10**9}, source=mine, sequence=2, worker="media-1"),
+                make.event({"call_ms": 5}, source=mine, sequence=3, call_id=foreign),
+                make.event({"call_ms": 5}, source=call.worker.source, sequence=10**6, floor=10**6),
+            ]
+            for event in events:
+                await fallen.jetstream.publish(subjects.usage("media", "media-1", ACME), event.encode())
+            for subject in (subjects.usage("media", "media-0", ACME), subjects.usage("upstream", "upstream-0", ACME)):
+                with pytest.raises(NatsError):  # the server lets it speak for nobody
+                    await fallen.jetstream.publish(subject, events[0].encode(), timeout=0.3)
+
+            async def all_are_aside() -> bool:
+                return await running.metric("hushgate_ledger_events_total", result="quarantined") == len(events)
+
+            await until(all_are_aside, because="the ledger, in another process, says nothing of what it holds")
+            for reason in ("wrong_meter", "wrong_producer", "no_call", "wrong_source"):
+                assert await running.metric("hushgate_ledger_quarantined_total", reason=reason) == 1
+            assert (await running.usage(make.call))["cost_nano_usd"] == 0
+            assert (await running.http.get(f"/internal/v1/calls/{foreign}/usage?tenant=acme")).status_code == 404
+            assert await call.settled(20)
+    assert found(tmp_path) == []
+
+
 async def test_a_restart_neither_resets_nor_doubles_the_counters(
     bus: Bus, nats_url: str, tmp_path: Path, make: Maker
 ) -> None:
     values = []
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
-        await outbox.put(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai"))
+    async with placed_call(bus, tmp_path, make) as outbox:
+        await outbox.put(ACME, make.data({"call_ms": 0}, provider="xai", session_id="sess_x"))
+        await outbox.put(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai", session_id="sess_x"))
         for _ in range(2):
             async with metering(nats_url, tmp_path) as running:
                 assert await outbox.settled(20)
@@ -272,6 +330,7 @@ async def test_an_audit_says_whether_the_ledger_adds_up(
     broken: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     with Ledger.open(ledger_url("", tmp_path), books) as ledger:
+        make.place(ledger)
         ledger.record([make.delivery(make.event({"call_ms": 20}))], now=make.now)
         if broken:
             with ledger.engine.begin() as db:

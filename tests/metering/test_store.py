@@ -12,12 +12,13 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DatabaseError
 
 from services.metering import tables
+from services.metering.aside import Delivery
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
 from services.metering.core.reading import Reason
 from services.metering.dialect import LedgerError, LedgerInUseError, connect, ledger_url
 from services.metering.pricebooks import load_books
-from services.metering.store import Delivery, Ledger
+from services.metering.store import Ledger
 from services.runtime.errors import HushgateError
 
 Maker = Any  # that of conftest.py, which nothing can import
@@ -36,7 +37,8 @@ def test_events_of_a_call_become_its_bill(ledger: Ledger, make: Maker) -> None:
     ]
     recorded = ledger.record([make.delivery(event) for event in batch], now=make.now)
     assert recorded.results == {"booked": 3}
-    assert recorded.marks == {"outbox-1": 3}
+    assert recorded.marks == {make.worker_outbox: 2, make.media_outbox: 1}
+    assert recorded.processes == {make.worker_outbox: "upstream-0", make.media_outbox: "media-0"}
     bill = ledger.call_usage("acme", make.call)
     assert bill is not None
     assert (bill["billed_seconds"], bill["gated_seconds"]) == (3.0, 4.0)
@@ -55,29 +57,29 @@ def test_copies_are_counted_and_change_nothing(ledger: Ledger, make: Maker) -> N
     first = ledger.record([delivery, delivery], now=make.now)
     again = ledger.record([delivery], now=make.now)
     assert (first.results, again.results) == ({"booked": 1, "duplicate": 1}, {"duplicate": 1})
-    assert again.marks == {"outbox-1": 1}  # so that an outbox whose watermark was lost gets it
-    assert (rows_of(ledger, tables.event), rows_of(ledger, tables.journal)) == (1, 1)
+    assert again.marks == {make.worker_outbox: 1}  # so that an outbox whose watermark was lost gets it
+    assert (rows_of(ledger, tables.event), rows_of(ledger, tables.journal)) == (2, 1)  # one names the owner
 
 
 def test_what_cannot_be_booked_is_kept_whole_and_does_not_stop_what_is_behind_it(
     ledger: Ledger,
     make: Maker,
 ) -> None:
-    good = make.event({"call_ms": 20}, sequence=3)
+    good = make.event({"session_ms": 20}, sequence=3)
     batch = [
-        Delivery("hg.usage.acme", b"\xff poison"),
-        make.delivery(make.event({"call_ms": 20}, sequence=1, time=make.at(days=40))),
+        Delivery("hg.usage.media.media-0.acme", b"\xff poison"),
+        make.delivery(make.event({"session_ms": 20}, sequence=1, time=make.at(days=40))),
         make.delivery(make.event({"tokens_audio_in": 1}, sequence=2)),
         make.delivery(good),
     ]
     recorded = ledger.record(batch, now=make.now)
     assert recorded.reasons == {Reason.MALFORMED: 1, Reason.FUTURE: 1, Reason.NO_REFERENCE: 1}
     assert recorded.results == {"quarantined": 3, "booked": 1}
-    assert recorded.marks == {"outbox-1": 3}
+    assert recorded.marks == {make.worker_outbox: 3}
     ledger.record(batch, now=make.now)
     with ledger.engine.begin() as db:
         kept = db.execute(select(tables.quarantine.c.body, tables.quarantine.c.source)).all()
-    assert [row.source for row in kept] == [None, "outbox-1", "outbox-1"]
+    assert [row.source for row in kept] == [None, make.worker_outbox, make.worker_outbox]
     assert kept[0].body == b"\xff poison"
 
 
@@ -89,18 +91,18 @@ def test_a_message_that_breaks_the_database_is_kept_aside(ledger: Ledger, make: 
                 " BEGIN SELECT RAISE(ABORT, 'broken'); END"
             )
         )
-    broken, good = make.event({"call_ms": 1, "tool_calls": 1}), make.event({"call_ms": 20})
+    broken, good = make.event({"session_ms": 1, "tool_calls": 1}), make.event({"session_ms": 20})
     recorded = ledger.record([make.delivery(broken), make.delivery(good)], now=make.now)
     assert recorded.reasons == {Reason.INTERNAL: 1}
-    assert recorded.marks == {"outbox-1": 2}
+    assert recorded.marks == {make.worker_outbox: 2}
     assert audit(ledger.engine) == []  # nothing of the broken one is half booked
-    assert rows_of(ledger, tables.event) == 1
+    assert rows_of(ledger, tables.event) == 2  # and the one that names the owner
 
 
 def test_the_watermark_waits_for_what_is_missing_and_skips_what_is_gone(ledger: Ledger, make: Maker) -> None:
     def mark(sequence: int, floor: int) -> int:
         event = make.event({"call_ms": sequence}, seq=sequence, sequence=sequence, floor=floor)
-        return ledger.record([make.delivery(event)], now=make.now).marks["outbox-1"]
+        return ledger.record([make.delivery(event)], now=make.now).marks[make.media_outbox]
 
     assert mark(2, 1) == 0
     assert mark(4, 1) == 0
@@ -123,10 +125,19 @@ def test_the_database_refuses_to_change_the_record(
 
 
 def test_all_journals_balance_and_every_figure_follows_from_the_record(ledger: Ledger, make: Maker) -> None:
+    make.place(
+        ledger,
+        make.event({"audio_sent_ms": 0}, provider="xai", session_id="sess_x"),
+        make.event({"audio_sent_ms": 0}, session_id="sess_2"),
+    )
     for turn in range(30):
         ledger.record(
             [
-                make.delivery(make.event({"audio_sent_ms": 777 * turn, "items_created": turn}, provider="xai")),
+                make.delivery(
+                    make.event(
+                        {"audio_sent_ms": 777 * turn, "items_created": turn}, provider="xai", session_id="sess_x"
+                    )
+                ),
                 make.delivery(make.event({"tokens_audio_in": turn}, provider_ref=f"resp_{turn}", session_id="sess_2")),
             ],
             now=make.now,
@@ -148,10 +159,11 @@ def test_an_audit_finds_what_does_not_add_up(ledger: Ledger, make: Maker) -> Non
 def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, make: Maker, books: Books) -> None:
     url = ledger_url("", tmp_path)
     with Ledger.open(url, Books([])) as ledger:
+        make.place(ledger)
         ledger.record([make.delivery(make.event({"tokens_audio_in": 10}, provider_ref="r"))], now=make.now)
         assert ledger.reprice(now=make.now) == []
         everything, results, _ = ledger.totals()
-        assert [each.unpriced for each in everything] == [1]
+        assert sum(each.unpriced for each in everything) == 1
         assert results["booked"] == 1
     with Ledger.open(url, books) as ledger:
         assert [each.cost_nano for each in ledger.reprice(now=make.now)] == [320_000]
@@ -165,11 +177,12 @@ def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, mak
 def test_the_totals_after_a_restart_are_those_before(open_ledger: Callable[[], Ledger], make: Maker) -> None:
     ledger = open_ledger()
     events = [make.event({"audio_sent_ms": 60_000 * n}, provider="xai") for n in (1, 2)]
+    make.place(ledger, *events)
     first = ledger.record([make.delivery(event) for event in events], now=make.now)
-    ledger.record([Delivery("hg.usage.acme", b"?")], now=make.now)
+    ledger.record([Delivery("hg.usage.media.media-0.acme", b"?")], now=make.now)
     everything, results, reasons = ledger.totals()
     assert sum(each.cost_nano for each in everything) == sum(each.cost_nano for each in first.growth) == 100_000_000
-    assert results == {"booked": 2, "superseded": 0, "quarantined": 1, "duplicate": 0}
+    assert results == {"booked": 2, "superseded": 1, "quarantined": 1, "duplicate": 0, "held": 0}
     assert reasons == {"malformed": 1}
 
 

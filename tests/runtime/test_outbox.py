@@ -20,6 +20,7 @@ from services.runtime.outbox import Outbox, OutboxError, OutboxTiming
 from services.runtime.outboxfile import OutboxFile
 
 ACME = TenantId("acme")
+WORKER = "upstream-0"
 PLAIN = OutboxTiming(settle_s=0)
 HEALING = OutboxTiming(heal_s=0.2, settle_s=0)
 
@@ -61,11 +62,14 @@ async def take(subscription: JetStreamContext.PullSubscription, count: int) -> l
 
 async def commit(bus: Bus, event: UsageEvent) -> None:
     mark = Watermark(source=event.source, sequence=event.outboxseq)
-    await bus.publish(subjects.watermark(event.source), mark)
+    await bus.publish(subjects.watermark(WORKER, event.source), mark)
 
 
 async def test_events_arrive_in_the_order_they_were_put_and_leave_on_the_watermark(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         for quantity in (20, 40, 60):
             await outbox.put(ACME, sent_ms(quantity))
         events = await take(stream, 3)
@@ -77,7 +81,10 @@ async def test_events_arrive_in_the_order_they_were_put_and_leave_on_the_waterma
 
 
 async def test_a_watermark_frees_only_what_it_covers(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(20))
         await outbox.put(ACME, sent_ms(40))
         first, second = await take(stream, 2)
@@ -88,7 +95,10 @@ async def test_a_watermark_frees_only_what_it_covers(bus: Bus, tmp_path: Path) -
 
 
 async def test_who_waits_for_the_ledger_does_not_wait_for_what_others_put_later(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(20))
         waiting = asyncio.create_task(outbox.settled(10))
         await asyncio.sleep(0)
@@ -100,7 +110,10 @@ async def test_who_waits_for_the_ledger_does_not_wait_for_what_others_put_later(
 
 async def test_what_the_ledger_has_is_gone_from_the_disk_at_the_end(bus: Bus, tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
-    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(20))
         await commit(bus, (await take(stream, 1))[0])
         assert await outbox.settled(10)
@@ -110,7 +123,10 @@ async def test_what_the_ledger_has_is_gone_from_the_disk_at_the_end(bus: Bus, tm
 
 
 async def test_an_acknowledged_event_that_the_stream_lost_is_published_again(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=HEALING) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=HEALING) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(20))
         (lost,) = await take(stream, 1)  # acknowledged and gone from the stream, but never committed
         (again,) = await take(stream, 1)
@@ -125,7 +141,7 @@ async def test_what_the_ledger_has_is_not_published_again_while_it_waits_to_be_f
     async with (
         asyncio.timeout(20),
         ledger(bus) as stream,
-        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=timing) as outbox,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=timing) as outbox,
     ):
         while not events or events[-1].outboxfloor == 1:
             await outbox.put(ACME, sent_ms(20))
@@ -138,7 +154,9 @@ async def test_what_the_ledger_has_is_not_published_again_while_it_waits_to_be_f
 
 
 async def test_a_stream_that_is_gone_is_made_again_and_filled(bus: Bus, tmp_path: Path) -> None:
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=HEALING) as outbox:
+    async with Outbox.open(
+        tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=HEALING
+    ) as outbox:
         await outbox.put(ACME, sent_ms(20))
         async with ledger(bus) as stream:
             await take(stream, 1)
@@ -154,12 +172,15 @@ async def test_what_was_not_committed_is_published_by_the_next_life_under_the_sa
     bus: Bus, tmp_path: Path
 ) -> None:
     path = tmp_path / "outbox.sqlite"
-    async with Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+    async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox:
         source = outbox.source
         await outbox.put(ACME, sent_ms(20))
     await streams.ensure_usage_stream(bus.jetstream)
     await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
-    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(40))
         async with asyncio.timeout(20):
             events: dict[int, UsageEvent] = {}
@@ -174,26 +195,32 @@ async def test_what_was_not_committed_is_published_by_the_next_life_under_the_sa
 async def test_a_number_is_never_used_twice_and_the_floor_says_what_is_gone(bus: Bus, tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
     async with ledger(bus) as stream:
-        async with Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+        async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox:
             await outbox.put(ACME, sent_ms(20))
             await commit(bus, (await take(stream, 1))[0])
             assert await outbox.settled(10)
-        async with Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+        async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox:
             await outbox.put(ACME, sent_ms(40))
             (event,) = await take(stream, 1)
             assert (event.outboxseq, event.outboxfloor) == (2, 2)
 
 
 async def test_a_watermark_above_what_was_published_frees_nothing(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
-        await bus.publish(subjects.watermark(outbox.source), Watermark(source=outbox.source, sequence=99))
-        await bus.send(subjects.watermark(outbox.source), b"no message")
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
+        await bus.publish(subjects.watermark(WORKER, outbox.source), Watermark(source=outbox.source, sequence=99))
+        await bus.send(subjects.watermark(WORKER, outbox.source), b"no message")
         await outbox.put(ACME, sent_ms(20))
         assert quantities(await take(stream, 1)) == [20]
 
 
 async def test_a_full_stream_only_delays(bus: Bus, tmp_path: Path) -> None:
-    async with ledger(bus) as stream, Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         info = await bus.jetstream.stream_info(subjects.USAGE_STREAM)
         await bus.jetstream.update_stream(info.config, max_msgs=1)
         for quantity in (20, 40, 60):
@@ -203,9 +230,9 @@ async def test_a_full_stream_only_delays(bus: Bus, tmp_path: Path) -> None:
 
 async def test_a_file_in_use_by_another_process_is_refused_with_what_to_do(bus: Bus, tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
-    async with Outbox.open(path, bus=bus, timing=PLAIN):
+    async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN):
         with pytest.raises(OutboxError, match="stop the other process"):
-            async with Outbox.open(path, bus=bus, timing=PLAIN):
+            async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN):
                 pass
 
 
@@ -213,7 +240,7 @@ async def test_a_file_that_is_no_database_is_refused(bus: Bus, tmp_path: Path) -
     path = tmp_path / "outbox.sqlite"
     path.write_bytes(b"x" * 4096)
     with pytest.raises(OutboxError, match="not a database"):
-        async with Outbox.open(path, bus=bus, timing=PLAIN):
+        async with Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN):
             pass
 
 
@@ -228,7 +255,10 @@ async def test_a_full_disk_is_an_error_of_the_put_and_harms_nothing_before_it(bu
             " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
         )
     db.close()
-    async with ledger(bus) as stream, Outbox.open(path, bus=bus, timing=PLAIN) as outbox:
+    async with (
+        ledger(bus) as stream,
+        Outbox.open(path, bus=bus, role="upstream", process=WORKER, timing=PLAIN) as outbox,
+    ):
         await outbox.put(ACME, sent_ms(20))
         with pytest.raises(OutboxError, match="free disk space"):
             await outbox.put(ACME, sent_ms(40))
@@ -236,7 +266,9 @@ async def test_a_full_disk_is_an_error_of_the_put_and_harms_nothing_before_it(bu
 
 
 async def test_usage_of_something_that_is_no_tenant_is_refused_at_once(bus: Bus, tmp_path: Path) -> None:
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with Outbox.open(
+        tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN
+    ) as outbox:
         with pytest.raises(ValueError, match="subject"):
             await outbox.put(TenantId("Not A Tenant"), sent_ms(20))
         assert await outbox.settled(0)
@@ -248,7 +280,9 @@ async def test_it_can_be_closed_at_any_moment(bus: Bus, tmp_path: Path) -> None:
             timing = OutboxTiming(heal_s=0.004, settle_s=0.001 * (moment % 9))
             async with (
                 asyncio.timeout(10),
-                Outbox.open(tmp_path / f"{moment}.sqlite", bus=bus, timing=timing) as outbox,
+                Outbox.open(
+                    tmp_path / f"{moment}.sqlite", bus=bus, role="upstream", process=WORKER, timing=timing
+                ) as outbox,
             ):
                 await outbox.put(ACME, sent_ms(20))
 
@@ -267,7 +301,9 @@ async def test_what_is_put_together_is_kept_together_and_refused_together(
 
     monkeypatch.setattr(OutboxFile, "put", counted)
     await streams.ensure_usage_stream(bus.jetstream)
-    async with Outbox.open(tmp_path / "outbox.sqlite", bus=bus, timing=PLAIN) as outbox:
+    async with Outbox.open(
+        tmp_path / "outbox.sqlite", bus=bus, role="upstream", process=WORKER, timing=PLAIN
+    ) as outbox:
         await asyncio.gather(*(outbox.put(ACME, sent_ms(n)) for n in range(10)))
         refused = await asyncio.gather(*(outbox.put(ACME, sent_ms(n)) for n in range(3)), return_exceptions=True)
         assert all(isinstance(error, OutboxError) for error in refused)

@@ -16,6 +16,7 @@ from services.runtime.errors import BucketFullError, StoreTooSmallError
 MAKERS: tuple[Callable[..., Awaitable[object]], ...] = (
     streams.ensure_usage_stream,
     streams.ensure_calls_stream,
+    streams.ensure_placed_stream,
     streams.grants_bucket,
     streams.access_bucket,
     streams.leases_bucket,
@@ -26,7 +27,7 @@ async def test_everybody_may_make_everything_at_the_same_time(bus: Bus) -> None:
     js = bus.jetstream
     await asyncio.gather(*(make(js) for make in MAKERS for _ in range(5)))
     names = {info.config.name for info in await js.streams_info()}
-    assert names == {"USAGE", "CALLS", "KV_grants", "KV_access", "KV_leases"}
+    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases"}
 
 
 async def test_usage_is_kept_on_disk_and_refuses_rather_than_forgets(bus: Bus) -> None:
@@ -112,12 +113,12 @@ async def test_a_stream_with_more_in_it_than_its_new_bound_loses_nothing(bus: Bu
     await streams.ensure_usage_stream(bus.jetstream, store_mb=80)
     sent = 300
     for _ in range(sent):
-        await bus.jetstream.publish("hg.usage.acme", b"x" * 80_000)
+        await bus.jetstream.publish("hg.usage.media.media-0.acme", b"x" * 80_000)
     await streams.ensure_usage_stream(bus.jetstream, store_mb=40, adjust=True)
     info = await bus.jetstream.stream_info("USAGE")
     assert (info.state.messages, info.config.max_bytes) == (sent, streams.bound(streams.Share.USAGE, 40))
     with pytest.raises(APIError, match="10077"):
-        await bus.jetstream.publish("hg.usage.acme", b"x")
+        await bus.jetstream.publish("hg.usage.media.media-0.acme", b"x")
 
 
 @pytest.mark.parametrize("store_mb", [40])
@@ -151,10 +152,11 @@ async def size(bus: Bus, share: streams.Share) -> int:
 
 
 async def fill(bus: Bus, share: streams.Share, count: int) -> None:
-    for number in range(count):
-        key = f"$KV.{share}.{uuid4().hex}"
-        subject = {"USAGE": "hg.usage.acme", "CALLS": "hg.calls.ended"}.get(share, key)
-        await bus.jetstream.publish(subject, bytes([number]) * 80_000)
+    """Messages of 80 kB in all, ``count`` times; those of `PLACED` are small."""
+    size, each = (4000, 20) if share is streams.Share.PLACED else (80_000, 1)
+    named = {"USAGE": "hg.usage.media.media-0.acme", "CALLS": "hg.calls.media-0.ended", "PLACED": subjects.PLACED}
+    for _ in range(count * each):
+        await bus.jetstream.publish(named.get(share, f"$KV.{share}.{uuid4().hex}"), bytes(size))
 
 
 @pytest.mark.parametrize("store_mb", [40])

@@ -16,6 +16,7 @@ from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
 from services.runtime.bus import Bus
 from services.runtime.health import Health
+from services.runtime.streams import ensure_placed_stream
 from services.signaling.api import Api
 from services.signaling.app import build, open_grants, relay_desk
 from services.signaling.auth import Authority
@@ -105,6 +106,7 @@ async def open_door(
     @asynccontextmanager
     async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
         async with Bus.connect(nats_url, name="signaling", store_mb=store_mb) as bus, httpx.AsyncClient() as nowhere:
+            await ensure_placed_stream(bus.jetstream, store_mb=store_mb)  # metering's part
             directory = _Listening(bus, offer_timeout_s=0.2)
             await directory.listen()
             directories.append(directory)
@@ -175,7 +177,7 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_List
         )
         for directory in directories:
             directory.heard.clear()
-        await bus.publish(subjects.MEDIA_HEARTBEAT, beat)
+        await bus.publish(subjects.heartbeat(beat.process), beat)
         await bus.flush()
         async with asyncio.timeout(5):
             for directory in directories:

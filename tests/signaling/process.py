@@ -13,6 +13,7 @@ from services.contracts import subjects
 from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat
 from services.runtime.bus import Bus
+from services.runtime.streams import ensure_placed_stream
 
 
 @asynccontextmanager
@@ -20,6 +21,9 @@ async def signaling(
     *, log: list[bytes] | None = None, **settings: object
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """The process as it is deployed; gives its URL. What it logs is in ``log`` when the block has ended."""
+    if "nats_url" in settings:  # metering's part
+        async with Bus.connect(str(settings["nats_url"]), name="metering") as bus:
+            await ensure_placed_stream(bus.jetstream)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -56,7 +60,7 @@ async def media_heard(bus: Bus, url: str) -> None:
         loop_lag_ms=0,
         http_url="http://127.0.0.1:1",
     )
-    await bus.publish(subjects.MEDIA_HEARTBEAT, beat)
+    await bus.publish(subjects.heartbeat(beat.process), beat)
     await bus.flush()
     async with asyncio.timeout(5), httpx.AsyncClient() as client:
         while "hushgate_media_processes 1.0" not in (await client.get(f"{url}/metrics")).text:

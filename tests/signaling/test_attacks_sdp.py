@@ -54,7 +54,7 @@ async def doors(bus: Bus, nats_url: str, tenants_path: Path, key: str) -> AsyncI
         assert isinstance(message, Offer | Restart)
         opened.read.append(message.sdp)
         if isinstance(message, Offer):
-            await bus.serve(subjects.control(message.call), answer)
+            await bus.serve(subjects.control(ProcessId("media-0"), message.call), answer)
             await bus.flush()
         return OfferAnswered(sdp=ANSWER)
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from services.contracts import subjects
-from services.contracts.ids import CallId
+from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused
 from services.runtime.bus import Bus
 from services.signaling.core.sdp import AUDIO_PROFILES
@@ -205,7 +205,7 @@ async def answer_control(bus: Bus, call: CallId) -> list[Hangup]:
         got.append(message)
         return Done()
 
-    await bus.serve(subjects.control(call), take)
+    await bus.serve(subjects.control(ProcessId("media-0"), call), take)
     await bus.flush()
     return got
 

@@ -5,6 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from services.contracts import subjects
+from services.contracts.ids import ProcessId
 from services.runtime.bus import Bus
 from services.signaling.settings import SignalingSettings
 from tests.signaling.page import PAGE_SECRET, page_headers
@@ -119,7 +120,7 @@ async def test_what_is_counted_names_no_tenant(client: httpx.AsyncClient, key: s
 async def test_a_heartbeat_that_cannot_be_read_is_counted(
     client: httpx.AsyncClient, add_media: AddMedia, bus: Bus
 ) -> None:
-    await bus.send(subjects.MEDIA_HEARTBEAT, b"{}")
+    await bus.send(subjects.heartbeat(ProcessId("media-0")), b"{}")
     await add_media("media-0")
     metrics = (await client.get("/metrics")).text
     assert "hushgate_heartbeats_malformed_total 0.0" not in metrics

@@ -36,7 +36,7 @@ async def test_the_stock_client_mints_calls_and_hangs_up(
     async def answer(message: AnyMessage) -> Message:
         assert isinstance(message, Offer)
         offers.append(message)
-        await bus.serve(subjects.control(message.call), control)
+        await bus.serve(subjects.control(ProcessId("media-0"), message.call), control)
         return OfferAnswered(sdp="v=0\r\n")
 
     async def control(message: AnyMessage) -> Message:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from services.contracts import subjects
-from services.contracts.ids import CallId
+from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered, OfferRefused, Restart
 from services.runtime.bus import Bus
 
@@ -27,7 +27,7 @@ async def answer_control(bus: Bus, call: CallId, reply: Message) -> list[Restart
         got.append(message)
         return reply
 
-    await bus.serve(subjects.control(call), take)
+    await bus.serve(subjects.control(ProcessId("media-0"), call), take)
     await bus.flush()
     return got
 
@@ -80,7 +80,7 @@ async def test_a_media_process_that_does_not_answer_is_said_so(
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     path = (await client.post(CALLS, content=offer, headers=headers(key))).headers["location"] + "/restart"
-    await bus.listen(subjects.control(offers[0].call), lambda _, __: None)
+    await bus.listen(subjects.control(ProcessId("media-0"), offers[0].call), lambda _, __: None)
     await bus.flush()
     got = await client.post(path, content=offer, headers=headers(key))
     assert (got.status_code, got.json()["error"]["code"]) == (503, "restart_unconfirmed")

@@ -12,7 +12,7 @@ import pytest
 
 from services.contracts import subjects
 from services.contracts.grant import Grant
-from services.contracts.ids import TenantId
+from services.contracts.ids import ProcessId, TenantId
 from services.contracts.messages import Offer, OfferAnswered
 from services.runtime import streams
 from services.runtime.bus import Bus
@@ -96,8 +96,10 @@ class Victim:
                 assert (await call(door, path, token.json()["value"], self.offer)).status_code == 201
         js = self.bus.jetstream
         for _ in range(300):
-            await js.publish(subjects.usage(TenantId("other")), b"x" * 2000, stream=subjects.USAGE_STREAM)
-            await js.publish(subjects.CALL_ENDED, b"x" * 2000, stream=subjects.CALLS_STREAM)
+            await js.publish(
+                subjects.usage("media", "media-0", TenantId("other")), b"x" * 2000, stream=subjects.USAGE_STREAM
+            )
+            await js.publish(subjects.call_ended(ProcessId("media-0")), b"x" * 2000, stream=subjects.CALLS_STREAM)
         leases = await streams.leases_bucket(js, store_mb=STORE_MB)
         for _ in range(300):
             name = uuid4().hex
@@ -195,12 +197,12 @@ async def test_a_call_that_cannot_be_remembered_is_ended_and_its_token_is_free_a
     offers = await add_media("media-0", ANSWER)
     token = (await mint(client, key)).json()["value"]
     ended: asyncio.Queue[str] = asyncio.Queue()
-    await bus.listen("hg.call.*.control", lambda subject, _: ended.put_nowait(subject))
+    await bus.listen("hg.call.*.*.control", lambda subject, _: ended.put_nowait(subject))
     await bus.flush()
     await bus.jetstream.delete_key_value("access")
     reply = await call(client, CALLS, token, offer)
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "bus_unavailable")
     async with asyncio.timeout(5):
-        assert await ended.get() == subjects.control(offers[0].call)
+        assert await ended.get() == subjects.control(ProcessId("media-0"), offers[0].call)
     await streams.access_bucket(bus.jetstream, store_mb=STORE_MB)
     assert (await call(client, CALLS, token, offer)).status_code == 201

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from services.contracts import subjects
-from services.contracts.ids import CallId
+from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused, Restart
 from services.runtime.bus import Bus
 
@@ -48,7 +48,7 @@ class Gateway:
             self.asked.append(message)
             return Done() if isinstance(message, Hangup) else self.reply
 
-        await bus.serve(subjects.control(call), take)
+        await bus.serve(subjects.control(ProcessId("media-0"), call), take)
         await bus.flush()
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.up.datadir import DataDirectory
+from services.up.natsd import nats_server
 from services.up.options import OptionError, is_loopback, parse, realtime_url
 from services.up.plan import Shared, rehearsal
 
@@ -83,14 +84,16 @@ def test_loopback_is_known(host: str, loopback: bool) -> None:  # noqa: FBT001 -
 
 
 @pytest.mark.parametrize("voice", ["full", "light", "echo"])
-def test_the_voice_of_the_rehearsal_is_told_to_it(voice: str, tmp_path: Path) -> None:
+async def test_the_voice_of_the_rehearsal_is_told_to_it(voice: str, tmp_path: Path) -> None:
     options = parse(["--rehearsal-voice", voice])
-    shared = Shared(options, DataDirectory(tmp_path, "hg_key"), "nats://127.0.0.1:4222", "token", "page")
+    async with nats_server(tmp_path) as nats:
+        shared = Shared(options, DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
     assert rehearsal(shared).environment["REHEARSAL_VOICE"] == voice
 
 
-def test_without_the_option_the_voice_is_left_to_the_environment(tmp_path: Path) -> None:
-    shared = Shared(parse([]), DataDirectory(tmp_path, "hg_key"), "nats://127.0.0.1:4222", "token", "page")
+async def test_without_the_option_the_voice_is_left_to_the_environment(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as nats:
+        shared = Shared(parse([]), DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
     assert "REHEARSAL_VOICE" not in rehearsal(shared).environment
 
 

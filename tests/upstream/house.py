@@ -76,11 +76,11 @@ class Media:
         """Send a frame; gives what went over the bus."""
         frame = Frame(kind, self.granted.epoch, position, clock.unix_ms(), item, NO_FLAGS, payload)
         data = frames.encode(frame)
-        await self.bus.send(subjects.up(self.granted.worker, self.call), data)
+        await self.bus.send(subjects.up(self.granted.worker, MEDIA, self.call), data)
         return data
 
     async def send_again(self, data: bytes) -> None:
-        await self.bus.send(subjects.up(self.granted.worker, self.call), frames.said_again(data))
+        await self.bus.send(subjects.up(self.granted.worker, MEDIA, self.call), frames.said_again(data))
 
     async def utter(self, ms: int) -> None:
         start = UtteranceStart(cause="speech", onset_index=self.index)
@@ -132,7 +132,7 @@ class House:
     async def ask(self, call: CallId = CALL, changed: dict[str, object] | None = None) -> Message:
         grant = Grant(tenant=TenantId("acme"), session={"model": "gpt-realtime-2.1"})
         claim = Claim(call=call, process=MEDIA, grant=grant, deadline_unix_ms=clock.unix_ms() + 1500)
-        return await self.bus.request(subjects.CLAIM, claim.model_copy(update=changed or {}), timeout_s=5)
+        return await self.bus.request(subjects.claim(MEDIA), claim.model_copy(update=changed or {}), timeout_s=5)
 
     async def call(self, call: CallId = CALL) -> Media:
         """A granted call whose media listens and has said that it is there."""
@@ -157,7 +157,7 @@ class House:
             pending.add(task)
             task.add_done_callback(pending.discard)
 
-        await self.bus.listen(subjects.down(MEDIA, call), receive)
+        await self.bus.listen(subjects.down(MEDIA, WORKER, call), receive)
         granted = await self.ask(call)
         assert isinstance(granted, ClaimGranted)
         return Media(self.bus, granted, call, got, every, news)

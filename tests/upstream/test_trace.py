@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
-from services.contracts.ids import CallId, ProcessId, SessionId, TenantId
+from services.contracts.ids import CallId, ProcessId, SessionId, TenantId, WorkerId
 from services.contracts.messages import ClaimRefused
 from services.runtime.bus import Bus
 from services.runtime.tracing import Tracer, turn_name
@@ -18,7 +18,13 @@ from tests.upstream.house import OTHER, house
 from tests.upstream.provider import Provider
 
 FACTS = CallFacts(
-    CallId("rtc_" + "a" * 26), SessionId("sess_1"), TenantId("acme"), ProcessId("media-0"), "rehearsal", "m"
+    CallId("rtc_" + "a" * 26),
+    SessionId("sess_1"),
+    TenantId("acme"),
+    ProcessId("media-0"),
+    WorkerId("upstream-0"),
+    "rehearsal",
+    "m",
 )
 CREATED: Final = "provider_created"
 AUDIO: Final = "provider_first_audio"

@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
+from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.endings import EndReason
-from services.contracts.frame import Kind
-from services.contracts.ids import Epoch
+from services.contracts.frame import Frame, Kind
+from services.contracts.ids import Epoch, ProcessId
 from services.contracts.messages import (
     AnyMessage,
     ClaimGranted,
@@ -24,7 +26,7 @@ from services.runtime.bus import Bus
 from services.runtime.errors import HushgateError, NoRespondersError
 from services.up.natsd import nats_server
 from tests.runtime.test_sender import until
-from tests.upstream.house import CALL, OTHER, WORKER, Media, claim_of, eventually, house, told
+from tests.upstream.house import CALL, MEDIA, OTHER, WORKER, Media, claim_of, eventually, house, told
 from tests.upstream.provider import Provider
 
 
@@ -42,8 +44,8 @@ async def test_frames_of_another_epoch_are_left(bus: Bus) -> None:
 async def test_frames_that_are_none_are_left(bus: Bus) -> None:
     async with house(bus, Provider()) as h:
         media = await h.call()
-        await bus.send(subjects.up(WORKER, CALL), b"nonsense")
-        await bus.send(subjects.up(WORKER, OTHER), b"nobody's")
+        await bus.send(subjects.up(WORKER, MEDIA, CALL), b"nonsense")
+        await bus.send(subjects.up(WORKER, MEDIA, OTHER), b"nobody's")
         for kind in (Kind.UTTERANCE_START, Kind.UTTERANCE_END, Kind.PLAYOUT_REPORT, Kind.AUDIO_DOWN, Kind.AUDIO_UP):
             await media.send(kind, b"{}")
         await media.send(Kind.PLAYOUT_REPORT, PlayoutReport(heard_ms=1).encode())
@@ -147,7 +149,6 @@ async def test_a_full_worker_leaves_the_queue_group_and_comes_back(bus: Bus) -> 
     [
         ({"deadline_unix_ms": 1}, "too_late"),
         ({"providers": ("somebody",)}, "unknown_provider"),
-        ({"process": "media.>"}, "internal"),
         ({"call": "rtc_*"}, "internal"),
     ],
 )
@@ -162,8 +163,33 @@ async def test_what_is_no_claim_is_not_answered(bus: Bus) -> None:
     async with house(bus, Provider()) as h:
         message: AnyMessage = Done()
         with pytest.raises(HushgateError):
-            await bus.request(subjects.CLAIM, message, timeout_s=0.2)
+            await bus.request(subjects.claim(MEDIA), message, timeout_s=0.2)
         assert h.worker.active == 0
+
+
+@pytest.mark.parametrize("process", ["media-1", "media.>", ""])
+async def test_a_claim_in_the_name_of_another_process_is_not_answered(bus: Bus, process: str) -> None:
+    async with house(bus, Provider()) as h:
+        claim = claim_of(CALL).model_copy(update={"process": process})
+        with pytest.raises(HushgateError):
+            await bus.request(subjects.claim(MEDIA), claim, timeout_s=0.2)
+        assert h.worker.active == 0
+
+
+async def test_frames_of_another_media_process_are_left_and_counted(bus: Bus) -> None:
+    async with house(bus, Provider()) as h:
+        media = await h.call()
+        ended = Frame(Kind.ENDED, media.granted.epoch, 0, 0, payload=Ended(reason=EndReason.HANGUP).encode())
+        before = dropped("wrong_sender")
+        await bus.send(subjects.up(WORKER, ProcessId("media-1"), CALL), frames.encode(ended))
+        await media.send(Kind.CLIENT_EVENT, b"{")
+        await media.event("error")
+        assert dropped("wrong_sender") == before + 1
+        assert h.worker.active == 1
+
+
+def dropped(reason: str) -> float:
+    return REGISTRY.get_sample_value("hushgate_bus_frames_dropped_total", {"reason": reason}) or 0
 
 
 async def test_a_draining_worker_ends_what_is_left_as_drained(bus: Bus) -> None:
@@ -173,7 +199,7 @@ async def test_a_draining_worker_ends_what_is_left_as_drained(bus: Bus) -> None:
         await h.worker.close(timeout_s=0.05)
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert ended.reason is EndReason.DRAINED
-        assert isinstance(await h.worker.claim(claim_of(OTHER)), ClaimRefused)
+        assert isinstance(await h.worker.claim(subjects.claim(MEDIA), claim_of(OTHER)), ClaimRefused)
         with pytest.raises(NoRespondersError):
             await h.ask(OTHER)
 

@@ -108,7 +108,7 @@ nats://{{ include "hushgate.fullname" . }}-nats:4222
 {{- end -}}
 {{- end }}
 
-{{/* The Secret with one password per role; nothing where an external server is asked without. */}}
+{{/* The Secret with the passwords of all users; nothing where an external server is asked without. */}}
 {{- define "hushgate.nats.secret" -}}
 {{- if .Values.nats.auth.existingSecret -}}
 {{ .Values.nats.auth.existingSecret }}
@@ -247,16 +247,23 @@ topologySpreadConstraints:
   value: {{ include "hushgate.nats.storeMB" .root | quote }}
 {{- if include "hushgate.nats.secret" .root }}
 - name: {{ $p }}_NATS_USER
+  {{- if .named }}
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+  {{- else }}
   value: {{ .component }}
+  {{- end }}
 - name: {{ $p }}_NATS_PASSWORD_FILE
-  value: /etc/hushgate/secrets/nats-password
+  value: {{ ternary "/etc/hushgate/bus/nats-password" "/etc/hushgate/secrets/nats-password" (not (not .named)) }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* What every service on the bus has of Secrets, as sources of the projected volume `secrets`: root, component. */}}
+{{/* What every service on the bus has of Secrets, as sources of the projected volume `secrets`: root, component. Pods
+     that are `named` (media, upstream) are users of their own, and see the folder of the volume `bus` with their name. */}}
 {{- define "hushgate.busSecrets" -}}
-{{- with include "hushgate.nats.secret" .root }}
+{{- with and (not .named) (include "hushgate.nats.secret" .root) }}
 - secret:
     name: {{ . }}
     items: [{ key: {{ $.component }}, path: nats-password }]
@@ -327,6 +334,12 @@ volumeMounts:
     mountPath: /etc/hushgate/secrets
     readOnly: true
   {{- end }}
+  {{- if and .named (include "hushgate.nats.secret" .root) }}
+  - name: bus
+    mountPath: /etc/hushgate/bus
+    subPathExpr: $({{ .prefix }}_PROCESS_ID)
+    readOnly: true
+  {{- end }}
   {{- with .mounts }}
   {{- . | nindent 2 }}
   {{- end }}
@@ -348,6 +361,19 @@ volumeMounts:
     defaultMode: 0440
     sources:
       {{- . | nindent 6 }}
+{{- end }}
+{{- $role := .component }}
+{{- if and .named (include "hushgate.nats.secret" .root) }}
+- name: bus
+  secret:
+    secretName: {{ include "hushgate.nats.secret" .root }}
+    defaultMode: 0440
+    items:
+      {{- range include "hushgate.bus.users" .root | fromYamlArray }}
+      {{- if eq .role $role }}
+      - { key: "{{ .key }}", path: "{{ .path }}" }
+      {{- end }}
+      {{- end }}
 {{- end }}
 {{- end }}
 

@@ -1,18 +1,24 @@
 """From bytes to a usage event that can be booked, or the reason why not."""
 
 import json
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeGuard
 
 from pydantic import ValidationError
 
-from services.contracts import usage
-from services.contracts.usage import MAX_EVENT_BYTES, TIME_METERS, MalformedUsageError, Meter, UsageEvent
+from services.contracts import subjects, usage
+from services.contracts.subjects import UsageSender
+from services.contracts.usage import (
+    MAX_EVENT_BYTES,
+    TIME_METERS,
+    MalformedUsageError,
+    Meter,
+    UsageEvent,
+    is_source_of,
+)
 
 MAX_INTEGER = 2**63 - 1
-_SOURCE = re.compile(r"[A-Za-z0-9_-]{1,96}\Z")
 
 
 class Reason(StrEnum):
@@ -22,7 +28,17 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     UNKNOWN_METER = "unknown_meter"
     WRONG_HASH = "wrong_hash"
+    WRONG_SUBJECT = "wrong_subject"
+    WRONG_SOURCE = "wrong_source"
     WRONG_TENANT = "wrong_tenant"
+    WRONG_PRODUCER = "wrong_producer"
+    WRONG_PROVIDER = "wrong_provider"
+    WRONG_MODEL = "wrong_model"
+    WRONG_METER = "wrong_meter"
+    NO_CALL = "no_call"
+    UNCLAIMED = "unclaimed"
+    OVER_TIME = "over_time"
+    OVER_PRICE = "over_price"
     MIXED_METERS = "mixed_meters"
     NO_REFERENCE = "no_reference"
     IMPLAUSIBLE = "implausible"
@@ -40,30 +56,60 @@ class Place:
     source: str
     sequence: int
     floor: int
+    process: str
+    """Whose outbox it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unbookable:
-    """An event for the quarantine. ``place`` is None when not even that can be read."""
+    """An event for the quarantine. ``place`` is None when not even that can be read or believed."""
 
     reason: Reason
     place: Place | None
+    call: str | None = None
 
 
-def read(body: bytes, *, tenant: str) -> UsageEvent | Unbookable:
-    """Check what came on the subject of ``tenant``; that subject is what the sender was allowed to write to."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An event in order. ``sender`` and ``place`` are None for one of a version whose subjects named no process."""
+
+    event: UsageEvent
+    sender: UsageSender | None
+    place: Place | None
+
+
+def read(body: bytes, *, subject: str) -> Read | Unbookable:
+    """Check what came on ``subject``, which is what the sender was allowed to write to."""
+    sender = subjects.usage_sender(subject)
+    tenant = _earlier_tenant(subject) if sender is None else sender.tenant
     try:
         event = usage.decode(body)
     except MalformedUsageError:
         content = _json(body)
-        return Unbookable(_what_is_wrong(body, content), _place(content))
+        return Unbookable(_what_is_wrong(body, content), _place(content, sender))
+    call = event.data.call_id
+    if tenant is None:
+        return Unbookable(Reason.WRONG_SUBJECT, None, call)
+    place = place_of(event, sender)
+    if sender is not None and place is None:
+        return Unbookable(Reason.WRONG_SOURCE, None, call)
     fault = _fault(event, tenant)
-    return Unbookable(fault, place_of(event)) if fault else event
+    return Unbookable(fault, place, call) if fault else Read(event, sender, place)
 
 
-def place_of(event: UsageEvent) -> Place:
-    """Where ``event`` stood in its outbox."""
-    return Place(event.source, event.outboxseq, min(event.outboxfloor, event.outboxseq))
+def place_of(event: UsageEvent, sender: UsageSender | None) -> Place | None:
+    """Where ``event`` stood in its outbox, if that is the sender's: nobody lets go of the usage of another."""
+    if sender is None or not is_source_of(event.source, sender.process):
+        return None
+    return Place(event.source, event.outboxseq, min(event.outboxfloor, event.outboxseq), sender.process)
+
+
+def _earlier_tenant(subject: str) -> str | None:
+    """The tenant of `hg.usage.<tenant>`, on which versions published that named no process."""
+    match subject.split("."):
+        case ["hg", "usage", tenant]:
+            return tenant
+    return None
 
 
 def _fault(event: UsageEvent, tenant: str) -> Reason | None:
@@ -98,13 +144,13 @@ def _what_is_wrong(body: bytes, content: object) -> Reason:
     return Reason.WRONG_HASH
 
 
-def _place(content: object) -> Place | None:
-    if not isinstance(content, dict):
+def _place(content: object, sender: UsageSender | None) -> Place | None:
+    if not isinstance(content, dict) or sender is None:
         return None
     source, sequence, floor = (content.get(name) for name in ("source", "outboxseq", "outboxfloor"))
-    if not isinstance(source, str) or not _SOURCE.match(source) or not _is_number(sequence):
+    if not isinstance(source, str) or not is_source_of(source, sender.process) or not _is_number(sequence):
         return None
-    return Place(source, sequence, min(floor, sequence) if _is_number(floor) else 1)
+    return Place(source, sequence, min(floor, sequence) if _is_number(floor) else 1, sender.process)
 
 
 def _is_number(value: object) -> TypeGuard[int]:

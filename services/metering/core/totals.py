@@ -8,7 +8,7 @@ from services.contracts.usage import Meter
 from services.metering.core.ledger import Line, LineKey
 
 OTHER = "other"
-RESULTS = ("booked", "superseded", "duplicate", "quarantined")
+RESULTS = ("booked", "superseded", "duplicate", "held", "quarantined")
 """What the ledger does with an event."""
 _BILLED_SECONDS = frozenset({Meter.AUDIO_SENT_MS, Meter.AUDIO_GENERATED_MS})
 

@@ -1,4 +1,90 @@
-{{/* The server's configuration. What a role may: its own subjects, its own inboxes, of JetStream what it calls. */}}
+{{/* The server's configuration. Each process is a user of its own, and may what services/contracts/permissions.py says. */}}
+
+{{/* The most pods that a service may have: those that get a user. */}}
+{{- define "hushgate.mostPods" -}}
+{{- $most := int .replicas -}}
+{{- if .autoscaling.enabled }}{{ $most = int .autoscaling.maxReplicas }}{{ end -}}
+{{- with .keda }}{{ if .enabled }}{{ $most = int .maxReplicas }}{{ end }}{{ end -}}
+{{- $most -}}
+{{- end }}
+
+{{/* All users: role, name (the process's, which its subjects hold), key in the Secret; of pods with a name also where. */}}
+{{- define "hushgate.bus.users" -}}
+{{- $full := include "hushgate.fullname" . -}}
+{{- $m := .Values.media -}}
+- { role: signaling, name: signaling, key: signaling }
+- { role: metering, name: metering, key: metering }
+{{- range $pod := until (include "hushgate.mostPods" $m | int) }}
+{{- if eq (int $m.processes) 1 }}
+- { role: media, name: "{{ $full }}-media-{{ $pod }}", key: "media-{{ $pod }}", path: "{{ $full }}-media-{{ $pod }}/nats-password" }
+{{- else }}
+{{- range $n := until (int $m.processes) }}
+- { role: media, name: "{{ $full }}-media-{{ $pod }}-{{ $n }}", key: "media-{{ $pod }}-{{ $n }}", path: "{{ $full }}-media-{{ $pod }}/nats-password-{{ $n }}" }
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $pod := until (include "hushgate.mostPods" .Values.upstream | int) }}
+- { role: upstream, name: "{{ $full }}-upstream-{{ $pod }}", key: "upstream-{{ $pod }}", path: "{{ $full }}-upstream-{{ $pod }}/nats-password" }
+{{- end }}
+{{- end }}
+
+{{/* The variable that holds a user's password: nats-server takes them by environment only. */}}
+{{- define "hushgate.bus.variable" -}}
+NATS_PASSWORD_{{ . | replace "-" "_" | upper }}
+{{- end }}
+
+{{- define "hushgate.bus.bucket" -}}
+"$JS.API.STREAM.INFO.KV_{{ . }}", "$JS.API.STREAM.CREATE.KV_{{ . }}", "$JS.API.STREAM.UPDATE.KV_{{ . }}"
+"$JS.API.STREAM.MSG.GET.KV_{{ . }}"
+"$JS.API.DIRECT.GET.KV_{{ . }}.>", "$KV.{{ . }}.>"
+{{- end }}
+
+{{- define "hushgate.bus.reader" -}}
+"$JS.API.STREAM.INFO.{{ . }}", "$JS.API.STREAM.CREATE.{{ . }}", "$JS.API.STREAM.UPDATE.{{ . }}"
+"$JS.API.CONSUMER.CREATE.{{ . }}.metering.>", "$JS.API.CONSUMER.DURABLE.CREATE.{{ . }}.metering"
+"$JS.API.CONSUMER.INFO.{{ . }}.metering", "$JS.API.CONSUMER.DELETE.{{ . }}.metering"
+"$JS.API.CONSUMER.MSG.NEXT.{{ . }}.metering", "$JS.ACK.{{ . }}.metering.>"
+{{- end }}
+
+{{- define "hushgate.bus.permissions" -}}
+{{- $p := .name -}}
+{{- if eq .role "signaling" -}}
+publish: [
+  "$JS.API.INFO", "hg.media.*.offer", "hg.call.*.*.control", "hg.placed"
+  {{- include "hushgate.bus.bucket" "grants" | nindent 2 }}
+  {{- include "hushgate.bus.bucket" "access" | nindent 2 }}
+]
+subscribe: ["_INBOX_{{ $p }}.>", "hg.media.*.heartbeat"]
+{{- else if eq .role "media" -}}
+publish: [
+  "$JS.API.INFO", "hg.media.{{ $p }}.heartbeat", "hg.claim.{{ $p }}", "hg.up.*.{{ $p }}.*"
+  "hg.usage.media.{{ $p }}.*", "hg.calls.{{ $p }}.started", "hg.calls.{{ $p }}.ended", "$JS.API.STREAM.INFO.USAGE"
+]
+subscribe: [
+  "_INBOX_{{ $p }}.>", "hg.media.{{ $p }}.offer", "hg.call.{{ $p }}.*.control", "hg.down.{{ $p }}.*.*"
+  "hg.watermark.{{ $p }}.*"
+]
+# Answers go to the one who asked, once, and nowhere else.
+allow_responses: { max: 1, expires: "1m" }
+{{- else if eq .role "upstream" -}}
+publish: [
+  "$JS.API.INFO", "hg.down.*.{{ $p }}.*", "hg.usage.upstream.{{ $p }}.*", "$JS.API.STREAM.INFO.USAGE"
+  {{- include "hushgate.bus.bucket" "leases" | nindent 2 }}
+]
+# Claims in the queue group only: each is heard by one worker.
+subscribe: ["_INBOX_{{ $p }}.>", "hg.claim.* upstream", "hg.up.{{ $p }}.*.*", "hg.watermark.{{ $p }}.*"]
+allow_responses: { max: 1, expires: "1m" }
+{{- else -}}
+publish: [
+  "$JS.API.INFO", "hg.watermark.*.*"
+  {{- range list "USAGE" "CALLS" "PLACED" }}
+  {{- include "hushgate.bus.reader" . | nindent 2 }}
+  {{- end }}
+]
+subscribe: ["_INBOX_{{ $p }}.>"]
+{{- end }}
+{{- end }}
+
 {{- define "hushgate.nats.config" -}}
 listen: "{{ .Values.listenAddress }}:4222"
 http: "{{ .Values.listenAddress }}:8222"
@@ -14,63 +100,14 @@ jetstream {
 authorization {
   timeout: 5
   users: [
+    {{- range include "hushgate.bus.users" . | fromYamlArray }}
     {
-      user: signaling, password: $NATS_PASSWORD_SIGNALING
+      user: "{{ .name }}", password: ${{ include "hushgate.bus.variable" .key }}
       permissions {
-        publish: [
-          "$JS.API.INFO", "hg.media.*.offer", "hg.call.*.control"
-          "$JS.API.STREAM.INFO.KV_grants", "$JS.API.STREAM.CREATE.KV_grants", "$JS.API.STREAM.UPDATE.KV_grants"
-          "$JS.API.STREAM.MSG.GET.KV_grants", "$JS.API.DIRECT.GET.KV_grants.>", "$KV.grants.>"
-          "$JS.API.STREAM.INFO.KV_access", "$JS.API.STREAM.CREATE.KV_access", "$JS.API.STREAM.UPDATE.KV_access"
-          "$JS.API.STREAM.MSG.GET.KV_access", "$JS.API.DIRECT.GET.KV_access.>", "$KV.access.>"
-        ]
-        subscribe: ["_INBOX_signaling.>", "hg.media.heartbeat"]
+        {{- include "hushgate.bus.permissions" . | nindent 8 }}
       }
     }
-    {
-      user: media, password: $NATS_PASSWORD_MEDIA
-      permissions {
-        publish: [
-          "$JS.API.INFO", "hg.media.heartbeat", "hg.claim", "hg.up.*.*"
-          "hg.usage.*", "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE", "$JS.API.STREAM.MSG.GET.USAGE"
-          "hg.calls.started", "hg.calls.ended", "$JS.API.STREAM.INFO.CALLS", "$JS.API.STREAM.CREATE.CALLS"
-        ]
-        subscribe: ["_INBOX_media.>", "hg.media.*.offer", "hg.call.*.control", "hg.down.*.*", "hg.watermark.*"]
-        # Answers go to the one who asked, and nowhere else.
-        allow_responses: { max: 1, expires: "1m" }
-      }
-    }
-    {
-      user: upstream, password: $NATS_PASSWORD_UPSTREAM
-      permissions {
-        publish: [
-          "$JS.API.INFO", "hg.down.*.*"
-          "hg.usage.*", "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE", "$JS.API.STREAM.MSG.GET.USAGE"
-          "$JS.API.STREAM.INFO.KV_leases", "$JS.API.STREAM.CREATE.KV_leases", "$JS.API.STREAM.UPDATE.KV_leases"
-          "$JS.API.STREAM.MSG.GET.KV_leases"
-          "$JS.API.DIRECT.GET.KV_leases.>", "$KV.leases.>"
-        ]
-        subscribe: ["_INBOX_upstream.>", "hg.claim", "hg.up.*.*", "hg.watermark.*"]
-        allow_responses: { max: 1, expires: "1m" }
-      }
-    }
-    {
-      user: metering, password: $NATS_PASSWORD_METERING
-      permissions {
-        publish: [
-          "$JS.API.INFO", "hg.watermark.*"
-          "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE", "$JS.API.STREAM.UPDATE.USAGE"
-          "$JS.API.STREAM.INFO.CALLS", "$JS.API.STREAM.CREATE.CALLS", "$JS.API.STREAM.UPDATE.CALLS"
-          "$JS.API.CONSUMER.CREATE.USAGE.metering.>", "$JS.API.CONSUMER.DURABLE.CREATE.USAGE.metering"
-          "$JS.API.CONSUMER.INFO.USAGE.metering", "$JS.API.CONSUMER.DELETE.USAGE.metering"
-          "$JS.API.CONSUMER.MSG.NEXT.USAGE.metering", "$JS.ACK.USAGE.metering.>"
-          "$JS.API.CONSUMER.CREATE.CALLS.metering.>", "$JS.API.CONSUMER.DURABLE.CREATE.CALLS.metering"
-          "$JS.API.CONSUMER.INFO.CALLS.metering"
-          "$JS.API.CONSUMER.MSG.NEXT.CALLS.metering", "$JS.ACK.CALLS.metering.>"
-        ]
-        subscribe: ["_INBOX_metering.>"]
-      }
-    }
+    {{- end }}
   ]
 }
 {{- end }}

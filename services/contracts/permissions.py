@@ -1,0 +1,114 @@
+"""What each process may do on the bus: its own subjects, its own inbox, of JetStream what it calls, and no more.
+
+`hushgate up` writes this into its server's configuration; the chart's templates write the same, and
+tests/helm/test_nats.py compares the two.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from services.contracts import subjects
+from services.contracts.subjects import Role
+
+_USAGE, _CALLS, _PLACED = subjects.USAGE_STREAM, subjects.CALLS_STREAM, subjects.PLACED_STREAM
+_ANSWER: JsonValue = {"max": 1, "expires": "1m"}
+"""Answers go to the one who asked, once, and nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects of one user. A subscription with a queue is written `subject queue`, as nats-server does."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    answers: bool = False
+
+    def config(self) -> dict[str, JsonValue]:
+        """As nats-server reads it."""
+        content: dict[str, JsonValue] = {"publish": list(self.publish), "subscribe": list(self.subscribe)}
+        return {**content, "allow_responses": _ANSWER} if self.answers else content
+
+
+def inbox_prefix(user: str) -> str:
+    """Where the answers of a user come."""
+    return f"_INBOX_{user}"
+
+
+def permissions(role: Role, process: str) -> Permissions:
+    """What the process of a role may publish and hear. Its user has the same name."""
+    publish, subscribe, answers = _ROLES[role](process)
+    return Permissions(("$JS.API.INFO", *publish), (f"{inbox_prefix(process)}.>", *subscribe), answers)
+
+
+_Lists = tuple[tuple[str, ...], tuple[str, ...], bool]
+
+
+def _signaling(_process: str) -> _Lists:
+    publish = (
+        "hg.media.*.offer",
+        "hg.call.*.*.control",
+        subjects.PLACED,
+        *_bucket(subjects.GRANTS_BUCKET),
+        *_bucket(subjects.ACCESS_BUCKET),
+    )
+    return publish, (subjects.HEARTBEATS,), False
+
+
+def _media(process: str) -> _Lists:
+    publish = (
+        f"hg.media.{process}.heartbeat",
+        f"hg.claim.{process}",
+        f"hg.up.*.{process}.*",
+        f"hg.usage.media.{process}.*",
+        f"hg.calls.{process}.started",
+        f"hg.calls.{process}.ended",
+        f"$JS.API.STREAM.INFO.{_USAGE}",
+    )
+    subscribe = (
+        f"hg.media.{process}.offer",
+        f"hg.call.{process}.*.control",
+        f"hg.down.{process}.*.*",
+        f"hg.watermark.{process}.*",
+    )
+    return publish, subscribe, True
+
+
+def _upstream(process: str) -> _Lists:
+    publish = (
+        f"hg.down.*.{process}.*",
+        f"hg.usage.upstream.{process}.*",
+        f"$JS.API.STREAM.INFO.{_USAGE}",
+        *_bucket(subjects.LEASES_BUCKET),
+    )
+    queue = f"{subjects.CLAIMS} {subjects.UPSTREAM_QUEUE}"
+    return publish, (queue, f"hg.up.{process}.*.*", f"hg.watermark.{process}.*"), True
+
+
+def _metering(_process: str) -> _Lists:
+    streams = tuple(subject for stream in (_USAGE, _CALLS, _PLACED) for subject in _reader(stream))
+    return ("hg.watermark.*.*", *streams), (), False
+
+
+def _bucket(name: str) -> tuple[str, ...]:
+    stream = f"KV_{name}"
+    verbs = ("INFO", "CREATE", "UPDATE", "MSG.GET")
+    return (*(f"$JS.API.STREAM.{verb}.{stream}" for verb in verbs), f"$JS.API.DIRECT.GET.{stream}.>", f"$KV.{name}.>")
+
+
+def _reader(stream: str) -> tuple[str, ...]:
+    """Metering alone makes the streams that it reads; it takes nothing out of them but by acknowledging."""
+    made = tuple(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE"))
+    consumer = f"{stream}.metering"
+    return (
+        *made,
+        f"$JS.API.CONSUMER.CREATE.{consumer}.>",
+        f"$JS.API.CONSUMER.DURABLE.CREATE.{consumer}",
+        f"$JS.API.CONSUMER.INFO.{consumer}",
+        f"$JS.API.CONSUMER.DELETE.{consumer}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{consumer}",
+        f"$JS.ACK.{consumer}.>",
+    )
+
+
+_ROLES = {"signaling": _signaling, "media": _media, "upstream": _upstream, "metering": _metering}
