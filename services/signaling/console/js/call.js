@@ -1,12 +1,15 @@
 // One call over the public wire: microphone, token, offer and answer, data channel, hang-up.
 
 import * as api from "./api.js";
+import { Checks } from "./checks.js";
+import { EndWatch } from "./ending.js";
 import { openMicrophone, release } from "./microphone.js";
+import { pathProblem } from "./path.js";
 import { ending, Problem, refusalProblem } from "./problems.js";
 import { Recovery } from "./recovery.js";
 import { StatsReader } from "./stats.js";
 
-const SETUP_TIMEOUT_MS = 15_000; // the gateway gives up after 10 s and says so; this is for when it cannot
+const SETUP_TIMEOUT_MS = 11_000; // the gateway gives up after 10 s and says so; this is for when it cannot
 const STATS_EVERY_MS = 1_000;
 const HANGUP_MS = 1_500;
 
@@ -15,7 +18,8 @@ const HANGUP_MS = 1_500;
  *
  * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, reconnecting, steady;
  * `onMicrophone(stream)`, `onAnswer(stream)`, `onServerEvent(event)`, `onStats(stats)`, `onMicrophoneLost()`,
- * `onEnd({state, reason, ending})` where state is idle (cancelled before it was live), ended or failed.
+ * `onEnd({state, reason, ending, problem, checks})` where state is idle (cancelled before it was live), ended or failed;
+ * `checks` tell of a call that was not set up which step failed, and are null otherwise.
  */
 export class Call {
   #handlers;
@@ -26,6 +30,9 @@ export class Call {
   #setupTimer = 0;
   #recovery = null;
   #statsTimer = 0;
+  #endWatch = new EndWatch((reason) => this.#endedByGateway(reason));
+  #checks = new Checks();
+  #answer = "";
   #live = false;
   #over = false;
 
@@ -58,6 +65,7 @@ export class Call {
     this.#handlers.onStage("microphone");
     const microphone = await openMicrophone();
     if (this.#over) return release(microphone);
+    this.#checks.passed("microphone");
     this.#microphone = microphone;
     this.#handlers.onMicrophone(microphone);
     microphone.getAudioTracks()[0].onended = () => this.#handlers.onMicrophoneLost();
@@ -65,6 +73,7 @@ export class Call {
     this.#handlers.onStage("token");
     const { token, ice } = await this.#ask("token", () => api.mintToken(this.#abort.signal));
     this.token = token;
+    this.#checks.passed("token");
     if (this.#over) return undefined;
 
     this.#handlers.onStage("call");
@@ -74,9 +83,10 @@ export class Call {
   async #connect(ice) {
     this.#peer = new RTCPeerConnection(ice);
     this.#peer.ontrack = ({ streams, track }) => this.#handlers.onAnswer(streams[0] ?? new MediaStream([track]));
+    this.#peer.oniceconnectionstatechange = () => this.#iceChanged();
     this.#peer.onconnectionstatechange = () => this.#connectionChanged();
     this.#recovery = new Recovery(this.#peer, {
-      onStage: (stage) => this.#handlers.onStage(stage),
+      onStage: (stage) => this.#wayChanged(stage),
       exchange: (offer) => api.restartCall(this.token, this.id, offer, this.#abort.signal),
       onLost: () => this.#fail(new Problem("lost")),
     });
@@ -89,9 +99,12 @@ export class Call {
     );
     this.id = callId;
     if (this.#over) return void this.#tellGateway();
+    this.#checks.passed("call");
+    this.#answer = sdp;
 
     this.#handlers.onStage("connecting");
-    this.#setupTimer = setTimeout(() => this.#fail(this.#noPath()), SETUP_TIMEOUT_MS);
+    this.#endWatch.start({ token: this.token, callId });
+    this.#setupTimer = setTimeout(() => this.#failSetup(), SETUP_TIMEOUT_MS);
     try {
       await this.#peer.setRemoteDescription({ type: "answer", sdp });
     } catch (error) {
@@ -102,12 +115,14 @@ export class Call {
   #openChannel() {
     this.#channel = this.#peer.createDataChannel("oai-events");
     this.#channel.onopen = () => this.#opened();
-    this.#channel.onclose = () => this.#fail(this.#live ? new Problem("lost") : this.#noPath());
+    this.#channel.onclose = () => (this.#live ? this.#fail(new Problem("lost")) : this.#failSetup());
     this.#channel.onmessage = ({ data }) => this.#received(data);
   }
 
   #opened() {
     clearTimeout(this.#setupTimer);
+    this.#endWatch.stop();
+    this.#checks.passed("channel");
     this.#live = true;
     const reader = new StatsReader(this.#peer);
     this.#statsTimer = setInterval(async () => {
@@ -125,17 +140,36 @@ export class Call {
     } catch {
       return; // not of this protocol; the next message may be
     }
-    if (event.type === "hushgate.ended") {
-      const words = ending(event.reason);
-      this.#finish({ state: words?.failed ? "failed" : "ended", reason: event.reason, ending: words });
-    } else {
-      this.#handlers.onServerEvent(event);
+    if (event.type === "session.created") this.#checks.passed("provider");
+    if (event.type === "hushgate.ended") this.#endedByGateway(event.reason);
+    else this.#handlers.onServerEvent(event);
+  }
+
+  /** The gateway has given the call up; nobody has to tell it. */
+  #endedByGateway(reason) {
+    if (reason === "setup_timeout" && !this.#live) {
+      this.#failSetup();
+      return;
     }
+    const words = ending(reason);
+    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words });
+  }
+
+  #iceChanged() {
+    if (["connected", "completed"].includes(this.#peer.iceConnectionState)) this.#checks.passed("path");
   }
 
   #connectionChanged() {
+    if (this.#peer.connectionState === "connected") this.#checks.passed("encryption");
     if (this.#live) this.#recovery.changed();
-    else if (this.#peer.connectionState === "failed") this.#fail(this.#noPath());
+    else if (this.#peer.connectionState === "failed") this.#failSetup();
+  }
+
+  /** While no packet comes through, the gateway can say only over HTTP that it has given up. */
+  #wayChanged(stage) {
+    if (stage === "steady") this.#endWatch.stop();
+    else this.#endWatch.start({ token: this.token, callId: this.id });
+    this.#handlers.onStage(stage);
   }
 
   async #ask(step, request) {
@@ -146,9 +180,11 @@ export class Call {
     }
   }
 
-  /** No packet came through. A Chromium without any network interface but loopback never ends its gathering. */
-  #noPath() {
-    return new Problem(this.#peer.iceGatheringState === "gathering" ? "no_network" : "no_path");
+  /** The call was accepted and does not come about: the step that it got to says why. */
+  async #failSetup() {
+    clearTimeout(this.#setupTimer);
+    const step = this.#checks.current;
+    this.#fail(step === "path" ? await pathProblem(this.#peer, this.#answer) : new Problem(`no_${step}`));
   }
 
   #fail(problem) {
@@ -160,6 +196,7 @@ export class Call {
     this.#over = true;
     this.#abort.abort();
     clearTimeout(this.#setupTimer);
+    this.#endWatch.stop();
     this.#recovery?.stop();
     clearInterval(this.#statsTimer);
     release(this.#microphone);
@@ -169,7 +206,8 @@ export class Call {
       this.#channel?.close();
       this.#peer?.close();
     });
-    this.#handlers.onEnd(outcome);
+    const wasSetUp = this.#checks.current === null;
+    this.#handlers.onEnd({ ...outcome, checks: wasSetUp ? null : this.#checks.results });
   }
 
   /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */
