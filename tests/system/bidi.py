@@ -45,7 +45,7 @@ class Session:
         async for text in self._socket:
             message = json.loads(text)
             if message["type"] == "event":
-                self._logged(message)
+                self._logged(message["params"])
                 continue
             answer = self._waiting.pop(message["id"], None)
             if answer is None or answer.done():
@@ -55,9 +55,9 @@ class Session:
             else:
                 answer.set_exception(BidiError(f"{message['error']}: {message['message']}"))
 
-    def _logged(self, event: Result) -> None:
-        entry = event["params"]
-        if event["method"] == "log.entryAdded" and entry["level"] == "error" and entry["type"] == "javascript":
+    def _logged(self, entry: Result) -> None:
+        by_page = entry["level"] == "error" and entry["type"] == "javascript"
+        if by_page and not entry["text"].startswith("WebRTC: "):  # Firefox's own word on a failed connection
             self.errors.append(str(entry["text"]))
 
 
@@ -69,9 +69,11 @@ async def session(url: str) -> AsyncIterator[Session]:
         reading = asyncio.create_task(made.read(), name="BiDi answers")
         try:
             await made.command("session.new", capabilities={})
-            await made.command("session.subscribe", events=["log.entryAdded"])
-            yield made
-            await made.command("session.end")
+            try:
+                await made.command("session.subscribe", events=["log.entryAdded"])
+                yield made
+            finally:
+                await made.command("session.end")  # a browser has one session at a time
         finally:
             reading.cancel()
 

@@ -115,8 +115,8 @@ class FirefoxCaller(Caller):
 
 
 @asynccontextmanager
-async def open_firefox(driver: str, url: str) -> AsyncIterator[FirefoxCaller]:
-    """Open the page at ``url``; whatever it logs as an error fails the test."""
-    async with bidi.session(driver) as made, bidi.open_tab(made, url, script=CALLER_SCRIPT) as tab:
+async def open_firefox(driver: str, url: str, *, script: str = "") -> AsyncIterator[FirefoxCaller]:
+    """Open the page at ``url``; whatever it logs as an error fails the test. ``script`` runs before the page's own."""
+    async with bidi.session(driver) as made, bidi.open_tab(made, url, script=CALLER_SCRIPT + script) as tab:
         yield FirefoxCaller(tab)
-        assert not made.errors
+        assert not made.errors, made.errors

@@ -32,7 +32,6 @@ export class Call {
   #statsTimer = 0;
   #endWatch = new EndWatch((reason) => this.#endedByGateway(reason));
   #checks = new Checks();
-  #answer = "";
   #live = false;
   #over = false;
 
@@ -100,7 +99,6 @@ export class Call {
     this.id = callId;
     if (this.#over) return void this.#tellGateway();
     this.#checks.passed("call");
-    this.#answer = sdp;
 
     this.#handlers.onStage("connecting");
     this.#endWatch.start({ token: this.token, callId });
@@ -140,7 +138,8 @@ export class Call {
     } catch {
       return; // not of this protocol; the next message may be
     }
-    if (event.type === "session.created") this.#checks.passed("provider");
+    // The gateway says session.created and session.updated before the provider has answered.
+    if (event.type === "response.created") this.#checks.passed("provider");
     if (event.type === "hushgate.ended") this.#endedByGateway(event.reason);
     else this.#handlers.onServerEvent(event);
   }
@@ -152,7 +151,8 @@ export class Call {
       return;
     }
     const words = ending(reason);
-    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words });
+    const step = reason.startsWith("provider_") && this.#checks.current ? "provider" : null;
+    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words, step });
   }
 
   #iceChanged() {
@@ -182,13 +182,15 @@ export class Call {
 
   /** The call was accepted and does not come about: the step that it got to says why. */
   async #failSetup() {
+    if (this.#over) return;
     clearTimeout(this.#setupTimer);
     const step = this.#checks.current;
-    this.#fail(step === "path" ? await pathProblem(this.#peer, this.#answer) : new Problem(`no_${step}`));
+    this.#fail(step === "path" ? await pathProblem(this.#peer) : new Problem(`no_${step}`));
   }
 
   #fail(problem) {
-    this.#finish({ state: "failed", reason: null, problem }, { tell: true });
+    const step = this.#live ? null : this.#checks.current;
+    this.#finish({ state: "failed", reason: null, problem, step }, { tell: true });
   }
 
   #finish(outcome, { tell = false } = {}) {
@@ -206,8 +208,7 @@ export class Call {
       this.#channel?.close();
       this.#peer?.close();
     });
-    const wasSetUp = this.#checks.current === null;
-    this.#handlers.onEnd({ ...outcome, checks: wasSetUp ? null : this.#checks.results });
+    this.#handlers.onEnd({ ...outcome, checks: outcome.step ? this.#checks.results(outcome.step) : null });
   }
 
   /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */
