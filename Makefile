@@ -21,9 +21,9 @@ COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py
     rtc_call rtc_leg rtc_path rtcp rtp truncation uppath wheel) \
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
-# What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.
-# Nothing of it starts as a service.
-TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
+# What the tests need from Debian, and the commands of which one tells that it is there: browsers and a sound card for Firefox,
+# voices that pocketsphinx hears, a relay. Nothing of it starts as a service.
+TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
 UP_ARGS ?=
@@ -90,7 +90,7 @@ install: $(DEV_READY) ## editable install with everything, and the pre-commit ho
 
 .PHONY: test-packages
 test-packages: prometheus
-	@missing=""; for package in $(TEST_PACKAGES); do command -v $${package#*:} >/dev/null || missing="$$missing $${package%:*}"; done; \
+	@missing=""; for package in $(TEST_PACKAGES); do commands=$${package#*:}; [ -n "$$(command -v $${commands//,/ })" ] || missing="$$missing $${package%:*}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    guard=/usr/sbin/policy-rc.d; \
@@ -154,7 +154,7 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
 
 .PHONY: test-system
-test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
+test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium, Firefox
 	$(BIN)/python -m pytest -m 'system and not beside'
 
 .PHONY: test-compiled

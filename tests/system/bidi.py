@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -123,7 +123,9 @@ class Tab:
 
     async def screenshot(self) -> str:
         """The whole page as a PNG, base64."""
-        taken = await self._session.command("browsingContext.captureScreenshot", context=self._context, origin="document")
+        taken = await self._session.command(
+            "browsingContext.captureScreenshot", context=self._context, origin="document"
+        )
         return cast("str", taken["data"])
 
     async def resize(self, width: int, height: int) -> None:
@@ -138,9 +140,7 @@ async def open_tab(made: Session, url: str, *, script: str) -> AsyncIterator[Tab
     user = (await made.command("browser.createUserContext"))["userContext"]
     try:
         context = (await made.command("browsingContext.create", type="tab", userContext=user))["context"]
-        await made.command(
-            "script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}", contexts=[context]
-        )
+        await made.command("script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}", contexts=[context])
         await made.command("browsingContext.navigate", context=context, url=url, wait="complete")
         yield Tab(made, context)
     finally:

@@ -48,9 +48,7 @@ async def rewrite_answers(page: Page, pattern: str, replacement: str) -> None:
     await page.route("**/v1/realtime/calls", rewrite)
 
 
-async def test_blocked_udp_is_told_with_the_addresses_as_soon_as_the_gateway_gives_up(
-    up: Up, browser: Browser
-) -> None:
+async def test_blocked_udp_is_told_with_the_addresses_as_soon_as_the_gateway_gives_up(up: Up, browser: Browser) -> None:
     async with impairer() as network, open_page(browser, up.url) as caller:
         network.black_out()
         await through(caller.page, network)
