@@ -13,6 +13,7 @@ COMMANDS = {
     "metering": "usage to ledger to Prometheus",
     "rehearsal": "the embedded provider: a Realtime server with a local voice",
     "call": "make one synthetic call and print what happened",
+    "doctor": "try what a call needs, here or at a URL, and say how to mend what fails",
     "healthy": "ask the service of this container whether it lives",
     "load": "make many calls at once and report what they saw",
 }

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from services.contracts.endings import EndReason
 from services.contracts.messages import OfferRefusal
 from services.media.core.datagrams import DatagramDropped
+from services.media.core.path import Result
 from services.runtime.metrics import announce
 
 
@@ -137,6 +138,10 @@ ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port
 PATH_CHANGES = Counter(
     "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]
 )
+PATH_CHECKS = Counter(
+    "hushgate_ice_checks_total", "Addresses of clients that we checked before and while sending, by result.", ["result"]
+)
+announce(PATH_CHECKS, get_args(Result))
 HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
 LEGS_LOST = Counter("hushgate_legs_lost_total", "Times that nothing came from a client any more.")

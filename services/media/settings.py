@@ -27,6 +27,12 @@ class MediaSettings(ServiceSettings):
 
     No default: a wrong guess is a call without sound.
     """
+    extra_addresses: str = ""
+    """More such addresses, told after those: another way to the same ports, as a VPN's."""
+    external_addresses: dict[str, str] = Field(default_factory=dict)
+    """Of addresses that are translated on the way (1:1 NAT): the outer one, which is told first, by the inner one. As
+    JSON; the same map may be given to all nodes.
+    """
     processes: int = Field(default=1, ge=1, le=64)
     """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
     udp_port: int = Field(default=0, ge=0, le=65535)
@@ -68,6 +74,22 @@ class MediaSettings(ServiceSettings):
     @classmethod
     def _is_address(cls, value: str) -> str:
         return ",".join(addresses.parse(value))
+
+    @field_validator("extra_addresses")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        return ",".join(addresses.parse(value)) if value else ""
+
+    @field_validator("external_addresses")
+    @classmethod
+    def _maps_addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        inner, outer = zip(*value.items(), strict=True) if value else ((), ())
+        return dict(zip(map(addresses.parse_one, inner), map(addresses.parse_one, outer), strict=True))
+
+    @model_validator(mode="after")
+    def _not_too_many_addresses(self) -> Self:
+        addresses.parse(",".join(self.addresses))
+        return self
 
     @model_validator(mode="after")
     def _lost_before_gone(self) -> Self:
@@ -112,7 +134,9 @@ class MediaSettings(ServiceSettings):
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where clients reach this process, by preference; names are not replaced yet."""
-        return tuple(self.advertised_address.split(","))
+        own = self.advertised_address.split(",")
+        told = [host for inner in own for host in (self.external_addresses.get(inner, inner), inner)]
+        return tuple(dict.fromkeys(told + [host for host in self.extra_addresses.split(",") if host]))
 
     @property
     def settle_timeout_s(self) -> float:

@@ -31,6 +31,14 @@ class _ProviderKey(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """Who answers: ``url`` is None for the rehearsal."""
+
+    url: str | None
+    key: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
 class UpOptions:
     """The command line and the provider's key, in their final form."""
 
@@ -81,16 +89,15 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     if not 1 <= args.media_processes <= 64:  # noqa: PLR2004 - more than any machine has cores for
         raise OptionError(f"--media-processes {args.media_processes}: give 1 to 64")
     _check_tls(args.host, args.tls_cert, args.tls_key)
-    key = _ProviderKey().openai_api_key
-    upstream = args.upstream or (OPENAI_URL if key.get_secret_value() else None)
-    url = realtime_url(upstream) if upstream else None
+    provider = provider_of(args.upstream)
+    url = provider.url
     return UpOptions(
         host=args.host,
         port=args.port,
         data=args.data,
         upstream=url,
         provider=_PROVIDERS.get(urlsplit(url).hostname or "", "custom") if url else "rehearsal",
-        provider_key=key,
+        provider_key=provider.key,
         media_processes=args.media_processes,
         advertise=args.advertise or advertised(args.host),
         public_host=_public_host(args.host, args.advertise),
@@ -99,6 +106,17 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         tls_key=args.tls_key,
         otlp_endpoint=_collector(args.otlp_endpoint),
     )
+
+
+def provider_of(upstream: str | None) -> Provider:
+    """Who answers when ``upstream`` is on the command line, or nothing is and the environment may hold a key.
+
+    Raises:
+        OptionError: it is no URL.
+    """
+    key = _ProviderKey().openai_api_key
+    chosen = upstream or (OPENAI_URL if key.get_secret_value() else None)
+    return Provider(realtime_url(chosen) if chosen else None, key)
 
 
 def _collector(url: str) -> str:

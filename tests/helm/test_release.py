@@ -36,6 +36,17 @@ def test_with_host_ports_each_process_has_one_and_the_node_gives_the_address() -
         (20001, 20001),
     ]
     assert rendered.environment("media")["MEDIA_ADVERTISED_ADDRESS"] == "status.hostIP"
+    assert "MEDIA_EXTRA_ADDRESSES" not in rendered.environment("media")
+
+
+def test_nodes_are_told_by_several_addresses() -> None:
+    values = {"extraAddresses": ["10.8.0.1", "fd00::1"], "externalAddresses": {"10.0.0.5": "192.0.2.10"}}
+    told = render({"media": values}).environment("media")
+    assert told["MEDIA_ADVERTISED_ADDRESS"] == "status.hostIP"
+    assert told["MEDIA_EXTRA_ADDRESSES"] == "10.8.0.1,fd00::1"
+    assert json.loads(told["MEDIA_EXTERNAL_ADDRESSES"]) == {"10.0.0.5": "192.0.2.10"}
+    several = render({"media": {"advertisedAddress": "192.0.2.1, 192.0.2.2,2001:db8::1"}}).environment("media")
+    assert several["MEDIA_ADVERTISED_ADDRESS"] == "192.0.2.1, 192.0.2.2,2001:db8::1"
 
 
 def test_with_node_ports_each_slot_has_a_service_on_the_ports_that_its_pod_takes() -> None:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.media.core.routes import MAX_ADDRESSES, Address, Routes
+from services.media.core.routes import MAX_ADDRESSES, MAX_ASKED, Address, Routes
 
 
 def fixed(*ufrags: str) -> Callable[[], str]:
@@ -22,13 +22,34 @@ def test_a_ufrag_that_is_taken_is_made_again() -> None:
     assert (routes.named("x"), routes.named("y"), routes.named("z")) == ("a", "b", None)
 
 
-def test_an_address_belongs_to_whom_it_was_learned_for_last() -> None:
+def test_an_address_of_another_call_is_not_taken_away_by_a_check_alone() -> None:
     routes: Routes[str] = Routes()
     routes.add("a", fixed("x"))
     routes.add("b", fixed("y"))
-    routes.learn(at(1), "a")
-    routes.learn(at(1), "a")
-    routes.learn(at(1), "b")
+    routes.learn(at(1), "a", proven=False)
+    routes.learn(at(1), "b", proven=False)
+    assert routes.by_address == {at(1): "a"}
+
+
+def test_a_request_is_known_until_its_call_is_over_or_has_sent_very_many() -> None:
+    routes: Routes[str] = Routes()
+    routes.add("a", fixed("x"))
+    for number in range(MAX_ASKED + 1):
+        routes.ask(bytes([number]), "a")
+    assert (routes.asker(bytes([0])), routes.asker(bytes([1])), routes.asker(b"never")) == (None, "a", None)
+    routes.forget("a")
+    assert len(routes) == 0
+    routes.ask(b"late", "a")
+    assert len(routes) == 0
+
+
+def test_an_address_belongs_to_the_call_for_which_it_answered_last() -> None:
+    routes: Routes[str] = Routes()
+    routes.add("a", fixed("x"))
+    routes.add("b", fixed("y"))
+    routes.learn(at(1), "a", proven=False)
+    routes.learn(at(1), "a", proven=False)
+    routes.learn(at(1), "b", proven=True)
     assert routes.by_address == {at(1): "b"}
     routes.forget("a")
     assert routes.by_address == {at(1): "b"}
@@ -36,14 +57,14 @@ def test_an_address_belongs_to_whom_it_was_learned_for_last() -> None:
 
 def test_nothing_is_learned_for_a_call_that_is_over() -> None:
     routes: Routes[str] = Routes()
-    routes.learn(at(1), "a")
+    routes.learn(at(1), "a", proven=True)
     assert len(routes) == 0
 
 
 def test_a_retired_ufrag_is_unknown_and_its_addresses_stay() -> None:
     routes: Routes[str] = Routes()
     routes.add("a", fixed("x"))
-    routes.learn(at(1), "a")
+    routes.learn(at(1), "a", proven=True)
     routes.retire("x")
     routes.retire("x")
     assert routes.named("x") is None
@@ -53,10 +74,10 @@ def test_a_retired_ufrag_is_unknown_and_its_addresses_stay() -> None:
 def test_of_too_many_addresses_the_one_in_use_stays() -> None:
     routes: Routes[str] = Routes()
     routes.add("a", fixed("x"))
-    routes.learn(at(0), "a")
+    routes.learn(at(0), "a", proven=False)
     for port in range(1, MAX_ADDRESSES + 5):
         routes.keep(at(0), "a")
-        routes.learn(at(port), "a")
+        routes.learn(at(port), "a", proven=False)
     assert len(routes.by_address) == MAX_ADDRESSES
     assert at(0) in routes.by_address
     assert at(1) not in routes.by_address
@@ -81,9 +102,16 @@ class Tables(RuleBasedStateMachine):
         self.routes.add(peer, lambda: str(ufrag) + str(peer))
         self.live.add(peer)
 
-    @rule(peer=st.integers(0, 4), port=st.integers(0, 20))
-    def learn(self, peer: int, port: int) -> None:
-        self.routes.learn(at(port), peer)
+    @rule(peer=st.integers(0, 4), port=st.integers(0, 20), proven=st.booleans())
+    def learn(self, peer: int, port: int, *, proven: bool) -> None:
+        self.routes.learn(at(port), peer, proven=proven)
+
+    @rule(peer=st.integers(0, 4), transaction_id=st.binary(min_size=12, max_size=12))
+    def ask(self, peer: int, transaction_id: bytes) -> None:
+        before = self.routes.asker(transaction_id)
+        self.routes.ask(transaction_id, peer)
+        expected = before if before is not None else peer if peer in self.live else None
+        assert self.routes.asker(transaction_id) == expected
 
     @rule(peer=st.integers(0, 4), port=st.integers(0, 20))
     def keep(self, peer: int, port: int) -> None:

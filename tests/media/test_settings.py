@@ -4,7 +4,8 @@ from services.media.settings import MediaSettings
 from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 
-UNREACHABLE = ("fe80::1", "::ffff:192.0.2.1", ",".join(f"192.0.2.{n}" for n in range(1, 10)))
+UNREACHABLE = ("", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1")  # noqa: S104
+NINE = ",".join(f"192.0.2.{n}" for n in range(1, 10))
 
 
 def settings(**values: str) -> MediaSettings:
@@ -30,9 +31,33 @@ def test_a_process_is_reached_by_addresses_in_order_of_preference(value: str, ad
     assert settings(MEDIA_ADVERTISED_ADDRESS=value).addresses == addresses
 
 
+def test_the_outer_address_comes_before_the_inner_one_and_extra_ones_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDIA_ADVERTISED_ADDRESS", "10.0.0.5")
+    monkeypatch.setenv("MEDIA_EXTERNAL_ADDRESSES", '{"10.0.0.5": "192.0.2.10", "10.0.0.6": "192.0.2.11"}')
+    monkeypatch.setenv("MEDIA_EXTRA_ADDRESSES", "10.8.0.1, 192.0.2.10")
+    assert load(MediaSettings).addresses == ("192.0.2.10", "10.0.0.5", "10.8.0.1")
+
+
 @pytest.mark.parametrize(
-    "value", ["", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1", NINE]
-)  # noqa: S104
+    ("name", "value"),
+    [
+        ("MEDIA_EXTRA_ADDRESSES", "vpn.example.com"),
+        ("MEDIA_EXTERNAL_ADDRESSES", '{"node": "192.0.2.1"}'),
+        ("MEDIA_EXTERNAL_ADDRESSES", '{"10.0.0.5": "loopback"}'),
+        ("MEDIA_EXTERNAL_ADDRESSES", "192.0.2.1"),
+        ("MEDIA_EXTRA_ADDRESSES", ",".join(f"192.0.2.{n}" for n in range(11, 19))),
+    ],
+)
+def test_extra_and_external_addresses_are_addresses_and_few(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIA_ADVERTISED_ADDRESS", "192.0.2.1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError):
+        load(MediaSettings)
+
+
+@pytest.mark.parametrize("value", [*UNREACHABLE, NINE])
 def test_an_address_that_nobody_reaches_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="ADVERTISED_ADDRESS"):
         settings(MEDIA_ADVERTISED_ADDRESS=value)

@@ -41,7 +41,8 @@ def parse(text: str) -> tuple[str, ...]:
     Raises:
         ValueError: something else is in it, or nothing, or too much.
     """
-    entries = tuple(dict.fromkeys(_entry(part.strip()) for part in text.split(",")))
+    parts = (part.strip() for part in text.split(","))
+    entries = tuple(dict.fromkeys(part if is_name(part) else parse_one(part) for part in parts))
     if len(entries) > MAX_ADVERTISED:
         raise ValueError(f"give at most {MAX_ADVERTISED} addresses: a client tries each of them")
     return entries
@@ -70,9 +71,12 @@ def version(host: str) -> int:
     return ip_address(host).version
 
 
-def _entry(text: str) -> str:
-    if is_name(text):
-        return text
+def parse_one(text: str) -> str:
+    """An IP address that clients may be told, in its shortest form.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         address = ip_address(text)
     except ValueError:

@@ -7,7 +7,7 @@ STUN_HEADER_BYTES = 20
 MAX_DATAGRAM_BYTES = 1472
 """An Ethernet frame's worth of UDP over IPv4. Browsers stay below 1200 and our SRTP has room for no more."""
 _COOKIE = b"\x21\x12\xa4\x42"
-_BINDING_REQUEST = b"\x00\x01"
+_BINDING_REQUEST, _BINDING_RESPONSE = b"\x00\x01", b"\x01\x01"
 _USERNAME = 0x0006
 
 DatagramDropped = Literal[
@@ -20,6 +20,7 @@ DatagramDropped = Literal[
     "stun_unknown_ufrag",
     "stun_unverified",
     "stun_too_many",
+    "stun_too_short",
     "dtls_backlog",
     "dtls_too_many",
     "rtp_too_many",
@@ -62,7 +63,7 @@ def asked_ufrag(data: bytes) -> str | DatagramDropped:
     if len(data) < STUN_HEADER_BYTES or data[4:8] != _COOKIE:
         return "stun_malformed"
     if data[:2] != _BINDING_REQUEST:
-        return "stun_unexpected"  # we ask nothing, so nothing else is for us
+        return "stun_unexpected"
     at, end = STUN_HEADER_BYTES, len(data)
     while at + 4 <= end:
         kind, length = int.from_bytes(data[at : at + 2]), int.from_bytes(data[at + 2 : at + 4])
@@ -71,3 +72,9 @@ def asked_ufrag(data: bytes) -> str | DatagramDropped:
             return ours.decode("ascii") if colon and ours.isascii() else "stun_malformed"
         at += 4 + length + -length % 4
     return "stun_malformed"
+
+
+def answered_transaction(data: bytes) -> bytes | None:
+    """The transaction id of a binding response; None for any other message."""
+    is_response = len(data) >= STUN_HEADER_BYTES and data[:2] == _BINDING_RESPONSE and data[4:8] == _COOKIE
+    return data[8:STUN_HEADER_BYTES] if is_response else None

@@ -1,9 +1,11 @@
-"""Where a call's datagrams go: ICE in its light form (RFC 8445 §2.5), in which only the client checks and chooses.
+"""Where a call's datagrams go: ICE in its lite form (RFC 8445 §2.5), and checks of ours before anything is sent.
 
-A media process has one address that clients reach, or it does not start; so it asks nothing and sends to nobody who
-has not proved to know the call's password. A client that moves is followed once a check of its has been verified.
+Only the client chooses a path, but a signed check proves no more than that its sender knows the call's password: the
+source address of a datagram can be forged. So an address gets media, DTLS and events only once it has answered a
+binding request of ours (RFC 8445 §7.2.5.2), and only while it goes on answering (consent, RFC 7675 §5.1).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,36 +14,100 @@ from services.media.core.routes import Pair
 SILENT_S = 1.0
 """A path on which nothing came for so long may have gone: 50 packets of speech are missing. A check from elsewhere
 then moves the call even if it does not nominate; a client behind a rebinding NAT does not know that it moved."""
+MAX_CANDIDATES = 8
+"""Pairs of a call that are being checked at a time; more at once come only from somebody who forges addresses."""
+RETRY_S = 0.1
+"""Until the second request to a new pair; each further one waits twice as long. RFC 8445 §14.3 has 500 ms, which a
+caller would hear as silence when the first request of a call is lost."""
+MAX_REQUESTS = 7
+"""To a pair that does not answer, in 6.3 s. The client's next check begins anew."""
+CONSENT_S = 5.0
+"""Between two consent checks, give or take a fifth at random (RFC 7675 §5.1)."""
+CONSENT_LASTS_S = 30.0
+MAX_UNANSWERED = 7
+"""Consent checks whose answers still count: as many as fit into `CONSENT_LASTS_S`, the last ones."""
+
+News = Literal["first", "address", "restart"]
+"""How a client came to be reached at a pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One ICE generation: what a check must name and be signed with."""
+    """One ICE generation: what checks must name and be signed with, the client's and ours."""
 
     ufrag: str
     password: str
     remote_ufrag: str
+    remote_password: str
 
     @property
     def username(self) -> str:
         """What a check of the client carries."""
         return f"{self.ufrag}:{self.remote_ufrag}"
 
+    @property
+    def remote_username(self) -> str:
+        """What a check of ours carries."""
+        return f"{self.remote_ufrag}:{self.ufrag}"
+
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What a check changed: how the client is reached from now on, if that is news; ``dead`` credentials."""
+class Request:
+    """Send a binding request by ``pair``, signed with the client's password. ``consent``: it has answered before."""
 
-    news: Literal["first", "address", "restart"] | None
+    pair: Pair
+    transaction_id: bytes
+    credentials: Credentials
+    consent: bool = False
+
+
+Result = Literal["verified", "unanswered", "expired"]
+"""A pair answered for the first time; it never did; it has not answered for 30 s and gets nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an event means.
+
+    ``news``: the client is reached by the selected pair from now on, and how that came; ``dead``: credentials that
+    count no more; ``requests``: what to send; ``results``: what became of pairs.
+    """
+
+    news: News | None = None
     dead: tuple[Credentials, ...] = ()
+    requests: tuple[Request, ...] = ()
+    results: tuple[Result, ...] = ()
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A pair that has not answered yet. ``rank``: the later it was nominated, the higher; 0: it was not."""
+
+    credentials: Credentials
+    next_at: float
+    rank: int = 0
+    asked: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Path:
-    """One call's way to its client. ``generations``: the newest credentials first, and those before a restart."""
+    """One call's way to its client.
 
+    ``generations``: the newest credentials first, and those before a restart. ``selected``: the one pair by which
+    anything but a check or its response may be sent.
+    """
+
+    make_id: Callable[[], bytes]
+    """Unpredictable transaction ids of 96 bits (RFC 8489 §5)."""
     generations: list[Credentials] = field(default_factory=list)
     selected: Pair | None = None
+    _candidates: dict[Pair, _Candidate] = field(default_factory=dict)
+    _answered_at: float = 0.0
+    _consent_at: float = 0.0
+    _consent_asked: list[bytes] = field(default_factory=list)
+    _was_reached: bool = False
+    _restarted: bool = False
+    _nominations: int = 0
 
     def restart(self, fresh: Credentials) -> tuple[Credentials, ...]:
         """A new offer: checks count with either credentials until one of the new has come; gives those now dead."""
@@ -53,17 +119,91 @@ class Path:
         """What a check for ``ufrag`` must be signed with."""
         return next((known for known in self.generations if known.ufrag == ufrag), None)
 
-    def checked(self, used: Credentials, pair: Pair, *, nominates: bool, silent_s: float) -> Checked:
-        """A verified check came by ``pair``; the path has been ``silent_s`` silent."""
-        restarts = used is self.generations[0] and len(self.generations) > 1
+    def checked(self, used: Credentials, pair: Pair, *, nominates: bool, silent_s: float, now: float) -> Step:
+        """A verified check came by ``pair``; the selected one has been ``silent_s`` silent."""
         dead: tuple[Credentials, ...] = ()
-        if restarts:
+        if restarts := used is self.generations[0] and len(self.generations) > 1:
             dead = tuple(self.generations[1:])
             self.generations = self.generations[:1]
-        first, same = self.selected is None, pair == self.selected
-        if same or not (first or nominates or restarts or silent_s >= SILENT_S):
-            return Checked("restart" if restarts else None, dead)
+            self._restarted = True
+        if pair == self.selected:
+            return Step(self._news() if self._restarted else None, dead)
+        if not (self.selected is None or nominates or restarts or silent_s >= SILENT_S):
+            return Step(None, dead)
+        known = self._candidates.get(pair)
+        if known is None and len(self._candidates) >= MAX_CANDIDATES:
+            return Step(None, dead)
+        candidate = known or _Candidate(used, now)
+        candidate.credentials = used
+        if nominates:
+            self._nominations += 1
+            candidate.rank = self._nominations
+        if known is not None:
+            return Step(None, dead)  # it has been asked, and will be again
+        self._candidates[pair] = candidate
+        return Step(None, dead, (self._request(pair, candidate, now),))
+
+    def asked(self, pair: Pair, transaction_id: bytes) -> Credentials | None:
+        """What a response by ``pair`` must be signed with; None: it answers nothing that was asked there."""
+        if pair == self.selected and transaction_id in self._consent_asked:
+            return self.generations[-1]
+        candidate = self._candidates.get(pair)
+        return candidate.credentials if candidate is not None and transaction_id in candidate.asked else None
+
+    def answered(self, pair: Pair, *, now: float) -> Step:
+        """A response came by ``pair`` whose credentials `asked` gave, and it was signed with them."""
+        self._answered_at = now
+        if pair == self.selected:
+            self._consent_asked.clear()
+            return Step()
+        chosen = self._candidates.pop(pair)
+        # What was nominated after the chosen one may still take its place; everything else has lost.
+        self._candidates = {other: left for other, left in self._candidates.items() if left.rank > chosen.rank}
         self.selected = pair
-        if first:
-            return Checked("first", dead)
-        return Checked("restart" if restarts else "address", dead)
+        self._consent_asked.clear()
+        self._consent_at = now + CONSENT_S
+        return Step(self._news(), results=("verified",))
+
+    def tick(self, *, now: float) -> Step:
+        """Time has passed: ask again, and give up what has not answered."""
+        requests: list[Request] = []
+        results: list[Result] = []
+        for pair, candidate in list(self._candidates.items()):
+            if now < candidate.next_at:
+                continue
+            if len(candidate.asked) >= MAX_REQUESTS:
+                del self._candidates[pair]
+                results.append("unanswered")
+            else:
+                requests.append(self._request(pair, candidate, now))
+        if self.selected is not None and now >= self._answered_at + CONSENT_LASTS_S:
+            self.selected = None
+            results.append("expired")
+        if self.selected is not None and now >= self._consent_at:
+            requests.append(self._ask_for_consent(self.selected, now))
+        return Step(requests=tuple(requests), results=tuple(results))
+
+    @property
+    def due(self) -> float | None:
+        """When `tick` has something to do."""
+        times = [candidate.next_at for candidate in self._candidates.values()]
+        if self.selected is not None:
+            times += [self._consent_at, self._answered_at + CONSENT_LASTS_S]
+        return min(times, default=None)
+
+    def _request(self, pair: Pair, candidate: _Candidate, now: float) -> Request:
+        transaction_id = self.make_id()
+        candidate.next_at = now + RETRY_S * 2 ** len(candidate.asked)
+        candidate.asked.append(transaction_id)
+        return Request(pair, transaction_id, candidate.credentials)
+
+    def _ask_for_consent(self, pair: Pair, now: float) -> Request:
+        transaction_id = self.make_id()
+        self._consent_asked = [*self._consent_asked[1 - MAX_UNANSWERED :], transaction_id]
+        self._consent_at = now + CONSENT_S * (0.8 + 0.4 * transaction_id[0] / 255)
+        return Request(pair, transaction_id, self.generations[-1], consent=True)
+
+    def _news(self) -> News:
+        news: News = "restart" if self._restarted and self._was_reached else "address" if self._was_reached else "first"
+        self._restarted, self._was_reached = False, True
+        return news

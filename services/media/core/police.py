@@ -28,6 +28,9 @@ DTLS = PoliceConfig(per_s=300, burst=600)
 CHECKS = PoliceConfig(per_s=50, burst=100, patience_s=float("inf"))
 """STUN checks are made by the client, but anybody who saw its ufrag can imitate one until the signature is looked at;
 so they are limited before that, and never a reason to hang up."""
+REQUESTS = PoliceConfig(per_s=500, burst=1000, patience_s=float("inf"))
+"""Checks of ours, of a whole process, to addresses that have not answered yet and may be forged: 50 KB a second. A
+call asks eight of them, seven times each in 6.3 s; 180 calls that all come back at once need 180."""
 RESTARTS = PoliceConfig(per_s=0.5, burst=8, patience_s=float("inf"))
 """New offers of a live call: each costs some milliseconds in which nobody's frames leave. A phone on a train changes
 its network a few times a minute; browsers try again after seconds."""

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import Protocol as Interface
 
 from services.media import metrics
-from services.media.core.datagrams import DatagramDropped, Protocol, asked_ufrag, protocol
-from services.media.core.path import Credentials
-from services.media.core.police import Verdict
+from services.media.core import police
+from services.media.core.datagrams import DatagramDropped, Protocol, answered_transaction, asked_ufrag, protocol
+from services.media.core.path import Credentials, Request
+from services.media.core.police import Police, Verdict
 from services.media.core.routes import Address, Pair, Routes
 from services.media.rtc import interfaces, sockets, stun
 from services.media.rtc.sockets import NoAddressError, Plan
@@ -31,7 +32,10 @@ class Peer(Interface):
         """Whether a check that claims to be for this call is worth looking at."""
 
     def checked(self, used: Credentials, check: Check, pair: Pair, *, now: float) -> None:
-        """A verified check came; it is learned already, and is answered afterwards."""
+        """A verified check came; it has been answered."""
+
+    def answered(self, data: bytes, transaction_id: bytes, pair: Pair, *, now: float) -> None:
+        """What may be the response to a request of this call came."""
 
     def dtls(self, data: bytes, *, now: float) -> None:
         """A DTLS record came from one of the call's addresses."""
@@ -55,6 +59,7 @@ class UdpMux:
         if not self._sockets:
             raise NoAddressError(entries)
         self.routes: Routes[Peer] = Routes()
+        self._requests_police = Police(police.REQUESTS)
         self.port: int = next(iter(self._sockets.values())).getsockname()[1]
         self.addresses = self._reachable(plan)
 
@@ -145,7 +150,7 @@ class UdpMux:
     def _take(self, data: bytes, source: Address, local: str, now: float) -> None:
         kind = protocol(data)
         if kind is Protocol.STUN:
-            self._check(data, Pair(local, source), now)
+            self._take_stun(data, Pair(local, source), now)
             return
         if not isinstance(kind, Protocol):
             drop(kind)
@@ -162,6 +167,25 @@ class UdpMux:
         except Exception:  # noqa: BLE001 - the edge: one call's failure must not stop the port of all
             peer.broke()
 
+    def ask(self, request: Request, peer: Peer, *, now: float) -> None:
+        """Send a binding request for ``peer``; one to an address that has never answered only as the limit allows."""
+        if not request.consent and self._requests_police.check(now=now) is not Verdict.TAKE:
+            metrics.DATAGRAMS_UNSENT.labels("too_many_checks").inc()
+            return
+        self.routes.ask(request.transaction_id, peer)
+        self.send(stun.request(request), request.pair)
+
+    def _take_stun(self, data: bytes, pair: Pair, now: float) -> None:
+        if (transaction_id := answered_transaction(data)) is None:
+            self._check(data, pair, now)
+        elif (peer := self.routes.asker(transaction_id)) is None:
+            drop("stun_unexpected")
+        else:
+            try:
+                peer.answered(data, transaction_id, pair, now=now)
+            except Exception:  # noqa: BLE001 - the edge: one call's failure must not stop the port of all
+                peer.broke()
+
     def _check(self, data: bytes, pair: Pair, now: float) -> None:
         ufrag = asked_ufrag(data)
         if (peer := self.routes.named(ufrag)) is None:
@@ -175,9 +199,16 @@ class UdpMux:
         if used is None or check is None:
             drop("stun_unverified")
             return
-        self.routes.learn(pair.remote, peer)
-        peer.checked(used, check, pair, now=now)
-        self.send(stun.response(check, pair.remote, used), pair)
+        response = stun.response(check, pair.remote, used)
+        if len(response) > len(data):
+            drop("stun_too_short")  # its source may be forged: nothing longer than it goes there
+            return
+        self.send(response, pair)
+        self.routes.learn(pair.remote, peer, proven=False)
+        try:
+            peer.checked(used, check, pair, now=now)
+        except Exception:  # noqa: BLE001 - the edge: as above
+            peer.broke()
 
 
 def drop(reason: DatagramDropped) -> None:

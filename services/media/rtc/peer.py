@@ -57,7 +57,7 @@ class WebRtcLeg:
         self._offer = offer
         self._stack = stack
         self._setup = sdp.answered_setup(offer.transport.setup)
-        self._transport = Transport(stack.mux, self, remote_ufrag=offer.transport.ufrag)
+        self._transport = Transport(stack.mux, self, remote=offer.transport)
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
         self._channel = Channel(self._dtls, offer.data, self) if offer.data else None
         self._receiver = Receiver(offer.audio.payload_type)
@@ -117,7 +117,7 @@ class WebRtcLeg:
             raise BadOfferError("another certificate: an ICE restart keeps it, a new peer connection needs a new call")
         if offer.sections != self._offer.sections:
             raise BadOfferError("an ICE restart cannot change the sections of the call")
-        self._transport.new_credentials(offer.transport.ufrag)
+        self._transport.new_credentials(offer.transport)
         self._offer = offer
         return self._answer(offer)
 

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.contracts.endings import EndReason
+from services.media import metrics
 from services.media.core import police
-from services.media.core.path import Credentials, Path
+from services.media.core.path import Credentials, Path, Step
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How
 from services.media.core.routes import Address, Pair
+from services.media.core.sdp import RemoteTransport
+from services.media.rtc import stun
 from services.media.rtc.mux import UdpMux, drop
 from services.media.rtc.stun import Check
 from services.runtime import clock
 
 MAX_QUEUED_RECORDS = 64
+_TRANSACTION_ID_BYTES = 12
 _PASSWORD_BYTES = 18  # 24 characters; RFC 8445 §5.3 wants 128 bits
 
 
@@ -39,12 +43,13 @@ class Listener(Protocol):
 class Transport:
     """One leg's. It is a `mux.Peer`, and the `DatagramPath` of the leg's DTLS."""
 
-    role = "controlled"  # only the client checks (core/path.py)
+    role = "controlled"  # only the client nominates (core/path.py)
 
-    def __init__(self, mux: UdpMux, listener: Listener, *, remote_ufrag: str) -> None:
+    def __init__(self, mux: UdpMux, listener: Listener, *, remote: RemoteTransport) -> None:
         self._mux = mux
         self._listener = listener
-        self._path = Path()
+        self._path = Path(lambda: secrets.token_bytes(_TRANSACTION_ID_BYTES))
+        self._timer: asyncio.TimerHandle | None = None
         self._strangers, self._own_checks = Police(police.CHECKS), Police(police.CHECKS)
         self._records_police = Police(police.DTLS)
         self._records: deque[bytes] = deque()
@@ -54,25 +59,28 @@ class Transport:
         self._finished = False  # the client has ended DTLS
         self.heard_at = clock.monotonic()  # on the selected path
         self.reached = asyncio.Event()
-        self.local = self.new_credentials(remote_ufrag)
+        self.local = self.new_credentials(remote)
 
     @property
     def address(self) -> Address | None:
         """Where the client is reached now."""
         return self._path.selected.remote if self._path.selected is not None else None
 
-    def new_credentials(self, remote_ufrag: str) -> Credentials:
+    def new_credentials(self, remote: RemoteTransport) -> Credentials:
         """Expect checks of another ICE generation, too; the first that comes ends those before it."""
         # The port tells the processes of a pod apart, so a relay could route by the ufrag alone.
         ufrag = self._mux.routes.add(self, lambda: f"{self._mux.port:04x}{secrets.token_hex(4)}")
-        self.local = Credentials(ufrag, secrets.token_hex(_PASSWORD_BYTES), remote_ufrag)
-        self._retire(self._path.restart(self.local))
+        self.local = Credentials(ufrag, secrets.token_hex(_PASSWORD_BYTES), remote.ufrag, remote.password)
+        for dead in self._path.restart(self.local):
+            self._mux.routes.retire(dead.ufrag)
         return self.local
 
     def send(self, data: bytes) -> None:
-        """Send to the client, if it is known where it is."""
+        """Send to the client, if an address of its has answered and goes on answering."""
         if self._path.selected is not None:
             self._mux.send(data, self._path.selected)
+        else:
+            metrics.DATAGRAMS_UNSENT.labels("no_consent").inc()
 
     def give_records(self, take: Callable[[bytes], bool]) -> None:
         """Hand DTLS records to ``take`` as they come, from now on; it says whether more may follow."""
@@ -82,6 +90,8 @@ class Transport:
         """Leave the port: nothing comes any more, and who waits for DTLS is told."""
         self._closed = True
         self._mux.routes.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
         self._arrived.set()
 
     # --- mux.Peer ---
@@ -96,17 +106,23 @@ class Transport:
         return (self._own_checks if known else self._strangers).check(now=now)
 
     def checked(self, used: Credentials, check: Check, pair: Pair, *, now: float) -> None:
-        """Follow the client to where it nominates, or to where it is when the path was silent."""
-        checked = self._path.checked(used, pair, nominates=check.nominates, silent_s=now - self.heard_at)
-        self._retire(checked.dead)
-        if checked.news is not None:
-            self._mux.routes.keep(pair.remote, self)
-            self.reached.set()
-            if checked.news != "first":
-                self._listener.moved(checked.news)
+        """Ask the client back where it nominates, or where it is when the path was silent."""
+        self._carry_out(
+            self._path.checked(used, pair, nominates=check.nominates, silent_s=now - self.heard_at, now=now), now
+        )
         if pair == self._path.selected:
-            self.heard_at = now
-            self._listener.heard(now=now)
+            self._heard(now)
+
+    def answered(self, data: bytes, transaction_id: bytes, pair: Pair, *, now: float) -> None:
+        """Follow the client to where it has answered."""
+        if (credentials := self._path.asked(pair, transaction_id)) is None:
+            drop("stun_unexpected")
+        elif not stun.is_signed(data, credentials):
+            drop("stun_unverified")
+        else:
+            self._mux.routes.learn(pair.remote, self, proven=True)
+            self._carry_out(self._path.answered(pair, now=now), now)
+            self._heard(now)
 
     def dtls(self, data: bytes, *, now: float) -> None:
         """Hand a record on; while the handshake lasts it is queued for aiortc."""
@@ -145,6 +161,38 @@ class Transport:
             raise ConnectionError
         self.send(data)
 
+    def _carry_out(self, step: Step, now: float) -> None:
+        for credentials in step.dead:
+            self._mux.routes.retire(credentials.ufrag)
+        for request in step.requests:
+            self._mux.ask(request, self, now=now)
+        for result in step.results:
+            metrics.PATH_CHECKS.labels(result).inc()
+        if step.news is not None and self._path.selected is not None:
+            self._mux.routes.keep(self._path.selected.remote, self)
+            self.reached.set()
+            if step.news != "first":
+                self._listener.moved(step.news)
+        self._set_timer()
+
+    def _heard(self, now: float) -> None:
+        self.heard_at = now
+        self._listener.heard(now=now)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._path.due
+        waits = due is not None and not self._closed
+        self._timer = asyncio.get_running_loop().call_at(due, self._tick) if waits else None  # type: ignore[arg-type]
+
+    def _tick(self) -> None:
+        now = clock.monotonic()
+        try:
+            self._carry_out(self._path.tick(now=now), now)
+        except Exception:  # noqa: BLE001 - the edge of a timer: the leg ends, with a reason
+            self.broke()
+
     def _give(self, record: bytes, take: Callable[[bytes], bool]) -> None:
         try:
             goes_on = take(record)
@@ -153,7 +201,3 @@ class Transport:
         if not goes_on:
             self._finished = True
             self._arrived.set()  # aiortc waits there and is told
-
-    def _retire(self, dead: tuple[Credentials, ...]) -> None:
-        for credentials in dead:
-            self._mux.routes.retire(credentials.ufrag)

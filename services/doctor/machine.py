@@ -1,0 +1,142 @@
+"""Checks of this machine, for `hushgate up`: port, data directory, NATS, clock."""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+import nats
+import nats.errors
+import nats.js.errors
+import psutil
+
+from services.doctor.finding import Finding, fail, ok, warn
+from services.runtime import clock
+from services.runtime.errors import AddressInUseError
+from services.runtime.http import listen
+from services.up.natsd import NatsServerError, nats_server
+
+FEW_BYTES, TOO_FEW_BYTES = 1 << 30, 100 << 20
+_FEW_INODES = 1000
+_EARLIEST = 1_735_689_600  # 2025-01-01: before there was a Hushgate
+_TIMEX_BYTES = 208  # of struct timex; all zero asks and sets nothing
+_NOT_SYNCHRONISED = 5  # TIME_ERROR of linux/timex.h
+_TIMEOUT_S = 5.0
+
+
+def check_port(host: str, port: int, *, running_url: str) -> Finding:
+    """Whether the page's port is free, or ours already."""
+    if running_url:
+        return ok("port", f"hushgate up serves {running_url}")
+    try:
+        listen(host, port).close()
+    except AddressInUseError as exc:
+        return fail("port", f"{exc}{_holder(port)}", "stop that program, or choose another port with --port")
+    return ok("port", f"{host}:{port} is free" if port else f"{host} has free ports")
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f" (held by {psutil.Process(connection.pid).name()}, pid {connection.pid})"
+    except psutil.Error:
+        pass  # other users' programs are shown to root only
+    return ""
+
+
+def check_data(path: Path) -> list[Finding]:
+    """Whether the data directory can be written, is private, and has room."""
+    existing = _existing(path)
+    if not existing.is_dir():
+        return [fail("data", f"{existing} is no directory", "choose another with --data")]
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing) as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        return [fail("data", f"cannot write in {existing}: {exc.strerror}", "correct its owner, or use another --data")]
+    return [_private(path), _room(existing)]
+
+
+def _existing(path: Path) -> Path:
+    """``path``, or the folder in which it would be made."""
+    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+
+
+def _private(path: Path) -> Finding:
+    if not path.exists():
+        return ok("data", f"{path} can be made")
+    for file in (path, *(path / name for name in ("tenant.key", "tenants.json", "up.json"))):
+        mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0
+        if mode & 0o077:
+            wanted = "700" if file == path else "600"
+            return warn("data", f"{file} has mode {mode:o}: other users can read it", f"chmod {wanted} {file}")
+    return ok("data", f"{path} can be written, and only by its owner")
+
+
+def _room(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    status = os.statvfs(folder)
+    if status.f_files and status.f_favail < _FEW_INODES:
+        return fail("disk", f"{folder} has {status.f_favail} inodes left", "remove files, or use another --data")
+    said = f"{free / 2**30:.1f} GiB free in {folder}"
+    mend = "free space, or put the data elsewhere with --data: ledger, usage and NATS streams grow there"
+    if free < TOO_FEW_BYTES:
+        return fail("disk", said, mend)
+    return warn("disk", said, mend) if free < FEW_BYTES else ok("disk", said)
+
+
+async def check_nats(data: Path, *, running_url: str) -> Finding:
+    """Whether NATS works: that of the running `hushgate up`, else one that is started for the purpose."""
+    try:
+        if running_url:
+            async with asyncio.timeout(_TIMEOUT_S):
+                await _use(running_url)
+            return ok("nats", "the server of hushgate up stores messages")
+        folder = _existing(data)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as scratch:
+            async with nats_server(Path(scratch)) as server:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    await _use(server.url)
+        return ok("nats", "nats-server starts and stores messages")
+    except NatsServerError as exc:
+        return fail("nats", str(exc), "pip install 'hushgate[all]'; if it is installed, the message says what it lacks")
+    except (OSError, TimeoutError, nats.errors.Error, nats.js.errors.Error) as exc:
+        reason = str(exc) or type(exc).__name__
+        return fail("nats", f"no message can be stored: {reason}", "look at nats/nats.log in the data directory")
+
+
+async def _use(url: str) -> None:
+    async def quiet(_: Exception) -> None:
+        """What goes wrong is raised by the call, too."""
+
+    client = await nats.connect(url, connect_timeout=int(_TIMEOUT_S), allow_reconnect=False, error_cb=quiet)
+    try:
+        jetstream = client.jetstream(timeout=_TIMEOUT_S)
+        name = f"doctor-{os.getpid()}"
+        await jetstream.add_stream(name=name, subjects=[name], max_bytes=4096)
+        try:
+            await jetstream.publish(name, b"x")
+        finally:
+            await jetstream.delete_stream(name)
+    finally:
+        await client.close()
+
+
+def check_clock() -> Finding:
+    """Whether this machine's clock is set; tokens, traces and bills carry its time."""
+    now, mend = f"{clock.utc_now():%Y-%m-%d %H:%M:%S} UTC", "run an NTP client: timedatectl set-ntp true"
+    if clock.unix_ms() < _EARLIEST * 1000:
+        return fail("clock", f"this machine says it is {now}", mend)
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return ok("clock", f"{now}; this system does not say whether it is synchronised")
+    if state == _NOT_SYNCHRONISED:
+        return warn("clock", f"{now}, and the kernel says that nothing synchronises it", mend)
+    return ok("clock", f"{now}, synchronised")
