@@ -60,7 +60,7 @@ async def test_the_mouth_spells_the_halves_of_the_day_and_no_other_am(half: str)
     async with LocalVoice.open(ears=1) as voice:
 
         async def length(text: str) -> int:
-            return len(await voice.say(text, speed=1.0))
+            return len(await voice.say(text, speed=1.0) or b"")
 
         assert await length(f"It is nine oh five {half}.") == await length(f"It is nine oh five {half[0]} M.")
         assert await length("You said: I AM HERE.") != await length("You said: I A M HERE.")

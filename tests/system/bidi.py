@@ -35,7 +35,8 @@ class Session:
             BidiError: the browser refuses it.
         """
         number = next(self._ids)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         await self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             return await answer
@@ -123,10 +124,8 @@ class Tab:
 
     async def screenshot(self) -> str:
         """The whole page as a PNG, base64."""
-        taken = await self._session.command(
-            "browsingContext.captureScreenshot", context=self._context, origin="document"
-        )
-        return cast("str", taken["data"])
+        method = "browsingContext.captureScreenshot"
+        return str((await self._session.command(method, context=self._context, origin="document"))["data"])
 
     async def resize(self, width: int, height: int) -> None:
         """Give the page that many CSS pixels."""

@@ -72,9 +72,9 @@ def running_firefox(command: str) -> Iterator[str]:
         (Path(profile) / "user.js").write_text("\n".join(lines))
         arguments = [command, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
         own = {**os.environ, "PULSE_SERVER": sound_server}  # noqa: TID251 - a child's
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603 - the browser
             arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=own
-        ) as process:  # noqa: S603
+        ) as process:
             try:
                 yield _address(process)
             finally:
