@@ -16,14 +16,17 @@ COMPILED := build/compiled
 COMPILED_READY := $(COMPILED)/.ready
 # What tests the compiled modules: their own tests, legs over real WebRTC, and a call over a whole gateway.
 COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py tests/runtime/test_delivery.py tests/runtime/test_opus.py tests/runtime/test_sender.py \
-  $(patsubst %,tests/media/test_%.py,call compiled conversation_cuts conversation_down conversation_lost conversation_up \
-    datagrams ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
-    rtc_call rtc_leg rtc_path rtcp rtp truncation uppath wheel) \
+  $(patsubst %,tests/media/test_%.py,attacks_sctp call compiled conversation_cuts conversation_down conversation_lost \
+    conversation_unheard conversation_up \
+    datagrams dtls dtls_records ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
+    rtc_call rtc_leg rtc_path rtcp rtp sctp sctp_loss sources truncation uppath wheel) \
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian, and the commands of which one tells that it is there: browsers and a sound card for Firefox,
 # voices that pocketsphinx hears, a relay. Nothing of it starts as a service.
 TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver
+# GStreamer's webrtcbin as a client, with what drives it from Debian's own Python: fifteen seconds, without recommendations.
+GSTREAMER := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
 UP_ARGS ?=
@@ -97,6 +100,8 @@ test-packages: prometheus
 	    if [ ! -e $$guard ]; then trap "rm -f $$guard" EXIT; printf '#!/bin/sh\nexit 101\n' >$$guard; chmod +x $$guard; fi; \
 	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi
+	@if ! dpkg -s $(GSTREAMER) >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing GStreamer"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(GSTREAMER) >/dev/null; fi
 
 # With extras: for `coverage[toml]` pip does not count a pin of `coverage`, and takes a newer one that has no hash.
 LOCK := -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -157,6 +162,10 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium, Firefox
 	$(BIN)/python -m pytest -m 'system and not beside'
 
+.PHONY: test-peers
+test-peers: $(DEV_READY) test-packages ## calls of GStreamer and Pion (which needs Go), and of Chromium with an RSA key
+	$(BIN)/python -m pytest tests/system/test_peers.py tests/system/test_certificates.py
+
 .PHONY: test-compiled
 test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: its own tests, and a whole call
 	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(COMPILED_TESTS)
@@ -190,6 +199,10 @@ bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the
 .PHONY: bench-receive
 bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
 	$(BIN)/python -m tests.bench.receive
+
+.PHONY: bench-rehearsal
+bench-rehearsal: $(DEV_READY) test-packages ## sessions that the rehearsal serves on one core, into docs/bench (BENCH_ARGS='--light 300')
+	$(BIN)/python -m tests.bench.rehearsal $(BENCH_ARGS)
 
 .PHONY: bench-ledger
 bench-ledger: $(DEV_READY) ## how many usage events a second the ledger books

@@ -5,6 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from services.runtime.version import installed_version
+
 COMMANDS = {
     "up": "run everything on this machine, with the page",
     "signaling": "the public HTTP door: tokens, offers, placement, the page",
@@ -26,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Only the command's own package is imported, so that a pod needs only its service's extra.
     """
-    parser = argparse.ArgumentParser(prog="hushgate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="hushgate", description=__doc__, epilog="hushgate COMMAND --help says more.")
+    parser.add_argument("--version", action="version", version=f"hushgate {installed_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.bus import Bus
+from services.runtime.streams import DEFAULT_STORE_MB
 from services.up.natsd import nats_server
 from tests.system.gateway import Up, running_up
 
@@ -15,14 +16,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
-    async with nats_server(tmp_path) as server:
+def store_mb() -> int:
+    """The MiB that streams and buckets may take together."""
+    return DEFAULT_STORE_MB
+
+
+@pytest.fixture
+async def nats_url(tmp_path: Path, store_mb: int) -> AsyncIterator[str]:
+    async with nats_server(tmp_path, store_mb=store_mb) as server:
         yield server.url
 
 
 @pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Bus]:
-    async with Bus.connect(nats_url, name="test") as connected:
+async def bus(nats_url: str, store_mb: int) -> AsyncIterator[Bus]:
+    async with Bus.connect(nats_url, name="test", store_mb=store_mb) as connected:
         yield connected
 
 

@@ -34,7 +34,7 @@ def _added(window: str) -> str:
 def _setup_promises() -> tuple[Panel, ...]:
     offers = total(increase("requests_total", _OFFER, 'code=~"201|5.."'))
     failed = total(increase("requests_total", _OFFER, 'code=~"5.."'))
-    unconnected = total(increase("calls_ended_total", 'reason="setup_timeout"'))
+    unconnected = total(increase("calls_ended_total", 'reason=~"setup_timeout|dtls_failed"'))
     return (
         tile(
             About(

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _call(options: argparse.Namespace) -> None:
-    target = choose_target(options.url, options.key or key_of(options.key_file), options.data)
+    target = choose_target(options.url, key_of(options.key_file), options.data)
     lines = [await _line(kind, text, options.voice) for kind, text in options.lines]
     address = options.media_address
     account = await converse(
@@ -84,10 +84,14 @@ async def _line(kind: str, text: str, voice: Any) -> Line:  # noqa: ANN401 - arg
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hushgate call", description=__doc__)
+    parser = argparse.ArgumentParser(prog="hushgate call", description=__doc__, allow_abbrev=False)
     parser.add_argument("--url", help="root of a Realtime endpoint (default: the running `hushgate up`)")
-    parser.add_argument("--key", help="tenant key or ek_ token (default: that of the running `hushgate up`)")
-    parser.add_argument("--key-file", type=Path, metavar="FILE", help="file with that key: a mounted secret")
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with a tenant key or ek_ token, - for standard input (default: the running `hushgate up`'s)",
+    )
     parser.add_argument(
         "--data", type=Path, default=Path(".hushgate"), help="data directory of `hushgate up` (default: %(default)s)"
     )

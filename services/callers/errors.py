@@ -1,12 +1,16 @@
 """What can go wrong with a call, as the caller sees it: one line each that says what to do."""
 
 from services.runtime.errors import HushgateError
+from services.runtime.redaction import escape_controls
 
 _SERVER_ERROR = 500
 
 
 class CallerError(HushgateError):
-    """Base: the call could not be made or did not last."""
+    """Base: the call could not be made or did not last. What an endpoint says in it is fit for a terminal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escape_controls(message))
 
 
 class UnreachableError(CallerError):

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.callers.conversation import Account, Turn
+from services.runtime.redaction import escape_controls
 
 _MILLION = 1_000_000
 
@@ -17,7 +18,7 @@ def show(account: Account, console: Console) -> None:
 
 
 def _head(account: Account) -> Text:
-    return Text(
+    return _text(
         f"Call {account.call_id or '(unnamed)'} at {account.url}: token {account.token_ms:.0f} ms, "
         f"answer {account.answer_ms:.0f} ms, connected after {account.set_up_ms:.0f} ms"
     )
@@ -31,7 +32,7 @@ def _turns(turns: tuple[Turn, ...]) -> Table:
     table.add_column("answer", justify="right", no_wrap=True)
     for turn in turns:
         latency = "no sound" if turn.latency_ms is None else f"{turn.latency_ms:.0f} ms"
-        words = (Text(turn.said), Text(turn.heard or "-"), Text(turn.answer or "-"))
+        words = (_text(turn.said), _text(turn.heard or "-"), _text(turn.answer or "-"))
         table.add_row(*words, latency, f"{turn.answer_s:.1f} s")
     return table
 
@@ -42,7 +43,7 @@ def _bill(usage: dict[str, Any] | None) -> Table | Text:
     charged = "" if usage.get("charged", True) else " (not charged: an imitation of the provider's list price)"
     table = Table(
         caption_justify="left",
-        title=f"Bill: {usage.get('provider')} {usage.get('model')}{charged}",
+        title=_text(f"Bill: {usage.get('provider')} {usage.get('model')}{charged}"),
         title_justify="left",
     )
     table.add_column("meter", no_wrap=True)
@@ -50,12 +51,18 @@ def _bill(usage: dict[str, Any] | None) -> Table | Text:
         table.add_column(name, justify="right")
     for line in usage.get("lines", ()):
         price = f"${line.get('price_usd')} per {_short(line.get('per', 1))}"
-        table.add_row(str(line.get("meter")), f"{line.get('quantity'):,}", price, _usd(line.get("cost_nano_usd", 0)))
+        cost = _usd(line.get("cost_nano_usd", 0))
+        table.add_row(_text(line.get("meter")), f"{line.get('quantity'):,}", _text(price), cost)
     table.add_section()
-    table.add_row("total", "", "", f"${usage.get('cost_usd')}")
+    table.add_row("total", "", "", _text(f"${usage.get('cost_usd')}"))
     names = {"sent": "sent", "gated": "held back", "generated": "generated", "unheard": "not heard", "billed": "billed"}
-    table.caption = ", ".join(f"{usage.get(f'{key}_seconds')} s {name}" for key, name in names.items())
+    table.caption = _text(", ".join(f"{usage.get(f'{key}_seconds')} s {name}" for key, name in names.items()))
     return table
+
+
+def _text(said: object) -> Text:
+    """What an endpoint said, as plain text: no markup of rich's, no sequence that a terminal obeys."""
+    return Text(escape_controls(str(said)))
 
 
 def _short(number: int) -> str:

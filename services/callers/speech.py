@@ -14,6 +14,7 @@ import numpy.typing as npt
 import soxr
 
 from services.callers.errors import SpeechError
+from services.runtime.settings import inherited_environment
 
 Samples = npt.NDArray[np.int16]
 Voice = Literal["slt", "rms"]
@@ -114,7 +115,10 @@ async def synthesise(text: str, *, voice: Voice = "slt") -> Clip:
         words.write_text(text)
         command = [program, "-voice", voice, "-f", str(words), "-o", str(sound)]
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            *command,
+            env=inherited_environment(),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(_FLITE_TIMEOUT_S):

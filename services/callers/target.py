@@ -1,6 +1,7 @@
 """Where to call: the endpoint that `hushgate up` runs on this machine, by its `up.json`."""
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,23 +33,32 @@ def running_target(data: Path) -> Target:
         up = json.loads(path.read_text())
         return Target(up["url"], up["tenant_key"])
     except FileNotFoundError:
-        raise NothingRunsError(f"no {path}: start `hushgate up`, or give --url and --key") from None
+        raise NothingRunsError(
+            f"no {path}: start `hushgate up`, give the --data that it was started with, or --url and --key-file"
+        ) from None
     except OSError as exc:
         raise NothingRunsError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except (ValueError, KeyError, TypeError) as exc:
-        raise NothingRunsError(f"{path} is not what `hushgate up` writes: restart it, or give --url and --key") from exc
+        raise NothingRunsError(
+            f"{path} is not what `hushgate up` writes: restart it, or give --url and --key-file"
+        ) from exc
 
 
 def key_of(file: Path | None) -> str | None:
-    """The key in ``file``: a mounted secret, or one that shall not be seen in the list of processes.
+    """The key in ``file``, ``-`` for standard input. On a command line every user of the machine could read it.
 
     Raises:
-        CallerError: it cannot be read.
+        CallerError: it cannot be read, or is empty.
     """
     try:
-        return file.read_text().strip() if file else None
+        if file is None:
+            return None
+        key = (sys.stdin.read() if str(file) == "-" else file.read_text()).strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise CallerError(f"--key-file {file} cannot be read: {exc}") from exc
+    if not key:
+        raise CallerError(f"--key-file {file} is empty: write the key into it")
+    return key
 
 
 def choose_target(url: str | None, key: str | None, data: Path) -> Target:
@@ -62,7 +72,7 @@ def choose_target(url: str | None, key: str | None, data: Path) -> Target:
         return Target(url, key)
     running = running_target(data)
     if url and root(url) != root(running.url):
-        raise CallerError(f"{url} needs --key: the key of the running `hushgate up` is not for other endpoints")
+        raise CallerError(f"{url} needs --key-file: the key of the running `hushgate up` is not for other endpoints")
     return Target(running.url, key or running.key)
 
 

@@ -15,5 +15,6 @@ class EndReason(StrEnum):
     PROVIDER_REFUSED = "provider_refused"
     DRAINED = "drained"
     SETUP_TIMEOUT = "setup_timeout"
+    DTLS_FAILED = "dtls_failed"
     FLOOD = "flood"
     INTERNAL = "internal"

@@ -9,7 +9,7 @@ from services.contracts.ids import TenantId
 SessionConfig = dict[str, JsonValue]
 """A Realtime session object in the provider's GA form: model, instructions, audio, tools, …"""
 
-OwnEvent = Literal["gate", "usage"]
+OwnEvent = Literal["gate", "usage", "turn"]
 """Events of our own that a leg may ask for; strict clients report any other unknown event as an error."""
 
 ALWAYS_LOCKED = ("model",)

@@ -153,11 +153,15 @@ class UtteranceStart(Message):
 
 
 class UtteranceEnd(Message):
-    """The gate closed. ``speech_end_index``: the frame after the last speech, before the tail."""
+    """The gate closed. ``speech_end_index``: the frame after the last speech, before the tail.
+
+    ``hangover_ms``: silence since then that the gate waited out.
+    """
 
     type: Literal["utterance.end"] = "utterance.end"
     reason: CloseReason
     speech_end_index: int = Field(ge=0)
+    hangover_ms: int = Field(default=0, ge=0)
 
 
 class PlayoutReport(Message):

@@ -18,6 +18,7 @@ CALLS_STREAM = "CALLS"
 CALLS_SUBJECTS = "hg.calls.*"
 
 GRANTS_BUCKET = "grants"
+ACCESS_BUCKET = "access"
 LEASES_BUCKET = "leases"
 
 

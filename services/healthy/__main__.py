@@ -1,5 +1,6 @@
 """For an image's health check; Kubernetes asks the service itself."""
 
+import argparse
 import http.client
 import ssl
 import sys
@@ -38,8 +39,11 @@ def ask(port: int, *, tls: bool) -> Answer:
         connection.close()
 
 
-def main(_: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Exit code 0: every service that the environment names lives."""
+    argparse.ArgumentParser(
+        prog="hushgate healthy", description="Ask each service whose *_HTTP_PORT is set whether it lives."
+    ).parse_args(arguments)
     ports = http_ports()
     if not ports:
         sys.stderr.write("hushgate healthy: no *_HTTP_PORT is set: set it to a fixed port and ask again\n")

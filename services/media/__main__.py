@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from services.media import app, processes
 from services.media.settings import MediaSettings
 from services.runtime import process
+from services.runtime.command import parse_service
 from services.runtime.process import Process
 
 _CARRY_CALLS = process.on_bus("media", app.serve)
@@ -23,9 +24,7 @@ def _patience_s(settings: MediaSettings) -> float:
 
 def main(arguments: Sequence[str]) -> int:
     """Run until a signal; returns the exit code. Settings come from `MEDIA_*`; there are no arguments."""
-    if arguments:
-        sys.stderr.write(f"hushgate media takes no arguments, only MEDIA_* settings: {' '.join(arguments)}\n")
-        return 2
+    parse_service("media", MediaSettings, arguments, about="Carry calls: WebRTC, gate and playout.")
     return process.run("media", MediaSettings, _work, kill_after_s=_patience_s)
 
 

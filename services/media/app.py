@@ -41,8 +41,8 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
 
 
 async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerer: Answerer) -> None:
-    await ensure_usage_stream(bus.jetstream)
-    await ensure_calls_stream(bus.jetstream)
+    await ensure_usage_stream(bus.jetstream, store_mb=bus.store_mb)
+    await ensure_calls_stream(bus.jetstream, store_mb=bus.store_mb)
     path = settings.data_dir / f"outbox-media-{settings.process_id}.sqlite"
     async with (
         Outbox.open(path, bus=bus, timing=OutboxTiming(settle_s=settings.settle_timeout_s)) as outbox,

@@ -7,7 +7,7 @@ from services.contracts.messages import Heartbeat
 from services.media.pool import Pool, PoolConfig
 from services.runtime import clock
 from services.runtime.bus import Bus
-from services.runtime.process import installed_version
+from services.runtime.version import installed_version
 
 EVERY_S = 1.0
 

@@ -90,6 +90,10 @@ class Leg(Protocol):
     def receive_delay_ms(self) -> int:
         """How old frames are when the leg hands them up: its own jitter buffer."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether its client takes sound from us; if not, `play` does nothing."""
+
     def attach(self, owner: LegOwner) -> None:
         """Hand all that comes to ``owner`` from now on; what came before follows at once."""
 

@@ -13,7 +13,9 @@ from prometheus_client.registry import Collector
 from services.contracts.endings import EndReason
 from services.contracts.messages import OfferRefusal
 from services.media.core.datagrams import DatagramDropped
+from services.media.core.handshake import DtlsFailure
 from services.media.core.path import Result
+from services.media.core.sctp import SctpDropped
 from services.runtime.metrics import announce
 
 
@@ -108,7 +110,7 @@ RTT = Histogram(
 DATAGRAMS_DROPPED = Counter(
     "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
 )
-announce(DATAGRAMS_DROPPED, get_args(DatagramDropped))
+announce(DATAGRAMS_DROPPED, (*get_args(DatagramDropped), *get_args(SctpDropped)))
 DATAGRAMS_UNSENT = Counter(
     "hushgate_datagrams_unsent_total", "Datagrams that this machine did not send, by reason.", ["reason"]
 )
@@ -150,6 +152,8 @@ LEGS_RECOVERED = Counter(
     "Times that a lost client came back: packets again, another address, an ICE restart.",
     ["how"],
 )
+DTLS_FAILURES = Counter("hushgate_dtls_failures_total", "DTLS handshakes that did not succeed, by cause.", ["cause"])
+announce(DTLS_FAILURES, DtlsFailure)
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])
 PROCESS_DEATHS = Counter(
     "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."

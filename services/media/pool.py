@@ -211,6 +211,7 @@ class Pool:
             gate=self._config.gate,
             own_events=offer.grant.events,
             receive_delay_ms=leg.receive_delay_ms,
+            listens=leg.listens,
         )
         started = clock.unix_ms()
         facts = CallFacts(offer.call, offer.grant.tenant, self._config.process, owner, started, offered_at)

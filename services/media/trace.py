@@ -12,7 +12,15 @@ from services.media.core.commands import CountGateClose, CountGateOpen
 from services.runtime import clock, tracing
 from services.runtime.tracing import NOTHING, Live, Tracer
 
-_FAILED = frozenset({EndReason.PROVIDER_ERROR, EndReason.SETUP_TIMEOUT, EndReason.FLOOD, EndReason.INTERNAL})
+_FAILED = frozenset(
+    {
+        EndReason.PROVIDER_ERROR,
+        EndReason.SETUP_TIMEOUT,
+        EndReason.DTLS_FAILED,
+        EndReason.FLOOD,
+        EndReason.INTERNAL,
+    }
+)
 """Endings that nobody wanted; by the others calls are meant to end."""
 
 

@@ -46,7 +46,7 @@ class Feed:
 
     stream: str
     subject: str
-    ensure: Callable[[JetStreamContext], Awaitable[None]]
+    ensure: Callable[[Bus], Awaitable[None]]
     record: Callable[[Sequence[Delivery], datetime], Recorded]
     queue: bool
     ack_wait_s: float = 30.0
@@ -57,7 +57,7 @@ def usage_feed(ledger: Ledger) -> Feed:
     return Feed(
         stream=subjects.USAGE_STREAM,
         subject=subjects.USAGE_SUBJECTS,
-        ensure=streams.ensure_usage_stream,
+        ensure=lambda bus: streams.ensure_usage_stream(bus.jetstream, store_mb=bus.store_mb, adjust=True),
         record=lambda batch, now: ledger.record(batch, now=now),
         queue=True,
     )
@@ -68,7 +68,7 @@ def calls_feed(ledger: Ledger) -> Feed:
     return Feed(
         stream=subjects.CALLS_STREAM,
         subject=subjects.CALLS_SUBJECTS,
-        ensure=streams.ensure_calls_stream,
+        ensure=lambda bus: streams.ensure_calls_stream(bus.jetstream, store_mb=bus.store_mb, adjust=True),
         record=lambda batch, now: ledger.record_calls(batch, now=now),
         queue=False,
     )
@@ -114,7 +114,7 @@ class Recorder:
             await self.bus.jetstream.delete_consumer(feed.stream, CONSUMER)
 
     async def _subscribe(self, feed: Feed) -> JetStreamContext.PullSubscription:
-        await feed.ensure(self.bus.jetstream)
+        await feed.ensure(self.bus)
         if feed.queue:
             await self._forget_consumer(feed)
         return await self.bus.jetstream.pull_subscribe(

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from services.rehearsal import app
 from services.rehearsal.settings import RehearsalSettings
 from services.runtime import process
+from services.runtime.command import parse_service
 
 
-def main(arguments: Sequence[str]) -> int:  # noqa: ARG001 - every command takes them; this one is set by its environment
+def main(arguments: Sequence[str]) -> int:
     """Run the embedded provider until a signal."""
+    parse_service("rehearsal", RehearsalSettings, arguments, about="Serve the Realtime API with a local voice.")
     return process.run("rehearsal", RehearsalSettings, app.serve)
 
 

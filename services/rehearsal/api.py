@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from services.rehearsal import metrics
 from services.rehearsal.connection import Connection, now
+from services.rehearsal.core.answers import Answers, SessionLimit
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.faults import faults_of
 from services.rehearsal.core.session import Session, Terms
@@ -47,6 +48,7 @@ class Realtime:
         self._settings = settings
         self._voice = voice
         self._ledger = ledger
+        self._limit = SessionLimit(settings.voice, capacity=settings.ears * settings.sessions_per_ear)
         self.open_sockets: set[WebSocket] = set()
 
     async def serve(self, socket: WebSocket) -> None:
@@ -63,21 +65,42 @@ class Realtime:
             await self._serve(socket, model)
 
     async def _serve(self, socket: WebSocket, model: str) -> None:
+        answers = self._opened()
+        try:
+            await self._converse(socket, model, answers)
+        finally:
+            self._closed(answers)
+
+    def _opened(self) -> Answers:
+        was_exceeded = self._limit.is_exceeded
+        answers = self._limit.opened()
+        metrics.SESSIONS_ACTIVE.labels(answers.name).inc()
+        if self._limit.is_exceeded and not was_exceeded:
+            get_logger().warning("recorded_answers_began", reason=answers.reason, recognised=self._limit.capacity)
+        return answers
+
+    def _closed(self, answers: Answers) -> None:
+        was_exceeded = self._limit.is_exceeded
+        self._limit.closed(answers)
+        metrics.SESSIONS_ACTIVE.labels(answers.name).dec()
+        if was_exceeded and not self._limit.is_exceeded:
+            get_logger().info("recorded_answers_ended")
+
+    async def _converse(self, socket: WebSocket, model: str, answers: Answers) -> None:
         terms = Terms(
             model[:128],
             max_session_s=self._settings.max_session_s,
-            has_ear=self._voice.has_ear,
+            answers=answers,
+            recordings=self._voice.recordings,
             faults=faults_of(self._settings.faults),
         )
         session = Session(terms, now())
         self.open_sockets.add(socket)
-        metrics.SESSIONS_ACTIVE.inc()
-        get_logger().info("session_opened", session_id=session.id, model=terms.model)
+        get_logger().info("session_opened", session_id=session.id, model=terms.model, answers=answers.name)
         try:
             await Connection(socket, session, self._voice, self._ledger).run()
         finally:
             self.open_sockets.discard(socket)
-            metrics.SESSIONS_ACTIVE.dec()
             get_logger().info("session_closed", session_id=session.id, responses=len(session.book.responses))
 
     async def close_all(self) -> None:

@@ -19,7 +19,7 @@ async def serve(settings: RehearsalSettings, process: Process) -> None:
     async with open_voice(settings.voice, ears=settings.ears) as voice:
         realtime = Realtime(settings=settings, voice=voice, ledger=ledger)
         add_routes(app, realtime=realtime, ledger=ledger)
-        async with serve_http(app, host=settings.http_host, port=settings.http_port) as url:
+        async with serve_http(app, host=settings.http_host, port=settings.http_port, websockets=True) as url:
             process.ready(url)
             await process.stopping.wait()
             await realtime.close_all()

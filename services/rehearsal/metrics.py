@@ -1,8 +1,25 @@
 """Metrics of the rehearsal."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
 
-SESSIONS_ACTIVE = Gauge("hushgate_rehearsal_sessions_active", "Realtime sockets that are open.")
+from services.rehearsal.core.answers import AnswersName, LightReason
+from services.runtime.metrics import announce
+
+SESSIONS_ACTIVE = Gauge(
+    "hushgate_rehearsal_sessions_active",
+    "Realtime sockets that are open, by how their speech is answered.",
+    ["answers"],
+)
+for _name in get_args(AnswersName):
+    SESSIONS_ACTIVE.labels(_name)  # so that the series are there from the start
+RECORDED_ANSWERS = Counter(
+    "hushgate_rehearsal_recorded_answers_total",
+    "Answers that are a recording since speech was not recognised, by reason.",
+    ["reason"],
+)
+announce(RECORDED_ANSWERS, get_args(LightReason))
 SESSIONS_REFUSED = Counter("hushgate_rehearsal_sessions_refused_total", "Sockets not accepted, by reason.", ["reason"])
 RESPONSES = Counter("hushgate_rehearsal_responses_total", "Responses that ended, by status.", ["status"])
 ERRORS = Counter("hushgate_rehearsal_errors_total", "Error events sent to clients, by code.", ["code"])

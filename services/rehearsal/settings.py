@@ -3,8 +3,8 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.rehearsal.core.answers import SESSIONS_PER_EAR, AnswersName
 from services.rehearsal.core.faults import faults_of
-from services.rehearsal.voice.provided import VoiceChoice
 from services.runtime.settings import ServiceSettings
 
 
@@ -15,10 +15,13 @@ class RehearsalSettings(ServiceSettings):
 
     api_key: SecretStr = SecretStr("")
     """The key that clients must bring; empty: any."""
-    voice: VoiceChoice = "auto"
-    """`local` needs the extra `voice`; `recorded` answers with a recording; `auto` takes what is installed."""
+    voice: AnswersName = "full"
+    """`full` recognises speech and answers it, `light` answers speech with recorded answers, `echo` with its own sound.
+    `full` and `light` need the extra `voice`."""
     ears: int = Field(default=2, ge=1, le=64)
-    """Processes that listen, some 150 MB each: so many callers can be heard at the same moment, others wait."""
+    """With `full`: processes that listen, some 150 MB each."""
+    sessions_per_ear: int = Field(default=SESSIONS_PER_EAR, ge=1, le=1000)
+    """With `full`: so many open sessions a listening process serves; further sessions get recorded answers."""
     max_session_s: float = Field(default=3600, gt=0, le=86_400)
     """A session ends with `session_expired` after this."""
     faults: str = ""

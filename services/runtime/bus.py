@@ -26,6 +26,7 @@ from services.runtime.errors import BusUnavailableError, NoRespondersError, Requ
 from services.runtime.logging import get_logger
 from services.runtime.sender import Sender
 from services.runtime.settings import NatsLogin
+from services.runtime.streams import DEFAULT_STORE_MB
 
 _CONNECT_TIMEOUT_S = 5.0
 _RECONNECT_PAUSE_S = 0.25
@@ -47,6 +48,8 @@ class Bus:
 
     _calls: Client
     _stream: Client
+    store_mb: int = DEFAULT_STORE_MB
+    """The MiB of the server's file store, by which streams and buckets are bounded."""
     jetstream: JetStreamContext = field(init=False)
     _sender: Sender = field(init=False)
     _answers: set[asyncio.Task[None]] = field(init=False, default_factory=set)
@@ -58,7 +61,13 @@ class Bus:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str, *, name: str, login: NatsLogin | None = None, wait_s: float = _CONNECT_TIMEOUT_S
+        cls,
+        url: str,
+        *,
+        name: str,
+        login: NatsLogin | None = None,
+        wait_s: float = _CONNECT_TIMEOUT_S,
+        store_mb: int = DEFAULT_STORE_MB,
     ) -> AsyncIterator["Bus"]:
         """Connect both connections, as ``login`` if one is given; they are drained when the block ends.
 
@@ -72,7 +81,7 @@ class Bus:
         except BusUnavailableError:
             await calls.close()
             raise
-        bus = cls(calls, stream)
+        bus = cls(calls, stream, store_mb)
         sending = asyncio.create_task(bus._sender.run(), name="bus sender")
         try:
             try:

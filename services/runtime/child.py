@@ -168,7 +168,7 @@ class Child:
 
     def _notice(self, event: Mapping[str, Any]) -> None:
         if event.get("level") in ("error", "critical") or event.get("event") == "output":
-            self._last_error = str(event.get("error") or event.get("text") or event.get("event"))
+            self._last_error = redact_text(str(event.get("error") or event.get("text") or event.get("event")))
         if event.get("event") == "service_ready":
             self.http_url = str(event.get("http_url", ""))
             self._was_ready = True

@@ -22,6 +22,28 @@ class BusUnavailableError(HushgateError):
         self.url = where
 
 
+class StoreTooSmallError(HushgateError):
+    """The NATS server's file store has no room for a stream of the size that the settings give it."""
+
+    def __init__(self, stream: str, store_mb: int) -> None:
+        super().__init__(
+            f"the NATS server has no room for {stream}: set *_NATS_STORE_MB, now {store_mb}, to the MiB of its "
+            "jetstream max_file_store, the same for all services"
+        )
+        self.stream = stream
+        self.store_mb = store_mb
+
+
+class BucketFullError(HushgateError):
+    """A KV bucket has reached its bound and refuses what is new."""
+
+    retryable = True
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f"the bucket {bucket} is full")
+        self.bucket = bucket
+
+
 class NoRespondersError(HushgateError):
     """Nobody listens on the subject of a request."""
 

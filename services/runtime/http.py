@@ -2,16 +2,28 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from services.runtime import metrics
 from services.runtime.errors import AddressInUseError, HushgateError
+from services.runtime.httpconnections import Connections, HttpLimits
+from services.runtime.httpprotocol import HttpConnection, WebSocket
+from services.runtime.logging import get_logger
+
+_ACCEPTS_AT_ONCE = 128  # in one turn of the loop, before anybody is served
+_FILES_FOR_ALL_ELSE = 256 + _ACCEPTS_AT_ONCE
+_BACKLOG = 4096
+_REST_S = 5
+_TLS_BUFFER_BYTES = 32 * 1024  # two records; asyncio keeps 256 KB for each connection, 1 GB for 4,096
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +35,41 @@ class Tls:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: signals belong to `runtime.process`."""
+    """uvicorn without its signal handlers, which belong to `runtime.process`, and with our bounds."""
+
+    def __init__(self, config: uvicorn.Config, limits: HttpLimits) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self._held = Connections(limits)
+        metrics.HTTP_CONNECTIONS.set_function(lambda: len(self._held))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept. TLS begins after that, so that a handshake has a place in the bound, too."""
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for sock in sockets or []:
+            self.servers.append(await loop.create_server(self._connection, sock=sock, backlog=_ACCEPTS_AT_ONCE))
+            sock.listen(_BACKLOG)  # what the kernel keeps for us is another number than what we take at once
+        self.started = True
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(
+            self.config, self.server_state, connections=self._held, limits=self._limits, tls=self.config.ssl
+        )
+
+
+def _within_file_limit(limits: HttpLimits) -> HttpLimits:
+    """Fewer connections where the process may not open so many files: without any left it accepts nothing at all."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(16, files - _FILES_FOR_ALL_ELSE)
+    if limits.max_connections <= most:
+        return limits
+    get_logger().warning("http_connections_limited_by_files", wanted=limits.max_connections, most=most, files=files)
+    return replace(limits, max_connections=most)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -54,21 +96,37 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve_http(app: FastAPI, *, host: str, port: int, tls: Tls | None = None) -> AsyncIterator[str]:
+async def serve_http(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    tls: Tls | None = None,
+    limits: HttpLimits | None = None,
+    websockets: bool = False,
+) -> AsyncIterator[str]:
     """Serve ``app`` while the block runs; gives the base URL.
 
     Raises:
         AddressInUseError: the address cannot be bound.
         HushgateError: the certificate cannot be used.
     """
+    bounds = _within_file_limit(limits or HttpLimits())
     sock = listen(host, port)
     config = uvicorn.Config(
         app,
+        http=HttpConnection,
+        ws=WebSocket if websockets else "none",
         log_config=None,
         access_log=False,
         lifespan="off",
         server_header=False,
+        workers=1,
+        timeout_keep_alive=_REST_S,
         timeout_graceful_shutdown=1,
+        proxy_headers=bool(bounds.trusted_proxies),
+        forwarded_allow_ips=list(bounds.trusted_proxies),
+        ws_per_message_deflate=False,  # base64 of speech does not shrink
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
@@ -77,7 +135,9 @@ async def serve_http(app: FastAPI, *, host: str, port: int, tls: Tls | None = No
     except OSError as exc:  # ssl.SSLError is one
         sock.close()
         raise HushgateError(f"cannot use the TLS certificate or key: {exc}") from exc
-    server = _Server(config)
+    if config.ssl is not None:
+        sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
+    server = _Server(config, bounds)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
     try:
         bound_host, bound_port = sock.getsockname()[:2]

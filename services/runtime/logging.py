@@ -1,36 +1,50 @@
-"""Logs are events with fields: JSON lines, or coloured text for people. Secrets never get through."""
+"""Logs are events with fields: JSON lines, or coloured text for people. No secret and no control character gets in."""
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 
+from services.runtime.redaction import REDACTED, Redactor
+
 LogFormat = Literal["text", "json"]
 
-_SECRET_KEYS = re.compile(r"(key|token|secret|password|authorization|sdp|ice_pwd|transcript)\Z", re.IGNORECASE)
-_SECRET_VALUES = re.compile(
-    r"(?:ek_|hg_|sk-)[A-Za-z0-9_-]{12,}|Bearer\s+\S+|a=ice-pwd:\S+|://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE
+_SECRET_FIELDS = re.compile(
+    r"(key|token|secret|password|authorization|headers|sdp|ice_pwd|transcript)\Z", re.IGNORECASE
 )
-_REDACTED = "[redacted]"
+_BY_FORM = Redactor()
 
 
 def redact_text(text: str) -> str:
-    """Replace what looks like a key, a token or a password, and keep a line one line."""
-    return _SECRET_VALUES.sub(_REDACTED, text).replace("\r", "\\r").replace("\n", "\\n")
+    """Return ``text`` without what has the form of a key, as one line that a terminal can show."""
+    return _BY_FORM.line(text)
 
 
-def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if key == "exception":  # a stack trace is many lines and stays so
-            event[key] = _SECRET_VALUES.sub(_REDACTED, str(value))
-        elif _SECRET_KEYS.search(key):
-            event[key] = _REDACTED
-        elif isinstance(value, str):
-            event[key] = redact_text(value)
-    return event
+class _Redaction:
+    """The processor that every event passes last, before it becomes a line."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def __call__(self, _: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        return {self._redactor.line(name): self._field(name, value) for name, value in event.items()}
+
+    def _field(self, name: str, value: object) -> object:
+        if name == "exception":  # a stack trace is many lines and stays so
+            return self._redactor.line(str(value), keep="\n\t")
+        return REDACTED if _SECRET_FIELDS.search(name) else self._value(value)
+
+    def _value(self, value: object) -> object:
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Mapping):
+            return {self._redactor.line(str(name)): self._field(str(name), inner) for name, inner in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self._value(inner) for inner in value]
+        return self._redactor.line(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
 
 
 def renderer(log_format: LogFormat, *, colours: bool) -> structlog.typing.Processor:
@@ -40,8 +54,18 @@ def renderer(log_format: LogFormat, *, colours: bool) -> structlog.typing.Proces
     return structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=32, sort_keys=False)
 
 
-def configure(*, service: str, log_format: LogFormat, level: str = "info", stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging for this process. Call once, before anything logs."""
+def configure(
+    *,
+    service: str,
+    log_format: LogFormat,
+    level: str = "info",
+    stream: TextIO | None = None,
+    secrets: Iterable[str] = (),
+) -> None:
+    """Set up structlog and the standard library's logging for this process. Call once, before anything logs.
+
+    ``secrets`` never appear in the log, whoever quotes them.
+    """
     out = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -49,7 +73,10 @@ def configure(*, service: str, log_format: LogFormat, level: str = "info", strea
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    final: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _redact]
+    final: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        _Redaction(Redactor(secrets)),
+    ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

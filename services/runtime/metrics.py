@@ -14,6 +14,30 @@ def announce(metric: Counter | Histogram, values: Iterable[str | tuple[str, ...]
         metric.labels(*((value,) if isinstance(value, str) else value))
 
 
+HTTP_CONNECTIONS = Gauge("hushgate_http_connections", "TCP connections that the HTTP listener holds.")
+HTTP_REFUSALS = (
+    "address_busy",
+    "address_full",
+    "body_timeout",
+    "busy",
+    "evicted",
+    "full",
+    "head_timeout",
+    "head_too_large",
+    "malformed",
+    "pipelined",
+    "small_chunks",
+    "target_too_long",
+    "tls",
+    "unread_body",
+    "write_timeout",
+)
+HTTP_REFUSED = Counter(
+    "hushgate_http_refused_total",
+    "Requests and connections that the HTTP listener refused or cut before an application answered, by reason.",
+    ["reason"],
+)
+announce(HTTP_REFUSED, HTTP_REFUSALS)
 LOOP_LAG = Gauge(
     "hushgate_event_loop_lag_seconds", "How late the event loop woke from its last quarter-second nap.", ["role"]
 )

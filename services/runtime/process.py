@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from services.runtime import clock, metrics
@@ -19,10 +19,13 @@ from services.runtime.health import Health
 from services.runtime.logging import configure, get_logger
 from services.runtime.settings import ServiceSettings, load
 from services.runtime.tracing import Tracer
+from services.runtime.version import installed_version
 
 EXIT_FAILED = 1
 EXIT_STUCK = 70
 _LAG_NAP_S = 0.25
+_PRIVATE = 0o077
+"""The file mode creation mask: ledger, outboxes and what else a service writes is its user's alone."""
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -81,6 +84,14 @@ async def _supervise(process: Process, work: Callable[[Process], Awaitable[None]
             await lag
 
 
+def raise_file_limit() -> None:
+    """Let the process have as many files open as it may ever have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    get_logger().info("file_limit_raised", before=soft, now=hard)
+
+
 def run(
     role: str,
     settings_type: type[S],
@@ -97,7 +108,9 @@ def run(
     except HushgateError as exc:
         sys.stderr.write(f"hushgate {role}: {exc}\n")
         return 2
-    configure(service=role, log_format=settings.log_format, level=settings.log_level)
+    os.umask(_PRIVATE)
+    configure(service=role, log_format=settings.log_format, level=settings.log_level, secrets=settings.secret_values())
+    raise_file_limit()
     process = Process(role)
     failed = False
     try:
@@ -127,19 +140,17 @@ def on_bus(role: str, serve: Callable[[Bus, S, Process], Awaitable[None]]) -> Ca
         name, login = f"{role}-{settings.process_id}", settings.nats_login()
         async with (
             _tracing(role, settings) as process.tracer,
-            Bus.connect(settings.nats_url, name=name, login=login, wait_s=settings.nats_wait_s) as bus,
+            Bus.connect(
+                settings.nats_url,
+                name=name,
+                login=login,
+                wait_s=settings.nats_wait_s,
+                store_mb=settings.nats_store_mb,
+            ) as bus,
         ):
             await serve(bus, settings, process)
 
     return work
-
-
-def installed_version(package: str = "hushgate") -> str:
-    """Which version this process is; a plain checkout that was never installed has none to tell."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
 """Settings come from the environment, once, and are refused whole if one is wrong or misspelt."""
 
+import contextlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,10 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
 from services.runtime.errors import SettingsError
 from services.runtime.logging import LogFormat
+from services.runtime.redaction import secrets_in_url
+from services.runtime.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
+
+_NAMES_A_SECRET = re.compile(r"(?:key|token|secret|password|headers)_file\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,9 @@ class NatsLogin:
 class ServiceSettings(BaseSettings):
     """What every service needs. Each service adds its own and a prefix: `MEDIA_NATS_URL`, `MEDIA_HTTP_PORT`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,32}$")
@@ -40,6 +48,8 @@ class ServiceSettings(BaseSettings):
     """Where that user's password lies: a mounted secret."""
     nats_wait_s: float = Field(default=5, ge=1, le=600)
     """How long the start waits for the NATS server; later it may go and come."""
+    nats_store_mb: int = Field(default=DEFAULT_STORE_MB, ge=MIN_STORE_MB, le=MAX_STORE_MB)
+    """The MiB of the NATS server's `max_file_store`; each stream and bucket is bounded to a share of it."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """0 takes a free port; `service_ready` in the log names it."""
@@ -112,6 +122,24 @@ class ServiceSettings(BaseSettings):
         given: SecretStr = getattr(self, field_name)
         return given if file is None else SecretStr(_read(file, self.env_name(f"{field_name}_file")))
 
+    def secret_values(self) -> set[str]:
+        """Every secret of these settings: fields, the files that they name, passwords in URLs. For redaction.
+
+        A file that cannot be read is left out; whoever needs it reports that.
+        """
+        found: set[str] = set()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                found.add(value.get_secret_value())
+            elif isinstance(value, Path) and _NAMES_A_SECRET.search(name):
+                with contextlib.suppress(OSError, UnicodeDecodeError):
+                    text = value.read_text().strip()
+                    found |= {text, *text.split()}  # of `Name: value` the value, of `Bearer …` the token
+            elif isinstance(value, str) and "://" in value:
+                found |= secrets_in_url(value)
+        return found
+
     def nats_login(self) -> NatsLogin | None:
         """Who this process is on the bus; None: whoever NATS_URL says.
 
@@ -180,7 +208,13 @@ def load(settings: type[S], environment: Mapping[str, str] | None = None) -> S:
 
 
 _SERVICE_PREFIXES = ("SIGNALING_", "MEDIA_", "UPSTREAM_", "METERING_", "REHEARSAL_")
-_PROVIDER_KEYS = ("OPENAI_API_KEY",)
+_NEEDED_BY_ANY = re.compile(
+    r"(?:PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|VIRTUAL_ENV"  # the machine
+    r"|LD_LIBRARY_PATH|OPENBLAS_[A-Z0-9_]+|OMP_NUM_THREADS|PYTHON[A-Z]+|COVERAGE_[A-Z_]+|COV_CORE_[A-Z]+"  # the program
+    r"|SSL_CERT_FILE|SSL_CERT_DIR|(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy"  # its network
+    r"|GOMAXPROCS|GOMEMLIMIT)\Z"  # nats-server
+)
+"""Names without a secret that a program may need; everything else of the parent's environment stays with the parent."""
 
 
 def http_ports(environment: Mapping[str, str] | None = None) -> dict[str, tuple[int, bool]]:
@@ -193,14 +227,15 @@ def http_ports(environment: Mapping[str, str] | None = None) -> dict[str, tuple[
     }
 
 
-def inherited_environment(command: str) -> dict[str, str]:
-    """This process's environment for a child that runs `hushgate <command>`.
+def inherited_environment(command: str = "") -> dict[str, str]:
+    """Return what a child process gets of this one's environment.
 
-    Left out are the settings of other services and the provider's key, which upstream alone gets as its own setting.
+    That is what programs need of the machine, and the settings of the service ``command``. A child that needs a
+    secret gets it by its own setting; the provider's key goes to upstream alone.
     """
     mine = f"{command.upper()}_"
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in _PROVIDER_KEYS and (name.startswith(mine) or not name.startswith(_SERVICE_PREFIXES))
+        if _NEEDED_BY_ANY.match(name) or (mine in _SERVICE_PREFIXES and name.startswith(mine))
     }

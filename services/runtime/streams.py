@@ -1,99 +1,187 @@
-"""JetStream streams and buckets. Whoever needs one first makes it; all calls are idempotent."""
+"""JetStream streams and buckets, each with a bound of its own. Whoever needs one first makes it; all are idempotent.
+
+The bounds are shares of the server's file store (`max_file_store`). The server sets them aside when a stream is made,
+so whatever fills one of them, the others keep the room that is theirs.
+"""
+
+import asyncio
+from dataclasses import replace
+from enum import StrEnum
 
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError, NotFoundError
 from nats.js.kv import KeyValue
 
 from services.contracts import subjects
+from services.runtime.bucket import Bucket
+from services.runtime.errors import StoreTooSmallError
 
+DEFAULT_STORE_MB, MIN_STORE_MB, MAX_STORE_MB = 2048, 32, 16_777_216
 LEASE_TTL_S = 10.0
-GRANT_TTL_S = 48 * 3600.0
-"""A redeemed token may hang up its call and read its usage for 24 h; the rest is what a clock may be wrong."""
+GRANT_TTL_S = 7200 + 60.0
+"""The longest time to redeem, and what clocks may differ. Each token has a TTL of its own, mostly shorter."""
+ACCESS_TTL_S = 24 * 3600 + 300.0
+"""A redeemed token may hang up its call and read its usage for 24 h; the rest is what clocks may differ."""
 _CALLS_AGE_S = 7 * 24 * 3600.0
-_USAGE_BYTES = 1024 * 1024 * 1024  # 400,000 events: hours of a large site with metering away
-_CALLS_BYTES = 256 * 1024 * 1024
 _NAME_IN_USE = 10058  # "stream name already in use with a different configuration": another version made it
+_NO_ROOM = 10047  # "insufficient storage resources available"
+_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+_MB = 1024 * 1024
 
 
-async def ensure_usage_stream(js: JetStreamContext) -> None:
+class Share(StrEnum):
+    """What the file store is divided into."""
+
+    USAGE = subjects.USAGE_STREAM
+    CALLS = subjects.CALLS_STREAM
+    LEASES = subjects.LEASES_BUCKET
+    GRANTS = subjects.GRANTS_BUCKET
+    ACCESS = subjects.ACCESS_BUCKET
+
+
+PERCENT = {Share.USAGE: 40, Share.CALLS: 10, Share.LEASES: 10, Share.GRANTS: 20, Share.ACCESS: 15}
+"""The rest is for what the server keeps beside messages. Usage is money, so it has the most."""
+
+
+def bound(share: Share, store_mb: int) -> int:
+    """The most bytes that a stream or bucket may take of a store of ``store_mb`` MiB."""
+    return store_mb * _MB * PERCENT[share] // 100
+
+
+async def ensure_usage_stream(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB, adjust: bool = False) -> None:
     """`USAGE`: kept until metering acknowledges. Full, it refuses what is new, which then waits in the outboxes.
 
+    ``adjust``: change one that another version made, or that has another bound. It never deletes what is in it.
+
     Raises:
+        StoreTooSmallError: the server has no room for it.
         nats.errors.Error: the server does not do it.
     """
-    await _ensure(
-        js,
-        StreamConfig(
-            name=subjects.USAGE_STREAM,
-            subjects=[subjects.USAGE_SUBJECTS],
-            retention=RetentionPolicy.WORK_QUEUE,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            max_bytes=_USAGE_BYTES,
-            duplicate_window=120,
-        ),
+    config = StreamConfig(
+        name=subjects.USAGE_STREAM,
+        subjects=[subjects.USAGE_SUBJECTS],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        max_bytes=bound(Share.USAGE, store_mb),
+        duplicate_window=120,
     )
+    await _ensure(js, config, store_mb=store_mb, adjust=adjust)
 
 
-async def ensure_calls_stream(js: JetStreamContext) -> None:
-    """`CALLS`: a week of history; each reader has a durable consumer of its own.
+async def ensure_calls_stream(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB, adjust: bool = False) -> None:
+    """`CALLS`: a week of history, or as much of it as fits; each reader has a durable consumer of its own.
 
     Raises:
+        StoreTooSmallError: the server has no room for it.
         nats.errors.Error: the server does not do it.
     """
-    await _ensure(
-        js,
-        StreamConfig(
-            name=subjects.CALLS_STREAM,
-            subjects=[subjects.CALLS_SUBJECTS],
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.OLD,
-            max_bytes=_CALLS_BYTES,
-            max_age=_CALLS_AGE_S,
-            duplicate_window=120,
-        ),
+    config = StreamConfig(
+        name=subjects.CALLS_STREAM,
+        subjects=[subjects.CALLS_SUBJECTS],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_bytes=bound(Share.CALLS, store_mb),
+        max_age=_CALLS_AGE_S,
+        duplicate_window=120,
     )
+    await _ensure(js, config, store_mb=store_mb, adjust=adjust)
 
 
-async def grants_bucket(js: JetStreamContext) -> KeyValue:
-    """KV of grants under the hash of their token, on disk; an entry is forgotten after two days.
+async def grants_bucket(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB) -> Bucket:
+    """KV of tokens that can be redeemed, under their hash. Full, it refuses new ones.
 
     Raises:
+        StoreTooSmallError: the server has no room for it.
         nats.errors.Error: the server does not do it.
     """
-    return await _bucket(js, KeyValueConfig(bucket=subjects.GRANTS_BUCKET, ttl=GRANT_TTL_S, storage=StorageType.FILE))
+    await _ensure(js, _bucket(Share.GRANTS, GRANT_TTL_S, DiscardPolicy.NEW, store_mb), store_mb=store_mb, adjust=True)
+    return Bucket(js, await js.key_value(Share.GRANTS))
 
 
-async def leases_bucket(js: JetStreamContext) -> KeyValue:
+async def access_bucket(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB) -> Bucket:
+    """KV of who may ask about a call and end it, for a day. Full, it forgets the oldest, and refuses no call.
+
+    Raises:
+        StoreTooSmallError: the server has no room for it.
+        nats.errors.Error: the server does not do it.
+    """
+    await _ensure(js, _bucket(Share.ACCESS, ACCESS_TTL_S, DiscardPolicy.OLD, store_mb), store_mb=store_mb, adjust=True)
+    return Bucket(js, await js.key_value(Share.ACCESS))
+
+
+async def leases_bucket(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB) -> KeyValue:
     """KV of calls and their owners; an entry that is not renewed is gone after 10 s.
 
     Raises:
+        StoreTooSmallError: the server has no room for it.
         nats.errors.Error: the server does not do it.
     """
-    return await _bucket(js, KeyValueConfig(bucket=subjects.LEASES_BUCKET, ttl=LEASE_TTL_S, storage=StorageType.FILE))
+    await _ensure(js, _bucket(Share.LEASES, LEASE_TTL_S, DiscardPolicy.NEW, store_mb), store_mb=store_mb, adjust=True)
+    return await js.key_value(Share.LEASES)
 
 
-async def _ensure(js: JetStreamContext, config: StreamConfig) -> None:
-    name = str(config.name)
+def _bucket(share: Share, ttl_s: float, discard: DiscardPolicy, store_mb: int) -> StreamConfig:
+    """A bucket as the client library makes them, but for what happens when it is full."""
+    return StreamConfig(
+        name=f"KV_{share}",
+        subjects=[f"$KV.{share}.>"],
+        max_msgs_per_subject=1,
+        max_age=ttl_s,
+        max_bytes=bound(share, store_mb),
+        discard=discard,
+        storage=StorageType.FILE,
+        duplicate_window=min(120.0, ttl_s),
+        allow_rollup_hdrs=True,
+        allow_msg_ttl=True,
+        deny_delete=True,
+    )
+
+
+async def _ensure(js: JetStreamContext, config: StreamConfig, *, store_mb: int, adjust: bool) -> None:
+    for pause in (*_PAUSES_S, None):
+        try:
+            await _made_as_wanted(js, config, adjust=adjust)
+        except APIError as exc:
+            if exc.err_code != _NO_ROOM:
+                raise
+            if pause is None:
+                raise StoreTooSmallError(str(config.name), store_mb) from exc
+            # While several make the same one, the server sets its room aside for each of them.
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+async def _made_as_wanted(js: JetStreamContext, config: StreamConfig, *, adjust: bool) -> None:
     try:
-        await js.stream_info(name)
+        found = (await js.stream_info(str(config.name))).config
     except NotFoundError:
-        try:
-            await js.add_stream(config)
-        except BadRequestError as exc:
-            if exc.err_code != _NAME_IN_USE:
-                raise
+        found = await _made(js, config)
+    wanted = replace(
+        found,
+        max_bytes=config.max_bytes,
+        max_age=config.max_age,
+        discard=config.discard,
+        duplicate_window=config.duplicate_window,
+        allow_msg_ttl=config.allow_msg_ttl or found.allow_msg_ttl,
+    )
+    if adjust and _governed(wanted) != _governed(found):
+        await js.update_stream(wanted)
 
 
-async def _bucket(js: JetStreamContext, config: KeyValueConfig) -> KeyValue:
+async def _made(js: JetStreamContext, config: StreamConfig) -> StreamConfig:
     try:
-        return await js.key_value(config.bucket)
-    except BucketNotFoundError:
-        try:
-            return await js.create_key_value(config)
-        except BadRequestError as exc:
-            if exc.err_code != _NAME_IN_USE:
-                raise
-        return await js.key_value(config.bucket)
+        return (await js.add_stream(config)).config
+    except BadRequestError as exc:
+        if exc.err_code != _NAME_IN_USE:
+            raise
+    return (await js.stream_info(str(config.name))).config
+
+
+def _governed(config: StreamConfig) -> tuple[object, ...]:
+    """What is ours to change; the server writes "none" as 0."""
+    limits = (config.max_bytes, config.max_age or 0, config.duplicate_window or 0)
+    return (*limits, config.discard, bool(config.allow_msg_ttl))

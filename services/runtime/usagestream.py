@@ -11,6 +11,7 @@ from services.contracts import subjects
 from services.contracts.usage import UsageEvent
 from services.runtime import streams
 from services.runtime.bus import Bus
+from services.runtime.errors import StoreTooSmallError
 from services.runtime.logging import get_logger
 
 _TIMEOUT_S = 2.0
@@ -67,6 +68,6 @@ class UsageStream:
 
     async def _make(self) -> None:
         try:
-            await streams.ensure_usage_stream(self._bus.jetstream)
-        except NatsError as exc:
+            await streams.ensure_usage_stream(self._bus.jetstream, store_mb=self._bus.store_mb)
+        except (NatsError, StoreTooSmallError) as exc:
             get_logger().warning("outbox_waits", reason="no_stream", error=str(exc))

@@ -14,9 +14,10 @@ from services.signaling.auth import Authority
 from services.signaling.calls import Calls, wanted_session
 from services.signaling.core import mint, sdp
 from services.signaling.core.mint import MintRequest
-from services.signaling.core.tenants import Tenant
+from services.signaling.core.tenants import Tenant, key_hash
 from services.signaling.directory import Directory
 from services.signaling.errors import bad_requests
+from services.signaling.grants import TooManyTokensError
 from services.signaling.relays import RelayDesk
 from services.signaling.trace import set_up, stage
 from services.signaling.usage import UsageSource
@@ -54,17 +55,26 @@ class Api:
     async def create_client_secret(self, request: Request) -> Response:
         """Make an ephemeral token for a tenant."""
         tenant = self.authority.tenant(request)
+        self.authority.limiter.mint(tenant)
         asked = await body.read_json(request)
         with bad_requests():
             wanted = mint.read(asked)
         return await self.issue(tenant, wanted)
 
     async def issue(self, tenant: Tenant, wanted: MintRequest) -> Response:
-        """The answer to a valid request for a token."""
+        """The answer to a valid request for a token, which was counted.
+
+        Raises:
+            ApiError: 400; 429, the tenant has enough tokens.
+        """
         with bad_requests():
             sealed = mint.grant(tenant, wanted, default_model=self.default_model)
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
-        value, record = await self.authority.grants.issue(sealed, seconds=seconds)
+        most = self.authority.limiter.live_tokens(tenant)
+        try:
+            value, record = await self.authority.grants.issue(sealed, seconds=seconds, most=most)
+        except TooManyTokensError as exc:
+            raise self.authority.limiter.refusal(exc.reason, exc.wait_s, tenant=tenant.id) from exc
         metrics.TOKENS_ISSUED.inc()
         expires_at = record.expires_unix_ms // 1000
         session = {
@@ -76,13 +86,14 @@ class Api:
         }
         secret = {"value": value, "expires_at": expires_at, "session": session}
         if self.relays is not None:
-            secret["hushgate"] = self.relays.extension()
+            server = self.relays.of_token(key_hash(value), record)
+            secret["hushgate"] = self.relays.extension(server)
         return JSONResponse(secret, headers={"Cache-Control": "no-store"})
 
     async def create_call(self, request: Request) -> Response:
         """Answer an offer."""
         call, began_ns = ids.new_call_id(), clock.unix_ns()
-        await self.authority.admit(request, call)
+        await self.authority.admit_offer(request, call)
         with set_up(self.tracer, call, door="realtime", began_ns=began_ns):
             with stage("sdp"):
                 sent = await body.read_offer(request)
@@ -97,8 +108,8 @@ class Api:
         call, _ = await self.authority.call(request, call_id)
         sent = await body.read_sdp(request)
         with bad_requests():
-            # The media process knows whether the call has a data channel; the offer must have what it had.
-            offer = sdp.parse(sent, audio_alone=True)
+            # The media process knows what the call has; the offer must have the same.
+            offer = sdp.parse(sent)
         answer = await self.calls.restart(call, offer)
         return Response(answer, headers={"Cache-Control": "no-store"}, media_type="application/sdp")
 

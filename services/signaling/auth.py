@@ -13,7 +13,8 @@ from services.signaling.core.origins import Own
 from services.signaling.core.tenants import Tenant
 from services.signaling.core.token import Rejection
 from services.signaling.errors import ApiError, no_such_call, unauthorized
-from services.signaling.grants import Grants, TokenRejectedError
+from services.signaling.grants import Grants, Redemption, TokenRejectedError
+from services.signaling.limiter import Limiter
 from services.signaling.tenants_file import TenantsFile
 
 
@@ -22,34 +23,54 @@ def own(request: Request) -> Own:
     return Own(scheme=request.url.scheme, host=request.headers.get("host", ""))
 
 
-def bearer(request: Request) -> str:
-    """The key or token of the request.
-
-    Raises:
-        ApiError: 401, there is none.
-    """
+def bearer_or_none(request: Request) -> str | None:
+    """The key or token of the request."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not value.strip():
-        raise rejected("missing")
-    return value.strip()
+    return value.strip() or None if scheme.lower() == "bearer" else None
 
 
-def rejected(reason: str) -> ApiError:
-    """Count why, and say nothing."""
-    metrics.TOKENS_REJECTED.labels(reason).inc()
-    return unauthorized()
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who could make a call now: a tenant itself, or the holder of a token of its."""
+
+    tenant: Tenant
+    token: Redemption | None
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Decides who may do what."""
+    """Decides who may do what, and how often."""
 
     tenants: TenantsFile
     grants: Grants
+    limiter: Limiter
+
+    def bearer(self, request: Request) -> str:
+        """The key or token of the request.
+
+        Raises:
+            ApiError: 401, there is none; 429, that happens too often.
+        """
+        value = bearer_or_none(request)
+        if value is None:
+            raise self.rejected(request, "missing")
+        return value
+
+    def rejected(self, request: Request, reason: str) -> ApiError:
+        """Count why, and say nothing but that there are too many.
+
+        A good key or token never comes here, so nobody suffers from a neighbour at the same address.
+        """
+        metrics.TOKENS_REJECTED.labels(reason).inc()
+        try:
+            self.limiter.stranger(request)
+        except ApiError as too_many:
+            return too_many
+        return unauthorized()
 
     def tenant_of_key(self, request: Request) -> Tenant | None:
         """The tenant, if the request carries a tenant's key and comes from where that tenant allows."""
-        found = self.tenants.current().by_key(bearer(request))
+        found = self.tenants.current().by_key(self.bearer(request))
         if found is not None:
             self.check_origin(request, found)
         return found
@@ -62,22 +83,33 @@ class Authority:
         """
         found = self.tenant_of_key(request)
         if found is None:
-            raise rejected("key")
+            raise self.rejected(request, "key")
         return found
 
-    async def admit(self, request: Request, call: CallId) -> None:
+    async def admit(self, request: Request, call: CallId) -> Admitted:
         """Turn away who could not make ``call`` now, before anything of the body is read. It redeems nothing.
 
         Raises:
             ApiError: 401, or 403 for an origin that the tenant does not allow.
         """
-        if self.tenant_of_key(request) is not None:
-            return
+        tenant = self.tenant_of_key(request)
+        if tenant is not None:
+            return Admitted(tenant, None)
         try:
-            planned = await self.grants.redeemable(bearer(request), call)
+            planned = await self.grants.redeemable(self.bearer(request), call)
         except TokenRejectedError as exc:
-            raise rejected(exc.reason) from None
-        self.tenant_of_token(request, planned.record.grant.tenant)
+            raise self.rejected(request, exc.reason) from None
+        return Admitted(self.tenant_of_token(request, planned.record.tenant), planned)
+
+    async def admit_offer(self, request: Request, call: CallId) -> Admitted:
+        """The same for who sends an offer, which is counted.
+
+        Raises:
+            ApiError: 401, 403, or 429 for a tenant of whom too many offers come.
+        """
+        admitted = await self.admit(request, call)
+        self.limiter.offer(admitted.tenant)
+        return admitted
 
     def tenant_of_token(self, request: Request, tenant: TenantId) -> Tenant:
         """The tenant that a token was made for: gone from the file, its tokens are worth nothing.
@@ -87,7 +119,7 @@ class Authority:
         """
         found = self.tenants.current().by_id(tenant)
         if found is None:
-            raise rejected(Rejection.TENANT_GONE)
+            raise self.rejected(request, Rejection.TENANT_GONE)
         self.check_origin(request, found)
         return found
 
@@ -119,9 +151,9 @@ class Authority:
 
     async def _call_of_token(self, request: Request, text: str) -> tuple[CallId, Tenant]:
         try:
-            call, tenant_id = await self.grants.afterlife(bearer(request))
+            call, tenant_id = await self.grants.afterlife(self.bearer(request))
         except TokenRejectedError as exc:
-            raise rejected(exc.reason) from None
+            raise self.rejected(request, exc.reason) from None
         tenant = self.tenant_of_token(request, tenant_id)
         if text != call:
             get_logger().warning("call_access_refused", call_id=call, tenant_id=tenant_id)

@@ -19,7 +19,6 @@ SDP = "application/sdp"
 MAX_JSON_BYTES = MAX_SESSION_BYTES + 4096
 _MAX_MULTIPART_BYTES = MAX_OFFER_BYTES + MAX_JSON_BYTES + 4096
 _CHARSETS = frozenset({b"utf-8", b"utf8"})
-_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ async def read(request: Request, limit: int) -> bytes:
 
     Raises:
         ApiError: 413 for one above ``limit`` bytes, before it is read if it says so; 408 for one that takes too long.
+        ClientDisconnect: the client has gone.
     """
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > limit:
@@ -42,7 +42,7 @@ async def read(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(request.app.state.body_timeout_s):
             async for part in request.stream():
                 size += len(part)
                 if size > limit:

@@ -1,11 +1,14 @@
 """What all doors to a call do alike: place it, let its client come back on another way, end it."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 from pydantic import JsonValue
+from starlette.requests import ClientDisconnect
 
 from services.contracts import subjects
 from services.contracts.grant import Grant
@@ -25,19 +28,19 @@ from services.runtime.bus import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
 from services.runtime.logging import get_logger
 from services.signaling import metrics
-from services.signaling.auth import Authority, bearer, rejected
+from services.signaling.auth import Authority
 from services.signaling.core import mint
 from services.signaling.core.mint import MintRequest
 from services.signaling.core.sdp import Offer
 from services.signaling.directory import Directory, NotPlacedError
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
-from services.signaling.grants import TokenRejectedError
+from services.signaling.grants import GrantsUnavailableError, Redemption, TokenRejectedError
 from services.signaling.trace import stage
 
 _CONTROL_TIMEOUT_S = 2.0
 _OTHER_PEER = (
     "The media process cannot answer this offer within the call: an ICE restart keeps the DTLS fingerprint and the "
-    "sections of the first offer. A new peer connection needs a new call."
+    "sections of the first offer with their directions. A new peer connection needs a new call."
 )
 _TOO_MANY = "The call has been restarted too often within a minute. It goes on as it is; try again in some seconds."
 
@@ -51,17 +54,38 @@ class Calls:
     directory: Directory
     default_model: str
 
-    async def place(self, request: Request, call: CallId, offer: Offer, session: Mapping[str, JsonValue] | None) -> str:
+    async def place(
+        self,
+        request: Request,
+        call: CallId,
+        offer: Offer,
+        session: Mapping[str, JsonValue] | None,
+        *,
+        keep: Callable[[Grant], Awaitable[object]] | None = None,
+    ) -> str:
         """The SDP answer of the media process that takes the call.
+
+        ``keep`` stores what else must be known of the call before its client hears the answer. Nothing is stored of an
+        offer that got none.
 
         Raises:
             ApiError: no such token, a session that is not allowed, or no process takes it.
+            ClientDisconnect: the client has gone, so that nobody gets the answer: the call is ended and its token free.
+            GrantsUnavailableError: the bus went away.
         """
-        async with self._granted(request, call, session) as granted:
+        async with self._granted(request, call, session) as (granted, redemption):
             tracing.current().note(tenant_id=granted.tenant)
-            await self.authority.grants.own(call, granted.tenant)
             with stage("placement"):
                 answer = await self._answer(call, offer, granted)
+            if await request.is_disconnected():
+                await self.directory.forget(call)
+                raise ClientDisconnect
+            beside = None if keep is None else partial(keep, granted)
+            try:
+                await self.authority.grants.remember(call, granted.tenant, redemption, beside=beside)
+            except GrantsUnavailableError:
+                await self.directory.forget(call)
+                raise
         get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
         return answer
 
@@ -112,27 +136,27 @@ class Calls:
     @asynccontextmanager
     async def _granted(
         self, request: Request, call: CallId, session: Mapping[str, JsonValue] | None
-    ) -> AsyncIterator[Grant]:
-        """What the call may do. A token that was redeemed for it is released if the block fails."""
+    ) -> AsyncIterator[tuple[Grant, Redemption | None]]:
+        """What the call may do, and the token that was redeemed for it, which is released if the block fails."""
         tenant = self.authority.tenant_of_key(request)
         if tenant is not None:
             with bad_requests():
                 granted = mint.grant(tenant, MintRequest(session=dict(session or {})), default_model=self.default_model)
-            yield granted
+            yield granted, None
             return
         grants = self.authority.grants
         try:
             with stage("redeem"):
-                redemption = await grants.redeem(bearer(request), call)
+                redemption = await grants.redeem(self.authority.bearer(request), call)
         except TokenRejectedError as exc:
-            raise rejected(exc.reason) from None
+            raise self.authority.rejected(request, exc.reason) from None
         try:
-            sealed = redemption.record.grant
+            sealed = redemption.issued.grant
             self.authority.tenant_of_token(request, sealed.tenant)
             with bad_requests():
                 granted = mint.redeemed(sealed, session)
-            yield granted
-        except Exception:
+            yield granted, redemption
+        except (Exception, asyncio.CancelledError):  # cancelled: the process stops before there is an answer
             await grants.release(redemption)
             raise
 

@@ -97,7 +97,7 @@ class Directory:
             if reason == "bad_offer":
                 break
         if silent:
-            await self._forget(call)
+            await self.forget(call)
         metrics.PLACEMENTS_FAILED.labels(reason).inc()
         raise NotPlacedError(reason, detail)
 
@@ -132,6 +132,6 @@ class Directory:
                 return reply.reason, reply.detail
         return "malformed", ""
 
-    async def _forget(self, call: CallId) -> None:
-        """A process that answers after its time would wait for a caller who never comes; it need not."""
+    async def forget(self, call: CallId) -> None:
+        """A process that answered after its time, or in vain, would wait for a caller who never comes; it need not."""
         await self.bus.publish(subjects.control(call), Hangup(call=call))

@@ -74,6 +74,12 @@ def unavailable(message: str, code: str) -> ApiError:
     return ApiError(503, message, code=code, headers={"Retry-After": "1"})
 
 
+def rate_limited(message: str, retry_after_s: int, *, store_full: bool = False) -> ApiError:
+    """Asked too often, or nothing more fits (503, which is nobody's own fault)."""
+    status, code = (503, "token_store_full") if store_full else (429, "rate_limit_exceeded")
+    return ApiError(status, message, code=code, headers={"Retry-After": str(retry_after_s)})
+
+
 def no_such_call() -> ApiError:
     """The call never was, is over, or is another's: the same answer for all."""
     return ApiError(404, "There is no such call.", code="call_not_found", param="call_id")

@@ -1,4 +1,4 @@
-"""The ICE session of each WHIP call, in the KV bucket `grants` under `whip.<call>`.
+"""The ICE session of each WHIP call, in the KV bucket `access` under `whip.<call>`.
 
 That is its entity tag and what an offer of the call looks like: a restart by WHIP names a new ICE user and no more, and
 media wants a whole offer.
@@ -11,14 +11,19 @@ from dataclasses import dataclass
 
 from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
-from nats.js.kv import KeyValue
 from pydantic import BaseModel, ConfigDict
 
 from services.contracts.ids import CallId
+from services.runtime import clock
+from services.runtime.bucket import Bucket
+from services.runtime.errors import BucketFullError
 from services.runtime.logging import get_logger
 from services.signaling.core import whip
 from services.signaling.core.sdp import Offer
 from services.signaling.grants import GrantsUnavailableError
+
+_SLACK_S = 60
+"""A call that ends at its limit is known a little longer."""
 
 
 class _Record(BaseModel):
@@ -26,6 +31,8 @@ class _Record(BaseModel):
 
     etag: str
     sdp: str
+    until_unix_ms: int = 0
+    """When the call is over at the latest; the entry goes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +42,25 @@ class IceSession:
     etag: str
     offer: Offer
     revision: int
+    until_unix_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class IceSessions:
     """Begins, finds, replaces and forgets them."""
 
-    bucket: KeyValue
+    bucket: Bucket
     connected: Callable[[], bool]
 
-    async def begin(self, call: CallId, offer: Offer) -> str:
-        """Remember a new call; gives its entity tag.
+    async def begin(self, call: CallId, offer: Offer, *, etag: str, seconds: int) -> None:
+        """Remember a new call that may last so many seconds.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
-        record = _record(offer)
+        record = _Record(etag=etag, sdp=whip.kept(offer), until_unix_ms=clock.unix_ms() + 1000 * seconds)
         with self._asking():
-            await self.bucket.put(_key(call), record.model_dump_json().encode())
-        return record.etag
+            await self.bucket.put(_key(call), record.model_dump_json().encode(), ttl_s=_ttl_s(record))
 
     async def find(self, call: CallId) -> IceSession | None:
         """The ICE session of a call; None: the call did not begin by WHIP, or was deleted.
@@ -63,7 +70,7 @@ class IceSessions:
         """
         with self._asking():
             try:
-                entry = await self.bucket.get(_key(call))
+                entry = await self.bucket.entries.get(_key(call))
             except KeyNotFoundError:  # a deleted key is one, too
                 return None
         try:
@@ -72,7 +79,7 @@ class IceSessions:
         except ValueError as exc:  # InvalidOfferError and pydantic's ValidationError are such
             get_logger().error("ice_session_malformed", call_id=call, reason=type(exc).__name__)
             return None
-        return IceSession(record.etag, offer, entry.revision or 0)
+        return IceSession(record.etag, offer, entry.revision or 0, record.until_unix_ms)
 
     async def replace(self, call: CallId, last: IceSession, offer: Offer) -> str | None:
         """Remember that ICE was restarted; gives the new entity tag. None: another restart was faster.
@@ -80,10 +87,11 @@ class IceSessions:
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
-        record = _record(offer)
+        record = _Record(etag=new_etag(), sdp=whip.kept(offer), until_unix_ms=last.until_unix_ms)
+        written, ttl_s = record.model_dump_json().encode(), _ttl_s(record)
         with self._asking():
             try:
-                await self.bucket.update(_key(call), record.model_dump_json().encode(), last=last.revision)
+                await self.bucket.update(_key(call), written, last=last.revision, ttl_s=ttl_s)
             except KeyWrongLastSequenceError:
                 return None
         return record.etag
@@ -95,7 +103,7 @@ class IceSessions:
             GrantsUnavailableError: the bucket does not answer.
         """
         with self._asking():
-            await self.bucket.delete(_key(call))
+            await self.bucket.remove(_key(call))
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -103,12 +111,17 @@ class IceSessions:
             raise GrantsUnavailableError("the NATS server is away")
         try:
             yield
-        except (NatsError, TimeoutError) as exc:
+        except (NatsError, TimeoutError, BucketFullError) as exc:
             raise GrantsUnavailableError("the bucket of ICE sessions does not answer") from exc
 
 
-def _record(offer: Offer) -> _Record:
-    return _Record(etag=f'"{secrets.token_urlsafe(12)}"', sdp=whip.kept(offer))
+def new_etag() -> str:
+    """An entity tag that no other ICE session has, in its quotes."""
+    return f'"{secrets.token_urlsafe(12)}"'
+
+
+def _ttl_s(record: _Record) -> int:
+    return max(1, (record.until_unix_ms - clock.unix_ms()) // 1000 + _SLACK_S)
 
 
 def _key(call: CallId) -> str:

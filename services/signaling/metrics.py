@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.contracts.messages import OfferRefusal
 from services.runtime.metrics import announce
+from services.signaling.core.limits import Limited
 from services.signaling.core.placement import NoPlace
 from services.signaling.core.token import Rejection
 
@@ -24,6 +25,12 @@ TOKENS_REJECTED = Counter(
     "hushgate_tokens_rejected_total", "Keys and ephemeral tokens that were refused, by reason.", ["reason"]
 )
 announce(TOKENS_REJECTED, ("missing", "key", *Rejection))
+LIMITED = Counter(
+    "hushgate_requests_limited_total",
+    "Requests refused because somebody asks too often or too much, by limit.",
+    ["limit"],
+)
+announce(LIMITED, Limited)
 TOKENS_RELEASED = Counter(
     "hushgate_tokens_released_total", "Redeemed tokens set free again because no answer was produced.", ["result"]
 )
@@ -42,7 +49,9 @@ TENANTS_RELOADS = Counter(
     "hushgate_tenants_file_reloads_total", "Times that a changed tenants file was read, by result.", ["result"]
 )
 METERING_ERRORS = Counter("hushgate_metering_errors_total", "Usage questions that metering did not answer.", ["reason"])
-TURN_CREDENTIALS = Counter("hushgate_turn_credentials_total", "Credentials for TURN servers that were handed out.")
+TURN_CREDENTIALS = Counter(
+    "hushgate_turn_credentials_total", "Times that credentials for TURN servers were handed out."
+)
 TURN_SECRET_ERRORS = Counter(
     "hushgate_turn_secret_errors_total",
     "Times that the file with the TURN servers' secret could not be used, so that the last good one went on.",

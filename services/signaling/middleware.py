@@ -5,11 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime import clock
+from services.runtime.httpapps import closed_by
 from services.runtime.logging import get_logger
 from services.signaling import errors, metrics
 from services.signaling.auth import own
@@ -19,7 +20,7 @@ from services.signaling.grants import GrantsUnavailableError
 
 _API = "/v1/"
 _METHODS = "DELETE, GET, PATCH, POST"
-_EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location"
+_EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location, Retry-After"
 """What a client in a browser needs to read: without Location it has no call id, without ETag no ICE restart."""
 _REQUEST_HEADER = re.compile(
     r"(?:authorization|content-type|if-match|x-openai-agents-sdk|x-stainless-[a-z-]+|openai-[a-z-]+)\Z"
@@ -52,6 +53,9 @@ class Measured:
         try:
             await self.app(scope, receive, measure)
         finally:
+            closed = closed_by(scope)
+            if closed is not None:  # whatever was answered, the client has not got it
+                code = str(closed.status)
             route = getattr(scope.get("route"), "path", None) or "none"
             metrics.REQUESTS.labels(route, code).inc()
             metrics.REQUEST_SECONDS.labels(route).observe(clock.monotonic() - began)
@@ -126,6 +130,8 @@ class LastNet:
 
         try:
             await self.app(scope, receive, watch)
+        except ClientDisconnect:
+            raise  # no fault of ours: the listener logs it
         except GrantsUnavailableError as exc:
             get_logger().warning("grants_unavailable", error=str(exc))
             error = errors.unavailable("The gateway's NATS server does not answer. Try again.", "bus_unavailable")

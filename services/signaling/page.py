@@ -1,11 +1,13 @@
-"""The demo door: the page and a token for it. Only `hushgate up` switches it on."""
+"""The demo page, and tokens for visitors who know its secret. `hushgate up` and the chart's `page` switch it on."""
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from services.contracts.ids import TenantId
@@ -15,6 +17,7 @@ from services.signaling.core import origins
 from services.signaling.core.mint import Extension, MintRequest
 from services.signaling.errors import ApiError, unavailable
 
+MIN_PAGE_SECRET_CHARS = 16
 CONSOLE = Path(__file__).parent / "console"
 _SERVED = frozenset({".css", ".html", ".ico", ".js", ".json", ".png", ".svg", ".webmanifest", ".woff2"})
 _HEADERS = {
@@ -42,6 +45,8 @@ class Demo:
 
     api: Api
     tenant: TenantId
+    secret: SecretStr
+    """What a visitor must have been given, beside the address: `Authorization: Bearer`."""
     provider: str
     charged: bool
     files: Mapping[str, Path]
@@ -72,12 +77,25 @@ class Demo:
         return JSONResponse(info, headers={"Cache-Control": "no-store"})
 
     async def token(self, request: Request) -> Response:
-        """A token for one call of the page."""
+        """A token for one call of the page. A visitor has no key, so its address is counted as a stranger's."""
         _check(request)
+        self.api.authority.limiter.stranger(request)
+        self._check_secret(request)
         tenant = self.api.authority.tenants.current().by_id(self.tenant)
         if tenant is None:
             raise unavailable("The demo's tenant is no longer in the tenants file.", "demo_tenant_gone")
+        self.api.authority.limiter.mint(tenant)
         return await self.api.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "usage"])))
+
+    def _check_secret(self, request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+        if not hmac.compare_digest(given, self.secret.get_secret_value().encode()):
+            raise ApiError(
+                403,
+                "The page needs the secret of this start: open the whole address, with what follows the #, that "
+                "`hushgate up` or the chart's notes print.",
+                code="page_secret_wrong",
+            )
 
     def _file(self, name: str) -> Response:
         path = self.files.get(name)

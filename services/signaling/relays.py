@@ -1,20 +1,19 @@
 """Credentials for the TURN servers, from the secret in a file that may be renewed."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from services.contracts.ids import CallId, TenantId
 from services.runtime import clock
 from services.runtime.errors import HushgateError
 from services.runtime.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core import turn
+from services.signaling.core.token import Issued
 from services.signaling.core.turn import IceServer, Relays
-
-_NAME_BYTES = 9
 
 
 class TurnSecretError(HushgateError):
@@ -27,7 +26,10 @@ class TurnSecretError(HushgateError):
 
 @dataclass(slots=True)
 class RelayDesk:
-    """Hands out credentials, each with a name of its own: it tells an eavesdropper nothing, and quotas are by call."""
+    """Hands out credentials. What one is for makes its user: asked again, the same, so that quotas are by call.
+
+    The name tells an eavesdropper nothing.
+    """
 
     relays: Relays
     secret_file: Path
@@ -41,15 +43,24 @@ class RelayDesk:
         """
         self._secret = self._read()
 
-    def extension(self) -> Mapping[str, JsonValue]:
+    def of_token(self, key: str, issued: Issued) -> IceServer:
+        """For the holder of a token that is stored under ``key``, from when it was minted."""
+        return self._server(f"token {key}", issued.issued_unix_ms // 1000)
+
+    def of_call(self, call: CallId) -> IceServer:
+        """For a call that a tenant's own key began, from now."""
+        return self._server(f"call {call}", clock.unix_ms() // 1000)
+
+    def of_tenant(self, tenant: TenantId) -> IceServer:
+        """For who asks with a tenant's own key and has no call yet: one user a tenant and window of time."""
+        start = turn.window(self.relays.ttl_s, now_unix_s=clock.unix_ms() // 1000)
+        return self._server(f"tenant {tenant} {start}", start)
+
+    def extension(self, server: IceServer) -> Mapping[str, JsonValue]:
         """What goes beside a token."""
-        return turn.extension(self.relays, self._fresh())
+        return turn.extension(self.relays, server)
 
-    def links(self) -> list[str]:
-        """What goes into the headers of a WHIP answer."""
-        return turn.links(self._fresh())
-
-    def _fresh(self) -> IceServer:
+    def _server(self, identity: str, from_unix_s: int) -> IceServer:
         # Some dozen bytes, which Kubernetes keeps in memory: reading them costs less than a watcher that may fail.
         try:
             self._secret = self._read()
@@ -57,8 +68,8 @@ class RelayDesk:
             metrics.TURN_SECRET_ERRORS.inc()
             get_logger().error("turn_secret_refused", error=str(exc))  # the last good one goes on
         metrics.TURN_CREDENTIALS.inc()
-        name = secrets.token_urlsafe(_NAME_BYTES)
-        return turn.ice_server(self.relays, self._secret, name=name, now_unix_s=clock.unix_ms() // 1000)
+        name = turn.name_of(self._secret, identity)
+        return turn.ice_server(self.relays, self._secret, name=name, now_unix_s=from_unix_s)
 
     def _read(self) -> bytes:
         try:

@@ -7,21 +7,24 @@ RFC forbids and a conversation needs: an offer that is `sendrecv` is answered `s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 
 from services.contracts import ids
+from services.contracts.grant import Grant
 from services.contracts.ids import CallId
 from services.runtime import clock
 from services.runtime.logging import get_logger
 from services.runtime.tracing import Tracer
 from services.signaling import body
-from services.signaling.auth import Authority
+from services.signaling.auth import Admitted, Authority
 from services.signaling.calls import Calls, wanted_session
-from services.signaling.core import whip
+from services.signaling.core import turn, whip
+from services.signaling.core.sdp import Offer
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES, InvalidOfferError, MalformedOfferError
 from services.signaling.errors import ApiError, bad_requests, no_such_call, unavailable
-from services.signaling.ice_sessions import IceSession, IceSessions
+from services.signaling.ice_sessions import IceSession, IceSessions, new_etag
 from services.signaling.relays import RelayDesk
 from services.signaling.trace import set_up, stage
 
@@ -53,26 +56,37 @@ class Whip:
         if request.method == "OPTIONS":
             return await self._options(request)
         call, began_ns = ids.new_call_id(), clock.unix_ns()
-        await self.authority.admit(request, call)
+        admitted = await self.authority.admit_offer(request, call)
         with set_up(self.tracer, call, door="whip", began_ns=began_ns):
             with stage("sdp"):
                 sent = await body.read_sdp(request)
                 with _as_the_rfc_says(), bad_requests():
                     offer = whip.read_offer(sent)
-            etag = await self.sessions.begin(call, offer)
-            answer = await self.calls.place(request, call, offer, wanted_session(request, None))
+            etag = new_etag()
+            keep = partial(self._begin, call, offer, etag)
+            answer = await self.calls.place(request, call, offer, wanted_session(request, None), keep=keep)
         headers = {"Location": f"{ENDPOINT}/{call}", "ETag": etag, "Accept-Patch": _FRAGMENT, **_NEVER_STORED}
-        return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP))
+        return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP), admitted, call)
+
+    async def _begin(self, call: CallId, offer: Offer, etag: str, granted: Grant) -> None:
+        await self.sessions.begin(call, offer, etag=etag, seconds=granted.limits.max_seconds)
 
     async def _options(self, request: Request) -> Response:
         """What is taken here; and the way to the relays, for who could make a call now and needs it for its offer."""
         if self.relays is None or "authorization" not in request.headers:
             return Response(headers=_OF_ENDPOINT)
-        await self.authority.admit(request, ids.new_call_id())
-        return self._with_relays(Response(headers={**_OF_ENDPOINT, **_NEVER_STORED}))
+        admitted = await self.authority.admit(request, ids.new_call_id())
+        return self._with_relays(Response(headers={**_OF_ENDPOINT, **_NEVER_STORED}), admitted)
 
-    def _with_relays(self, response: Response) -> Response:
-        for link in self.relays.links() if self.relays else ():
+    def _with_relays(self, response: Response, admitted: Admitted, call: CallId | None = None) -> Response:
+        """The response with the relays. A token has one user for all that is asked with it, its call's too."""
+        if self.relays is None:
+            return response
+        if admitted.token is not None:
+            server = self.relays.of_token(admitted.token.key, admitted.token.issued)
+        else:
+            server = self.relays.of_call(call) if call else self.relays.of_tenant(admitted.tenant.id)
+        for link in turn.links(server):
             response.headers.append("Link", link)
         return response
 

@@ -21,8 +21,11 @@ _RESERVE_S = 0.6  # for nats-server and the rest after the last child
 class _Cluster:
     """The children that run, in the order in which they started."""
 
-    def __init__(self, options: UpOptions, data: DataDirectory, nats_url: str, console: LogConsole) -> None:
+    def __init__(
+        self, options: UpOptions, data: DataDirectory, nats_url: str, page_secret: str, console: LogConsole
+    ) -> None:
         self._options = options
+        self._page_secret = page_secret
         self._data = data
         self._nats_url = nats_url
         self._console = console
@@ -39,6 +42,11 @@ class _Cluster:
         for unspecified in ("//0.0.0.0:", "//[::]:"):
             url = url.replace(unspecified, f"//{self._options.public_host}:")
         return url
+
+    @property
+    def page_url(self) -> str:
+        """The page, with this start's secret in the fragment: browsers send a fragment to nobody."""
+        return f"{self.public_url}/#{self._page_secret}"
 
     async def start(self, *specs: ChildSpec) -> None:
         """Start ``specs`` side by side and wait until all are ready."""
@@ -63,7 +71,7 @@ class _Cluster:
     def _announce(self) -> None:
         if self._complete:
             services = {name: (child.pid, child.http_url) for name, child in self._children.items()}
-            self._data.announce(url=self.public_url, nats_url=self._nats_url, services=services)
+            self._data.announce(url=self.public_url, page_url=self.page_url, nats_url=self._nats_url, services=services)
 
     async def stop(self) -> None:
         """Callers' side first, so that the last usage still reaches the ledger; all within the promised time."""
@@ -80,10 +88,17 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with nats_server(data.path) as nats:
-        cluster = _Cluster(options, data, nats.url, console)
+    async with nats_server(data.path, store_mb=options.store_mb) as nats:
+        shared = plan.Shared(
+            options,
+            data,
+            nats.url,
+            metering_token=secrets.token_urlsafe(32),
+            page_secret=secrets.token_urlsafe(16),
+        )
+        cluster = _Cluster(options, data, nats.url, shared.page_secret, console)
         try:
-            work = asyncio.create_task(_start(cluster, options, data, nats.url), name="start")
+            work = asyncio.create_task(_start(cluster, shared), name="start")
             stop = asyncio.create_task(stopping.wait(), name="signal")
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -91,7 +106,7 @@ async def _run(options: UpOptions, data: DataDirectory, console: LogConsole) -> 
                 await cluster.complete()
                 if not is_loopback(options.host):
                     console.say("demo_page_open_to_the_network", level="warning", host=options.host)
-                sys.stdout.write(f"Hushgate is up: {cluster.public_url}\n")
+                sys.stdout.write(f"Hushgate is up: {cluster.page_url}\n")
                 sys.stdout.flush()
                 await _until_stopped(stop, nats, console)
             else:
@@ -114,8 +129,8 @@ async def _until_stopped(stop: asyncio.Task[bool], nats: NatsServer, console: Lo
             await nats.start_again()
 
 
-async def _start(cluster: _Cluster, options: UpOptions, data: DataDirectory, nats_url: str) -> None:
-    shared = plan.Shared(options, data, nats_url, metering_token=secrets.token_urlsafe(32))
+async def _start(cluster: _Cluster, shared: plan.Shared) -> None:
+    options = shared.options
     rehearsal = () if options.upstream else (plan.rehearsal(shared),)
     await cluster.start(plan.metering(shared), *rehearsal, *plan.media(shared))
     provider = options.upstream or f"{cluster.url('rehearsal').replace('http', 'ws', 1)}/v1/realtime"

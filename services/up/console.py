@@ -10,6 +10,7 @@ from rich.text import Text
 
 from services.runtime import clock
 from services.runtime.logging import LogFormat
+from services.runtime.redaction import escape_controls
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
@@ -33,15 +34,15 @@ class LogConsole:
             self._out.flush()
             return
         colour = self._colour.setdefault(service, _COLOURS[len(self._colour) % len(_COLOURS)])
-        line = Text(f"{str(event.get('timestamp', ''))[11:19]} ", style="dim")
+        line = Text(f"{escape_controls(str(event.get('timestamp', '')))[11:19]} ", style="dim")
         line.append(f"{service:<{_NAME_WIDTH}} ", style=colour)
-        line.append(str(event.get("event", "")), style=_LEVELS.get(str(event.get("level")), ""))
+        line.append(escape_controls(str(event.get("event", ""))), style=_LEVELS.get(str(event.get("level")), ""))
         for key, value in event.items():
             if key not in _HIDDEN:
-                line.append(f" {key}=", style="dim").append(str(value))
+                line.append(f" {escape_controls(key)}=", style="dim").append(escape_controls(str(value)))
         self._rich.print(line)
         if "exception" in event:
-            self._rich.print(Text(str(event["exception"]), style="red"))
+            self._rich.print(Text(escape_controls(str(event["exception"]), keep="\n\t"), style="red"))
 
     def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         """Write an event of `up` itself."""

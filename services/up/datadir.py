@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ TENANT = "local"
 _KEY_FILE = "tenant.key"
 _TENANTS_FILE = "tenants.json"
 _UP_FILE = "up.json"
+_PRIVATE = 0o700
+_OTHERS = 0o077
 
 
 class DataDirectoryError(HushgateError):
@@ -34,10 +37,11 @@ class DataDirectory:
         """Hashes of the tenant keys, for signaling."""
         return self.path / _TENANTS_FILE
 
-    def announce(self, *, url: str, nats_url: str, services: Mapping[str, tuple[int, str]]) -> None:
+    def announce(self, *, url: str, page_url: str, nats_url: str, services: Mapping[str, tuple[int, str]]) -> None:
         """Write `up.json` whole: where everything is, for tests, load and scripts."""
         content = {
             "url": url,
+            "page_url": page_url,
             "tenant_key": self.tenant_key,
             "nats_url": nats_url,
             "services": {name: {"pid": pid, "http_url": http} for name, (pid, http) in services.items()},
@@ -54,10 +58,10 @@ def data_directory(path: Path) -> Iterator[DataDirectory]:
     """Take ``path`` for this process, making it and its tenant key if they are not there.
 
     Raises:
-        DataDirectoryError: another process has it, or it cannot be written.
+        DataDirectoryError: another process has it, it cannot be written, or other users could read it.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         # Locking the directory itself leaves no lock file behind, however we end.
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
@@ -69,6 +73,7 @@ def data_directory(path: Path) -> Iterator[DataDirectory]:
             raise DataDirectoryError(
                 f"{path} is in use by another `hushgate up`{_where(path)}: stop that one, or choose another with --data"
             ) from None
+        _make_private(path, handle)
         try:
             directory = DataDirectory(path.resolve(), _tenant_key(path))
             _write_private(directory.tenants_file, _tenants(directory.tenant_key))
@@ -80,6 +85,24 @@ def data_directory(path: Path) -> Iterator[DataDirectory]:
             directory.withdraw()
     finally:
         os.close(handle)
+
+
+def _make_private(path: Path, handle: int) -> None:
+    """Close the directory to other users: keys, ledger and streams lie in it.
+
+    Only a directory of our own is changed; one that holds something else may be meant for others to read.
+    """
+    status = os.fstat(handle)
+    if status.st_uid != os.geteuid():
+        raise DataDirectoryError(f"{path} belongs to another user (uid {status.st_uid}): choose another with --data")
+    if not status.st_mode & _OTHERS:
+        return
+    if any(path.iterdir()) and not (path / _KEY_FILE).exists():
+        raise DataDirectoryError(
+            f"{path} can be read by other users (mode {stat.S_IMODE(status.st_mode):o}) and holds files that are not "
+            f"Hushgate's: choose another with --data, or run chmod 700 {path}"
+        )
+    os.fchmod(handle, _PRIVATE)
 
 
 def _where(path: Path) -> str:

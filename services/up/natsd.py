@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from services.runtime.child import die_with_parent, stop
 from services.runtime.errors import HushgateError
+from services.runtime.settings import inherited_environment
+from services.runtime.streams import DEFAULT_STORE_MB
 
 MAX_PAYLOAD = 512 * 1024
 _START_TIMEOUT_S = 15.0
@@ -34,6 +36,7 @@ class NatsServer:
     url: str
     process: asyncio.subprocess.Process
     _home: Path
+    _store_mb: int
 
     async def start_again(self) -> None:
         """Start it at the same address after it died; clients find it again by themselves.
@@ -42,7 +45,7 @@ class NatsServer:
             NatsServerError: it does not come up.
         """
         parts = urlsplit(self.url)
-        _write_config(self._home, parts.port or 0, parts.password or "")
+        _write_config(self._home, parts.port or 0, parts.password or "", self._store_mb)
         self.process = await _start(self._home)
 
 
@@ -61,7 +64,7 @@ def binary() -> Path:
     return Path(found)
 
 
-def _write_config(home: Path, port: int, password: str) -> None:
+def _write_config(home: Path, port: int, password: str, store_mb: int) -> None:
     """Everybody on this machine reaches loopback, so the bus wants a password; the file is ours alone."""
     lines = (
         f"listen: 127.0.0.1:{port or -1}",
@@ -69,7 +72,8 @@ def _write_config(home: Path, port: int, password: str) -> None:
         f"authorization {{ user: {_USER}, password: {json.dumps(password)} }}",
         f"ports_file_dir: {json.dumps(str(home))}",
         # An acknowledged usage event is on the disk: the default syncs every two minutes.
-        f"jetstream {{ store_dir: {json.dumps(str(home / 'jetstream'))}, sync_interval: always }}",
+        f"jetstream {{ store_dir: {json.dumps(str(home / 'jetstream'))}, sync_interval: always",
+        f"max_file_store: {store_mb * 1024 * 1024} }}",
     )
     config = home / _CONFIG
     config.touch(mode=0o600)
@@ -91,6 +95,8 @@ async def _start(home: Path) -> asyncio.subprocess.Process:
         str(home / _CONFIG),
         "--log",
         str(home / _LOG),
+        env=inherited_environment(),  # nothing of its configuration comes from there, and no key belongs to it
+        umask=0o077,
         preexec_fn=die_with_parent(signal.SIGTERM),
         start_new_session=True,  # Ctrl-C reaches us only; we stop the children in order
     )
@@ -104,19 +110,21 @@ async def _start(home: Path) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def nats_server(data: Path, *, port: int = 0) -> AsyncIterator[NatsServer]:
+async def nats_server(data: Path, *, port: int = 0, store_mb: int = DEFAULT_STORE_MB) -> AsyncIterator[NatsServer]:
     """Run a server on loopback with its store under ``data`` while the block runs; port 0 takes a free one.
+
+    ``store_mb``: the MiB that streams and buckets may take together.
 
     Raises:
         NatsServerError: it does not come up; the message quotes its last words.
     """
     home = (data / "nats").resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(32)
-    _write_config(home, port, password)
+    _write_config(home, port, password, store_mb)
     process = await _start(home)
     address = await _ready_url(process, home)
-    server = NatsServer(address.replace("://", f"://{_USER}:{password}@", 1), process, home)
+    server = NatsServer(address.replace("://", f"://{_USER}:{password}@", 1), process, home, store_mb)
     try:
         yield server
     finally:

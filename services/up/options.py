@@ -6,14 +6,17 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.rehearsal.core.answers import AnswersName
 from services.runtime.errors import HushgateError
 from services.runtime.logging import LogFormat
 from services.runtime.settings import collector_url
+from services.runtime.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
 _PROVIDERS = {"api.openai.com": "openai", "api.x.ai": "xai"}
@@ -50,6 +53,8 @@ class UpOptions:
     provider: str
     provider_key: SecretStr
     media_processes: int
+    store_mb: int
+    """The MiB that streams and buckets may take together."""
     advertise: str
     """Where browsers reach the media, as MEDIA_ADVERTISED_ADDRESS has it."""
     public_host: str
@@ -59,6 +64,47 @@ class UpOptions:
     tls_key: Path | None
     otlp_endpoint: str
     """Where traces go; empty: nowhere."""
+    rehearsal_voice: AnswersName | None
+    """How the rehearsal answers speech; None: as REHEARSAL_VOICE says, else `full`."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; docs/up.md has a row for each option."""
+    parser = argparse.ArgumentParser(
+        prog="hushgate up",
+        description="Run everything on this machine, with the page.",
+        epilog="OPENAI_API_KEY in the environment: the provider's key. More: docs/up.md.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
+    parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
+    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
+    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
+    parser.add_argument(
+        "--rehearsal-voice",
+        choices=get_args(AnswersName),
+        help="how the rehearsal answers speech: full recognises it (the default), light gives recorded answers of "
+        "natural length at a fraction of the CPU, echo gives the caller's own audio back",
+    )
+    parser.add_argument("--media-processes", type=int, default=1, metavar="N", help="one a core (default: 1)")
+    parser.add_argument(
+        "--store-mb",
+        type=int,
+        default=DEFAULT_STORE_MB,
+        metavar="MIB",
+        help=f"what tokens, leases, usage and history may take of the disk together; {DEFAULT_STORE_MB} if not given",
+    )
+    parser.add_argument(
+        "--advertise",
+        metavar="IP[,IP...]",
+        help="addresses at which browsers reach the media, the best first; `loopback` and `interfaces` stand for those"
+        " of this machine (default: both, or what --host says; `loopback` keeps media on this machine)",
+    )
+    parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
+    parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate of the page and the API: https")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
+    return parser
 
 
 def parse(arguments: Sequence[str]) -> UpOptions:
@@ -67,30 +113,21 @@ def parse(arguments: Sequence[str]) -> UpOptions:
     Raises:
         OptionError: a combination that cannot work.
     """
-    parser = argparse.ArgumentParser(prog="hushgate up", description="Run everything on this machine, with the page.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
-    parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
-    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
-    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
-    parser.add_argument("--media-processes", type=int, default=1, metavar="N")
-    parser.add_argument(
-        "--advertise",
-        metavar="IP[,IP...]",
-        help="addresses at which browsers reach the media, the best first; `loopback` and `interfaces` stand for those"
-        " of this machine (default: both, or what --host says; `loopback` keeps media on this machine)",
-    )
-    parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    parser.add_argument("--tls-cert", type=Path, metavar="PEM")
-    parser.add_argument("--tls-key", type=Path, metavar="PEM")
-    args = parser.parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     if not 0 <= args.port <= 65535:  # noqa: PLR2004 - TCP's ports
         raise OptionError(f"--port {args.port} is no port: give 0 to 65535")
     if not 1 <= args.media_processes <= 64:  # noqa: PLR2004 - more than any machine has cores for
         raise OptionError(f"--media-processes {args.media_processes}: give 1 to 64")
+    if not MIN_STORE_MB <= args.store_mb <= MAX_STORE_MB:
+        raise OptionError(f"--store-mb {args.store_mb}: give {MIN_STORE_MB} to {MAX_STORE_MB}")
     _check_tls(args.host, args.tls_cert, args.tls_key)
     provider = provider_of(args.upstream)
     url = provider.url
+    if url and args.rehearsal_voice:
+        asked = "--upstream" if args.upstream else "OPENAI_API_KEY"
+        raise OptionError(
+            f"--rehearsal-voice has no effect with {asked}: another provider answers, leave one of them out"
+        )
     return UpOptions(
         host=args.host,
         port=args.port,
@@ -99,12 +136,14 @@ def parse(arguments: Sequence[str]) -> UpOptions:
         provider=_PROVIDERS.get(urlsplit(url).hostname or "", "custom") if url else "rehearsal",
         provider_key=provider.key,
         media_processes=args.media_processes,
+        store_mb=args.store_mb,
         advertise=args.advertise or advertised(args.host),
         public_host=_public_host(args.host, args.advertise),
         log_format=args.log_format,
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
         otlp_endpoint=_collector(args.otlp_endpoint),
+        rehearsal_voice=args.rehearsal_voice,
     )
 
 

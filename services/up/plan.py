@@ -18,12 +18,15 @@ class Shared:
     data: DataDirectory
     nats_url: str
     metering_token: str
+    page_secret: str
+    """What the page must know to get tokens: other users of this machine reach loopback, too."""
 
 
 def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str | None = None) -> ChildSpec:
     prefix = command.upper()
     common = {
         "NATS_URL": shared.nats_url,
+        "NATS_STORE_MB": str(shared.options.store_mb),
         "DATA_DIR": str(shared.data.path),
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": "0",
@@ -43,7 +46,8 @@ def metering(shared: Shared) -> ChildSpec:
 
 def rehearsal(shared: Shared) -> ChildSpec:
     """The embedded provider."""
-    return _spec(shared, "rehearsal", {})
+    voice = shared.options.rehearsal_voice
+    return _spec(shared, "rehearsal", {"VOICE": voice} if voice else {})
 
 
 def upstream(shared: Shared, url: str) -> ChildSpec:
@@ -70,6 +74,7 @@ def signaling(shared: Shared, *, metering_url: str) -> ChildSpec:
         "METERING_URL": metering_url,
         "METERING_TOKEN": shared.metering_token,
         "DEMO_TENANT": TENANT,
+        "PAGE_SECRET": shared.page_secret,
         "PROVIDER": options.provider,
         "CHARGED": "false" if options.upstream is None else "true",
     }

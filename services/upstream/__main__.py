@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from services.runtime import process
+from services.runtime.command import parse_service
 from services.upstream import app
 from services.upstream.settings import UpstreamSettings
 
@@ -14,9 +15,7 @@ def _patience_s(settings: UpstreamSettings) -> float:
 
 def main(arguments: Sequence[str]) -> int:
     """Run until a signal; returns the exit code. Settings come from `UPSTREAM_*`; there are no arguments."""
-    if arguments:
-        sys.stderr.write("hushgate upstream takes no arguments, only UPSTREAM_* settings\n")
-        return 2
+    parse_service("upstream", UpstreamSettings, arguments, about="Own calls and hold their sessions with the provider.")
     return process.run_with_bus("upstream", UpstreamSettings, app.serve, kill_after_s=_patience_s)
 
 

@@ -21,7 +21,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
     wire = connector(settings.provider, url=settings.url, key=settings.secret("api_key"))
     if settings.probe:
         await probe(wire, settings.model)
-    await ensure_usage_stream(bus.jetstream)
+    await ensure_usage_stream(bus.jetstream, store_mb=bus.store_mb)
     path = settings.data_dir / f"outbox-upstream-{settings.process_id}.sqlite"
     async with (
         Outbox.open(path, bus=bus, timing=OutboxTiming(settle_s=settings.settle_timeout_s)) as outbox,
@@ -36,7 +36,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
                 capacity=settings.max_sessions,
             ),
             bus=bus,
-            leases=await leases_bucket(bus.jetstream),
+            leases=await leases_bucket(bus.jetstream, store_mb=bus.store_mb),
             connector=wire,
             sink=outbox,
             health=process.health,

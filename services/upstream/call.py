@@ -213,10 +213,11 @@ class Call:
         return []
 
     def _utterance_ended(self, frame: Frame, now: float) -> list[Command]:
-        if expect(UtteranceEnd, frame.payload).reason == "hangup":
+        end = expect(UtteranceEnd, frame.payload)
+        if end.reason == "hangup":
             return self._core.utterance_abandoned()
         self._trace.utterance_ended(frame.position, now=now)
-        return self._core.utterance_ended(frame.position, now=now)
+        return self._core.utterance_ended(frame.position, hangover_ms=end.hangover_ms, now=now)
 
     def _reported(self, frame: Frame, now: float) -> list[Command]:
         report = expect(PlayoutReport, frame.payload)

@@ -1,7 +1,8 @@
 """`make bench-attacks`: what attacks on the doors cost everybody else. Writes docs/bench/attacks.json.
 
 Offers are bombs for signaling; datagrams are floods for the media port, on loopback, for a few seconds each, while ten
-calls play all the time. What counts is how far apart the packets of those calls arrive.
+calls play all the time. What counts is how far apart the packets of those calls arrive. Then one tenant mints without
+end, in a gateway of its own with a small store, and what counts is whether another tenant notices.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
 from services.callers.target import Target
 from services.runtime import clock
-from tests.bench import attack_offers
+from tests.bench import attack_http, attack_mints, attack_offers, attack_sctp
 from tests.bench.machine import cpu_model
 from tests.bench.rig import Rig, gateway
 
@@ -113,6 +114,8 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
     """All attacks."""
     offers = await attack_offers.measure(Target(rig.url, rig.key))
     attack_offers.show(offers, console)
+    http = await attack_http.measure(rig.url, rig.key)
+    attack_http.show(http, console)
     floods: list[Flood] = []
     answers: list[str] = []
 
@@ -149,7 +152,9 @@ async def measure(rig: Rig, console: Console) -> dict[str, Any]:
             }
             for refusal in offers
         ],
+        "http": attack_http.rows(http),
         "floods": [{**asdict(flood), "ok": flood.within_limits} for flood in floods],
+        "clients": await attack_sctp.measure(rig, beside, console),
     }
 
 
@@ -172,7 +177,8 @@ def show(results: dict[str, Any], console: Console) -> None:
 async def _run(console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
         async with gateway(Path(folder), answer_s=0.0) as rig:
-            return await measure(rig, console)
+            results = await measure(rig, console)
+    return results | {"mints": await attack_mints.measured(console)}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -186,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     console.print(f"written to {options.out}")
-    return 0 if all(row["ok"] for row in (*results["offers"], *results["floods"])) else 1
+    return 0 if all(row["ok"] for rows in results.values() if isinstance(rows, list) for row in rows) else 1
 
 
 if __name__ == "__main__":

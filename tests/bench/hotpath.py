@@ -57,6 +57,7 @@ class BareLeg:
 
     pace: Pace = "gateway"
     receive_delay_ms = 0
+    listens = True
 
     def __init__(self) -> None:
         self.id = new_leg_id()

@@ -113,7 +113,9 @@ async def gateway(
     with data_directory(folder) as data, on_core(others):
         options = parse(["--port", "0", "--data", str(folder), "--advertise", "127.0.0.1", "--log-format", "json"])
         async with nats_server(data.path) as nats:
-            shared = plan.Shared(options, data, nats.url, metering_token=secrets.token_urlsafe(32))
+            shared = plan.Shared(
+                options, data, nats.url, metering_token=secrets.token_urlsafe(32), page_secret=secrets.token_urlsafe(16)
+            )
             children: dict[str, Child] = {}
             log = (folder / "services.log").open("w")
             console = LogConsole("json", log)

@@ -106,7 +106,7 @@ class Bench:
             sdp = await response.text()
             await route.fulfill(response=response, body=network.rewrite_answer(sdp) if network else sdp)
 
-        async with open_page(self._browser, self._up.url, scripts=[EAR]) as caller:
+        async with open_page(self._browser, self._up.page_url, scripts=[EAR]) as caller:
             await caller.page.route("**/v1/realtime/calls", answer)
             yield caller
 

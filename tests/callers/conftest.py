@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class Endpoint:
 
     url: str = ""
     key: str = KEY
+    folder: Path = Path()
     answer: Clip = field(default_factory=lambda: clip(noise_like(1.0), hz=24_000))
     minted: list[dict[str, Any]] = field(default_factory=list)
     client_events: list[dict[str, Any]] = field(default_factory=list)
@@ -46,6 +48,15 @@ class Endpoint:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     response_status: str = "completed"
     usage: dict[str, Any] = field(default_factory=lambda: {"status": "ended"})
+
+    @property
+    def key_file(self) -> str:
+        """Where its key lies."""
+        return str(self.folder / "tenant.key")
+
+    def write_key(self, key: str) -> None:
+        """Let another key lie there."""
+        Path(self.key_file).write_text(f"{key}\n")
 
     async def close(self) -> None:
         for peer in self.peers:
@@ -139,8 +150,9 @@ def app_of(endpoint: Endpoint) -> FastAPI:
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[Endpoint]:
-    running = Endpoint()
+async def endpoint(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Endpoint]:
+    running = Endpoint(folder=tmp_path_factory.mktemp("endpoint"))
+    running.write_key(running.key)
     async with serve_http(app_of(running), host="127.0.0.1", port=0) as url:
         running.url = url
         yield running

@@ -1,6 +1,9 @@
 import asyncio
+import io
 import json
+import sys
 import wave
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 from services.callers.__main__ import main
+from services.callers.load.__main__ import main as load
 
 
 class Endpoint(Protocol):
@@ -15,9 +19,12 @@ class Endpoint(Protocol):
 
     url: str
     key: str
+    key_file: str
     response_status: str
     usage: dict[str, object]
     hung_up: list[str]
+
+    def write_key(self, key: str) -> None: ...
 
 
 async def run(*arguments: str) -> int:
@@ -39,7 +46,9 @@ def question(tmp_path: Path) -> str:
 async def test_every_line_is_answered_and_accounted_for(
     endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question, "--wav", question, "--json")
+    code = await run(
+        "--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question, "--wav", question, "--json"
+    )
     account = json.loads(capsys.readouterr().out)
     assert code == 0
     assert endpoint.hung_up == ["rtc_one"]
@@ -52,7 +61,7 @@ async def test_the_account_is_readable(
     endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question) == 0
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question) == 0
     shown = capsys.readouterr().out
     assert "what was said" in shown
     assert "a tune" in shown
@@ -70,14 +79,14 @@ async def test_the_key_of_the_running_up_goes_to_no_other_endpoint(
 ) -> None:
     (tmp_path / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "tenant_key": endpoint.key}))
     assert await run("--data", str(tmp_path), "--url", endpoint.url) == 1
-    assert "needs --key" in capsys.readouterr().err
+    assert "needs --key-file" in capsys.readouterr().err
 
 
 async def test_a_failed_answer_is_one_line_and_an_exit_code(
     endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.response_status = "failed"
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question) == 1
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question) == 1
     assert capsys.readouterr().err == "hushgate call: the answer failed: no reason was given\n"
 
 
@@ -99,22 +108,32 @@ async def test_without_an_endpoint_the_error_says_what_to_do(
 
 @pytest.mark.parametrize(
     ("key", "says"),
-    [("hg_wrong", "check the key"), ("hg_wröng", "copied whole"), ("hg_wrong\n", "copied whole")],
+    [("hg_wrong", "check the key"), ("hg_wröng", "copied whole"), ("hg_wr\nong", "copied whole")],
     ids=["wrong", "not ascii", "line end"],
 )
 async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
     endpoint: Endpoint, key: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await run("--url", endpoint.url, "--key", key) == 1
+    endpoint.write_key(key)
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file) == 1
     error = capsys.readouterr().err
     assert says in error
     assert key.strip() not in error
     assert error.count("\n") == 1
 
 
-async def test_the_key_may_lie_in_a_file(endpoint: Endpoint, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(f"{endpoint.key}\n")
-    assert await run("--url", endpoint.url, "--key-file", str(tmp_path / "key"), "--json") == 0
+async def test_the_key_may_come_by_standard_input(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{endpoint.key}\n"))
+    assert await run("--url", endpoint.url, "--key-file", "-", "--json") == 0
+
+
+@pytest.mark.parametrize("command", [main, load])
+def test_a_key_is_not_taken_from_the_command_line(
+    command: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(["--url", "http://127.0.0.1:1", "--key", "hg_any"])
+    assert "--key" in capsys.readouterr().err
 
 
 async def test_a_key_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,21 +145,21 @@ async def test_without_flite_a_recorded_question_is_asked(
     endpoint: Endpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--recorded", "--json") == 0
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--recorded", "--json") == 0
     (turn,) = json.loads(capsys.readouterr().out)["turns"]
     assert turn["speech_s"] > 1.5
 
 
 async def test_media_goes_to_the_address_that_is_given(endpoint: Endpoint, question: str) -> None:
     given = ("--media-address", "127.0.0.1")
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--wav", question, "--json", *given) == 0
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question, "--json", *given) == 0
 
 
 async def test_a_call_without_usage_in_the_ledger_fails_where_that_is_required(
     endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.usage = {"status": "ended", "lines": []}
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--require-booked") == 1
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--require-booked") == 1
     assert "the ledger has no usage of it (ended)" in capsys.readouterr().err
     endpoint.usage = {"status": "ended", "lines": [{"meter": "audio_in_seconds"}]}
-    assert await run("--url", endpoint.url, "--key", endpoint.key, "--require-booked", "--json") == 0
+    assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--require-booked", "--json") == 0

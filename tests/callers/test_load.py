@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ class Endpoint(Protocol):
 
     url: str
     key: str
+    key_file: str
     heard_frames: int
     heard: asyncio.Event
     hung_up: list[str]
@@ -43,9 +45,9 @@ def voice(tmp_path: Path) -> Path:
     return folder
 
 
-async def load(url: str, key: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+async def load(url: str, key_file: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The command as a process of its own: it handles signals."""
-    command = [sys.executable, "-m", "services.cli", "load", "--url", url, "--key", key, *arguments]
+    command = [sys.executable, "-m", "services.cli", "load", "--url", url, "--key-file", key_file, *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     out, err = await process.communicate()
     return subprocess.CompletedProcess(command, process.returncode or 0, out.decode(), err.decode())
@@ -75,7 +77,7 @@ async def test_talking_all_the_time_has_no_turns(endpoint: Endpoint, voice: Path
 async def test_a_broken_requirement_is_named_and_fails_the_command(endpoint: Endpoint, voice: Path) -> None:
     requirements = ("--require", "setup_ms.p95 <0.1", "--require", "calls.failed ==0")
     ended = await load(
-        endpoint.url, endpoint.key, "--calls", "1", "--minutes", "0.02", "--wav", str(voice), *requirements
+        endpoint.url, endpoint.key_file, "--calls", "1", "--minutes", "0.02", "--wav", str(voice), *requirements
     )
     assert ended.returncode == 1
     assert "setup_ms.p95 < 0.1 is required, but it is" in ended.stderr
@@ -84,7 +86,18 @@ async def test_a_broken_requirement_is_named_and_fails_the_command(endpoint: End
 
 async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    arguments = ["--url", endpoint.url, "--key", endpoint.key, "--calls", "1", "--minutes", "10", "--wav", str(voice)]
+    arguments = [
+        "--url",
+        endpoint.url,
+        "--key-file",
+        endpoint.key_file,
+        "--calls",
+        "1",
+        "--minutes",
+        "10",
+        "--wav",
+        str(voice),
+    ]
     command = [sys.executable, "-m", "services.cli", "load", *arguments, "--json", str(report)]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     async with asyncio.timeout(60):
@@ -97,7 +110,9 @@ async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_
 
 
 async def test_nobody_there_is_told_and_fails_the_command(voice: Path) -> None:
-    ended = await load("http://127.0.0.1:1", "hg_any", "--calls", "2", "--minutes", "0.02", "--wav", str(voice))
+    key = voice.parent / "key"
+    key.write_text("hg_any")
+    ended = await load("http://127.0.0.1:1", str(key), "--calls", "2", "--minutes", "0.02", "--wav", str(voice))
     assert ended.returncode == 1
     assert "no call connected" in ended.stderr
     assert "2 unreachable" in ended.stdout
@@ -136,6 +151,6 @@ def test_wrong_arguments_are_told_before_anything_starts(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--url", "http://127.0.0.1:1", "--key", "hg_any", *arguments])
+        main(["--url", "http://127.0.0.1:1", "--key-file", os.devnull, *arguments])
     assert ended.value.code == 2
     assert complaint in " ".join(capsys.readouterr().err.split())

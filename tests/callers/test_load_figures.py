@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from services.callers.core.bottleneck import Usage
 from services.callers.core.clip import EncodedClip, level
-from services.callers.core.figures import Account, Failure, Point, Run, Usage, figures, known_figures
+from services.callers.core.figures import Account, Failure, Point, Run, figures, known_figures
 
 ACCOUNT = TypeAdapter(Account)
 CLIP = TypeAdapter(EncodedClip)

@@ -90,6 +90,7 @@ async def test_the_command_calls_the_running_gateway(up: Up, capfd: pytest.Captu
 
 
 async def test_a_wrong_key_does_not_get_through(up: Up, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ["--data", str(tmp_path), "--url", up.url, "--key", "hg_" + "x" * 43]
+    (tmp_path / "key").write_text("hg_" + "x" * 43)
+    arguments = ["--data", str(tmp_path), "--url", up.url, "--key-file", str(tmp_path / "key")]
     assert await asyncio.to_thread(main, arguments) == 1
     assert "check the key" in capfd.readouterr().err

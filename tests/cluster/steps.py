@@ -52,7 +52,7 @@ def install(cluster: Cluster, _: Door) -> Seen:
 
 SMALL = (
     "upstream.autoscaling.maxReplicas=2",
-    "rehearsal.settings.REHEARSAL_VOICE=recorded",
+    "rehearsal.settings.REHEARSAL_VOICE=light",
 )
 """The rehearsal leaves the node to the gateway, and twenty calls scale no further than the node has room."""
 LOW_TARGET = "120m"

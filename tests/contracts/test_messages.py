@@ -49,7 +49,7 @@ EXAMPLES: list[Message] = [
     messages.Restart(call=CALL, sdp="v=0\r\n"),
     messages.Done(),
     messages.UtteranceStart(cause="speech", onset_index=110),
-    messages.UtteranceEnd(reason="speech_end", speech_end_index=190),
+    messages.UtteranceEnd(reason="speech_end", speech_end_index=190, hangover_ms=500),
     messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in"),
     messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
     messages.CallStarted(

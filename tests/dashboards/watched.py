@@ -36,7 +36,8 @@ class Watched:
         """As many calls of each tenant, at the same time, by `hushgate load`."""
         commands = [
             [
-                *(sys.executable, "-m", "services.cli", "load", "--url", self.up.url, "--key", key(tenant)),
+                *(sys.executable, "-m", "services.cli", "load", "--url", self.up.url),
+                *("--key-file", str(self.up.data / f"{tenant}.key")),
                 *("--calls", str(count), "--minutes", str(minutes), "--talk", str(talk), "--processes", "1"),
             ]
             for tenant, count in zip(TENANTS, calls, strict=True)
@@ -63,7 +64,7 @@ def key(tenant: str) -> str:
 @contextmanager
 def watched(folder: Path, *, rate_s: int) -> Iterator[Watched]:
     """Start both; each pod has been scraped once when this yields."""
-    environment = {"METERING_METRIC_TENANTS": json.dumps(TENANTS), "REHEARSAL_VOICE": "recorded"}
+    environment = {"METERING_METRIC_TENANTS": json.dumps(TENANTS), "REHEARSAL_VOICE": "echo"}
     with running_up(folder / "data", environment=environment) as up:
         _add_tenants(up)
         targets = {name: service["http_url"] for name, service in up.read()["services"].items()}
@@ -76,6 +77,7 @@ def _add_tenants(up: Up) -> None:
     file = up.data / "tenants.json"
     content = json.loads(file.read_text())
     for tenant in TENANTS:
+        (up.data / f"{tenant}.key").write_text(key(tenant))
         digest = hashlib.sha256(key(tenant).encode()).hexdigest()
         content["tenants"].append({**content["tenants"][0], "id": tenant, "keys_sha256": [digest]})
     file.write_text(json.dumps(content))

@@ -10,8 +10,8 @@ import pytest
 
 from tests.doctor.netns import LAN, NEEDS_ROOT, Namespace, namespace
 
-pytestmark = [NEEDS_ROOT, pytest.mark.system]
-STOP_S = 30
+pytestmark = [NEEDS_ROOT, pytest.mark.system, pytest.mark.timeout(400)]
+STOP_S = 60
 NEW = "198.51.100.21"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,21 @@ from services.contracts.messages import Done
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError, RequestTimeoutError
 from services.runtime.settings import NatsLogin
-from services.runtime.streams import ensure_usage_stream, grants_bucket
+from services.runtime.streams import (
+    Share,
+    access_bucket,
+    bound,
+    ensure_calls_stream,
+    ensure_usage_stream,
+    grants_bucket,
+    leases_bucket,
+)
 from tests.helm import release
 from tests.helm.chart import Rendered, render
 
 
 async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_service_do(tmp_path: Path) -> None:
-    recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "recorded"}}})
+    recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "echo"}}})
     async with release.running(recorded, tmp_path) as here:
         line = Line("what time is it", read_wav(RECORDED))
         account = await converse(here.url, here.tenant_key, [line], session={"type": "realtime"}, answer_timeout_s=30)
@@ -77,16 +86,26 @@ OTHERS_INBOXES = {role: [f"_INBOX_{other}.>" for other in release.ROLES if other
 FORBIDDEN_TO_ALL = (
     "$JS.API.STREAM.PURGE.USAGE",
     "$JS.API.STREAM.DELETE.USAGE",
-    "$JS.API.STREAM.UPDATE.USAGE",
     "$JS.API.STREAM.MSG.DELETE.USAGE",
     "$JS.API.STREAM.CREATE.MINE",
     "$JS.API.STREAM.PURGE.KV_grants",
     "$SYS.REQ.SERVER.PING",
 )
 FORBIDDEN = {
-    "signaling": ("hg.usage.acme", "hg.calls.ended", "hg.up.w.c", "hg.down.p.c", "hg.watermark.s", "$KV.leases.c"),
+    "signaling": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "hg.usage.acme",
+        "hg.calls.ended",
+        "hg.up.w.c",
+        "hg.down.p.c",
+        "hg.watermark.s",
+        "$KV.leases.c",
+    ),
     "media": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "$JS.API.STREAM.UPDATE.KV_grants",
         "$KV.grants.k",
+        "$KV.access.k",
         "$JS.API.STREAM.MSG.GET.KV_grants",
         "$JS.API.DIRECT.GET.KV_grants.k",
         "$JS.API.CONSUMER.CREATE.KV_grants.mine",
@@ -97,8 +116,25 @@ FORBIDDEN = {
         "hg.down.p.c",
         "_INBOX_signaling.x",
     ),
-    "upstream": ("$KV.grants.k", "$JS.API.DIRECT.GET.KV_grants.k", "hg.calls.ended", "hg.watermark.s", "hg.up.w.c"),
-    "metering": ("hg.usage.acme", "hg.calls.ended", "$KV.grants.k", "$KV.leases.c", "hg.claim", "hg.media.p.offer"),
+    "upstream": (
+        "$JS.API.STREAM.UPDATE.USAGE",
+        "$KV.access.k",
+        "$KV.grants.k",
+        "$JS.API.DIRECT.GET.KV_grants.k",
+        "hg.calls.ended",
+        "hg.watermark.s",
+        "hg.up.w.c",
+    ),
+    "metering": (
+        "$JS.API.STREAM.UPDATE.KV_leases",
+        "$KV.access.k",
+        "hg.usage.acme",
+        "hg.calls.ended",
+        "$KV.grants.k",
+        "$KV.leases.c",
+        "hg.claim",
+        "hg.media.p.offer",
+    ),
 }
 DEAF_TO = {
     "signaling": ("hg.usage.*", "hg.up.*.*", "hg.down.*.*", "hg.media.*.offer", "hg.claim", "$KV.>"),
@@ -136,11 +172,44 @@ async def test_a_purge_by_media_leaves_the_usage_where_it_is_and_is_counted(rend
 
 async def test_media_cannot_read_a_grant(rendered: Rendered, url: str) -> None:
     async with Bus.connect(url, name="signaling", login=release.login(rendered, "signaling")) as bus:
-        await (await grants_bucket(bus.jetstream)).put("k", b"a grant")
+        await (await grants_bucket(bus.jetstream)).put("k", b"a grant", ttl_s=60)
     async with Bus.connect(url, name="media", login=release.login(rendered, "media")) as bus:
         for subject in ("$JS.API.DIRECT.GET.KV_grants.$KV.grants.k", "$JS.API.STREAM.MSG.GET.KV_grants"):
             with pytest.raises(RequestTimeoutError):
                 await bus.request(subject, Done(), timeout_s=0.3)
+
+
+@pytest.mark.parametrize(
+    ("size", "store_mb"), [("4Gi", 3072), ("64Mi", 48), ("1Ti", 786_432), ("1000M", 715), ("2G", 1430)]
+)
+def test_the_store_is_three_quarters_of_the_volume_and_all_services_know_it(size: str, store_mb: int) -> None:
+    rendered = render({"nats": {"persistence": {"size": size}}})
+    config = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
+    assert f"max_file_store: {store_mb * 1024 * 1024}\n" in config
+    for role in release.ROLES:
+        assert rendered.environment(role)[f"{role.upper()}_NATS_STORE_MB"] == str(store_mb)
+
+
+async def test_each_role_gives_what_is_its_own_the_bound_of_the_store(rendered: Rendered, url: str) -> None:
+    def connected(role: str) -> AbstractAsyncContextManager[Bus]:
+        return Bus.connect(url, name=role, login=release.login(rendered, role), store_mb=100)
+
+    async with connected("upstream") as bus:  # with the bounds of another size, first
+        await ensure_usage_stream(bus.jetstream, store_mb=200)
+        await leases_bucket(bus.jetstream, store_mb=200)
+        await leases_bucket(bus.jetstream, store_mb=100)
+    async with connected("metering") as bus:
+        await ensure_usage_stream(bus.jetstream, store_mb=100, adjust=True)
+        await ensure_calls_stream(bus.jetstream, store_mb=100, adjust=True)
+        info = await bus.jetstream.stream_info("USAGE")
+        assert info.config.max_bytes == bound(Share.USAGE, 100)
+    async with connected("signaling") as bus:
+        for make in (grants_bucket, access_bucket):
+            await make(bus.jetstream, store_mb=200)
+            bucket = await make(bus.jetstream, store_mb=100)
+            revision = await bucket.create("k", b"v", ttl_s=60)
+            await bucket.update("k", b"w", last=revision, ttl_s=60)
+            await bucket.remove("k")
 
 
 @pytest.mark.parametrize("login", [None, NatsLogin("media", "wrong"), NatsLogin("admin", "p")], ids=str)

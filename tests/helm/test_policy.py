@@ -97,4 +97,11 @@ def test_a_voluntary_disruption_takes_one_pod_at_a_time(name: str) -> None:
 def test_no_secret_is_in_the_environment_but_where_nothing_else_is_taken(name: str) -> None:
     for component, container in containers(name):
         by_environment = [each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})]
-        assert not by_environment or component in {"nats", "coturn"}
+        assert not by_environment or component == "nats"
+
+
+def test_no_command_line_holds_a_secret(name: str) -> None:
+    for _, container in containers(name):
+        words = [*container.get("command", ()), *container.get("args", ())]
+        by_secret = [each["name"] for each in container["env"] if "secretKeyRef" in each.get("valueFrom", {})]
+        assert not [word for word in words for secret in by_secret if f"$({secret})" in word or f"${secret}" in word]

@@ -149,14 +149,18 @@ def test_the_ledger_outlives_the_release_unless_that_is_chosen() -> None:
         ({}, "demo"),
         ({"signaling": {"page": False}}, None),
         ({"upstream": {"existingSecret": "provider"}}, None),
-        ({"upstream": {"existingSecret": "provider"}, "signaling": {"page": True}}, "demo"),
+        ({"upstream": {"existingSecret": "provider"}, "signaling": {"page": True, "pageSpendsMoney": True}}, "demo"),
         ({"tenants": {"existingSecret": "mine"}}, None),
     ],
 )
 def test_the_page_is_there_while_the_rehearsal_answers_or_when_asked_for(
     values: dict[str, Any], tenant: str | None
 ) -> None:
-    assert render(values).environment("signaling").get("SIGNALING_DEMO_TENANT") == tenant
+    rendered = render(values)
+    environment = rendered.environment("signaling")
+    assert environment.get("SIGNALING_DEMO_TENANT") == tenant
+    assert ("SIGNALING_PAGE_SECRET_FILE" in environment) is (tenant is not None)
+    assert bool([each for each in rendered.of("Secret") if "page-secret" in each["data"]]) is (tenant is not None)
 
 
 def test_what_the_page_says_of_the_provider_is_true() -> None:
@@ -171,9 +175,16 @@ def _shown(values: dict[str, Any]) -> tuple[str, str]:
 
 def test_the_world_does_not_see_metrics_through_the_ingress() -> None:
     (rule,) = matrix.rendered("turn").one("Ingress", "signaling")["spec"]["rules"]
-    assert [each["path"] for each in rule["http"]["paths"]] == ["/v1"]
+    assert [each["path"] for each in rule["http"]["paths"]] == ["/v1", "/docs", "/openapi.json"]
     (route,) = matrix.rendered("production").one("HTTPRoute", "signaling")["spec"]["rules"]
-    assert {each["path"]["value"] for each in route["matches"]} == {"/v1", "/", "/assets", "/demo"}
+    assert {each["path"]["value"] for each in route["matches"]} == {
+        "/v1",
+        "/docs",
+        "/openapi.json",
+        "/",
+        "/assets",
+        "/demo",
+    }
     assert {each["path"]["type"] for each in route["matches"] if each["path"]["value"] == "/"} == {"Exact"}
 
 

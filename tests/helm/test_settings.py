@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import helm_python
 import pytest
 
 from services.media.settings import MediaSettings
@@ -20,8 +21,6 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "metering": MeteringSettings,
     "rehearsal": RehearsalSettings,
 }
-NOT_OURS = {"FORWARDED_ALLOW_IPS"}
-"""uvicorn's own name."""
 FROM_THE_CLUSTER = {
     "metadata.name": "hushgate-media-0",
     "status.hostIP": "192.0.2.1",
@@ -58,7 +57,7 @@ def test_a_service_takes_the_environment_that_its_pod_has(
     name: str, component: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = told(name, component)
-    assert set(environment) <= names(component) | NOT_OURS
+    assert set(environment) <= names(component)
     for key, text in environment.items():
         monkeypatch.setenv(key, text)
     load(SETTINGS[component])
@@ -77,6 +76,7 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
     examples: dict[str, Any] = {
         "SIGNALING_DEMO_TENANT": "acme",
         "SIGNALING_PROVIDER": "example",
+        "SIGNALING_TRUSTED_PROXIES": ["10.0.0.0/8"],
         "MEDIA_ZONE": "a",
         "METERING_METRIC_TENANTS": ["acme"],
         "REHEARSAL_FAULTS": "stalling",
@@ -85,3 +85,13 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
     given = {key: examples.get(key, value) for key, value in settings.items()}
     environment = render({component: {"settings": given}}).environment(component)
     assert set(given) - set(environment) == set()
+
+
+def test_a_test_cluster_answers_with_recorded_answers_so_that_its_load_is_the_gateways() -> None:
+    assert matrix.rendered("values-kind").environment("rehearsal")["REHEARSAL_VOICE"] == "light"
+
+
+@pytest.mark.parametrize("unknown", ["auto", "local", "recorded", "LIGHT", ""])
+def test_a_voice_that_does_not_exist_is_refused_by_the_schema(unknown: str) -> None:
+    with pytest.raises(helm_python.HelmValuesError, match="REHEARSAL_VOICE"):
+        render({"rehearsal": {"settings": {"REHEARSAL_VOICE": unknown}}})

@@ -6,7 +6,14 @@ from contextlib import asynccontextmanager, contextmanager
 from fractions import Fraction
 
 import numpy as np
-from aiortc import AudioStreamTrack, MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCCertificate,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
@@ -16,7 +23,7 @@ from services.media.leg import LegInput
 from services.media.rtc.answerer import WebRtcAnswerer
 from services.media.rtc.peer import WebRtcLeg
 from services.media.rtc.stack import Stack, StackConfig, open_stack
-from services.signaling.core.sdp import sanitise
+from services.signaling.core import sdp
 
 TONE_HZ = 440
 WAIT_S = 20
@@ -41,10 +48,26 @@ class ToneTrack(AudioStreamTrack):
 class Client:
     """A stock aiortc peer, as a browser would be."""
 
-    def __init__(self, *, label: str = "oai-events", ordered: bool = True, retransmits: int | None = None) -> None:
+    def __init__(  # noqa: PLR0913 - the ways in which a peer may differ
+        self,
+        *,
+        direction: str = "sendrecv",
+        profile: str = sdp.AUDIO_PROFILES[0],
+        label: str = "oai-events",
+        ordered: bool = True,
+        retransmits: int | None = None,
+        certificate: RTCCertificate | None = None,
+        negotiated: int | None = None,
+    ) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        if certificate is not None:
+            self.peer._RTCPeerConnection__certificates = [certificate]  # type: ignore[attr-defined]  # noqa: SLF001
         self.peer.addTrack(ToneTrack())
-        self.channel = self.peer.createDataChannel(label, ordered=ordered, maxRetransmits=retransmits)
+        self.peer.getTransceivers()[0].direction = direction
+        self.profile = profile
+        self.channel = self.peer.createDataChannel(
+            label, ordered=ordered, maxRetransmits=retransmits, negotiated=negotiated is not None, id=negotiated
+        )
         self.open = asyncio.Event()
         self.said: asyncio.Queue[str] = asyncio.Queue()
         self.heard: asyncio.Queue[AudioFrame] = asyncio.Queue()
@@ -65,10 +88,13 @@ class Client:
     async def offer(self) -> str:
         """The offer as signaling passes it on."""
         await self.peer.setLocalDescription()
-        return sanitise(self.peer.localDescription.sdp.encode())
+        written = self.peer.localDescription.sdp.replace(sdp.AUDIO_PROFILES[0], self.profile)
+        return sdp.sanitise(written.encode())
 
-    async def accept(self, sdp: str) -> None:
-        await self.peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+    async def accept(self, answer: str) -> None:
+        assert f" {self.profile} " in answer
+        written = answer.replace(f" {self.profile} ", f" {sdp.AUDIO_PROFILES[0]} ")  # aiortc reads that one alone
+        await self.peer.setRemoteDescription(RTCSessionDescription(written, "answer"))
 
     async def close(self) -> None:
         for task in self.tasks:
@@ -115,11 +141,11 @@ def a_stack(*, advertised: tuple[str, ...] = ("127.0.0.1",), lost_s: float = 5, 
 
 async def answered(stack: Stack, client: Client) -> tuple[WebRtcLeg, Owner, str]:
     """A leg that waits for ``client``."""
-    leg, sdp = await WebRtcAnswerer(stack)(new_leg_id(), await client.offer())
+    leg, answer = await WebRtcAnswerer(stack)(new_leg_id(), await client.offer())
     assert isinstance(leg, WebRtcLeg)
     owner = Owner()
     leg.attach(owner)
-    return leg, owner, sdp
+    return leg, owner, answer
 
 
 @asynccontextmanager
@@ -130,9 +156,9 @@ async def connected(client: Client, stack: Stack | None = None) -> AsyncIterator
             async with connected(client, own) as both:
                 yield both
         return
-    leg, owner, sdp = await answered(stack, client)
+    leg, owner, answer = await answered(stack, client)
     try:
-        await client.accept(sdp)
+        await client.accept(answer)
         yield leg, owner
     finally:
         await leg.close()

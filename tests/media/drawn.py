@@ -23,8 +23,10 @@ GATE = GateConfig(
 class Drawn:
     """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame, `=` two at once."""
 
-    def __init__(self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60) -> None:
-        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms)
+    def __init__(
+        self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60, listens: bool = True
+    ) -> None:
+        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms, listens=listens)
         self.now = 100.0
         self.call = Conversation(config, now=self.now)
         self.index = 0

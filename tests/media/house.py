@@ -50,6 +50,7 @@ class PlainLeg:
 
     pace: Pace = "gateway"
     receive_delay_ms = 0
+    listens = True
 
     def __init__(self, leg_id: LegId) -> None:
         self.id = leg_id

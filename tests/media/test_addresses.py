@@ -41,3 +41,20 @@ def test_of_very_many_addresses_the_first_are_told() -> None:
 def test_a_forwarder_may_send_to_any_address_but_a_link_local_one() -> None:
     assert every(LAPTOP, versions=[6]) == ("::1", "2001:db8::3", "fd00::3")
     assert every(LAPTOP, versions=[4, 4]) == ("127.0.0.1", "192.0.2.9", "10.1.2.3", "172.17.0.1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("", "no IP address"),
+        ("gateway.example", "no IP address"),
+        ("0.0.0.0", "unspecified"),  # noqa: S104 - what is refused
+        ("ff02::1", "multicast"),
+        ("fe80::1", "other machines"),
+        ("::ffff:192.0.2.1", "other machines"),
+        (",".join(f"192.0.2.{n}" for n in range(MAX_ADVERTISED + 1)), "at most 8"),
+    ],
+)
+def test_what_clients_cannot_reach_is_refused(setting: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(setting)

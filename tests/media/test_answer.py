@@ -5,6 +5,7 @@ from aiortc.sdp import SessionDescription
 
 from services.media.core import sdp
 from services.media.core.sdp import AudioSection, DataSection, InvalidOfferError, LocalTransport
+from services.signaling.core.sdp import AUDIO_PROFILES
 
 TRANSPORT = f"""a=ice-ufrag:theirs
 a=ice-pwd:{"p" * 22}
@@ -88,6 +89,28 @@ def test_the_direction_is_the_other_way_round(offered: str, answer: str) -> None
     assert ("a=ssrc:1234" in text) == (answer != "recvonly")
 
 
+@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"])
+@pytest.mark.parametrize("direction", ["sendrecv", "sendonly", "recvonly"])
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+def test_the_answer_repeats_the_profile(profile: str, direction: str, setup: str) -> None:
+    audio = AUDIO.replace("UDP/TLS/RTP/SAVPF", profile).replace("a=sendrecv", f"a={direction}")
+    text = answered(audio.replace("a=setup:actpass", f"a=setup:{setup}"), DATA)
+    assert f"m=audio 5004 {profile} 111\r\n" in text
+
+
+@pytest.mark.parametrize(
+    ("direction", "listens", "speaks"),
+    [("sendrecv", True, True), ("sendonly", False, True), ("recvonly", True, False)],
+)
+def test_the_direction_says_who_listens_and_who_speaks(direction: str, *, listens: bool, speaks: bool) -> None:
+    audio = sdp.parse(offer(AUDIO.replace("a=sendrecv", f"a={direction}"))).audio
+    assert (audio.listens, audio.speaks) == (listens, speaks)
+
+
+def test_signaling_and_media_have_the_same_profiles() -> None:
+    assert sdp.PROFILES == AUDIO_PROFILES
+
+
 def test_an_ipv6_gateway_says_so() -> None:
     local = LocalTransport("u", "p", "f", "active", (("2001:db8::9", 5004),))
     assert "c=IN IP6 2001:db8::9\r\n" in sdp.answer(sdp.parse(offer(AUDIO)), local, ssrc=1)
@@ -118,6 +141,8 @@ def test_we_open_dtls_unless_the_client_insists() -> None:
         offer(AUDIO, AUDIO.replace("a=mid:0", "a=mid:2")),
         offer(AUDIO, DATA, DATA.replace("a=mid:1", "a=mid:2")),
         offer(AUDIO, DATA.replace("a=mid:1", "a=mid:0")),
+        offer(AUDIO.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP")),
+        offer(AUDIO.replace("UDP/TLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVPF")),
         offer(AUDIO, "m=video 9 UDP/TLS/RTP/SAVPF 96\n"),
         offer(AUDIO.replace("opus", "speex")),
         offer(AUDIO.replace("a=sendrecv", "a=inactive")),

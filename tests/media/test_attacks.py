@@ -144,7 +144,7 @@ async def test_7_a_client_with_another_certificate_than_it_said_gets_no_call() -
     with a_stack() as stack:
         leg, owner, sdp = await answered(stack, liar)
         await client.accept(sdp)
-        assert await owner.first(LegClosed) == LegClosed(EndReason.CLIENT_GONE)
+        assert await owner.first(LegClosed) == LegClosed(EndReason.DTLS_FAILED)
         await leg.close()
     await client.close()
     assert owner.items.empty(), "nothing was heard, so nothing is billed"

@@ -3,7 +3,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.media.core.datagrams import Protocol, asked_ufrag, protocol
+from services.media.core.datagrams import Protocol, answered_transaction, asked_ufrag, protocol
 
 
 def request(username: str = "ours:theirs", *, kind: stun.Class = stun.Class.REQUEST) -> bytes:
@@ -60,3 +60,18 @@ def test_a_request_without_a_ufrag_is_malformed(data: bytes) -> None:
 def test_no_bytes_break_it(data: bytes) -> None:
     protocol(data)
     assert isinstance(asked_ufrag(b"\x00\x01\x00\x00\x21\x12\xa4\x42" + data), str)
+
+
+@pytest.mark.parametrize(
+    ("data", "transaction"),
+    [
+        (b"\x01\x01\x00\x00\x21\x12\xa4\x42" + b"t" * 12, b"t" * 12),
+        (b"\x01\x01\x00\x00\x21\x12\xa4\x42" + b"t" * 11, None),
+        (b"\x01\x01\x00\x00\x21\x12\xa4\x43" + b"t" * 12, None),
+        (b"\x01\x11\x00\x00\x21\x12\xa4\x42" + b"t" * 12, None),
+        (b"\x00\x01\x00\x00\x21\x12\xa4\x42" + b"t" * 12, None),
+    ],
+    ids=["response", "too short", "no cookie", "error", "request"],
+)
+def test_only_a_binding_response_answers_a_request(data: bytes, transaction: bytes | None) -> None:
+    assert answered_transaction(data) == transaction

@@ -50,7 +50,7 @@ def test_the_pre_roll_at_the_beginning_of_a_call_is_what_there_is() -> None:
 def test_silence_of_the_hangover_closes_and_only_the_tail_of_it_is_sent() -> None:
     events = feed(VadGate(SMALL), "ss....")
     assert drawing_of(events) == "(fff)"
-    assert events[-1] == GateClosed("speech_end", index=3, speech_end_index=2, speech_end_at=0.02)
+    assert events[-1] == GateClosed("speech_end", index=3, speech_end_index=2, speech_end_at=0.02, hangover_ms=80)
 
 
 def test_a_pause_shorter_than_the_hangover_keeps_the_gate_open_and_is_sent_when_speech_resumes() -> None:
@@ -101,7 +101,7 @@ def test_missing_packets_close_by_the_wall_clock() -> None:
     feed(gate, "sss")
     assert gate.tick(now=0.04 + 0.07) == []
     closed = gate.tick(now=0.04 + 0.09)
-    assert closed == [GateClosed("no_packets", index=3, speech_end_index=3, speech_end_at=0.04)]
+    assert closed == [GateClosed("no_packets", index=3, speech_end_index=3, speech_end_at=0.04, hangover_ms=90)]
     assert gate.tick(now=9) == []
 
 

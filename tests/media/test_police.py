@@ -35,3 +35,13 @@ def test_bursts_with_pauses_are_no_flood() -> None:
 def test_who_cannot_be_known_is_never_hung_up() -> None:
     police = Police(PoliceConfig(per_s=1, burst=1, patience_s=float("inf")))
     assert Verdict.FLOOD not in [v for now in range(100, 200) for v in judged(police, 5, now=now)]
+
+
+def test_what_costs_more_takes_more_out_of_the_bucket() -> None:
+    police = Police(CONFIG)
+    assert [police.check(now=100, cost=cost) for cost in (12, 9, 8, 0.5)] == [
+        Verdict.TAKE,
+        Verdict.DROP,
+        Verdict.TAKE,
+        Verdict.DROP,
+    ]

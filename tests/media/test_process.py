@@ -70,7 +70,9 @@ async def test_a_process_beats_refuses_without_a_worker_drains_and_exits_with_0(
 
 
 def test_arguments_are_refused() -> None:
-    assert main(["--help-me"]) == 2
+    with pytest.raises(SystemExit) as refused:
+        main(["--help-me"])
+    assert refused.value.code == 2
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ async def test_a_child_that_dies_is_started_again_and_its_sibling_never_notices(
         families = text_string_to_metric_families((await running.get("/metrics")).text)
         values = {(s.name, s.labels["process"]): s.value for f in families for s in f.samples if "process" in s.labels}
         assert values["hushgate_media_process_deaths_total", "parent"] == 1
-        assert values["hushgate_media_calls_capacity", "0"] == values["hushgate_media_calls_capacity", "1"] == 100
+        assert values["hushgate_media_calls_capacity", "0"] == values["hushgate_media_calls_capacity", "1"] == 120
         running.process.send_signal(signal.SIGTERM)
         assert await running.process.wait() == 0
 

@@ -8,13 +8,25 @@ from prometheus_client import REGISTRY
 from services.contracts.audio import UP_FRAME_BYTES, PcmFrame
 from services.contracts.endings import EndReason
 from services.contracts.ids import new_leg_id
+from services.media.core import rtp, sdp
 from services.media.leg import BadOfferError, LegClosed, LegConnected, LegInput, LegMessage, LegOpened
 from services.media.rtc.answerer import WebRtcAnswerer
-from tests.media.clients import TONE_HZ, WAIT_S, Client, a_stack, answered, connected
+from tests.media.clients import TONE_HZ, WAIT_S, Client, Owner, a_stack, answered, connected
 
 
 def lost_events(reason: str) -> float:
     return REGISTRY.get_sample_value("hushgate_media_events_lost_total", {"reason": reason}) or 0
+
+
+def dropped(reason: str) -> float:
+    return REGISTRY.get_sample_value("hushgate_datagrams_dropped_total", {"reason": reason}) or 0
+
+
+def taken(owner: Owner) -> list[LegInput]:
+    items: list[LegInput] = []
+    while not owner.items.empty():
+        items.append(owner.items.get_nowait())
+    return items
 
 
 async def test_the_caller_is_heard_as_an_unbroken_run_of_frames() -> None:
@@ -58,6 +70,51 @@ async def test_what_is_to_play_before_the_client_is_there_waits_for_it() -> None
         await client.accept(sdp)
         async with asyncio.timeout(WAIT_S):
             await client.heard.get()
+        await leg.close()
+    await client.close()
+
+
+@pytest.mark.parametrize("profile", sdp.PROFILES)
+async def test_a_client_that_only_sends_is_sent_no_sound(profile: str) -> None:
+    client = Client(direction="sendonly", profile=profile)
+    async with connected(client) as (leg, owner):
+        assert not leg.listens
+        await owner.first(LegConnected)
+        owner.playing = True
+        for _ in range(20):  # 400 ms of the wheel
+            leg.play()
+            await owner.first(PcmFrame)
+        assert owner.pulled == 0
+        assert client.heard.empty()
+
+
+async def test_a_client_that_only_listens_is_not_heard_whatever_it_sends() -> None:
+    client = Client(direction="recvonly")
+    before = dropped("rtp_not_negotiated")
+    async with connected(client) as (leg, owner):
+        await owner.first(LegConnected)
+        owner.playing = True
+        leg.play()
+        async with asyncio.timeout(WAIT_S):
+            await client.heard.get()
+            sender = client.peer.getSenders()[0]
+            for sequence in range(5):
+                header = rtp.header(96, sequence, sequence * 960, 7)
+                await sender.transport._send_rtp(header + b"\xf8")  # noqa: SLF001 - what it must not
+            while dropped("rtp_not_negotiated") < before + 5:
+                await client.heard.get()
+        assert not any(isinstance(item, PcmFrame) for item in taken(owner))
+
+
+@pytest.mark.parametrize("change", [("a=sendrecv", "a=sendonly"), ("UDP/TLS/RTP/SAVPF", "RTP/SAVPF")])
+async def test_an_ice_restart_keeps_direction_and_profile(change: tuple[str, str]) -> None:
+    client = Client()
+    with a_stack() as stack:
+        offer = await client.offer()
+        leg, _ = await WebRtcAnswerer(stack)(new_leg_id(), offer)
+        with pytest.raises(BadOfferError, match=r"cannot change .* directions and profiles"):
+            await leg.restart(offer.replace(*change))
+        assert "a=ice-ufrag" in await leg.restart(offer)
         await leg.close()
     await client.close()
 
@@ -134,13 +191,41 @@ async def test_the_last_event_still_reaches_a_client_that_is_hung_up() -> None:
             assert "hushgate.ended" in await client.said.get()
 
 
-async def test_a_channel_of_another_name_is_closed() -> None:
-    client = Client(label="other")
+@pytest.mark.parametrize("label", ["realtime-channel", "", "data", "ö" * 100])
+async def test_a_channel_of_any_label_serves(label: str) -> None:
+    client = Client(label=label)
+    async with connected(client) as (leg, owner):
+        await owner.first(LegOpened)
+        leg.send_event('{"type":"session.created"}')
+        async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get()) == {"type": "session.created"}
+        client.channel.send('{"type":"response.create"}')
+        assert await owner.first(LegMessage) == LegMessage('{"type":"response.create"}')
+
+
+async def test_a_channel_that_was_negotiated_outside_serves_from_its_first_message() -> None:
+    client = Client(negotiated=7)
+    async with connected(client) as (leg, owner):
+        async with asyncio.timeout(WAIT_S):
+            await client.open.wait()
+        client.channel.send('{"type":"response.create"}')
+        await owner.first(LegOpened)
+        assert await owner.first(LegMessage) == LegMessage('{"type":"response.create"}')
+        leg.send_event('{"type":"session.created"}')
+        async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get()) == {"type": "session.created"}
+
+
+async def test_a_client_is_told_that_a_further_channel_was_closed() -> None:
+    client = Client()
     closed = asyncio.Event()
-    client.channel.on("close", closed.set)
-    async with connected(client) as (leg, _), asyncio.timeout(WAIT_S):
-        await closed.wait()
-        leg.send_event("{}")  # is lost, and breaks nothing
+    async with connected(client) as (_, owner):
+        await owner.first(LegOpened)
+        client.peer.createDataChannel("oai-events").on("close", closed.set)
+        async with asyncio.timeout(WAIT_S):
+            await closed.wait()
+            event = json.loads(await client.said.get())
+    assert (event["type"], event["error"]["code"]) == ("error", "extra_data_channel")
 
 
 async def test_a_client_that_hangs_up_is_gone() -> None:

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from services.media.core import rtp
 from services.media.core.reception import Reception
+from services.media.core.rtcp import MAX_PACKETS, reports
 from services.media.core.sending import PeerHeard, Sending
 from services.media.rtc.rtcp import PeerLeft, Rtcp
 
@@ -25,6 +26,10 @@ OURS, THEIRS = 1, 2
 
 def rtcp(sending: Sending | None = None) -> Rtcp:
     return Rtcp(sending or Sending(OURS), cname="hushgate", now=0.0, random=lambda: 0.5)
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("hushgate_rtcp_dropped_total", {"reason": "malformed"}) or 0.0
 
 
 def spoken() -> Sending:
@@ -37,6 +42,15 @@ def listening() -> Reception:
     reception = Reception(THEIRS)
     reception.push(0, 0, now=0.0)
     return reception
+
+
+def test_there_are_only_reports_which_every_profile_allows() -> None:
+    """No NACK, PLI or other early feedback (RFC 4585), which RTP/SAVP does not know."""
+    for sending, reception in ((Sending(OURS), listening()), (spoken(), listening()), (spoken(), None)):
+        reports = rtcp(sending)
+        for data in (reports.report(reception, now=1.0), reports.goodbye(now=2.0)):
+            kinds = {type(packet) for packet in RtcpPacket.parse(data)}
+            assert kinds <= {RtcpSrPacket, RtcpRrPacket, RtcpSdesPacket, RtcpByePacket}
 
 
 def test_who_only_listens_sends_a_receiver_report_with_its_name() -> None:
@@ -125,3 +139,28 @@ def test_no_packet_breaks_it(flags: int, kind: int, body: bytes) -> None:
     words = struct.pack("!H", len(body) // 4)
     data = bytes((0x80 | flags, kind)) + words + body[: len(body) // 4 * 4]
     assert all(isinstance(heard, (PeerHeard, PeerLeft)) for heard in rtcp().take(data, listening(), now=1.0))
+
+
+def test_of_a_compound_only_reports_and_goodbyes_are_read() -> None:
+    report, bye = bytes(RtcpRrPacket(THEIRS)), bytes(RtcpByePacket([THEIRS]))
+    nack = b"\x81\xcd" + (352).to_bytes(2) + bytes(8) + b"\xff" * 1400
+    description = bytes(RtcpSdesPacket([]))
+    assert reports(report + nack + description + bye) == report + bye
+
+
+@pytest.mark.parametrize(
+    "compound",
+    [
+        b"\x80\xc9\x00",
+        b"\x80\xc9\x00\x01",
+        b"\x40\xc9\x00\x00",
+        bytes(RtcpRrPacket(THEIRS)) * (MAX_PACKETS + 1),
+        b"\x80\xcb\x00\x00" * 300,
+    ],
+)
+def test_a_compound_of_hundreds_or_of_no_packets_is_malformed(compound: bytes) -> None:
+    with pytest.raises(ValueError, match="packet"):
+        reports(compound)
+    before = dropped()
+    assert rtcp().take(compound, None, now=0.0) == []
+    assert dropped() == before + 1

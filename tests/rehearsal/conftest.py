@@ -57,12 +57,12 @@ def flite(tmp_path: Path) -> Speech:
 
 @pytest.fixture
 def rehearsal() -> Serving:
-    """Runs the service, with the recorded voice unless told otherwise."""
+    """Runs the service, with the echo unless told otherwise."""
 
     @asynccontextmanager
     async def serve(**settings: object) -> AsyncIterator[str]:
         process = _ToldProcess()
-        chosen = RehearsalSettings.model_validate({"voice": "recorded", **settings})
+        chosen = RehearsalSettings.model_validate({"voice": "echo", **settings})
         task = asyncio.create_task(app.serve(chosen, process))
         try:
             task.add_done_callback(lambda _: process.url.cancel())  # it failed before it was ready

@@ -3,7 +3,7 @@
 import base64
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
+from services.rehearsal.core.answers import FULL, Answers
 from services.rehearsal.core.commands import Close, Command, Forget, Keep, Listen, Now, Send, Speak, Understand
+from services.rehearsal.core.recordings import Recording
 from services.rehearsal.core.session import Session, Terms
 
 Event = dict[str, Any]
@@ -43,7 +45,8 @@ class Client:
         self,
         *,
         hears: Iterable[str | None] = (),
-        has_ear: bool = True,
+        voice: Answers = FULL,
+        recordings: Sequence[Recording] = (),
         answers: bool = True,
         max_session_s: float = 3600,
     ) -> None:
@@ -58,7 +61,14 @@ class Client:
         self._hears = iter(hears)
         new_id = lambda prefix: f"{prefix}_{next(numbers)}"  # noqa: E731 - a name for it would be longer
         self.session = Session(
-            Terms("gpt-realtime-2.1", has_ear=has_ear, new_id=new_id, max_session_s=max_session_s), self.at
+            Terms(
+                "gpt-realtime-2.1",
+                answers=voice,
+                recordings=recordings,
+                new_id=new_id,
+                max_session_s=max_session_s,
+            ),
+            self.at,
         )
         self._take(self.session.opened())
 

@@ -56,7 +56,7 @@ def test_an_ear_that_fails_is_told_as_a_failed_transcription() -> None:
     client.manual(transcription={})
     client.append(tone(500))
     failed = only(client.send("input_audio_buffer.commit"), "conversation.item.input_audio_transcription.failed")
-    assert failed["error"]["code"] == "transcription_failed"
+    assert failed["error"]["code"] == "rehearsal_busy"
 
 
 @pytest.mark.parametrize("ms", [0, 40, 99])

@@ -13,7 +13,7 @@ pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
 
 async def started(**settings: str) -> tuple[asyncio.subprocess.Process, list[int]]:
     """`hushgate rehearsal` with its local voice, and the processes of that voice."""
-    environment = {**inherited_environment("rehearsal"), "REHEARSAL_VOICE": "local", "REHEARSAL_EARS": "1", **settings}
+    environment = {**inherited_environment("rehearsal"), "REHEARSAL_VOICE": "full", "REHEARSAL_EARS": "1", **settings}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.rehearsal", env=environment, stdout=asyncio.subprocess.PIPE
     )
@@ -68,7 +68,7 @@ async def test_a_wrong_setting_is_told_in_one_line() -> None:
         sys.executable,
         "-m",
         "services.rehearsal",
-        env={**inherited_environment("rehearsal"), "REHEARSAL_VOICES": "local"},
+        env={**inherited_environment("rehearsal"), "REHEARSAL_VOICES": "full"},
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from services.rehearsal.core.answers import ECHO
 from services.rehearsal.core.commands import Speak
 from services.rehearsal.core.dialogue import RECORDED_PROMPT
 from services.rehearsal.core.sound import to_ms
@@ -261,7 +262,7 @@ def test_deleting_what_is_not_understood_yet_lets_the_response_go_on() -> None:
 
 
 def test_without_an_ear_the_answer_is_the_recording_and_an_echo() -> None:
-    client = Client(has_ear=False)
+    client = Client(voice=ECHO)
     client.manual(transcription={})
     said = tone(1500)
     client.append(said)
@@ -274,7 +275,7 @@ def test_without_an_ear_the_answer_is_the_recording_and_an_echo() -> None:
 
 
 def test_without_an_ear_written_words_are_still_answered() -> None:
-    client = Client(has_ear=False)
+    client = Client(voice=ECHO)
     client.text("hello")
     assert only(client.respond(), "response.output_audio_transcript.done")["transcript"] == RECORDED_PROMPT
     assert "hear you" in only(client.say("hello"), "response.output_text.done")["text"]

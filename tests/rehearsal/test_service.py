@@ -109,7 +109,7 @@ async def test_a_spoken_question_is_understood_and_answered_by_the_local_voice(
 ) -> None:
     pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
     audio_input = {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}
-    async with rehearsal(voice="local", ears=1) as url, websockets.connect(endpoint(url)) as socket:
+    async with rehearsal(voice="full", ears=1) as url, websockets.connect(endpoint(url)) as socket:
         await send(socket, "session.update", session={"type": "realtime", "audio": {"input": audio_input}})
         await send(socket, "input_audio_buffer.append", audio=base64.b64encode(tone(400)).decode())
         await send(socket, "input_audio_buffer.clear")
@@ -187,7 +187,9 @@ async def test_a_binary_message_ends_the_session_and_nothing_else(rehearsal: Ser
 async def test_health_and_metrics_are_served_on_the_same_port(rehearsal: Serving) -> None:
     async with rehearsal() as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.get("/readyz")).status_code == 200
-        assert "hushgate_rehearsal_sessions_active 0.0" in (await http.get("/metrics")).text
+        metrics = (await http.get("/metrics")).text
+        for answers in ("full", "light", "echo"):
+            assert f'hushgate_rehearsal_sessions_active{{answers="{answers}"}} 0.0' in metrics
 
 
 def test_only_the_newest_audio_is_kept() -> None:

@@ -7,7 +7,7 @@ import pytest
 from services.rehearsal.core.dialogue import RECORDED_PROMPT
 from services.rehearsal.voice.ear import Ear
 from services.rehearsal.voice.pool import LocalVoice
-from services.rehearsal.voice.provided import RECORDED_FILE, RecordedVoice, VoiceMissingError
+from services.rehearsal.voice.provided import RECORDED_FILE, EchoVoice, VoiceMissingError
 from services.runtime.errors import HushgateError
 from tests.rehearsal.conftest import Speech
 from tests.rehearsal.driver import tone
@@ -85,6 +85,8 @@ async def test_a_crashed_ear_says_so_and_is_replaced() -> None:
         assert ear.pid
         os.kill(ear.pid, signal.SIGKILL)
         assert await utterance.finish() is None
+        async with asyncio.timeout(60):
+            await ear.ready.wait()
         again = voice.listen()
         again.feed(tone(200))
         assert await again.finish() is not None
@@ -113,7 +115,7 @@ async def test_the_voice_ends_with_its_service() -> None:
 
 
 async def test_the_recording_is_small_and_says_one_thing() -> None:
-    voice = RecordedVoice()
+    voice = EchoVoice()
     assert await voice.say(RECORDED_PROMPT, speed=1.0) == RECORDED_FILE.read_bytes()
     assert RECORDED_FILE.stat().st_size <= 200_000
     with pytest.raises(VoiceMissingError):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_a_child_inherits_its_own_settings_and_no_provider_key(monkeypatch: pyte
     environment = inherited_environment("media")
     assert environment["MEDIA_ZONE"] == "a"
     assert not {"OPENAI_API_KEY", "METERING_API_TOKEN"} & set(environment)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["OPENAI_API_KEY", "XAI_API_KEY", "AZURE_CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "MEDIA_ZONE"],
+)
+def test_a_child_that_is_no_service_gets_nobodys_settings_and_keys(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("TZ", "UTC")
+    environment = inherited_environment()
+    assert name not in environment
+    assert (environment["TZ"], environment["PATH"]) == ("UTC", os.environ["PATH"])  # noqa: TID251 - the parent's
 
 
 def test_fixed_ports_are_found_by_service_with_their_tls() -> None:
@@ -148,3 +161,25 @@ def test_a_file_of_headers_that_is_not_there_is_refused(tmp_path: Path) -> None:
     settings = load(GateSettings, {"GATE_ADDRESS": "x", "GATE_OTLP_HEADERS_FILE": str(tmp_path / "none")})
     with pytest.raises(SettingsError, match="cannot be read"):
         settings.otlp_headers()
+
+
+def test_all_secrets_of_the_settings_are_known_for_redaction(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-a-file\n")
+    (tmp_path / "headers").write_text("Authorization: Bearer of-the-collector\n")
+    settings = load(
+        SealedSettings,
+        {
+            "SEALED_API_TOKEN_FILE": str(tmp_path / "token"),
+            "SEALED_NATS_URL": "nats://user:of%2Dthe-bus@127.0.0.1:4222",
+            "SEALED_OTLP_HEADERS_FILE": str(tmp_path / "headers"),
+        },
+    )
+    assert {"from-a-file", "of-the-bus", "of-the-collector"} <= settings.secret_values()
+    assert "in-a-field" in load(SealedSettings, {"SEALED_API_TOKEN": "in-a-field"}).secret_values()
+
+
+def test_an_unreadable_file_of_a_secret_is_reported_by_who_needs_it(tmp_path: Path) -> None:
+    settings = load(SealedSettings, {"SEALED_API_TOKEN_FILE": str(tmp_path / "none")})
+    assert settings.secret_values() <= {""}
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.secret("api_token")

@@ -16,15 +16,15 @@ from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
 from services.runtime.bus import Bus
 from services.runtime.health import Health
-from services.runtime.streams import grants_bucket
 from services.signaling.api import Api
-from services.signaling.app import build, relay_desk
+from services.signaling.app import build, open_grants, relay_desk
 from services.signaling.auth import Authority
 from services.signaling.directory import Directory
-from services.signaling.grants import Grants
+from services.signaling.limiter import Limiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
 from services.signaling.usage import UsageSource
+from tests.signaling.page import PAGE_SECRET
 
 AddMedia = Callable[..., Awaitable[list[Offer]]]
 
@@ -82,12 +82,14 @@ def directories() -> list[_Listening]:
 
 @pytest.fixture
 def settings(tenants_path: Path) -> SignalingSettings:
-    return SignalingSettings(tenants_file=tenants_path, demo_tenant="acme", provider="rehearsal", charged=False)
+    return SignalingSettings(
+        tenants_file=tenants_path, demo_tenant="acme", page_secret=PAGE_SECRET, provider="rehearsal", charged=False
+    )
 
 
 @pytest.fixture
 async def open_door(
-    nats_url: str, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
+    nats_url: str, store_mb: int, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
 ) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
     """Opens one signaling process after the other; each has a bus connection of its own."""
     console = tmp_path / "console"
@@ -102,14 +104,17 @@ async def open_door(
 
     @asynccontextmanager
     async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
-        async with Bus.connect(nats_url, name="signaling") as bus, httpx.AsyncClient() as nowhere:
+        async with Bus.connect(nats_url, name="signaling", store_mb=store_mb) as bus, httpx.AsyncClient() as nowhere:
             directory = _Listening(bus, offer_timeout_s=0.2)
             await directory.listen()
             directories.append(directory)
-            grants = Grants(await grants_bucket(bus.jetstream), connected=lambda: bus.connected)
             api = Api(
                 bus=bus,
-                authority=Authority(TenantsFile(changed.tenants_file), grants),
+                authority=Authority(
+                    TenantsFile(changed.tenants_file),
+                    await open_grants(bus),
+                    Limiter(changed.rates, changed.address_rate),
+                ),
                 directory=directory,
                 usage=usage or UsageSource(nowhere, configured=False),
                 default_model=changed.default_model,

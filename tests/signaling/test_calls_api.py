@@ -7,6 +7,7 @@ from services.contracts import subjects
 from services.contracts.ids import CallId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused
 from services.runtime.bus import Bus
+from services.signaling.core.sdp import AUDIO_PROFILES
 
 AddMedia = Callable[..., Awaitable[list[Offer]]]
 Mint = Callable[..., Awaitable[str]]
@@ -42,6 +43,16 @@ async def test_an_offer_is_answered_and_the_call_named(
     assert granted.session["instructions"] == "Be brief."
     assert "candidate" in offer
     assert "candidate" not in offers[0].sdp
+
+
+@pytest.mark.parametrize("profile", AUDIO_PROFILES)
+async def test_an_offer_of_audio_alone_is_answered_here_as_by_whip(
+    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, profile: str
+) -> None:
+    offers = await add_media("media-0", ANSWER)
+    alone = offer.partition("m=application")[0].replace("BUNDLE 0 1", "BUNDLE 0").replace(AUDIO_PROFILES[0], profile)
+    assert (await post_offer(client, await mint(), alone)).status_code == 201
+    assert [line for line in offers[0].sdp.split("\r\n") if line.startswith("m=")] == [f"m=audio 9 {profile} 111"]
 
 
 async def test_a_token_holder_sets_what_is_not_locked(

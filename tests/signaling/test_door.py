@@ -2,10 +2,12 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from services.contracts import subjects
 from services.runtime.bus import Bus
 from services.signaling.settings import SignalingSettings
+from tests.signaling.page import PAGE_SECRET, page_headers
 
 Door = Callable[..., Awaitable[httpx.AsyncClient]]
 AddMedia = Callable[..., Awaitable[list[object]]]
@@ -73,7 +75,7 @@ async def test_a_tenant_may_have_a_list_of_origins(client: httpx.AsyncClient, ot
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/v1/realtime/calls", 405), ("GET", "/v1/realtime", 404), ("GET", "/docs", 404)],
+    [("GET", "/nowhere", 404), ("GET", "/v1/realtime/calls", 405), ("GET", "/v1/realtime", 404), ("GET", "/doc", 404)],
 )
 async def test_errors_of_the_framework_have_the_providers_shape(
     client: httpx.AsyncClient, method: str, path: str, status: int
@@ -163,7 +165,7 @@ async def test_the_page_gets_a_token_with_our_own_events(
     client: httpx.AsyncClient, add_media: AddMedia, offer: str
 ) -> None:
     offers = await add_media("media-0")
-    reply = await client.post("/demo/token", headers={"Origin": OWN})
+    reply = await client.post("/demo/token", headers=page_headers(OWN))
     assert reply.status_code == 200
     headers = {**bearer(reply.json()["value"]), "Content-Type": "application/sdp", "Origin": OWN}
     await client.post("/v1/realtime/calls", content=offer, headers=headers)
@@ -182,7 +184,26 @@ async def test_the_page_gets_a_token_with_our_own_events(
     ],
 )
 async def test_nobody_but_the_page_gets_its_token(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    headers = {**bearer(PAGE_SECRET.get_secret_value()), **headers}
     assert (await client.post("/demo/token", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"Authorization": b"Bearer "},
+        {b"Authorization": b"Bearer wrong"},
+        {b"Authorization": b"Bearer \xff"},
+        {b"Authorization": b"Bearer " + PAGE_SECRET.get_secret_value()[:-1].encode()},
+    ],
+)
+async def test_an_origin_that_anyone_can_forge_is_not_enough_for_a_token(
+    client: httpx.AsyncClient, headers: dict[bytes, bytes]
+) -> None:
+    reply = await client.post("/demo/token", headers={b"Origin": OWN.encode(), **headers})
+    assert reply.status_code == 403
+    assert reply.json()["error"]["code"] == "page_secret_wrong"
 
 
 async def test_another_origin_learns_nothing_from_the_demo(client: httpx.AsyncClient) -> None:
@@ -191,5 +212,5 @@ async def test_another_origin_learns_nothing_from_the_demo(client: httpx.AsyncCl
 
 @pytest.mark.parametrize("path", ["/", "/assets/app.js", "/demo/info"])
 async def test_without_a_demo_tenant_there_is_no_demo(open_door: Door, settings: SignalingSettings, path: str) -> None:
-    door = await open_door(settings.model_copy(update={"demo_tenant": ""}))
+    door = await open_door(settings.model_copy(update={"demo_tenant": "", "page_secret": SecretStr("")}))
     assert (await door.get(path)).status_code == 404

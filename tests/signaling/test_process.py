@@ -23,6 +23,7 @@ from services.runtime.errors import SettingsError
 from services.runtime.settings import load
 from services.signaling.settings import SignalingSettings
 from services.up.natsd import nats_server
+from tests.signaling.page import PAGE_SECRET, page_headers
 from tests.signaling.process import media_heard, signaling
 
 
@@ -95,12 +96,15 @@ async def test_the_door_speaks_https_when_it_has_a_certificate(
 ) -> None:
     cert, key = certificate(tmp_path)
     settings = {"nats_url": nats_url, "tenants_file": tenants_path, "tls_cert": cert, "tls_key": key}
-    async with signaling(log=None, demo_tenant="acme", **settings) as (url, _):
+    async with signaling(log=None, demo_tenant="acme", page_secret=PAGE_SECRET.get_secret_value(), **settings) as (
+        url,
+        _,
+    ):
         trust = ssl.create_default_context(cafile=str(cert))
         async with httpx.AsyncClient(verify=trust, base_url=url) as client:
-            assert (await client.post("/demo/token", headers={"Origin": url})).status_code == 200
+            assert (await client.post("/demo/token", headers=page_headers(url))).status_code == 200
             plain = url.replace("https", "http")
-            assert (await client.post("/demo/token", headers={"Origin": plain})).status_code == 403
+            assert (await client.post("/demo/token", headers=page_headers(plain))).status_code == 403
 
 
 async def test_a_demo_tenant_that_is_not_in_the_file_stops_the_start(nats_url: str, tenants_path: Path) -> None:
@@ -112,6 +116,7 @@ async def test_a_demo_tenant_that_is_not_in_the_file_stops_the_start(nats_url: s
             "SIGNALING_NATS_URL": nats_url,
             "SIGNALING_TENANTS_FILE": str(tenants_path),
             "SIGNALING_DEMO_TENANT": "nobody",
+            "SIGNALING_PAGE_SECRET": "the-secret-of-this-start",
         },
         stdout=asyncio.subprocess.PIPE,
     )

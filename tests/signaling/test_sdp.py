@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ AUDIO = ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0", "a=rtcp-mux", "a=rtpmap:1
 DATA = ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "a=mid:1", "a=sctp-port:5000"]
 VIDEO = ["m=video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:2", "a=rtcp-mux", "a=rtpmap:96 VP8/90000"]
 LINES = [*SESSION, *AUDIO, *DATA]
+PROFILES = ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"]
+REFUSED_PROFILES = [
+    "RTP/AVP",  # no encryption
+    "RTP/AVPF",
+    "TCP/DTLS/RTP/SAVPF",  # the media port is UDP
+    "TCP/DTLS/RTP/SAVP",
+    "udp/tls/rtp/savpf",  # names are written in capitals (RFC 8866 §5.14)
+    "UDP/TLS/RTP/SAVPFF",
+    "SAVPF",
+]
 
 
 def text(*lines: str) -> bytes:
@@ -53,6 +64,33 @@ def test_what_is_written_is_read_by_aiortc(name: str) -> None:
 def test_what_is_written_is_a_fixed_point(name: str) -> None:
     once = "\r\n".join(GOLDEN[name]["sanitised"])
     assert sanitise(once.encode()) == once
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("direction", ["sendrecv", "sendonly", "recvonly"])
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+@pytest.mark.parametrize("data", [(), DATA])
+def test_every_profile_of_dtls_srtp_is_read_and_written_as_it_came(
+    profile: str, direction: str, setup: str, data: Sequence[str]
+) -> None:
+    audio = [f"m=audio 9 {profile} 111", *AUDIO[1:-1], f"a=setup:{setup}", f"a={direction}"]
+    group = "a=group:BUNDLE 0 1" if data else "a=group:BUNDLE 0"
+    offer = parse(text(*SESSION[:-1], group, *audio, *data))
+    assert (offer.audio.profile, offer.audio.direction, offer.transport.setup) == (profile, direction, setup)
+    written = offer.serialise()
+    assert f"m=audio 9 {profile} 111\r\n" in written
+    assert parse(written.encode()) == offer
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_needs_rtcp_on_the_port_of_rtp(profile: str) -> None:
+    audio = [f"m=audio 9 {profile} 111", *(line for line in AUDIO[1:] if line != "a=rtcp-mux")]
+    with pytest.raises(InvalidOfferError, match="rtcp-mux"):
+        parse(text(*SESSION, *audio, *DATA))
+
+
+def test_audio_alone_needs_no_group() -> None:
+    assert "a=group:BUNDLE 0\r\n" in sanitise(text(*SESSION[:-1], *AUDIO))
 
 
 def test_lines_may_end_in_lf_alone() -> None:
@@ -119,12 +157,18 @@ def test_nothing_unknown_is_kept() -> None:
         (b"v=0\r\n" + b"a" * MAX_OFFER_BYTES, "at most 16384"),
         (text(*LINES, *VIDEO), "section of video"),
         (text(*LINES, "m=video 0 UDP/TLS/RTP/SAVPF 96"), "switched off"),
-        (text(*LINES, *DATA), "one audio section and one data channel"),
-        (text(*SESSION, *AUDIO), "it has: audio"),
+        (text(*LINES, *DATA), "one audio section and at most one data channel"),
+        (text(*SESSION, *AUDIO), "BUNDLE"),
+        (text(*SESSION, *DATA, *TRANSPORT), "it has: application"),
         (text(*LINES, *VIDEO, *VIDEO, *VIDEO), "more than 4 sections"),
         (instead(AUDIO[0], "m=audio 65536 UDP/TLS/RTP/SAVPF 111"), "port is above"),
         (instead(AUDIO[0], "m=audio 99999999999999999999 UDP/TLS/RTP/SAVPF 111"), "no valid m= line"),
-        (instead(AUDIO[0], "m=audio 9 RTP/AVP 111"), "audio over RTP/AVP"),
+        *(
+            (instead(AUDIO[0], f"m=audio 9 {profile} 111"), f"audio over {profile} is not answered here: only")
+            for profile in REFUSED_PROFILES
+        ),
+        (instead(DATA[0], "m=application 9 TCP/DTLS/SCTP webrtc-datachannel"), "application over TCP/DTLS/SCTP"),
+        (text(*LINES, "m=image 9 udptl t38", "a=mid:2"), "image over udptl"),
         (instead(AUDIO[0], "m=audio 9 UDP/TLS/RTP/SAVPF 112"), "must offer opus"),
         (instead(AUDIO[3], "a=rtpmap:111 PCMU/8000"), "must offer opus"),
         (text(*LINES).replace(b"111", b"72"), "must offer opus"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.contracts.ids import TenantId
-from services.signaling.core.tenants import InvalidTenantsError, Tenants, key_hash
+from services.signaling.core.tenants import InvalidTenantsError, Rates, Tenants, key_hash
 from services.signaling.tenants_file import TenantsFile, TenantsFileError
 
 KEY = "hg_" + "k" * 43
@@ -41,6 +41,10 @@ def test_any_text_can_be_asked_for() -> None:
         (text({"id": "a", "limit": {}}), "tenants.0.limit"),
         (text({"id": "a", "session": {"audio": 1}}), "tenants.0.session"),
         (text({"id": "a", "limits": {"max_seconds": 0}}), "tenants.0.limits.max_seconds"),
+        (text({"id": "a", "limits": {"max_second": 60}}), "no limit max_second; what a tenant may ask for is in rates"),
+        (text({"id": "a", "rates": {"mints": 60}}), "tenants.0.rates.mints"),
+        (text({"id": "a", "rates": {"mints_per_s": 0}}), "tenants.0.rates.mints_per_s"),
+        (text({"id": "a", "rates": {"offers_burst": 0}}), "tenants.0.rates.offers_burst"),
         (text(ONE, {"id": "one"}), "same id"),
         (text(ONE, {**ONE, "id": "two"}), "a key is listed twice"),
     ],
@@ -49,6 +53,13 @@ def test_a_wrong_file_is_refused_and_says_where(file: bytes, says: str) -> None:
     with pytest.raises(InvalidTenantsError, match=says) as refused:
         Tenants.parse(file)
     assert KEY not in str(refused.value)
+
+
+def test_a_tenants_own_rates_go_over_those_of_the_operator_one_by_one() -> None:
+    tenant = Tenants.parse(text({**ONE, "rates": {"mints_per_s": 0.5, "live_tokens": 10_000}})).by_key(KEY)
+    assert tenant is not None
+    rates = Rates(mints_per_s=7, offers_per_s=8, live_tokens=9).under(tenant.rates)
+    assert rates == Rates(mints_per_s=0.5, offers_per_s=8, live_tokens=10_000)
 
 
 def replace(path: Path, content: bytes) -> None:

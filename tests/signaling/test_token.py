@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, TenantId
@@ -11,6 +13,8 @@ from services.signaling.core.token import (
     afterlife,
     decode,
     redeem,
+    redeemable_ttl_s,
+    well_formed,
 )
 
 CALL = CallId("rtc_" + "a" * 26)
@@ -24,7 +28,7 @@ def redeemed(at: int = 999) -> Redeemed:
 
 
 def test_a_token_becomes_one_call_before_it_expires() -> None:
-    assert redeemed() == Redeemed(grant=ISSUED.grant, expires_unix_ms=1000, call=CALL, redeemed_unix_ms=999)
+    assert redeemed() == Redeemed(call=CALL, tenant=TenantId("acme"), redeemed_unix_ms=999)
     assert redeem(ISSUED, CALL, now_unix_ms=1000) is Rejection.EXPIRED
 
 
@@ -32,8 +36,37 @@ def test_a_used_token_stays_used() -> None:
     assert redeem(redeemed(), CALL, now_unix_ms=999) is Rejection.USED
 
 
-def test_a_released_token_is_as_it_was() -> None:
-    assert redeemed().released() == ISSUED
+@given(st.text(max_size=100_000))
+def test_what_is_stored_of_a_used_token_does_not_grow_with_its_session(instructions: str) -> None:
+    grant = Grant(tenant=TenantId("a" * 48), session={"model": "m", "instructions": instructions})
+    decided = redeem(Issued(grant=grant, expires_unix_ms=2**42), CALL, now_unix_ms=2**41)
+    assert isinstance(decided, Redeemed)
+    assert len(decided.encode()) < 200
+
+
+def test_a_record_is_stored_as_long_as_its_token_can_be_redeemed_and_a_little_longer() -> None:
+    issued = Issued(grant=ISSUED.grant, issued_unix_ms=0, expires_unix_ms=60_000)
+    assert redeemable_ttl_s(issued, now_unix_ms=0) == 90
+    assert redeemable_ttl_s(issued, now_unix_ms=30_000) == 60
+    assert redeemable_ttl_s(issued, now_unix_ms=10**9) == 1  # the store has no shorter one, and 0 means for ever
+
+
+@pytest.mark.parametrize(
+    ("value", "well"),
+    [
+        ("ek_" + "z" * 43, True),
+        ("ek_" + "-_A0" * 10 + "abc", True),
+        ("ek_" + "z" * 42, False),
+        ("ek_" + "z" * 44, False),
+        ("hg_" + "z" * 43, False),
+        ("ek_" + "z" * 42 + "\n", False),
+        ("ek_" + "z" * 43 + "\n", False),
+        ("ek_" + "é" * 43, False),
+        ("", False),
+    ],
+)
+def test_what_cannot_be_a_token_is_told_by_its_form(value: str, well: bool) -> None:  # noqa: FBT001 - a case
+    assert well_formed(value) is well
 
 
 def test_a_used_token_is_a_key_to_its_own_call_for_a_day() -> None:

@@ -1,8 +1,19 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.signaling.core.turn import Relays, checked_secret, checked_url, extension, ice_server, links
+from services.signaling.core.turn import (
+    Relays,
+    checked_secret,
+    checked_url,
+    extension,
+    ice_server,
+    links,
+    name_of,
+    window,
+)
 
 SECRET = b"north-north-north-north"
 URLS = ("turn:turn.example.com:3478?transport=udp", "turns:turn.example.com:443?transport=tcp")
@@ -13,6 +24,21 @@ def test_a_username_tells_when_it_expires_and_the_password_is_its_signature() ->
     server = ice_server(RELAYS, SECRET, name="abc", now_unix_s=1_700_000_000)
     # printf '1700007200:abc' | openssl dgst -sha1 -hmac 'north-north-north-north' -binary | base64
     assert (server.username, server.credential) == ("1700007200:abc", "Tq9/aTkPTJKc+n3+zH8F37VZfNg=")
+
+
+def test_a_name_is_the_same_for_the_same_and_tells_nobody_for_what() -> None:
+    assert name_of(SECRET, "token a") == name_of(SECRET, "token a")
+    names = {name_of(secret, identity) for secret in (SECRET, b"south" * 4) for identity in ("token a", "call a")}
+    assert len(names) == 4
+    assert all(re.fullmatch(r"[\w-]{12}", name) for name in names)
+
+
+@given(st.integers(60, 172_800), st.integers(0, 2**33))
+def test_a_window_ends_within_its_length_and_not_before_now(ttl_s: int, now: int) -> None:
+    end = window(ttl_s, now_unix_s=now)
+    assert 0 < end - now <= ttl_s
+    assert window(ttl_s, now_unix_s=end - 1) == end
+    assert window(ttl_s, now_unix_s=end) == end + ttl_s
 
 
 def test_the_password_is_in_no_representation_of_the_server() -> None:

@@ -16,6 +16,7 @@ from services.signaling.app import relay_desk
 from services.signaling.core import turn
 from services.signaling.relays import TurnSecretError
 from services.signaling.settings import SignalingSettings
+from tests.signaling.page import PAGE_SECRET, page_headers
 
 Door = Callable[..., Awaitable[httpx.AsyncClient]]
 AddMedia = Callable[..., Awaitable[list[Offer]]]
@@ -43,7 +44,12 @@ def secret_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tenants_path: Path, secret_file: Path) -> SignalingSettings:
     return SignalingSettings(
-        tenants_file=tenants_path, demo_tenant="acme", turn_urls=URLS, turn_secret_file=secret_file, turn_only=True
+        tenants_file=tenants_path,
+        demo_tenant="acme",
+        page_secret=PAGE_SECRET,
+        turn_urls=URLS,
+        turn_secret_file=secret_file,
+        turn_only=True,
     )
 
 
@@ -77,8 +83,42 @@ async def test_each_token_has_a_credential_of_its_own_that_names_nobody(client: 
     assert "acme" not in first["username"]
 
 
+def users(reply: httpx.Response) -> set[str]:
+    """The TURN users that the headers of a WHIP answer name."""
+    found = [LINK.fullmatch(link) for link in reply.headers.get_list("link")]
+    return {str(link and link["username"]) for link in found}
+
+
+async def test_one_token_has_one_user_however_often_and_wherever_it_asks(
+    client: httpx.AsyncClient, open_door: Door, add_media: AddMedia, key: str, offer: str
+) -> None:
+    another = await open_door()
+    reply = await client.post(SECRETS, headers=bearer(key))
+    token, (server,) = reply.json()["value"], reply.json()["hushgate"]["ice_servers"]
+    asked = [await door.options(WHIP, headers=bearer(token)) for _ in range(150) for door in (client, another)]
+    assert {each.status_code for each in asked} == {200}
+    assert set().union(*(users(each) for each in asked)) == {server["username"]}
+    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    begun = await client.post(WHIP, content=offer, headers={**bearer(token), "Content-Type": "application/sdp"})
+    assert (begun.status_code, users(begun)) == (201, {server["username"]})
+
+
+async def test_a_tenants_own_key_has_one_user_a_window_and_one_a_call(
+    client: httpx.AsyncClient, add_media: AddMedia, key: str, other_key: str, offer: str
+) -> None:
+    before = clock.unix_ms() // 1000
+    asked = set().union(*[users(await client.options(WHIP, headers=bearer(key))) for _ in range(300)])
+    assert len(asked) <= 2  # the window may have ended meanwhile
+    assert all(before + 7200 < int(user.partition(":")[0]) <= before + 2 * 7200 + 60 for user in asked)
+    assert asked.isdisjoint(users(await client.options(WHIP, headers=bearer(other_key))))
+    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    headers = {**bearer(key), "Content-Type": "application/sdp"}
+    calls = [users(await client.post(WHIP, content=offer, headers=headers)) for _ in range(3)]
+    assert len(set().union(*calls) - asked) == 3
+
+
 async def test_the_page_gets_them_too(client: httpx.AsyncClient) -> None:
-    reply = await client.post("/demo/token", headers={"Origin": "http://127.0.0.1:8080"})
+    reply = await client.post("/demo/token", headers=page_headers("http://127.0.0.1:8080"))
     assert reply.json()["hushgate"]["ice_servers"][0]["urls"] == list(URLS)
 
 

@@ -232,6 +232,6 @@ async def test_a_restart_that_media_does_not_make_is_said_so(
 
 async def test_a_record_that_cannot_be_read_is_no_session(gateway: Gateway, bus: Bus, alone: str) -> None:
     url = (await gateway.post(alone)).headers["location"]
-    grants = await bus.jetstream.key_value("grants")
-    await grants.put(f"whip.{gateway.offers[0].call}", b"{}")
+    access = await bus.jetstream.key_value("access")
+    await access.put(f"whip.{gateway.offers[0].call}", b"{}")
     assert (await gateway.delete(url)).status_code == 404

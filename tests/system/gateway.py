@@ -18,7 +18,7 @@ import psutil
 from services.runtime import clock
 
 STOP_TIMEOUT_S = 5.0
-DEAF = {"REHEARSAL_VOICE": "recorded"}
+DEAF = {"REHEARSAL_VOICE": "echo"}
 """Environment of a gateway whose provider answers anything with a recording: it is up sooner."""
 
 
@@ -34,6 +34,11 @@ class Up:
     @property
     def url(self) -> str:
         return str(self.info["url"])
+
+    @property
+    def page_url(self) -> str:
+        """The page with this start's secret."""
+        return str(self.info["page_url"])
 
     @property
     def tenant_key(self) -> str:
@@ -125,7 +130,7 @@ def refused_up(
 @contextmanager
 def running_rehearsal(*, key: str) -> Iterator[str]:
     """A provider of its own that wants ``key``; gives its Realtime URL."""
-    environment = {**os.environ, "REHEARSAL_API_KEY": key, "REHEARSAL_VOICE": "recorded"}  # noqa: TID251 - a child's
+    environment = {**os.environ, "REHEARSAL_API_KEY": key, "REHEARSAL_VOICE": "echo"}  # noqa: TID251 - a child's
     command = [sys.executable, "-m", "services.cli", "rehearsal"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         assert process.stdout is not None

@@ -27,7 +27,7 @@ async def assert_accessible(page: Page) -> None:
 async def test_every_state_of_a_call_is_accessible_and_the_keyboard_is_enough(
     up: Up, browser: Browser, view: str
 ) -> None:
-    async with open_page(browser, up.url, **VIEWS[view]) as caller:
+    async with open_page(browser, up.page_url, **VIEWS[view]) as caller:
         await expect(caller.part("talk")).to_be_enabled()
         await assert_accessible(caller.page)
 
@@ -49,7 +49,7 @@ async def test_every_state_of_a_call_is_accessible_and_the_keyboard_is_enough(
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_what_is_wrong_is_told_accessibly(up: Up, browser: Browser, view: str) -> None:
-    async with open_page(browser, up.url, **VIEWS[view]) as caller:
+    async with open_page(browser, up.page_url, **VIEWS[view]) as caller:
         await caller.page.evaluate(NO_MICROPHONE, "NotAllowedError")
         await caller.part("talk").click()
         await expect(caller.part("error").get_by_role("listitem").first).to_have_text("Microphone: failed")

@@ -64,7 +64,7 @@ async def ask(caller: CallPage, text: str) -> None:
 
 
 async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.talk()
         await ask(caller, "count to five")
         asked = await caller.event("conversation.item.input_audio_transcription.completed")
@@ -87,7 +87,7 @@ async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, brows
 
 
 async def test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.talk()
         await ask(caller, "tell me a long story")
         started = await caller.event("output_audio_buffer.started")
@@ -121,7 +121,7 @@ async def test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_hear
 
 
 async def test_the_ledger_matches_the_providers_own_usage_to_the_unit(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         call = await caller.talk()
         await ask(caller, "what time is it")
         await caller.event("output_audio_buffer.stopped")
@@ -147,7 +147,7 @@ async def test_the_ledger_matches_the_providers_own_usage_to_the_unit(up: Up, br
 
 
 async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         call = await caller.talk()
         clip = await synthesise("hello", voice="slt")
         await caller.say(clip)
@@ -159,7 +159,7 @@ async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
 
 
 async def test_the_page_tells_how_late_its_ear_is_without_being_asked(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.talk()
         await ask(caller, "count to five")
         await caller.event("output_audio_buffer.stopped")

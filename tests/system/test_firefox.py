@@ -32,7 +32,7 @@ def firefox() -> Iterator[str]:
 
 
 async def test_a_question_is_answered_and_the_answer_interrupted_in_firefox(up: Up, firefox: str) -> None:
-    async with open_firefox(firefox, up.url) as caller:
+    async with open_firefox(firefox, up.page_url) as caller:
         call = await caller.talk()
         await caller.say(await synthesise("tell me a long story", voice="slt"))
         started = await caller.event("output_audio_buffer.started")
@@ -55,7 +55,7 @@ async def test_a_question_is_answered_and_the_answer_interrupted_in_firefox(up: 
 
 
 async def test_firefox_with_a_gateway_on_loopback_only_says_why(up: Up, firefox: str) -> None:
-    async with open_firefox(firefox, up.url, script=ONLY_LOOPBACK) as caller:
+    async with open_firefox(firefox, up.page_url, script=ONLY_LOOPBACK) as caller:
         await caller.press("talk")
         told = await caller.shows("error", "UDP to the gateway (ICE): failed")
         assert "makes no calls to a loopback address" in told

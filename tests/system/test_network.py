@@ -12,7 +12,7 @@ from tests.system.page import open_page
 
 async def test_a_browser_is_answered_through_a_slow_and_jittery_network(up: Up, browser: Browser) -> None:
     slow = Conditions(delay_ms=75, jitter_ms=20)
-    async with impairer(up=slow, down=slow) as network, open_page(browser, up.url) as caller:
+    async with impairer(up=slow, down=slow) as network, open_page(browser, up.page_url) as caller:
         await through(caller.page, network)
         await caller.talk()
         await caller.say(await synthesise("what time is it"))

@@ -14,33 +14,33 @@ NO_MICROPHONE = "why => { navigator.mediaDevices.getUserMedia = async () => { th
 
 
 async def test_the_page_says_that_nothing_is_charged(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await expect(caller.part("badge")).to_contain_text("no charge")
 
 
 async def test_a_refused_microphone_is_explained(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.page.evaluate(NO_MICROPHONE, "NotAllowedError")
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("permission", ignore_case=True)
 
 
 async def test_a_missing_microphone_is_explained(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.page.evaluate(NO_MICROPHONE, "NotFoundError")
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("microphone", ignore_case=True)
 
 
 async def test_an_insecure_context_is_explained(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await caller.page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
         await caller.part("talk").click()
         await expect(caller.part("error")).to_contain_text("https", ignore_case=True)
 
 
 async def test_a_refused_call_shows_the_gateways_reason(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         body = (
             '{"error": {"message": "No media process has room.", "type": "server_error", "code": "x", "param": null}}'
         )
@@ -53,7 +53,7 @@ async def test_a_refused_call_shows_the_gateways_reason(up: Up, browser: Browser
 async def test_a_changed_network_makes_the_page_restart_ice_and_a_refusal_costs_nothing(
     up: Up, browser: Browser
 ) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         offers: asyncio.Queue[str] = asyncio.Queue()
 
         async def refuse(route: Route) -> None:
@@ -79,7 +79,7 @@ def attribute(offer: str, name: str) -> set[str]:
 
 
 async def test_the_page_never_holds_a_tenant_key(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         bodies: list[str] = []
         caller.page.on("request", lambda request: bodies.append(f"{request.headers} {request.post_data}"))
         await caller.talk()
@@ -90,13 +90,13 @@ async def test_the_page_never_holds_a_tenant_key(up: Up, browser: Browser) -> No
 
 async def test_it_fits_a_phone(up: Up, browser: Browser) -> None:
     for width in (360, 390):
-        async with open_page(browser, up.url, viewport={"width": width, "height": 800}) as caller:
+        async with open_page(browser, up.page_url, viewport={"width": width, "height": 800}) as caller:
             assert await caller.page.evaluate("document.documentElement.scrollWidth") == width
             await expect(caller.part("talk")).to_be_in_viewport()
 
 
 async def test_a_call_whose_server_dies_says_so(own_up: Up, browser: Browser) -> None:
-    async with open_page(browser, own_up.url) as caller:
+    async with open_page(browser, own_up.page_url) as caller:
         await caller.talk()
         os.kill(own_up.pid("media-0"), signal.SIGKILL)
         await expect(caller.part("error")).to_contain_text("connection", ignore_case=True, timeout=30_000)

@@ -48,8 +48,17 @@ async def rewrite_answers(page: Page, pattern: str, replacement: str) -> None:
     await page.route("**/v1/realtime/calls", rewrite)
 
 
+async def rewrite_offers(page: Page, pattern: str, replacement: str) -> None:
+    """Change the page's SDP on its way to the gateway."""
+
+    async def rewrite(route: Route) -> None:
+        await route.continue_(post_data=re.sub(pattern, replacement, route.request.post_data or ""))
+
+    await page.route("**/v1/realtime/calls", rewrite)
+
+
 async def test_blocked_udp_is_told_with_the_addresses_as_soon_as_the_gateway_gives_up(up: Up, browser: Browser) -> None:
-    async with impairer() as network, open_page(browser, up.url) as caller:
+    async with impairer() as network, open_page(browser, up.page_url) as caller:
         network.black_out()
         await through(caller.page, network)
         call = await begin(caller)
@@ -62,15 +71,24 @@ async def test_blocked_udp_is_told_with_the_addresses_as_soon_as_the_gateway_giv
 
 
 async def test_a_failed_dtls_handshake_is_not_blamed_on_udp(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         await rewrite_answers(caller.page, r"(a=fingerprint:sha-256 )..:..", r"\g<1>00:00")
         await begin(caller)
         assert await failed_check(caller) == "Encryption (DTLS): failed"
         await expect(caller.part("error")).to_contain_text("UDP works")
 
 
+async def test_a_handshake_that_the_gateway_refuses_is_not_blamed_on_udp(up: Up, browser: Browser) -> None:
+    async with open_page(browser, up.page_url) as caller:
+        await rewrite_offers(caller.page, r"(a=fingerprint:sha-256 )..:..", r"\g<1>00:00")
+        call = await begin(caller)
+        assert await failed_check(caller) == "Encryption (DTLS): failed"
+        await expect(caller.part("error")).to_contain_text("dtls_failed")
+    assert await ended_reason(up, call) == "dtls_failed"
+
+
 async def test_a_provider_that_does_not_answer_is_the_check_that_failed(own_up: Up, browser: Browser) -> None:
-    async with open_page(browser, own_up.url) as caller:
+    async with open_page(browser, own_up.page_url) as caller:
         provider = own_up.pid("rehearsal")
         os.kill(provider, signal.SIGSTOP)
         try:
@@ -82,7 +100,7 @@ async def test_a_provider_that_does_not_answer_is_the_check_that_failed(own_up: 
 
 
 async def test_a_call_that_the_gateway_ends_before_it_is_live_says_so_at_once(up: Up, browser: Browser) -> None:
-    async with impairer() as network, open_page(browser, up.url) as caller:
+    async with impairer() as network, open_page(browser, up.page_url) as caller:
         network.black_out()
         await through(caller.page, network)
         await hang_up_elsewhere(up, await begin(caller))
@@ -91,7 +109,7 @@ async def test_a_call_that_the_gateway_ends_before_it_is_live_says_so_at_once(up
 
 
 async def test_a_live_call_that_ends_while_no_packet_comes_through_says_so(up: Up, browser: Browser) -> None:
-    async with impairer() as network, open_page(browser, up.url) as caller:
+    async with impairer() as network, open_page(browser, up.page_url) as caller:
         await through(caller.page, network)
         call = await caller.talk()
         network.black_out()

@@ -8,7 +8,7 @@ from tests.system.page import TIMEOUT_MS, open_page
 
 
 async def test_a_browser_restarts_ice_and_keeps_its_call(up: Up, browser: Browser) -> None:
-    async with open_page(browser, up.url) as caller:
+    async with open_page(browser, up.page_url) as caller:
         call = await caller.talk()
         await caller.say(await synthesise("hello"))
         await caller.sounding()

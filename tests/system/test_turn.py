@@ -1,10 +1,12 @@
 """Calls through a real coturn with the configuration of docs/turn.md, and what that lets nobody do."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Browser
 
@@ -62,7 +64,7 @@ async def test_a_browser_that_may_use_the_relay_alone_makes_its_call_through_it(
     relay: Coturn, browser: Browser, transport: str
 ) -> None:
     with relayed_up(relay, transport) as up:
-        async with open_page(browser, up.url, scripts=[_KEEP_PEERS]) as caller:
+        async with open_page(browser, up.page_url, scripts=[_KEEP_PEERS]) as caller:
             call = await caller.talk()
             expected = {"candidateType": "relay", "relayProtocol": transport, "policy": "relay"}
             assert await caller.page.evaluate(_PATH) == expected
@@ -115,6 +117,43 @@ async def test_one_credential_gets_no_more_than_its_quota_of_relays(relay: Cotur
         assert codes == [0] * USER_QUOTA + [486] * (2 * USER_QUOTA)
         async with a_client(relay.port) as another:
             assert await another.allocate(*relay.credential("modest", now_unix_s=clock.unix_ms() // 1000)) == 0
+
+
+async def test_a_token_that_asks_three_hundred_times_gets_the_relays_of_one_user(relay: Coturn) -> None:
+    with relayed_up(relay, "udp") as up:
+        async with httpx.AsyncClient(base_url=up.url, timeout=10) as client:
+            minted = await client.post("/v1/realtime/client_secrets", headers=_bearer(up.tenant_key))
+            headers = _bearer(minted.json()["value"])
+            asked = [await client.options("/v1/whip", headers=headers) for _ in range(300)]
+    credentials = {_credential(each.headers["link"]) for each in asked}
+    assert len(credentials) == 1
+    (credential,) = credentials
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(a_client(relay.port)) for _ in range(USER_QUOTA + 5)]
+        codes = [await client.allocate(*credential) for client in clients]
+    assert codes == [0] * USER_QUOTA + [486] * 5
+
+
+async def test_the_quota_is_the_names_whatever_time_stands_before_it(relay: Coturn) -> None:
+    now = clock.unix_ms() // 1000
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(a_client(relay.port)) for _ in range(USER_QUOTA + 5)]
+        codes = [
+            await client.allocate(*relay.credential("greedy", now_unix_s=now + number))
+            for number, client in enumerate(clients)
+        ]
+    assert codes == [0] * USER_QUOTA + [486] * 5
+
+
+def _bearer(value: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {value}"}
+
+
+def _credential(link: str) -> tuple[str, str]:
+    """Username and password of a `Link` header."""
+    found = re.search(r'username="([^"]+)"; credential="([^"]+)"', link)
+    assert found is not None
+    return found[1], found[2]
 
 
 async def test_all_credentials_together_get_no_more_than_the_servers_quota(tmp_path: Path) -> None:

@@ -6,21 +6,14 @@ import signal
 import socket
 import ssl
 import stat
-from datetime import timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from services.runtime import clock
 from services.runtime.bus import Bus
 from services.runtime.errors import BusUnavailableError
+from tests.runtime.certificate import self_signed
 from tests.system.gateway import DEAF, Up, ready, refused_up, running_rehearsal, running_up, wait_until
 
 
@@ -35,7 +28,7 @@ def alive(pid: int) -> bool:
 
 def test_all_services_are_ready_and_named_in_up_json(up: Up) -> None:
     info = up.read()
-    assert set(info) == {"url", "tenant_key", "nats_url", "services"}
+    assert set(info) == {"url", "page_url", "tenant_key", "nats_url", "services"}
     assert set(info["services"]) == {"signaling", "media-0", "upstream", "metering", "rehearsal"}
     assert stat.S_IMODE((up.data / "up.json").stat().st_mode) == 0o600
     for service in info["services"].values():
@@ -93,6 +86,12 @@ def test_with_the_right_key_the_named_provider_is_used_and_no_rehearsal_started(
         assert "right-right-right" not in up.log.read_text()
         for service in up.read()["services"].values():
             assert b"right-right-right" not in Path(f"/proc/{service['pid']}/cmdline").read_bytes()
+        with_key = {
+            pid
+            for pid in (up.bus_pid(), *(service["pid"] for service in up.read()["services"].values()))
+            if b"right-right-right" in Path(f"/proc/{pid}/environ").read_bytes()
+        }
+        assert with_key == {up.pid("upstream")}
 
 
 def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opened(tmp_path: Path) -> None:
@@ -104,29 +103,12 @@ def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opene
         page = httpx.get(up.url, verify=context)
         assert page.status_code == 200
         assert "Hushgate" in page.text
-        token = httpx.post(f"{up.url}/demo/token", headers={"Origin": up.url}, verify=context)
+        token = httpx.post(
+            f"{up.url}/demo/token",
+            headers={"Origin": up.url, "Authorization": f"Bearer {up.page_url.partition('#')[2]}"},
+            verify=context,
+        )
         assert token.json()["value"].startswith("ek_")
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = clock.utc_now()
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, key
 
 
 def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from services.up.datadir import DataDirectory
 from services.up.options import OptionError, is_loopback, parse, realtime_url
+from services.up.plan import Shared, rehearsal
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,7 @@ def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
         (["--port", "70000"], "no port"),
         (["--otlp-endpoint", "collector:4318"], "base URL of a collector"),
         (["--media-processes", "0"], "1 to 64"),
+        (["--store-mb", "31"], "give 32 to"),
     ],
 )
 def test_a_contradiction_is_told_before_anything_starts(arguments: list[str], says: str) -> None:
@@ -77,3 +80,32 @@ def test_the_page_is_named_by_an_address_though_media_has_several(tmp_path: Path
 )
 def test_loopback_is_known(host: str, loopback: bool) -> None:  # noqa: FBT001 - a table's column
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("voice", ["full", "light", "echo"])
+def test_the_voice_of_the_rehearsal_is_told_to_it(voice: str, tmp_path: Path) -> None:
+    options = parse(["--rehearsal-voice", voice])
+    shared = Shared(options, DataDirectory(tmp_path, "hg_key"), "nats://127.0.0.1:4222", "token", "page")
+    assert rehearsal(shared).environment["REHEARSAL_VOICE"] == voice
+
+
+def test_without_the_option_the_voice_is_left_to_the_environment(tmp_path: Path) -> None:
+    shared = Shared(parse([]), DataDirectory(tmp_path, "hg_key"), "nats://127.0.0.1:4222", "token", "page")
+    assert "REHEARSAL_VOICE" not in rehearsal(shared).environment
+
+
+@pytest.mark.parametrize("unknown", ["loud", "FULL", "", "local"])
+def test_an_unknown_voice_is_refused_with_those_that_exist(unknown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        parse(["--rehearsal-voice", unknown])
+    assert refused.value.code == 2
+    assert "full" in (said := capsys.readouterr().err)
+    assert "echo" in said
+
+
+def test_a_voice_for_a_rehearsal_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OptionError, match="--rehearsal-voice has no effect with --upstream"):
+        parse(["--upstream", "wss://host/v1/realtime", "--rehearsal-voice", "light"])
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with pytest.raises(OptionError, match="has no effect with OPENAI_API_KEY"):
+        parse(["--rehearsal-voice", "light"])

@@ -26,7 +26,7 @@ from services.upstream.core.session import SessionCore
 Json = dict[str, JsonValue]
 SERVER_EVENT: TypeAdapter[object] = TypeAdapter(RealtimeServerEvent)
 FRAME = bytes(640)
-OWN = {"hushgate.usage"}
+OWN = {"hushgate.usage", "hushgate.turn"}
 
 
 def core_of(
@@ -82,13 +82,13 @@ class Drive:
         self.index += frames
         return self.take([c for _ in range(frames) for c in self.core.audio_up(FRAME, now=self.now)])
 
-    def stop(self) -> list[Command]:
-        return self.take(self.core.utterance_ended(self.index, now=self.now))
+    def stop(self, *, hangover_ms: int = 0) -> list[Command]:
+        return self.take(self.core.utterance_ended(self.index, hangover_ms=hangover_ms, now=self.now))
 
-    def utter(self, frames: int = 10) -> None:
+    def utter(self, frames: int = 10, *, hangover_ms: int = 0) -> None:
         self.start()
         self.speak(frames)
-        self.stop()
+        self.stop(hangover_ms=hangover_ms)
 
     def tick(self, seconds: float) -> list[Command]:
         self.now += seconds

@@ -57,3 +57,48 @@ def test_the_last_reading_is_booked_once() -> None:
     drive = Drive().ready()
     assert len(drive.core.ended(now=drive.now + 7)) == 1
     assert drive.core.ended(now=drive.now + 8) == []
+
+
+def answered_turn(drive: Drive, *, hangover_ms: int = 500, provider_s: float = 0.75) -> Drive:
+    drive.utter(hangover_ms=hangover_ms)
+    drive.created()
+    drive.message()
+    drive.now += provider_s
+    drive.sound(20)
+    return drive
+
+
+def test_the_shares_of_a_turn_are_shown_once_to_those_who_ask() -> None:
+    drive = answered_turn(Drive(core_of(events=("turn",))).ready())
+    drive.sound(20)
+    turn = drive.one("hushgate.turn")
+    assert (turn["provider_ms"], turn["hangover_ms"]) == (750, 500)
+    response = next(c.event["response"] for c in drive.named("response.created"))
+    assert isinstance(response, dict)
+    assert turn["response_id"] == response["id"]
+    assert turn["item_id"] == drive.one("response.output_item.added")["item"]["id"]  # type: ignore[call-overload,index]
+    assert drive.named("hushgate.turn")[0].flags == Flag.AT_ONCE
+
+
+def test_the_shares_of_a_turn_are_shown_to_nobody_else() -> None:
+    for events in ((), ("usage",), ("gate",)):
+        assert answered_turn(Drive(core_of(events=events)).ready()).named("hushgate.turn") == []
+
+
+def test_an_answer_that_the_client_asked_for_is_no_turn() -> None:
+    drive = Drive(core_of(events=("turn",))).ready()
+    drive.client("response.create")
+    drive.created()
+    drive.message()
+    drive.sound(20)
+    assert drive.named("hushgate.turn") == []
+
+
+def test_a_turn_that_was_interrupted_before_its_answer_has_no_shares() -> None:
+    drive = Drive(core_of(events=("turn",))).ready()
+    drive.utter()
+    drive.created()
+    drive.message()
+    drive.start()
+    drive.sound(20)
+    assert drive.named("hushgate.turn") == []

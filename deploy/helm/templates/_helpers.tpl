@@ -81,6 +81,11 @@ labels:
 {{- end -}}
 {{- end }}
 
+{{/* The Secret with `page-secret`, which visitors of the page must know. */}}
+{{- define "hushgate.page.secret" -}}
+{{ default (printf "%s-page" (include "hushgate.fullname" .)) .Values.signaling.pageExistingSecret }}
+{{- end }}
+
 {{/* --- NATS --------------------------------------------------------------------------------------------- */}}
 
 {{- define "hushgate.nats.url" -}}
@@ -88,6 +93,18 @@ labels:
 nats://{{ include "hushgate.fullname" . }}-nats:4222
 {{- else -}}
 {{ .Values.nats.external.url }}
+{{- end -}}
+{{- end }}
+
+{{/* The MiB that streams and buckets may take together: three quarters of our server's volume. */}}
+{{- define "hushgate.nats.storeMB" -}}
+{{- if .Values.nats.enabled -}}
+{{- $size := ternary (toString .Values.nats.persistence.size) "1Gi" .Values.nats.persistence.enabled -}}
+{{- $number := regexFind "^[0-9]+" $size | int64 -}}
+{{- $bytes := get (dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "M" 1000000 "G" 1000000000 "T" 1000000000000) (regexFind "[A-Za-z]*$" $size) -}}
+{{ div (mul $number (int64 $bytes) 3) 4194304 }}
+{{- else -}}
+{{ include "hushgate.text" .Values.nats.external.storeMB }}
 {{- end -}}
 {{- end }}
 
@@ -226,6 +243,8 @@ topologySpreadConstraints:
   value: {{ include "hushgate.nats.url" .root | quote }}
 - name: {{ $p }}_NATS_WAIT_S
   value: "60"
+- name: {{ $p }}_NATS_STORE_MB
+  value: {{ include "hushgate.nats.storeMB" .root | quote }}
 {{- if include "hushgate.nats.secret" .root }}
 - name: {{ $p }}_NATS_USER
   value: {{ .component }}
@@ -412,6 +431,8 @@ spec:
 {{/* What the public may reach: the API, and the page if there is one. */}}
 {{- define "hushgate.publicPaths" -}}
 - { path: /v1, exact: false }
+- { path: /docs, exact: false }
+- { path: /openapi.json, exact: true }
 {{- if include "hushgate.demoTenant" . }}
 - { path: /, exact: true }
 - { path: /assets, exact: false }

@@ -35,6 +35,14 @@ class Manner:
     dtx: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the gateway says of a turn: how long the provider took, and what silence the gate waited out before."""
+
+    provider_ms: int
+    hangover_ms: int
+
+
 @dataclass(slots=True)
 class Turns:
     """The sums over calls."""
@@ -49,6 +57,12 @@ class Turns:
     frames_passed: int = 0
     latency: Histogram = field(default_factory=Histogram)
     """True end of speech to the first packet of the answer that has sound."""
+    provider: Histogram = field(default_factory=Histogram)
+    """Of those turns that the gateway told the shares of: from the commit to the provider's first audio."""
+    hangover: Histogram = field(default_factory=Histogram)
+    """Silence that the gate waited out."""
+    gateway: Histogram = field(default_factory=Histogram)
+    """The rest: up, down, playout, and the network both ways."""
     barge_in: Histogram = field(default_factory=Histogram)
     """Onset of speech to the last packet of the interrupted answer."""
 
@@ -62,6 +76,9 @@ class Turns:
         self.frames_spoken += other.frames_spoken
         self.frames_passed += other.frames_passed
         self.latency.merge(other.latency)
+        self.provider.merge(other.provider)
+        self.hangover.merge(other.hangover)
+        self.gateway.merge(other.gateway)
         self.barge_in.merge(other.barge_in)
 
 
@@ -108,6 +125,8 @@ class Conversation:
         self._barging = False
         self._sends_silence = False
         self._overlapped = False
+        self._shares: Shares | None = None  # of the turn that is waited for
+        self._latency_ms: float | None = None  # of the turn whose shares are not told yet
         self.asked = 0
         """Questions that were answered, or waited for in vain."""
 
@@ -120,6 +139,19 @@ class Conversation:
             return self._speak(now)
         self._quiet_frames += 1
         return _SILENCE if not self._manner.dtx or self._quiet_frames % _DTX_FRAMES == 0 else None
+
+    def turn_told(self, shares: Shares) -> None:
+        """The gateway says where the time of the turn went: just before its first packet, or just behind it."""
+        if self._doing is _Doing.AWAITING:
+            self._shares = shares
+        elif self._latency_ms is not None:
+            self._split(self._latency_ms, shares)
+
+    def _split(self, latency_ms: float, shares: Shares) -> None:
+        self._latency_ms = None
+        self._turns.provider.add(shares.provider_ms)
+        self._turns.hangover.add(shares.hangover_ms)
+        self._turns.gateway.add(latency_ms - shares.provider_ms - shares.hangover_ms)
 
     def _decide(self, now: float) -> None:
         match self._doing:
@@ -146,7 +178,10 @@ class Conversation:
         if self._overlapped:
             self._turns.overlapped += 1
         else:
-            self._turns.latency.add((first - self._ended) * 1000)
+            self._latency_ms = (first - self._ended) * 1000
+            self._turns.latency.add(self._latency_ms)
+            if self._shares:
+                self._split(self._latency_ms, self._shares)
         behind = self._talked_s < self._manner.talk * (now - self._began)
         self._until = now + self._chance.uniform(*(_BARGE_IN_SOON_S if behind else _BARGE_IN_AFTER_S))
         self._doing = _Doing.LISTENING
@@ -221,6 +256,7 @@ class Conversation:
         self._overlapped = last is not None and at - last < _STOPPED_S
         self._turns.barge_ins += self._barging and self._overlapped  # it was not stopped
         self._barging = False
+        self._shares = self._latency_ms = None
         self._hearing.listen()
 
     def _watch_it_stop(self, now: float) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from services.callers.core.bottleneck import CALLERS, Usage, bottleneck
 from services.callers.core.conversation import Turns
 from services.callers.core.hearing import Heard
 from services.callers.core.histogram import Histogram
@@ -80,14 +81,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What a process took. ``cpu_pct`` of one core, on average; ``rss_mb`` the most."""
-
-    cpu_pct: float
-    rss_mb: float
-
-
-@dataclass(frozen=True, slots=True)
 class Point:
     """One moment of the run."""
 
@@ -111,6 +104,8 @@ class Run:
     account: Account
     services: Mapping[str, Usage] = field(default_factory=dict)
     points: Sequence[Point] = ()
+    machine_pct: float | None = None
+    """How busy this machine's CPUs were, with whatever else ran; 100 is all of them."""
     gateway_concealed: int | None = None
     """Frames that the gateway concealed of what callers sent, where its metrics can be read."""
     interrupted: bool = False
@@ -133,6 +128,9 @@ def figures(run: Run) -> Figures:
         "spacing_ms": account.heard.spacing.percentiles(),
         "lateness_ms": account.heard.lateness.percentiles(),
         "turn_ms": turns.latency.percentiles(),
+        "turn_provider_ms": turns.provider.percentiles(),
+        "turn_hangover_ms": turns.hangover.percentiles(),
+        "turn_gateway_ms": turns.gateway.percentiles(),
         "barge_in_ms": turns.barge_in.percentiles(),
         "frames": {
             "sent": account.sent,
@@ -140,11 +138,22 @@ def figures(run: Run) -> Figures:
             "lost": account.heard.lost,
             "concealed": _concealed(run),
         },
-        "turns": {"asked": turns.asked, "answered": turns.answered, "overlapped": turns.overlapped},
+        "turns": {
+            "asked": turns.asked,
+            "answered": turns.answered,
+            "overlapped": turns.overlapped,
+            "told": turns.provider.total,
+            "answered_share": _share(turns.answered, turns.asked),
+        },
         "barge_ins": {"tried": turns.barge_ins, "stopped": turns.stopped},
         "talk": {"asked": run.talk, "measured": _share(turns.frames_spoken, turns.frames_passed)},
         "services": {
-            name: {"cpu_pct": round(usage.cpu_pct, 1), "rss_mb": round(usage.rss_mb, 1)}
+            name: {
+                "cpu_pct": round(usage.cpu_pct, 1),
+                "busiest_pct": _rounded(usage.busiest_pct),
+                "waiting_pct": _rounded(usage.waiting_pct),
+                "rss_mb": round(usage.rss_mb, 1),
+            }
             for name, usage in run.services.items()
         },
         "rig": {
@@ -155,6 +164,8 @@ def figures(run: Run) -> Figures:
         },
         "cost_usd": float(account.cost_usd) if account.bills else None,
         "saved_usd": float(account.saved_usd) if account.bills else None,
+        "machine": {"cpu_pct": _rounded(run.machine_pct)},
+        "bottleneck": _bottleneck(run),
         "notes": list(_notes(run)),
         "series": {
             "at_s": [round(point.at_s, 1) for point in run.points],
@@ -166,17 +177,40 @@ def figures(run: Run) -> Figures:
     }
 
 
-CALLERS = "callers"
-"""The name of this rig among the services."""
-
-_NOT_FOR_REQUIREMENTS = ("url", "interrupted", "notes", "series")
+_NOT_FOR_REQUIREMENTS = ("url", "interrupted", "bottleneck", "notes", "series")
 
 
 def known_figures() -> Figures:
     """The shape of what a requirement may ask for."""
     empty = Run(url="", calls=0, talk=0, dtx=True, seconds=0, processes=0, account=Account())
     shape = {name: value for name, value in figures(empty).items() if name not in _NOT_FOR_REQUIREMENTS}
-    return shape | {"services": {ANY: {"cpu_pct": None, "rss_mb": None}}}
+    return shape | {"services": {ANY: dict.fromkeys(("cpu_pct", "busiest_pct", "waiting_pct", "rss_mb"))}}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _bottleneck(run: Run) -> Figures:
+    found = bottleneck(run.services, run.machine_pct)
+    return {
+        "where": found.where,
+        "service": found.service,
+        "sentence": f"{found.words}: {_turn_in_words(run.account.turns)}.",
+    }
+
+
+def _turn_in_words(turns: Turns) -> str:
+    p50 = [h.quantile(0.5) for h in (turns.latency, turns.provider, turns.hangover, turns.gateway)]
+    answered = f"{turns.answered} of {turns.asked} turns answered"
+    if p50[0] is None:
+        return answered
+    turn, *shares = (f"{ms / 1000:.2f} s" for ms in p50 if ms is not None)
+    words = f"{answered}, turn p50 {turn}"
+    if shares:
+        provider, hangover, gateway = shares
+        words += f" of which provider {provider}, the gate's hangover {hangover}, gateway and network {gateway}"
+    return words
 
 
 def _concealed(run: Run) -> int:

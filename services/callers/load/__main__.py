@@ -76,7 +76,7 @@ def _report(results: Results, asked: argparse.Namespace) -> int:
 
 
 def _options(asked: argparse.Namespace) -> LoadOptions:
-    target = choose_target(asked.url, asked.key or key_of(asked.key_file), asked.data)
+    target = choose_target(asked.url, key_of(asked.key_file), asked.data)
     return LoadOptions(
         url=target.url,
         key=target.key,
@@ -94,11 +94,17 @@ def _options(asked: argparse.Namespace) -> LoadOptions:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hushgate load", description=__doc__, epilog="See docs/load.md.")
+    parser = argparse.ArgumentParser(
+        prog="hushgate load", description=__doc__, epilog="See docs/load.md.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("--url", help="root of a Realtime endpoint (default: the running `hushgate up`)")
-    add("--key", help="key that may mint tokens (default: that of the running `hushgate up`)")
-    add("--key-file", type=Path, metavar="FILE", help="file with that key: a mounted secret")
+    add(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with a key that may mint tokens, - for standard input (default: the running `hushgate up`'s)",
+    )
     add("--data", type=Path, default=Path(".hushgate"), help="data directory of `hushgate up` (default: %(default)s)")
     add("--calls", type=_count, default=10, metavar="N", help="how many calls (default: %(default)s)")
     add("--ramp", type=_rate, default=5.0, metavar="R/s", help="calls placed a second (default: 5/s)")

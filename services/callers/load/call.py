@@ -1,6 +1,7 @@
 """One call of a load run, from the token to the bill."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -10,7 +11,7 @@ from aiortc.exceptions import InvalidStateError, OperationError
 
 from services.callers import rtc_private
 from services.callers.bill import settled
-from services.callers.core.conversation import Conversation, Manner
+from services.callers.core.conversation import Conversation, Manner, Shares
 from services.callers.core.figures import Account, Failure
 from services.callers.core.hearing import Hearing
 from services.callers.errors import (
@@ -30,6 +31,9 @@ from services.runtime import clock
 _CONNECT_TIMEOUT_S = 15.0
 _BILL_TIMEOUT_S = 15.0
 _REPORT_FRAMES = 50
+_TURN = "turn"
+"""The gateway's own event that says where the time of a turn went: docs/clients.md."""
+_MALFORMED = (400, 422)
 _FAILURES: tuple[tuple[type[CallerError], Failure], ...] = (
     (RefusedError, Failure.REFUSED),
     (UnreachableError, Failure.UNREACHABLE),
@@ -39,13 +43,37 @@ _FAILURES: tuple[tuple[type[CallerError], Failure], ...] = (
 )
 
 
+class Tokens:
+    """Mints for the calls of a process; they are told the shares of their turns where the endpoint knows how."""
+
+    def __init__(self, wire: Wire, key: str, session: dict[str, Any]) -> None:
+        self._wire = wire
+        self._key = key
+        self._session = session
+        self._events: tuple[str, ...] = (_TURN,)
+
+    async def next(self) -> str:
+        """A token for one call.
+
+        Raises:
+            CallerError: there is none.
+        """
+        events = self._events
+        try:
+            return (await self._wire.mint(self._key, session=self._session, events=events)).token
+        except RefusedError as exc:
+            if not events or exc.status not in _MALFORMED:
+                raise
+        self._events = ()  # another provider's endpoint, or an older gateway
+        return (await self._wire.mint(self._key, session=self._session)).token
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the calls of a process share."""
 
     wire: Wire
-    key: str
-    session: dict[str, Any]
+    tokens: Tokens
     manner: Manner
     voice: Voice
     pacer: Pacer
@@ -98,10 +126,11 @@ class LoadCall:
 
     async def _connect(self) -> None:
         wire = self._shared.wire
-        self._token = (await wire.mint(self._shared.key, session=self._shared.session)).token
+        self._token = await self._shared.tokens.next()
         began = clock.monotonic()
         self._channel.on("open", self._opened.set)
         self._channel.on("close", self._gone.set)
+        self._channel.on("message", self._told)
         self._peer.on("connectionstatechange", self._changed)
         await self._peer.setLocalDescription(await self._peer.createOffer())
         answer = await wire.offer(self._token, self._peer.localDescription.sdp)
@@ -144,6 +173,14 @@ class LoadCall:
             raise CallEndedError("the end of the load run")
         if self._conversation.asked and not self._hearing.packets:
             shared.account.failed(Failure.NO_AUDIO, "the caller asked, and not one packet came back")
+
+    def _told(self, message: str | bytes) -> None:
+        """An event. All but one kind are of no interest, and hundreds of calls parse none of those."""
+        if self._conversation and isinstance(message, str) and f'"hushgate.{_TURN}"' in message:
+            event = json.loads(message)
+            match event:
+                case {"type": "hushgate.turn", "provider_ms": int(provider_ms), "hangover_ms": int(hangover_ms)}:
+                    self._conversation.turn_told(Shares(provider_ms, hangover_ms))
 
     def _changed(self) -> None:
         if self._peer.connectionState in {"failed", "closed"}:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from services.callers.core.figures import Account, Failure
 from services.callers.errors import CallerError
 from services.callers.load.worker import LINE, ORDER, Done, Line, Order, Progress, Ready
+from services.runtime.settings import inherited_environment
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 90.0
@@ -150,6 +151,7 @@ async def _spawn(order: Order) -> asyncio.subprocess.Process:
         sys.executable,
         "-m",
         "services.callers.load.worker",
+        env=inherited_environment(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_MAX_LINE_BYTES,

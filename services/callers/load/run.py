@@ -74,6 +74,7 @@ async def run_load(
         processes=len(orders),
         account=account,
         services=machine.usage(),
+        machine_pct=machine.cpu_pct,
         points=watching.points,
         gateway_concealed=_difference(concealed, await concealed_frames(options.up)),
         interrupted=stop.is_set(),
@@ -102,6 +103,9 @@ class _Watching:
             progress = self._crew.progress
             self._watch(at_s, progress)
             if at_s > self._until_s:
+                if averaging:
+                    self._machine.settle()
+                    averaging, self._from_s = False, math.inf
                 continue  # they hang up and pay: not what is measured
             self.points.append(Point(at_s, progress.live, self._machine.look()))
             if at_s >= self._from_s and not averaging:

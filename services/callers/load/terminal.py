@@ -17,6 +17,9 @@ from services.callers.load.run import Watch
 DURATIONS = (
     ("setup_ms", "set-up: offer → both ways open"),
     ("turn_ms", "turn: true end of speech → first sound of the answer"),
+    ("turn_provider_ms", "  of it the provider: commit → its first audio"),
+    ("turn_hangover_ms", "  of it the gate's hangover"),
+    ("turn_gateway_ms", "  of it gateway and network: the rest"),
     ("barge_in_ms", "barge-in: onset of speech → last packet of the answer"),
     ("spacing_ms", "spacing of received packets"),
     ("lateness_ms", "lateness of received packets"),
@@ -44,6 +47,7 @@ def progress_of(options: LoadOptions, console: Console) -> Iterator[Watch]:
 def show(figures: Figures, console: Console) -> None:
     """Print the figures."""
     console.print(_head(figures))
+    console.print(Text(figures["bottleneck"]["sentence"], style="bold"))
     console.print(_durations(figures))
     for line in _counts(figures):
         console.print(line)
@@ -92,9 +96,10 @@ def _services(figures: Figures) -> Table:
     table = Table(title="Processes on this machine", title_justify="left")
     table.add_column("service")
     table.add_column("CPU, % of a core", justify="right")
+    table.add_column("busiest thread, %", justify="right")
     table.add_column("memory, MB", justify="right")
     for name, usage in figures["services"].items():
-        table.add_row(name, number(usage["cpu_pct"]), f"{usage['rss_mb']:.0f}")
+        table.add_row(name, number(usage["cpu_pct"]), number(usage["busiest_pct"]), f"{usage['rss_mb']:.0f}")
     return table
 
 

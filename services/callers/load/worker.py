@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from services.callers.core.clip import EncodedClip
 from services.callers.core.conversation import Manner
 from services.callers.core.figures import Account
-from services.callers.load.call import LoadCall, Surroundings
+from services.callers.load.call import LoadCall, Surroundings, Tokens
 from services.callers.load.pacer import Pacer
 from services.callers.load.voice import Voice
 from services.callers.wire import Wire
@@ -95,10 +95,10 @@ class Worker:
         order = self._order
         async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S) as http:
             pacer = Pacer(self._account.pacing)
+            wire = Wire(http, order.url)
             shared = Surroundings(
-                wire=Wire(http, order.url),
-                key=order.key,
-                session=order.session,
+                wire=wire,
+                tokens=Tokens(wire, order.key, order.session),
                 manner=order.manner,
                 voice=Voice(order.clips, bytes.fromhex(order.silence)),
                 pacer=pacer,

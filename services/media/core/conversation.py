@@ -45,6 +45,7 @@ class ConversationConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     own_events: tuple[OwnEvent, ...] = ()
     receive_delay_ms: int = 0  # how old a leg's frames are when they come
+    listens: bool = True  # the client takes sound from us
 
 
 class Conversation:
@@ -54,7 +55,7 @@ class Conversation:
         self._config = config
         self._shows_gate = "gate" in config.own_events
         self._up = Uplink(config.gate)
-        self.down = Downlink()
+        self.down = Downlink(listens=config.listens)
         self._inbox = Inbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # true end of the caller's last speech

@@ -21,12 +21,17 @@ DatagramDropped = Literal[
     "stun_unverified",
     "stun_too_many",
     "stun_too_short",
+    "dtls_malformed",
     "dtls_backlog",
     "dtls_too_many",
+    "dtls_handshake_too_many",
     "rtp_too_many",
     "rtp_too_early",
+    "rtp_not_negotiated",
+    "rtcp_too_many",
     "srtp_unverified",
     "srtcp_unverified",
+    "after_flood",
 ]
 """Why a datagram was thrown away, silently."""
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Literal
 
-from services.contracts.audio import DOWN_HZ, samples_to_ms
+from services.contracts.audio import DOWN_HZ, SAMPLE_BYTES, samples_to_ms
 from services.contracts.frame import Flag, Frame, Kind, MalformedFrameError, decode_server_event
 from services.contracts.ids import ItemId
 from services.contracts.messages import PlayoutReport
@@ -34,9 +34,14 @@ class WasCut:
 
 
 class Downlink:
-    """One call's answers and events on their way to the client."""
+    """One call's answers and events on their way to the client.
 
-    def __init__(self) -> None:
+    A client that does not listen (a `sendonly` offer) is sent no sound: audio is let by as it comes, so that credit and
+    events go on, and 0 ms of every item were heard.
+    """
+
+    def __init__(self, *, listens: bool = True) -> None:
+        self._listens = listens
         self.playout = Playout()
         self.events = ReleaseQueue(self.playout)
         self.ear = EarDelay()
@@ -54,6 +59,8 @@ class Downlink:
         if frame.item_id is None or frame.position > MAX_POSITION:
             return [CountDropped("malformed")]
         end = Flag.ITEM_END in frame.flags
+        if not self._listens:
+            return self._pass_over(frame.item_id, frame.position + len(frame.payload) // SAMPLE_BYTES, end=end)
         over = self.playout.push(frame.item_id, frame.position, frame.payload, end=end, now=now)
         return [command for item_id in over for command in self._item_over(item_id)]
 
@@ -112,6 +119,12 @@ class Downlink:
         self.playout.pause()
         self._heard.lost(since=since)
 
+    def _pass_over(self, item_id: ItemId, end_position: int, *, end: bool) -> list[Command]:
+        if self.playout.pass_over(item_id, end_position, end=end):
+            return self._item_over(item_id)
+        commands: list[Command] = [SendEvent(text) for text in self.events.release()]
+        return commands if self.playout.is_over(item_id) else [*commands, self._report(item_id, 0)]
+
     def _left(self, pulled: Pulled, item_id: ItemId, now: float) -> list[Command]:
         commands = self._buffer_event("started", item_id) if pulled.first else []
         if pulled.last:
@@ -123,7 +136,8 @@ class Downlink:
         return commands
 
     def _item_over(self, item_id: ItemId) -> list[Command]:
-        heard_ms = samples_to_ms(self.playout.played(item_id))  # the rest is on its way, and nothing will stop it
+        # The rest is on its way, and nothing will stop it.
+        heard_ms = samples_to_ms(self.playout.played(item_id)) if self._listens else 0
         self._remember_end(item_id, heard_ms)
         commands: list[Command] = [SendEvent(text) for text in self.events.release()]
         if heard_ms:

@@ -54,12 +54,16 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class GateClosed:
-    """The turn is over. ``index``: after the last frame sent. ``speech_end_index``: after the last frame of speech."""
+    """The turn is over. ``index``: after the last frame sent. ``speech_end_index``: after the last frame of speech.
+
+    ``hangover_ms``: silence since then that the gate waited out.
+    """
 
     reason: CloseReason
     index: int
     speech_end_index: int
     speech_end_at: float
+    hangover_ms: int = 0
 
 
 GateEvent = GateOpened | Forward | GateClosed
@@ -98,7 +102,7 @@ class VadGate:
     def tick(self, *, now: float) -> list[GateEvent]:
         """Close an open gate whose caller's packets have stopped: the audio clock then stands still."""
         if self.is_open and self._last_push is not None and now - self._last_push >= self._config.hangover_s:
-            return [self._close("no_packets")]
+            return [self._close("no_packets", since_push_s=now - self._last_push)]
         return []
 
     def lost(self) -> list[GateEvent]:
@@ -172,11 +176,12 @@ class VadGate:
         self._next_index = frame.index + 1
         return Forward(frame, pre_roll=pre_roll)
 
-    def _close(self, reason: CloseReason) -> GateClosed:
+    def _close(self, reason: CloseReason, *, since_push_s: float = 0.0) -> GateClosed:
+        hangover_ms = self._silence * FRAME_MS + round(since_push_s * 1000)
         self.is_open = False
         self._run = 0
         # What was held was never sent, so it may still be the pre-roll of speech that follows at once.
         self._idle.extend(self._held)
         self._held.clear()
         self._trim()
-        return GateClosed(reason, self._next_index, self._speech_end, self._speech_end_at)
+        return GateClosed(reason, self._next_index, self._speech_end, self._speech_end_at, hangover_ms)

@@ -43,3 +43,13 @@ def playout_stopped(*, item_id: ItemId, heard_ms: int, stop_ms: int) -> str:
 def ended(reason: EndReason) -> str:
     """Opt-in: the call ends."""
     return _event("hushgate.ended", reason=reason)
+
+
+def extra_channel() -> str:
+    """A further data channel of the call was closed."""
+    message = (
+        "This call has a data channel already: the first that was opened carries all events, whatever its label. "
+        "The further one was closed; send events on the first."
+    )
+    error = {"type": "invalid_request_error", "code": "extra_data_channel", "message": message, "param": None}
+    return _event("error", error={**error, "event_id": None})

@@ -81,6 +81,7 @@ class Playout:
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._over: OrderedDict[ItemId, int] = OrderedDict()  # items played to the end or cut, and how far
+        self._passed: OrderedDict[ItemId, int] = OrderedDict()  # items that nobody hears and that are not over
         self._last = _SILENCE  # the end of what went out last
         self._sounding: Item | None = None  # its item, if the audio goes on behind it without a seam
         self._paused = False
@@ -115,7 +116,7 @@ class Playout:
     def played(self, item_id: ItemId) -> int:
         """How many samples of the item have left the socket."""
         found = self._find(item_id)
-        return found.played if found else self._over.get(item_id, 0)
+        return found.played if found else self._over.get(item_id, self._passed.get(item_id, 0))
 
     def push(self, item_id: ItemId, position: int, pcm: bytes, *, end: bool, now: float = 0.0) -> list[ItemId]:
         """Queue audio; returns the items that are over by it, because their end came after their last sound."""
@@ -133,6 +134,18 @@ class Playout:
             item.needed = item.needed or DOWN_FRAME_SAMPLES
         item.complete = item.complete or end
         return self._finish()
+
+    def pass_over(self, item_id: ItemId, end_position: int, *, end: bool) -> list[ItemId]:
+        """Let audio go by that nobody hears: its place counts as reached, nothing of it as played. As `push`."""
+        if item_id in self._over:
+            return []
+        self._passed[item_id] = max(end_position, self._passed.get(item_id, 0))
+        if not end:
+            if len(self._passed) > MAX_REMEMBERED_ITEMS:
+                self._passed.popitem(last=False)
+            return []
+        self._retire(self._passing(item_id))
+        return [item_id]
 
     def tick(self, *, now: float) -> None:
         """Time passes: audio that has waited long enough is played without company."""
@@ -174,7 +187,7 @@ class Playout:
         elif item_id in self._over:
             return []
         else:
-            chosen = [self._find(item_id) or Item(item_id)]
+            chosen = [self._find(item_id) or self._passing(item_id)]
         for item in chosen:
             if item in self._items:
                 self._items.remove(item)
@@ -188,6 +201,12 @@ class Playout:
             if item.id == item_id:
                 return item
         return None
+
+    def _passing(self, item_id: ItemId) -> Item:
+        """An item of which nothing was played."""
+        item = Item(item_id)
+        item.played = self._passed.pop(item_id, 0)
+        return item
 
     def _store(self, item: Item, position: int, pcm: bytes) -> None:
         samples = len(pcm) // SAMPLE_BYTES

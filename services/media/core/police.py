@@ -25,6 +25,27 @@ RTP = PoliceConfig(per_s=200, burst=300)
 """A call sends 50 packets of sound a second (100 of 10 ms) and two of RTCP; after a stall they come all at once."""
 DTLS = PoliceConfig(per_s=300, burst=600)
 """SCTP: a message of 128 KiB has 110 packets. What is dropped is sent again, slower: that is SCTP's own brake."""
+HANDSHAKE = PoliceConfig(per_s=30, burst=120)
+"""DTLS until it is up: three flights of a few records, each sent again after a second and more."""
+LATE_HANDSHAKE = PoliceConfig(per_s=1, burst=20, patience_s=float("inf"))
+"""DTLS records that are no data, once it is up: a last flight that was lost is sent again a few times."""
+RTCP = PoliceConfig(per_s=20, burst=60, patience_s=float("inf"))
+"""Reports come every few seconds; feedback that we did not ask for may come with each packet of a bad network."""
+SCTP_WORK = PoliceConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
+"""Estimated µs (core/sctp.py): a tenth of a core. Messages of 128 KiB through 10 % loss, one behind another, take less
+than half of it."""
+SCTP_MESSAGES = PoliceConfig(per_s=150, burst=400, patience_s=float("inf"))
+"""Events and fragments that end one. A conversation has a few a second; what is beyond 50 is dropped by `Inbox`."""
+SCTP_ANSWERS = PoliceConfig(per_s=10, burst=60, patience_s=float("inf"))
+"""Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
+SCTP_REFUSALS = PoliceConfig(per_s=20, burst=600, patience_s=0.0)
+"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower: even
+aiortc, which then sends all again, has no more than this at a time. Who does not wait is a flood."""
+SCTP_VIOLATIONS = PoliceConfig(per_s=0.2, burst=10, patience_s=0.0)
+"""Packets that no SCTP stack sends."""
+CPU = PoliceConfig(per_s=0.25, burst=0.5, patience_s=0.0)
+"""CPU seconds of ours for what the peer sends, RTP aside: a quarter of a core over two seconds. A conversation takes
+0.4 %, 50 events a second both ways 2 %, messages of 128 KB one behind another 7 % (docs/performance.md)."""
 CHECKS = PoliceConfig(per_s=50, burst=100, patience_s=float("inf"))
 """STUN checks are made by the client, but anybody who saw its ufrag can imitate one until the signature is looked at;
 so they are limited before that, and never a reason to hang up."""
@@ -48,16 +69,16 @@ class Police:
     def __post_init__(self) -> None:
         self._left = self.config.burst
 
-    def check(self, *, now: float) -> Verdict:
-        """Judge the next datagram."""
+    def check(self, *, now: float, cost: float = 1.0) -> Verdict:
+        """Judge the next datagram, or what else takes ``cost`` out of the bucket."""
         config = self.config
         left = self._left + (now - self._at) * config.per_s
         self._at = now
         left = min(left, config.burst)
-        if left >= 1:
+        if left >= cost:
             if left >= config.burst / 2:
                 self._empty_since = None
-            self._left = left - 1
+            self._left = left - cost
             return Verdict.TAKE
         self._left = left
         if self._empty_since is None:

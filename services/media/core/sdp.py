@@ -17,6 +17,10 @@ MAX_MESSAGE_BYTES = 128 * 1024
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1;usedtx=1;maxplaybackrate=16000;maxaveragebitrate=32000;stereo=0"
 CNAME = "hushgate"
+PROFILES = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP")
+"""All mean SRTP with keys by DTLS over UDP; the answer repeats the offer's (RFC 8829 §5.1.2). The F says that the
+client understands early feedback (RFC 4585): we send none, only reports at the pace of RFC 3550, which fits all four.
+"""
 
 Direction = Literal["sendrecv", "sendonly", "recvonly"]
 Setup = Literal["active", "passive"]
@@ -36,6 +40,17 @@ class AudioSection:
     payload_type: int
     direction: str
     audio_level_id: int | None
+    profile: str = PROFILES[0]
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client takes sound from us."""
+        return self.direction != "sendonly"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the client sends sound."""
+        return self.direction != "recvonly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,7 @@ def answer(offer: Offer, local: LocalTransport, *, ssrc: int) -> str:
     lines += [f"a=group:BUNDLE {mids}", "a=ice-lite", "a=msid-semantic:WMS *"]
     for section in offer.sections:
         if isinstance(section, AudioSection):
-            lines += [f"m=audio {port} UDP/TLS/RTP/SAVPF {section.payload_type}", f"c=IN {_family(host)} {host}"]
+            lines += [f"m=audio {port} {section.profile} {section.payload_type}", f"c=IN {_family(host)} {host}"]
             lines += _audio_lines(section, ssrc)
         else:
             lines += [f"m=application {port} UDP/DTLS/SCTP webrtc-datachannel", f"c=IN {_family(host)} {host}"]
@@ -157,8 +172,10 @@ def _family(host: str) -> str:
 
 
 def _section(block: str) -> AudioSection | DataSection:
-    if matched := re.match(r"m=audio \d{1,5} UDP/TLS/RTP/SAVPF (\d{1,3})\n", block):
-        payload_type = int(matched[1])
+    if matched := re.match(r"m=audio \d{1,5} ([A-Z/]+) (\d{1,3})\n", block):
+        profile, payload_type = matched[1], int(matched[2])
+        if profile not in PROFILES:
+            raise InvalidOfferError(f"audio over {profile} is not answered")
         _value(block, rf"a=rtpmap:{payload_type} (opus)/48000/2", "Opus")
         level = re.search(rf"^a=extmap:(\d{{1,2}}) {re.escape(AUDIO_LEVEL)}$", block, re.MULTILINE)
         return AudioSection(
@@ -166,6 +183,7 @@ def _section(block: str) -> AudioSection | DataSection:
             payload_type=payload_type,
             direction=_value(block, r"a=(sendrecv|sendonly|recvonly)", "a direction"),
             audio_level_id=int(level[1]) if level else None,
+            profile=profile,
         )
     if re.match(r"m=application \d{1,5} UDP/DTLS/SCTP webrtc-datachannel\n", block):
         size = re.search(r"^a=max-message-size:(\d{1,10})$", block, re.MULTILINE)

@@ -75,7 +75,11 @@ class Uplink:
                     start = UtteranceStart(cause=event.cause, onset_index=event.onset_index)
                     out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
                 case _:
-                    end = UtteranceEnd(reason=event.reason, speech_end_index=event.speech_end_index)
+                    end = UtteranceEnd(
+                        reason=event.reason,
+                        speech_end_index=event.speech_end_index,
+                        hangover_ms=event.hangover_ms,
+                    )
                     out += self.flush()
                     out += [SendUp(Kind.UTTERANCE_END, event.index, end.encode()), GateMoved(event)]
         return out

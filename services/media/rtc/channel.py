@@ -9,17 +9,17 @@ from aiortc.exceptions import InvalidStateError
 
 from services.contracts.endings import EndReason
 from services.media import metrics
-from services.media.core.sdp import MAX_MESSAGE_BYTES, DataSection
+from services.media.core import notices
+from services.media.core.sctp import SctpDropped
+from services.media.core.sdp import DataSection
 from services.media.leg import LegClosed, LegInput, LegMessage, LegOpened
-from services.media.rtc.private import Dtls, Sctp
+from services.media.rtc.mux import drop
+from services.media.rtc.private import Dtls
+from services.media.rtc.sctp import Sctp
 
-LABEL = "oai-events"
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
-MAX_HELD_BYTES = 2 * MAX_MESSAGE_BYTES
-"""Fragments of messages that are not complete; more than the one that may be on its way, and one behind it."""
 MAX_EXTRA_CHANNELS = 8
 _LAST_WORDS_S = 0.25
-_BROKEN = {"malformed": EndReason.CLIENT_GONE, "unfinished": EndReason.FLOOD}
 
 
 class Owner(Protocol):
@@ -28,6 +28,9 @@ class Owner(Protocol):
     def put(self, item: LegInput) -> None:
         """Something came."""
 
+    def gone_wrong(self, stage: str, reason: EndReason) -> None:
+        """The leg cannot go on. An exception that is being handled is logged."""
+
 
 class Channel:
     """One leg's."""
@@ -35,7 +38,7 @@ class Channel:
     def __init__(self, dtls: Dtls, section: DataSection, owner: Owner) -> None:
         self._section = section
         self._owner = owner
-        self._sctp = Sctp(dtls, max_held_bytes=MAX_HELD_BYTES, failed=self._broke)
+        self._sctp = Sctp(dtls, self)
         self._sctp.on("datachannel", self._channel_came)
         self._channel: RTCDataChannel | None = None
         self._extra = 0
@@ -76,19 +79,32 @@ class Channel:
                 if self._channel.bufferedAmount:
                     await sent.wait()
 
+    # --- from SCTP ---
+
+    def dropped(self, reason: SctpDropped, *, flood: bool) -> None:
+        """A packet, or the rest of one, was thrown away."""
+        drop(reason)
+        if flood:
+            self._owner.gone_wrong(reason, EndReason.FLOOD)
+
+    def failed(self) -> None:
+        """A packet broke aiortc."""
+        self._owner.gone_wrong("sctp", EndReason.CLIENT_GONE)
+
     def _channel_came(self, channel: RTCDataChannel) -> None:
-        if channel.label != LABEL or self._channel is not None:
-            metrics.INPUT_DROPPED.labels("extra_channel").inc()
-            channel.close()
-            self._extra += 1
-            if self._extra > MAX_EXTRA_CHANNELS:
-                self._owner.put(LegClosed(EndReason.FLOOD))
+        if self._channel is not None:
+            self._extra_channel_came(channel)
             return
-        self._channel = channel
+        self._channel = channel  # whatever its label: the Realtime wire has one channel
         channel.on("message", lambda content: self._owner.put(LegMessage(content)))
         channel.on("close", lambda: self._owner.put(LegClosed(EndReason.CLIENT_GONE)))
         self._owner.put(LegOpened())
 
-    def _broke(self, reason: str) -> None:
-        metrics.INPUT_DROPPED.labels(f"sctp_{reason}").inc()
-        self._owner.put(LegClosed(_BROKEN[reason]))
+    def _extra_channel_came(self, channel: RTCDataChannel) -> None:
+        metrics.INPUT_DROPPED.labels("extra_channel").inc()
+        channel.close()
+        self._extra += 1
+        if self._extra > MAX_EXTRA_CHANNELS:
+            self._owner.gone_wrong("extra_channels", EndReason.FLOOD)
+        else:
+            self.send(notices.extra_channel())

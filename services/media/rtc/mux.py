@@ -11,6 +11,7 @@ from services.media.core.datagrams import DatagramDropped, Protocol, answered_tr
 from services.media.core.path import Credentials, Request
 from services.media.core.police import Police, Verdict
 from services.media.core.routes import Address, Pair, Routes
+from services.media.core.sctp import SctpDropped
 from services.media.rtc import interfaces, sockets, stun
 from services.media.rtc.sockets import NoAddressError, Plan
 from services.media.rtc.stun import Check
@@ -211,7 +212,7 @@ class UdpMux:
             peer.broke()
 
 
-def drop(reason: DatagramDropped) -> None:
+def drop(reason: DatagramDropped | SctpDropped) -> None:
     """Count a datagram that is thrown away in silence."""
     metrics.DATAGRAMS_DROPPED.labels(reason).inc()
 

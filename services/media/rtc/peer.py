@@ -5,7 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 from pylibsrtp import Error as SrtpError
 
 from services.contracts.audio import PcmFrame
@@ -13,11 +12,12 @@ from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media import metrics
 from services.media.core import police, rtp, sdp
+from services.media.core.handshake import DtlsFailure, end_reason
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How, Presence
-from services.media.core.sdp import LocalTransport, Offer
+from services.media.core.sdp import Offer
+from services.media.core.sources import Sources
 from services.media.leg import (
-    BadOfferError,
     LegClosed,
     LegConnected,
     LegInput,
@@ -30,7 +30,7 @@ from services.media.leg import (
 from services.media.rtc.channel import Channel
 from services.media.rtc.ear import Ear
 from services.media.rtc.mux import drop
-from services.media.rtc.offer import read_offer
+from services.media.rtc.offer import check_restart, read_offer
 from services.media.rtc.private import Dtls
 from services.media.rtc.receiver import Receiver
 from services.media.rtc.reports import Reports
@@ -55,6 +55,8 @@ class WebRtcLeg:
     def __init__(self, leg_id: LegId, offer: Offer, stack: Stack) -> None:
         self.id = leg_id
         self._offer = offer
+        self._speaks = offer.audio.speaks
+        self.listens = offer.audio.listens
         self._stack = stack
         self._setup = sdp.answered_setup(offer.transport.setup)
         self._transport = Transport(stack.mux, self, remote=offer.transport)
@@ -71,7 +73,8 @@ class WebRtcLeg:
         )
         self._reports: Reports | None = None
         self._unprotect: Callable[[bytes], bytes] = bytes  # until DTLS is up nothing gets so far
-        self._police = Police(police.RTP)
+        self._police, self._reports_police = Police(police.RTP), Police(police.RTCP)
+        self._sources = Sources()
         self._presence: Presence | None = None  # None: it never was there
         self._owner: LegOwner | None = None
         self._early: deque[LegInput] = deque(maxlen=MAX_EARLY_INPUTS)
@@ -95,8 +98,8 @@ class WebRtcLeg:
 
     def play(self) -> None:
         """There is something to play."""
-        self._wants_to_play = True
-        if self._sender.started and not self._closed:
+        self._wants_to_play = self.listens
+        if self._wants_to_play and self._sender.started and not self._closed:
             self._stack.wheel.play(self._sender)
 
     def send_event(self, text: str) -> None:
@@ -113,10 +116,7 @@ class WebRtcLeg:
             BadOfferError: the offer is to blame.
         """
         offer = read_offer(text)
-        if offer.transport.fingerprint != self._offer.transport.fingerprint:
-            raise BadOfferError("another certificate: an ICE restart keeps it, a new peer connection needs a new call")
-        if offer.sections != self._offer.sections:
-            raise BadOfferError("an ICE restart cannot change the sections of the call")
+        check_restart(offer, first=self._offer)
         self._transport.new_credentials(offer.transport)
         self._offer = offer
         return self._answer(offer)
@@ -148,9 +148,11 @@ class WebRtcLeg:
         except SrtpError:
             drop("srtp_unverified")
             return
-        self._transport.heard_at = now
-        self.heard(now=now)
-        self._ear.take(packet)
+        self._verified(packet[8:12], now)
+        if self._speaks:
+            self._ear.take(packet)
+        else:
+            drop("rtp_not_negotiated")
 
     def heard(self, *, now: float) -> None:
         """The client is there."""
@@ -170,6 +172,8 @@ class WebRtcLeg:
             metrics.LEG_ERRORS.labels(stage).inc()
             failure = sys.exception()
             get_logger().warning("leg_failed", stage=stage, leg=self.id, reason=reason, exc_info=failure)
+            if reason is EndReason.FLOOD:
+                self._transport.refuse()
             self.put(LegClosed(reason))
 
     # --- from the wheel ---
@@ -209,15 +213,7 @@ class WebRtcLeg:
     # --- inside ---
 
     def _answer(self, offer: Offer) -> str:
-        local = self._transport.local
-        transport = LocalTransport(
-            ufrag=local.ufrag,
-            password=local.password,
-            fingerprint=self._stack.certificate.sha256,
-            setup=self._setup,
-            addresses=self._stack.mux.addresses,
-        )
-        return sdp.answer(offer, transport, ssrc=self._sender.ssrc)
+        return self._stack.answer(offer, self._transport.local, setup=self._setup, ssrc=self._sender.ssrc)
 
     def _give(self, frames: list[PcmFrame], now: float) -> None:
         for frame in frames:
@@ -231,28 +227,34 @@ class WebRtcLeg:
         self._stack.wheel.rest(self._sender)
 
     def _report_came(self, data: bytes, reports: Reports, now: float) -> None:
+        if self._reports_police.check(now=now) is not Verdict.TAKE:
+            drop("rtcp_too_many")
+            return
+        began = clock.cpu_s()
         try:
             packets = self._dtls.unprotect_rtcp(data)
         except SrtpError:
             drop("srtcp_unverified")
             return
-        self._transport.heard_at = now
-        self.heard(now=now)
+        self._verified(packets[4:8], now)
         round_trip_ms = reports.take(packets, now=now)
         if round_trip_ms is not None:
             self.put(LegMeasured(round_trip_ms), now)
+        self._transport.spent(began, now=now)
 
-    def _transmit_report(self, report: bytes) -> None:
-        self._transport.send(self._dtls.protect_rtcp(report))
+    def _verified(self, ssrc: bytes, now: float) -> None:
+        if (old := self._sources.heard(ssrc)) is not None:
+            self._dtls.forget_stream(int.from_bytes(old))
+        self._transport.heard_at = now
+        self.heard(now=now)
 
     async def _establish(self) -> None:
         """ICE, then DTLS, then everything at once."""
-        fingerprint = RTCDtlsFingerprint("sha-256", self._offer.transport.fingerprint)
         try:
             await self._transport.reached.wait()
-            await self._dtls.start(RTCDtlsParameters([fingerprint]))
-            if self._dtls.state != "connected":
-                self.gone_wrong("dtls", EndReason.CLIENT_GONE)
+            failure = await self._dtls.shake_hands(self._offer.transport.fingerprint)
+            if failure is not None:
+                self._dtls_failed(failure)
                 return
             self._dtls.on("statechange", self._dtls_changed)
             self._transport.give_records(self._dtls.take)
@@ -264,16 +266,26 @@ class WebRtcLeg:
 
     def _connected(self) -> None:
         config, now = self._stack.config, clock.monotonic()
+        transmit, protect = self._transport.send, self._dtls.protect_rtcp
         self._unprotect = self._dtls.unprotect
         self._presence = Presence(config.lost_s, config.gone_s, heard_at=now)
         self._sender.start(protect=self._dtls.protect, send=self._transport.send)
         self._reports = Reports(
-            self._receiver, self._sender, choice=config.encoder, transmit=self._transmit_report, now=now
+            self._receiver,
+            self._sender,
+            choice=config.encoder,
+            transmit=lambda report: transmit(protect(report)),
+            now=now,
         )
         self._stack.wheel.enter(self)
         self.put(LegConnected(), now)
         if self._wants_to_play:
             self.play()
+
+    def _dtls_failed(self, failure: DtlsFailure) -> None:
+        metrics.DTLS_FAILURES.labels(failure).inc()
+        get_logger().warning("dtls_failed", leg=self.id, role=self._setup, cause=failure, alert=self._dtls.alert)
+        self.gone_wrong("dtls", end_reason(failure))
 
     def _dtls_changed(self) -> None:
         if self._dtls.state in {"closed", "failed"}:
@@ -281,6 +293,8 @@ class WebRtcLeg:
 
     async def _close(self) -> None:
         self.put(LegClosed(EndReason.CLIENT_GONE))
+        if self._dtls.state == "connecting":
+            self._dtls_failed(DtlsFailure.UNFINISHED)
         try:
             async with asyncio.timeout(_CLOSE_S):
                 if self._channel is not None:

@@ -1,22 +1,28 @@
-"""The only place that touches what aiortc keeps private: checked at import, against the exact version.
+"""What aiortc keeps private is touched here and in `rtc/sctp.py` alone; it is checked at import, by the exact version.
 
 aiortc does DTLS, SCTP and data channels for us; ICE, RTP and the socket are our own (ADR 7). Its DTLS transport takes
 anything that can `_recv` and `_send` datagrams.
 """
 
-import contextlib
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Protocol
 
 import pylibsrtp
-from aiortc import RTCCertificate, RTCDataChannel, RTCDtlsTransport, RTCSctpTransport
-from aiortc.rtcdtlstransport import SRTPProtectionProfile
-from aiortc.rtcsctptransport import WEBRTC_STRING, Chunk
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+    RTCSctpTransport,
+)
+from aiortc.rtcdtlstransport import SRTPProtectionProfile, State
 from OpenSSL import SSL
 from pylibsrtp import Session
 
+from services.media.core.handshake import DtlsFailure, Handshake
+from services.media.rtc import tls
 from services.media.rtc.srtp import Buffer, InPlace
 
 TESTED = {"aiortc": "1.16.0", "aioice": "0.13.0", "pylibsrtp": "1.0.0"}
@@ -24,8 +30,16 @@ _Needed = tuple[tuple[str, type | ModuleType, tuple[str, ...]], ...]
 """Package, owner, names."""
 _NEEDED: _Needed = (
     ("aiortc", RTCCertificate, ("_create_ssl_context",)),
-    ("aiortc", RTCDtlsTransport, ("_recv_next", "_set_role", "_setup_srtp")),
-    ("aiortc", RTCSctpTransport, ("_handle_data", "_send", "_send_chunk")),
+    (
+        "aiortc",
+        RTCDtlsTransport,
+        ("_do_handshake", "_recv_next", "_set_role", "_set_state", "_setup_srtp", "_validate_peer_identity"),
+    ),
+    (
+        "aiortc",
+        RTCSctpTransport,
+        ("_handle_data", "_mark_received", "_receive_chunk", "_send", "_send_chunk", "_send_sack"),
+    ),
     ("pylibsrtp", pylibsrtp, ("_binding", "SRTP_MAX_TRAILER_LEN")),
 )
 
@@ -95,8 +109,8 @@ class Certificate(RTCCertificate):
 
     def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
         if self._context is None:
-            self._context = super()._create_ssl_context(srtp_profiles)
-            self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # records are rare: 34 KB less for each call
+            profiles = b":".join(profile.openssl_profile for profile in srtp_profiles)
+            self._context = tls.make_context(self._cert, self._key, srtp_profiles=profiles)
         return self._context
 
     @property
@@ -111,23 +125,61 @@ class Dtls(RTCDtlsTransport):
     def __init__(self, path: DatagramPath, certificate: Certificate, *, active: bool) -> None:
         super().__init__(path, [certificate])  # type: ignore[arg-type]
         self._set_role("client" if active else "server")
+        self._handshake = Handshake(expected="")
+        self._failure: DtlsFailure | None = None
 
-    def take(self, record: bytes) -> bool:
-        """Take a record at once, when the handshake is over; False: the peer has said goodbye.
+    @property
+    def alert(self) -> int | None:
+        """The number of the alert that the peer has sent last."""
+        return self._handshake.alert_received
+
+    async def shake_hands(self, fingerprint: str) -> DtlsFailure | None:
+        """Set DTLS and SRTP up with the peer whose certificate has the SHA-256 ``fingerprint``.
+
+        Returns:
+            Why that failed, or None: it is set up.
+        """
+        self._handshake = Handshake(fingerprint)
+        await self.start(RTCDtlsParameters([RTCDtlsFingerprint("sha-256", fingerprint)]))
+        if self._state is State.CONNECTED:
+            return None
+        return self._failure or DtlsFailure.NO_SRTP_PROFILE  # all that aiortc still judges itself
+
+    async def _do_handshake(self) -> None:
+        """As aiortc's own, which throws away what OpenSSL says of a failure, and the alert that tells the peer."""
+        if self._ssl is None:  # aiortc has made it
+            raise ConnectionError
+        receive = self.transport._recv  # noqa: SLF001 - this module's purpose
+        failure = await tls.shake_hands(self._ssl, self._handshake, receive=receive, flush=self._write_ssl)
+        if failure is not None:
+            self._fail(failure)
+        self.encrypted = failure is None
+
+    def _validate_peer_identity(self, _: RTCDtlsParameters) -> None:
+        if not self._handshake.is_checked:  # tls.py has checked the certificate that there was
+            self._fail(DtlsFailure.NO_CERTIFICATE)
+
+    def _fail(self, failure: DtlsFailure) -> None:
+        self._failure = failure
+        self._set_state(State.FAILED)
+
+    def take(self, datagram: bytes, records: int) -> bool:
+        """Take a datagram of so many records at once, when the handshake is over; False: the peer has said goodbye.
 
         Raises:
             ConnectionError: DTLS is over already.
         """
         if (ssl := self._ssl) is None:
             raise ConnectionError
-        ssl.bio_write(record)
-        try:
-            data = ssl.recv(_RECORD_BYTES)
-        except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
-            at_once(self._write_ssl())
-            return not isinstance(exc, SSL.ZeroReturnError)
-        if data and self._data_receiver is not None:
-            at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
+        ssl.bio_write(datagram)
+        for _ in range(records):  # what is not read now would be read with the next datagram, and pile up
+            try:
+                data = ssl.recv(_RECORD_BYTES)
+            except SSL.Error as exc:  # nothing for us: OpenSSL may have an answer, as when our last flight was lost
+                at_once(self._write_ssl())
+                return not isinstance(exc, SSL.ZeroReturnError)
+            if data and self._data_receiver is not None:
+                at_once(self._data_receiver._handle_data(data))  # noqa: SLF001 - this module's purpose
         return True
 
     @property
@@ -166,62 +218,3 @@ class Dtls(RTCDtlsTransport):
     @property
     def _outbound(self) -> Session:
         return self._tx_srtp
-
-
-class Sctp(RTCSctpTransport):
-    """SCTP of one call, whose peer may not make it hold more than one message, or break it."""
-
-    def __init__(self, dtls: Dtls, *, max_held_bytes: int, failed: Callable[[str], None]) -> None:
-        super().__init__(dtls)
-        self._max_held_bytes = max_held_bytes
-        self._failed = failed
-        self._broken = False
-        self._rwnd_at_start = self._advertised_rwnd
-
-    def send_text(self, channel: RTCDataChannel, text: str) -> None:
-        """Send ``text`` on ``channel``, at once if nothing is in front of it.
-
-        Raises:
-            InvalidStateError: the channel is closed.
-            ValueError: it is longer than the peer takes.
-            ConnectionError: DTLS is over.
-        """
-        data, stream = text.encode(), channel.id
-        if data and stream is not None and self._is_free(channel, len(data)):
-            at_once(self._send(stream, WEBRTC_STRING, data))
-        else:
-            channel.send(text)
-
-    def _is_free(self, channel: RTCDataChannel, size: int) -> bool:
-        """Nothing waits to be sent, and the channel is an ordinary one that takes so much."""
-        longest = self._remote_max_message_size
-        return (
-            self._association_state is self.State.ESTABLISHED
-            and not self._data_channel_queue
-            and not self._outbound_queue
-            and channel.ordered
-            and channel.maxRetransmits is None
-            and channel.maxPacketLifeTime is None
-            and (not longest or size <= longest)
-        )
-
-    async def _handle_data(self, data: bytes) -> None:
-        if self._broken:
-            return
-        try:
-            await super()._handle_data(data)
-        except ConnectionError:
-            raise  # the transport is closing: its business
-        except Exception:  # noqa: BLE001 - aiortc asserts and decodes as it goes: any error may come out of bad data
-            self._break("malformed")
-        if self._rwnd_at_start - self._advertised_rwnd > self._max_held_bytes:
-            self._break("unfinished")  # fragments that never become a message
-
-    async def _send_chunk(self, chunk: Chunk) -> None:
-        # aiortc's timers send in tasks that nobody waits for; that DTLS is over is told by DTLS itself.
-        with contextlib.suppress(ConnectionError):
-            await super()._send_chunk(chunk)
-
-    def _break(self, reason: str) -> None:
-        self._broken = True
-        self._failed(reason)

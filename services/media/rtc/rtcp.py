@@ -19,6 +19,7 @@ from aiortc.rtp import (
 from services.media import metrics
 from services.media.core.reception import Reception, ReceptionReport
 from services.media.core.reporting import ReportClock
+from services.media.core.rtcp import reports
 from services.media.core.sending import PeerHeard, Sending
 from services.runtime import clock
 
@@ -68,7 +69,7 @@ class Rtcp:
     def take(self, data: bytes, reception: Reception | None, *, now: float) -> list[RtcpHeard]:
         """What the peer's packet says. A malformed one says nothing, and is counted."""
         try:
-            packets = RtcpPacket.parse(data)
+            packets = RtcpPacket.parse(reports(data))
         except (ValueError, IndexError, struct.error):
             metrics.RTCP_DROPPED.labels("malformed").inc()
             return []

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.media import metrics
+from services.media.core import sdp
 from services.media.core.encoding import EncoderChoice
+from services.media.core.path import Credentials
+from services.media.core.sdp import LocalTransport, Offer, Setup
 from services.media.rtc.mux import UdpMux, open_mux
 from services.media.rtc.private import Certificate
 from services.media.rtc.wheel import Wheel
@@ -34,6 +37,17 @@ class Stack:
     mux: UdpMux
     wheel: Wheel
     certificate: Certificate
+
+    def answer(self, offer: Offer, ice: Credentials, *, setup: Setup, ssrc: int) -> str:
+        """The SDP answer of a leg on this port."""
+        local = LocalTransport(
+            ufrag=ice.ufrag,
+            password=ice.password,
+            fingerprint=self.certificate.sha256,
+            setup=setup,
+            addresses=self.mux.addresses,
+        )
+        return sdp.answer(offer, local, ssrc=ssrc)
 
 
 @contextmanager

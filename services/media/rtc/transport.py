@@ -8,7 +8,7 @@ from typing import Protocol
 
 from services.contracts.endings import EndReason
 from services.media import metrics
-from services.media.core import police
+from services.media.core import dtls, police
 from services.media.core.path import Credentials, Path, Step
 from services.media.core.police import Police, Verdict
 from services.media.core.presence import How
@@ -20,6 +20,7 @@ from services.media.rtc.stun import Check
 from services.runtime import clock
 
 MAX_QUEUED_RECORDS = 64
+_DATA = [dtls.APPLICATION_DATA]
 _TRANSACTION_ID_BYTES = 12
 _PASSWORD_BYTES = 18  # 24 characters; RFC 8445 §5.3 wants 128 bits
 
@@ -51,11 +52,14 @@ class Transport:
         self._path = Path(lambda: secrets.token_bytes(_TRANSACTION_ID_BYTES))
         self._timer: asyncio.TimerHandle | None = None
         self._strangers, self._own_checks = Police(police.CHECKS), Police(police.CHECKS)
-        self._records_police = Police(police.DTLS)
+        self._handshake_police, self._records_police = Police(police.HANDSHAKE), Police(police.DTLS)
+        self._late_police = Police(police.LATE_HANDSHAKE)
+        self._cpu = Police(police.CPU)
         self._records: deque[bytes] = deque()
         self._arrived = asyncio.Event()
-        self._take_record: Callable[[bytes], bool] | None = None
+        self._take_records: Callable[[bytes, int], bool] | None = None
         self._closed = False
+        self._refuses = False  # the client has flooded
         self._finished = False  # the client has ended DTLS
         self.heard_at = clock.monotonic()  # on the selected path
         self.reached = asyncio.Event()
@@ -82,9 +86,18 @@ class Transport:
         else:
             metrics.DATAGRAMS_UNSENT.labels("no_consent").inc()
 
-    def give_records(self, take: Callable[[bytes], bool]) -> None:
-        """Hand DTLS records to ``take`` as they come, from now on; it says whether more may follow."""
-        self._take_record = take
+    def give_records(self, take: Callable[[bytes, int], bool]) -> None:
+        """Hand datagrams of DTLS to ``take``, and how many records each has; it says whether more may follow."""
+        self._take_records = take
+
+    def refuse(self) -> None:
+        """Read nothing more of the client: it is being hung up for a flood."""
+        self._refuses = True
+
+    def spent(self, began_cpu_s: float, *, now: float) -> None:
+        """What the client sent was handled since ``began_cpu_s``; more than a call may take is a flood."""
+        if self._cpu.check(now=now, cost=clock.cpu_s() - began_cpu_s) is not Verdict.TAKE:
+            self._listener.gone_wrong("cpu", EndReason.FLOOD)
 
     def close(self) -> None:
         """Leave the port: nothing comes any more, and who waits for DTLS is told."""
@@ -125,22 +138,32 @@ class Transport:
             self._heard(now)
 
     def dtls(self, data: bytes, *, now: float) -> None:
-        """Hand a record on; while the handshake lasts it is queued for aiortc."""
-        verdict = self._records_police.check(now=now)
-        if verdict is Verdict.TAKE and self._take_record is not None and not self._records:
-            self._give(data, self._take_record)
+        """Hand records on; while the handshake lasts they are queued for aiortc."""
+        types = dtls.content_types(data)
+        if self._refuses or types is None:
+            drop("after_flood" if self._refuses else "dtls_malformed")
             return
-        if verdict is Verdict.TAKE and len(self._records) < MAX_QUEUED_RECORDS:
-            self._records.append(data)
-            self._arrived.set()
-            return
-        drop("dtls_backlog" if verdict is Verdict.TAKE else "dtls_too_many")
-        if verdict is Verdict.FLOOD:
-            self._listener.gone_wrong("dtls_flood", EndReason.FLOOD)
+        take = self._take_records
+        verdict = (self._handshake_police if take is None else self._records_police).check(now=now)
+        if verdict is not Verdict.TAKE:
+            drop("dtls_too_many")
+            if verdict is Verdict.FLOOD:
+                self._listener.gone_wrong("dtls_flood", EndReason.FLOOD)
+        elif take is None or self._records:
+            self._queue(data)
+        elif types != _DATA and self._is_late(types, now):
+            drop("dtls_handshake_too_many")
+        else:
+            began = clock.cpu_s()
+            self._give(data, len(types), take)
+            self.spent(began, now=now)
 
     def rtp(self, data: bytes, *, now: float) -> None:
         """Sound and reports go straight to the leg."""
-        self._listener.rtp(data, now=now)
+        if self._refuses:
+            drop("after_flood")
+        else:
+            self._listener.rtp(data, now=now)
 
     def broke(self) -> None:
         """A datagram was handled with an error."""
@@ -193,9 +216,21 @@ class Transport:
         except Exception:  # noqa: BLE001 - the edge of a timer: the leg ends, with a reason
             self.broke()
 
-    def _give(self, record: bytes, take: Callable[[bytes], bool]) -> None:
+    def _queue(self, data: bytes) -> None:
+        if len(self._records) >= MAX_QUEUED_RECORDS:
+            drop("dtls_backlog")
+            return
+        self._records.append(data)
+        self._arrived.set()
+
+    def _is_late(self, types: list[int], now: float) -> bool:
+        """The handshake is over; what of it still comes, a lost last flight explains, up to some number."""
+        late = len(types) - types.count(dtls.APPLICATION_DATA)
+        return late > 0 and self._late_police.check(now=now, cost=late) is not Verdict.TAKE
+
+    def _give(self, data: bytes, records: int, take: Callable[[bytes, int], bool]) -> None:
         try:
-            goes_on = take(record)
+            goes_on = take(data, records)
         except ConnectionError:
             goes_on = False
         if not goes_on:

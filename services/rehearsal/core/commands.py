@@ -71,4 +71,9 @@ class Close:
     reason: str
 
 
-Command = Send | Listen | Understand | Forget | Speak | Keep | Close
+@dataclass(frozen=True, slots=True)
+class RecordedAnswer:
+    """Speech that was not recognised is answered with a recording: count it."""
+
+
+Command = Send | Listen | Understand | Forget | Speak | Keep | RecordedAnswer | Close

@@ -46,12 +46,20 @@ def sentences_of(text: str) -> list[str]:
     return [first, *(f" {sentence}" for sentence in others)]
 
 
-def answer(context: Context) -> str | Called:
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The caller spoke, and what was said is not known. ``text``: the answer where there is no recorded one."""
+
+    text: str = _NOT_UNDERSTOOD
+
+
+def answer(context: Context) -> str | Called | Unheard:
     """The next thing to say, or the function to call."""
     last = context.items[-1] if context.items else None
     if isinstance(last, FunctionOutput):
         return spoken_result(_name_of(last, context.items), last.output)
-    heard = _newest_request(context.items)
+    request = _newest_request(context.items)
+    heard = request.text if request else None
     called = choose(heard or "", context.tools, context.tool_choice)
     if called:
         return called
@@ -60,6 +68,8 @@ def answer(context: Context) -> str | Called:
         return quoted.group(1)
     if heard is None:
         return _GREETING
+    if request and request.unheard:
+        return Unheard()
     return _reply(heard, context.local_time)
 
 
@@ -68,11 +78,11 @@ def _name_of(output: FunctionOutput, items: Sequence[Item]) -> str:
     return next((call.name for call in calls), "the function")
 
 
-def _newest_request(items: Sequence[Item]) -> str | None:
+def _newest_request(items: Sequence[Item]) -> Message | None:
     """What the caller said last; None: nothing yet in this conversation."""
     for item in reversed(items):
         if isinstance(item, Message) and item.role == "user":
-            return item.text
+            return item
     return None
 
 

@@ -1,5 +1,6 @@
 """What becomes of an utterance: an item, what the ear understood of it, and its transcription's own usage."""
 
+from services.rehearsal.core.answers import Answers
 from services.rehearsal.core.billing import Book
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.config import Transcription
@@ -21,10 +22,10 @@ _BY_DURATION = "whisper-1"
 class Hearing:
     """Keeps the items whose words are not known yet."""
 
-    def __init__(self, *, out: Out, book: Book, has_ear: bool) -> None:
+    def __init__(self, *, out: Out, book: Book, answers: Answers) -> None:
         self._out = out
         self._book = book
-        self._has_ear = has_ear
+        self._answers = answers
         self._awaited: dict[str, tuple[Message, Transcription | None]] = {}
 
     def item_of(self, utterance: Utterance) -> Message:
@@ -35,7 +36,7 @@ class Hearing:
     def expect(self, item: Message, utterance: Utterance, transcription: Transcription | None) -> None:
         """Await the words of ``item``; what was not audible has none."""
         self._awaited[item.id] = (item, transcription)
-        if not self._has_ear:
+        if not self._answers.has_ear:
             self.heard(item.id, None)
         elif utterance.audible:
             item.pending = True
@@ -50,6 +51,7 @@ class Hearing:
         item.pending = False
         part = item.content[0]
         part.text = text
+        item.unheard = text is None
         if transcription is None:
             return
         if text is None:
@@ -60,8 +62,8 @@ class Hearing:
     def _failed(self, item_id: str) -> None:
         error: Json = {
             "type": "server_error",
-            "code": "transcription_failed",
-            "message": "Input transcription failed: the rehearsal has no ear, or lost it.",
+            "code": self._answers.code,
+            "message": self._answers.failure,
             "param": None,
         }
         self._out.event(

@@ -16,7 +16,7 @@ _AUDIBLE_DBFS = -55.0
 _LEAD_MS = 300
 MAX_LISTEN_BYTES = 120_000 * BYTES_PER_MS
 KEPT_BYTES = 6_000 * BYTES_PER_MS
-"""How much of an utterance is kept for the echo of the recorded voice."""
+"""How much of an utterance is kept to be echoed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,10 @@ class Utterance:
 class InputBuffer:
     """What was appended since the last commit or clear. ``item_id`` is the item it will become."""
 
-    def __init__(self, out: Out, *, has_ear: bool) -> None:
+    def __init__(self, out: Out, *, has_ear: bool, keeps_sound: bool) -> None:
         self._out = out
         self._has_ear = has_ear
+        self._keeps_sound = keeps_sound
         self._vad: EnergyVad | None = None
         self._lead_bytes = _LEAD_MS * BYTES_PER_MS
         self._rest = b""
@@ -94,7 +95,8 @@ class InputBuffer:
         if self._has_ear and self._speech_bytes < MAX_LISTEN_BYTES:
             self._out.do(Listen(self.item_id, pcm))
         self._speech_bytes += len(pcm)
-        self._kept += pcm[: KEPT_BYTES - len(self._kept)]
+        if self._keeps_sound:
+            self._kept += pcm[: KEPT_BYTES - len(self._kept)]
 
     @property
     def _is_heard(self) -> bool:

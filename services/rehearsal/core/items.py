@@ -101,8 +101,10 @@ class Message:
     status: Status = "completed"
     pending: bool = False
     """The ear has not said yet what it understood."""
+    unheard: bool = False
+    """It is speech that no recogniser has understood, and none will."""
     kept: bytes = b""
-    """Its beginning, for the echo of the recorded voice."""
+    """Its beginning, where it is to be echoed."""
 
     @property
     def text(self) -> str:

@@ -9,13 +9,14 @@ from pydantic import JsonValue
 from services.rehearsal.core.commands import Command, Json, Send
 
 _ALPHABET = string.ascii_letters + string.digits
+_LETTERS = bytes(ord(_ALPHABET[number % len(_ALPHABET)]) for number in range(256))
 
 NewId = Callable[[str], str]
 
 
 def provider_id(prefix: str) -> str:
     """An id as the provider makes them: `item_` and 21 random characters of both cases."""
-    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(21))}"
+    return f"{prefix}_{secrets.token_bytes(21).translate(_LETTERS).decode('ascii')}"
 
 
 class Out:

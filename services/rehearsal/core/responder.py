@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.rehearsal.core.billing import Book
-from services.rehearsal.core.commands import Json, Now, Speak
-from services.rehearsal.core.dialogue import RECORDED_PROMPT, Context, answer, sentences_of
+from services.rehearsal.core.commands import Json, Now, RecordedAnswer, Speak
+from services.rehearsal.core.dialogue import RECORDED_PROMPT, Context, Unheard, answer, sentences_of
 from services.rehearsal.core.faults import Delivery
 from services.rehearsal.core.functions import Called
 from services.rehearsal.core.items import Item, Message
 from services.rehearsal.core.out import Out
 from services.rehearsal.core.pieces import Piece, SpeechCutter, of_arguments, of_text
+from services.rehearsal.core.recordings import Recordings
 from services.rehearsal.core.refusal import RefusedError
 from services.rehearsal.core.response import Response, Spec, Status
 from services.rehearsal.core.sound import BYTES_PER_MS
@@ -33,14 +34,15 @@ class Sentence:
 
 
 class Responder:
-    """At most one response is active. ``echoes``: there is no ear, answers repeat the caller's own sound."""
+    """At most one response is active. ``echoes``: answers repeat the caller's own sound."""
 
-    def __init__(self, *, out: Out, book: Book, echoes: bool) -> None:
+    def __init__(self, *, out: Out, book: Book, echoes: bool, recordings: Recordings) -> None:
         self.active: Response | None = None
         self.has_spoken = False
         self._out = out
         self._book = book
         self._echoes = echoes
+        self._recordings = recordings
         self._cache = PromptCache()
         self._clear()
 
@@ -95,12 +97,19 @@ class Responder:
             self._queue(of_arguments(said.arguments))
             return
         response.begin_message()
-        if spec.modality == "text":
-            self._queue(of_text(said))
-        elif self._echoes:
+        if spec.modality == "audio" and self._echoes:
             self._sentences.extend(_echo_of(items))
+            return
+        recording = self._recordings.next() if isinstance(said, Unheard) else None
+        if recording:
+            self._out.do(RecordedAnswer())
+        text = recording.text if recording else said.text if isinstance(said, Unheard) else said
+        if spec.modality == "text":
+            self._queue(of_text(text))
+        elif recording and spec.speed == 1:
+            self._sentences.append(Sentence(text, recording.pcm))
         else:
-            self._sentences.extend(Sentence(text) for text in sentences_of(said))
+            self._sentences.extend(Sentence(sentence) for sentence in sentences_of(text))
 
     def _queue(self, pieces: Iterable[Piece]) -> None:
         self._pieces.extend(pieces)

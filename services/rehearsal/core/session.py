@@ -1,7 +1,10 @@
 """The provider's side of one Realtime connection: client events in, commands out, no clock and no socket."""
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.rehearsal.core.answers import FULL, Answers
 from services.rehearsal.core.billing import Book
 from services.rehearsal.core.commands import Close, Command, Json, Now
 from services.rehearsal.core.config import SessionConfig
@@ -11,6 +14,7 @@ from services.rehearsal.core.hearing import Hearing
 from services.rehearsal.core.input_audio import InputBuffer
 from services.rehearsal.core.items import Item
 from services.rehearsal.core.out import NewId, Out, provider_id
+from services.rehearsal.core.recordings import Recording, Recordings
 from services.rehearsal.core.refusal import RefusedError
 from services.rehearsal.core.responder import Responder
 from services.rehearsal.core.response import Spec
@@ -40,11 +44,15 @@ _GOING_AWAY = 1001
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for a whole session. ``has_ear``: speech is recognised; else answers echo it."""
+    """What holds for a whole session.
+
+    ``answers``: how it answers speech. ``recordings``: what is said to speech that is not recognised.
+    """
 
     model: str
     max_session_s: float = 3600
-    has_ear: bool = True
+    answers: Answers = FULL
+    recordings: Sequence[Recording] = ()
     new_id: NewId = provider_id
     faults: Faults = NO_FAULTS
 
@@ -61,10 +69,13 @@ class Session:
         self._config = SessionConfig(type="realtime", model=terms.model)
         self.book = Book(self.id, terms.model)
         self._conversation = Conversation(terms.new_id("conv"), self._out)
-        self._input = InputBuffer(self._out, has_ear=terms.has_ear)
+        answers = self.answers = terms.answers
+        self._input = InputBuffer(self._out, has_ear=answers.has_ear, keeps_sound=answers.echoes)
         self._input.detect(self._config.turn_detection)
-        self._hearing = Hearing(out=self._out, book=self.book, has_ear=terms.has_ear)
-        self._responder = Responder(out=self._out, book=self.book, echoes=not terms.has_ear)
+        self._hearing = Hearing(out=self._out, book=self.book, answers=answers)
+        # Sessions that open together do not say the same thing at the same time.
+        recordings = Recordings(terms.recordings, first=zlib.crc32(self.id.encode()))
+        self._responder = Responder(out=self._out, book=self.book, echoes=answers.echoes, recordings=recordings)
 
     # --- what the shell tells ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Literal
 from services.rehearsal import metrics
 from services.rehearsal.voice.pipes import HEADER, Kind, PipeMessage
 from services.runtime.logging import get_logger
+from services.runtime.settings import inherited_environment
 
 Role = Literal["ear", "mouth"]
 Received = Callable[[PipeMessage], None]
@@ -60,6 +61,7 @@ class VoiceProcess:
             "-m",
             "services.rehearsal.voice",
             self.role,
+            env=inherited_environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_PIPE_LIMIT,

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.rehearsal import metrics
 from services.rehearsal.core.input_audio import MAX_LISTEN_BYTES
+from services.rehearsal.core.recordings import Recording
 from services.rehearsal.voice.children import VoiceProcess
 from services.rehearsal.voice.pipes import Kind, PipeMessage
 from services.runtime.errors import HushgateError
@@ -15,6 +16,8 @@ from services.runtime.logging import get_logger
 
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 20.0
+_FREE_EAR_TIMEOUT_S = 1.5
+"""So long a complete utterance waits for a free ear; then it is answered with a recording. Callers wait no longer."""
 
 
 class VoiceStartError(HushgateError):
@@ -25,7 +28,7 @@ class VoiceStartError(HushgateError):
     def __init__(self) -> None:
         super().__init__(
             f"the voice processes were not ready within {_START_TIMEOUT_S:g} s: see above why, "
-            "or set REHEARSAL_VOICE=recorded"
+            "or set REHEARSAL_VOICE=echo"
         )
 
 
@@ -35,6 +38,7 @@ class PooledUtterance:
     def __init__(self, pool: "EarPool", ref: int) -> None:
         self.ref = ref
         self.ear: VoiceProcess | None = None
+        self._has_ear = asyncio.Event()
         self.answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._pool = pool
         self._kept: deque[bytes] = deque()
@@ -52,22 +56,27 @@ class PooledUtterance:
     def given(self, ear: VoiceProcess) -> None:
         """An ear is free: it catches up faster than people speak."""
         self.ear = ear
+        self._has_ear.set()
         while self._kept:
             ear.send(Kind.FEED, self.ref, self._kept.popleft())
         if self._complete:
             ear.send(Kind.FINISH, self.ref)
 
     async def finish(self) -> str | None:
-        """What was said; None: the ear was lost, or is much too late."""
+        """What was said; None: the ear was lost, is much too late, or none was free in time."""
         self._complete = True
         if self.ear:
             self.ear.send(Kind.FINISH, self.ref)
+        reason = "no_free_ear"
         try:
+            async with asyncio.timeout(_FREE_EAR_TIMEOUT_S):
+                await self._has_ear.wait()
+            reason = "timeout"
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 return await asyncio.shield(self.answer)
         except TimeoutError:
             metrics.VOICE_LATE.labels("ear").inc()
-            get_logger().warning("voice_late", role="ear", reason="timeout")
+            self._pool.was_late(reason)
             self.forget()
             return None
 
@@ -86,6 +95,7 @@ class EarPool:
         self._hears: dict[VoiceProcess, PooledUtterance] = {}
         self._waiting: deque[PooledUtterance] = deque()
         self._last_ref = 0
+        self._is_late = False
 
     def _make(self) -> VoiceProcess:
         return VoiceProcess("ear", on_message=self._understood, on_change=self._changed)
@@ -98,6 +108,12 @@ class EarPool:
         self._share_out()
         return utterance
 
+    def was_late(self, reason: str) -> None:
+        """An utterance was given up on. Logged once, until no utterance waits any more."""
+        if not self._is_late:
+            get_logger().warning("voice_late", role="ear", reason=reason, waiting=len(self._waiting))
+        self._is_late = True
+
     def _share_out(self) -> None:
         """Give free ears to those who wait longest."""
         for ear in self.ears:
@@ -106,6 +122,9 @@ class EarPool:
                 self._hears[ear] = utterance
                 utterance.given(ear)
         metrics.EARS_WAITED_FOR.set(len(self._waiting))
+        if self._is_late and not self._waiting:
+            self._is_late = False
+            get_logger().info("voice_in_time", role="ear")
 
     def give_back(self, utterance: PooledUtterance) -> None:
         """The utterance needs no ear any more."""
@@ -132,11 +151,10 @@ class EarPool:
 
 
 class LocalVoice:
-    """pocketsphinx and espeak-ng. Made by `LocalVoice.open`."""
-
-    has_ear = True
+    """pocketsphinx and espeak-ng. Made by `LocalVoice.open`; ``ears`` may be 0, then nothing is ever listened to."""
 
     def __init__(self, *, ears: int) -> None:
+        self.recordings: Sequence[Recording] = ()
         self._pool = EarPool(ears)
         self._mouth = VoiceProcess("mouth", on_message=self._spoken, on_change=self._changed)
         self._sentences: dict[int, asyncio.Future[bytes | None]] = {}

@@ -1,27 +1,28 @@
-"""What a connection needs of a voice, and the two that there are."""
+"""What a connection needs of a voice, and which there are: with a recogniser, without one, and without any engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from services.rehearsal.voice.pool import LocalVoice
+from services.rehearsal.core.answers import AnswersName
+from services.rehearsal.core.recordings import RECORDED_TEXTS, Recording
+from services.rehearsal.voice.pool import LocalVoice, VoiceStartError
 from services.runtime.errors import HushgateError
-from services.runtime.logging import get_logger
 
 RECORDED_FILE = Path(__file__).with_name("recorded.pcm")
 """`dialogue.RECORDED_PROMPT`, spoken once by espeak-ng: s16le mono 24 kHz without a header."""
 _EXTRA = ("pocketsphinx", "espeakng_loader", "soxr")
 
-VoiceChoice = Literal["auto", "local", "recorded"]
-
 
 class VoiceMissingError(HushgateError):
     """The extra `voice` is not installed."""
 
-    def __init__(self) -> None:
-        super().__init__("REHEARSAL_VOICE=local needs `pip install hushgate[rehearsal,voice]`; or set it to recorded")
+    def __init__(self, choice: AnswersName) -> None:
+        super().__init__(
+            f"REHEARSAL_VOICE={choice} needs `pip install hushgate[rehearsal,voice]`; REHEARSAL_VOICE=echo does not"
+        )
 
 
 class Utterance(Protocol):
@@ -31,18 +32,18 @@ class Utterance(Protocol):
         """More of it: s16le mono 24 kHz."""
 
     async def finish(self) -> str | None:
-        """What was said; None: the ear was lost."""
+        """What was said; None: the ear was lost, or none was free in time."""
 
     def forget(self) -> None:
         """It is not wanted any more."""
 
 
 class Voice(Protocol):
-    """An ear and a mouth. Without an ear nothing is ever listened to."""
+    """A mouth, and ears where speech is recognised: without them the core listens to nothing."""
 
     @property
-    def has_ear(self) -> bool:
-        """Whether speech is understood."""
+    def recordings(self) -> Sequence[Recording]:
+        """The answers to speech that was not recognised."""
 
     def listen(self) -> Utterance:
         """Begin to hear an utterance."""
@@ -51,17 +52,17 @@ class Voice(Protocol):
         """``text`` as s16le mono 24 kHz; None: the mouth was lost."""
 
 
-class RecordedVoice:
-    """No ear, and one sentence to say."""
+class EchoVoice:
+    """No ear, and one sentence to say before the caller's own sound."""
 
-    has_ear = False
+    recordings: Sequence[Recording] = ()
 
     def __init__(self) -> None:
         self._pcm = RECORDED_FILE.read_bytes()
 
     def listen(self) -> Utterance:
-        """Never asked for: `has_ear` is False, and then the core listens to nothing."""
-        raise VoiceMissingError
+        """Never asked for: sessions that echo listen to nothing."""
+        raise VoiceMissingError("full")
 
     async def say(self, text: str, *, speed: float) -> bytes | None:  # noqa: ARG002 - the wall
         """The recording, whatever is to be said: the core says nothing else with this voice."""
@@ -69,19 +70,21 @@ class RecordedVoice:
 
 
 @asynccontextmanager
-async def open_voice(choice: VoiceChoice, *, ears: int) -> AsyncIterator[Voice]:
-    """The voice that was chosen, warmed up. `auto`: local where it is installed.
+async def open_voice(choice: AnswersName, *, ears: int) -> AsyncIterator[Voice]:
+    """The voice that was chosen, warmed up, with its recorded answers.
 
     Raises:
-        VoiceMissingError: local was chosen and is not installed.
+        VoiceMissingError: its engines are not installed.
         VoiceStartError: its processes did not start.
     """
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if choice == "local" and missing:
-        raise VoiceMissingError
-    if choice == "recorded" or missing:
-        get_logger().info("voice_recorded", reason="chosen" if choice == "recorded" else "not_installed")
-        yield RecordedVoice()
+    if choice == "echo":
+        yield EchoVoice()
         return
-    async with LocalVoice.open(ears=ears) as voice:
+    if any(find_spec(name) is None for name in _EXTRA):
+        raise VoiceMissingError(choice)
+    async with LocalVoice.open(ears=ears if choice == "full" else 0) as voice:
+        spoken = [(text, await voice.say(text, speed=1.0)) for text in RECORDED_TEXTS]
+        voice.recordings = [Recording(text, pcm) for text, pcm in spoken if pcm]
+        if len(voice.recordings) < len(spoken):
+            raise VoiceStartError
         yield voice

@@ -1,6 +1,6 @@
 """Offers are read by an allow-list grammar and written anew: what is not understood never reaches a media process.
 
-An offer has one audio section with Opus and one data channel, bundled; by WHIP the data channel may be missing.
+An offer has one audio section with Opus and at most one data channel, bundled.
 Everything else of use to nobody here is left out of what is written: candidates (the pod would send STUN wherever they
 point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined: a caller
 who needs video should learn it at once.
@@ -26,6 +26,10 @@ _OPUS_PARAMETERS = frozenset(
         "useinbandfec",
     }
 )
+AUDIO_PROFILES = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP")
+"""How peers write SRTP with keys by DTLS over UDP. All mean the same here, and the answer repeats the offer's (RFC 8829
+§5.1.2). That RFC takes RTP/AVP and TCP/DTLS/RTP/SAVPF, too: those ask for no encryption, and for a port we don't have.
+"""
 _INTEGER = re.compile(r"[0-9]{1,7}\Z")
 _RESERVED_FOR_RTCP = range(64, 96)  # RFC 5761 §4
 _MAX_PAYLOAD_TYPE = 127
@@ -50,6 +54,7 @@ class Audio:
     parameters: str
     direction: str
     audio_level: int | None
+    profile: str = AUDIO_PROFILES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,8 @@ def sanitise(offer: bytes) -> str:
     return parse(offer).serialise()
 
 
-def parse(offer: bytes, *, audio_alone: bool = False) -> Offer:
-    """Read an offer. ``audio_alone``: it need not have a data channel.
+def parse(offer: bytes) -> Offer:
+    """Read an offer.
 
     Raises:
         InvalidOfferError: it is none that we answer.
@@ -111,12 +116,12 @@ def parse(offer: bytes, *, audio_alone: bool = False) -> Offer:
     bundle = session.values.get("group", "").split()
     known = tuple(_section(section) for section in sections)
     kinds = sorted(section.kind for section in sections)
-    if kinds == ["audio"] and audio_alone:
+    if kinds == ["audio"]:
         bundle = bundle or [sections[0].values["mid"]]  # one section needs no group to be in
     elif kinds != ["application", "audio"]:
         raise InvalidOfferError(
-            f"the offer must have one audio section and {'at most ' if audio_alone else ''}one data channel, created "
-            f"before the offer; it has: {', '.join(kinds) or 'nothing'}"
+            "the offer must have one audio section and at most one data channel, created before the offer; "
+            f"it has: {', '.join(kinds) or 'nothing'}"
         )
     if len(set(bundle)) != len(known) or set(bundle) != {section.mid for section in known}:
         raise InvalidOfferError("all sections must be in one a=group:BUNDLE, by their a=mid")
@@ -129,14 +134,13 @@ def _section(scope: Scope) -> Audio | DataChannel:
         raise InvalidOfferError(f"the {scope.kind} section is switched off (port 0)")
     if "mid" not in scope.values:
         raise InvalidOfferError(f"the {scope.kind} section has no a=mid")
-    match scope.kind, scope.protocol:
-        case "audio", "UDP/TLS/RTP/SAVPF":
-            return _audio(scope)
-        case "application", "UDP/DTLS/SCTP":
-            return _data_channel(scope)
+    if scope.kind == "audio" and scope.protocol in AUDIO_PROFILES:
+        return _audio(scope)
+    if scope.kind == "application" and scope.protocol == "UDP/DTLS/SCTP":
+        return _data_channel(scope)
     raise InvalidOfferError(
         f"a section of {scope.kind} over {scope.protocol} is not answered here: "
-        "only audio over UDP/TLS/RTP/SAVPF and a data channel over UDP/DTLS/SCTP are"
+        f"only audio over {', '.join(AUDIO_PROFILES)} and a data channel over UDP/DTLS/SCTP are"
     )
 
 
@@ -155,6 +159,7 @@ def _audio(scope: Scope) -> Audio:
         parameters=_opus_parameters(scope.parameters.get(payload_type, "")),
         direction=direction,
         audio_level=scope.audio_level,
+        profile=scope.protocol,
     )
 
 
@@ -193,7 +198,7 @@ def _transport(session: Scope, first: Scope) -> Transport:
 
 def _audio_lines(audio: Audio) -> list[str]:
     lines = [
-        f"m=audio 9 UDP/TLS/RTP/SAVPF {audio.payload_type}",
+        f"m=audio 9 {audio.profile} {audio.payload_type}",
         "c=IN IP4 0.0.0.0",
         f"a=mid:{audio.mid}",
         f"a={audio.direction}",

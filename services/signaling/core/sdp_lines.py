@@ -17,7 +17,7 @@ _EXTENSION_IDS = range(1, 15)  # RFC 8285 one-byte headers
 _KNOWN_LINES = frozenset("vosiuepcbtrzkam")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end lines at the last few, too
 
-_SECTION = re.compile(r"([a-z]{4,11}) ([0-9]{1,6}) ([A-Z/]{3,32}) ([ -~]{1,256})\Z")
+_SECTION = re.compile(r"([a-z]{4,11}) ([0-9]{1,6}) ([A-Za-z0-9/.-]{3,32}) ([ -~]{1,256})\Z")
 _GROUP = re.compile(r"BUNDLE((?: [A-Za-z0-9_-]{1,32}){1,4})\Z")
 _RTPMAP = re.compile(r"([0-9]{1,3}) opus/48000/2\Z", re.IGNORECASE)
 _FMTP = re.compile(r"([0-9]{1,3}) ([ -~]{1,512})\Z")

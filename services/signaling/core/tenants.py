@@ -19,6 +19,27 @@ class InvalidTenantsError(ValueError):
     """The text is no tenants file; ``str()`` names the first wrong field."""
 
 
+class Rates(BaseModel):
+    """How much of the door a tenant may use, in each signaling process. A misspelt limit must not go unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    mints_per_s: float = Field(default=20, gt=0, le=10_000)
+    """Tokens a second, for long."""
+    mints_burst: int = Field(default=200, ge=1, le=100_000)
+    """Tokens at once."""
+    offers_per_s: float = Field(default=20, gt=0, le=10_000)
+    """Offers a second, for long."""
+    offers_burst: int = Field(default=200, ge=1, le=100_000)
+    """Offers at once."""
+    live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Tokens that were not redeemed and have not expired."""
+
+    def under(self, own: "Rates") -> "Rates":
+        """These, but for what ``own`` says."""
+        return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
 class Tenant(BaseModel):
     """Who pays, and what its calls are like unless a token says otherwise."""
 
@@ -28,6 +49,9 @@ class Tenant(BaseModel):
     keys_sha256: tuple[KeyHash, ...] = ()
     session: SessionConfig = Field(default_factory=dict)
     limits: Limits = Limits()
+    """How much one call may use."""
+    rates: Rates = Rates()
+    """How often it may ask; what it does not say is the operator's to say."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
 
@@ -35,6 +59,13 @@ class Tenant(BaseModel):
     @classmethod
     def _safe(cls, text: TenantId) -> TenantId:
         return ids.tenant_id(text)
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _known(cls, limits: object) -> object:
+        if isinstance(limits, dict) and (unknown := sorted(limits.keys() - Limits.model_fields.keys())):
+            raise ValueError(f"there is no limit {str(unknown[0])[:40]}; what a tenant may ask for is in rates")
+        return limits
 
     @field_validator("session")
     @classmethod

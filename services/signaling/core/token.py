@@ -1,19 +1,24 @@
 """The life of a token: issued, redeemed once, then for a day a key to its own call. Decisions only, no store.
 
 The shell carries each decision out as one conditional update of the record it was made on; who loses that race is
-refused like everyone who comes later.
+refused like everyone who comes later. What is stored of a token while it can be redeemed holds its session; what is
+stored afterwards is small.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId
+from services.contracts.ids import CallId, TenantId
 
 AFTERLIFE_MS = 24 * 3600 * 1000
 """How long a redeemed token may hang up and read the usage of its own call."""
+SLACK_MS = 30_000
+"""How much longer a record is stored than it says something, so that the metric tells an expired token from none."""
+_FORM = re.compile(r"ek_[A-Za-z0-9_-]{43}\Z")
 
 
 class Rejection(StrEnum):
@@ -34,9 +39,6 @@ class MalformedRecordError(ValueError):
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    grant: Grant
-    expires_unix_ms: int = Field(ge=0)
-
     def encode(self) -> bytes:
         """The JSON that is stored."""
         return self.model_dump_json().encode()
@@ -46,22 +48,28 @@ class Issued(_Record):
     """Nobody has used the token."""
 
     state: Literal["issued"] = "issued"
+    grant: Grant
+    issued_unix_ms: int = Field(default=0, ge=0)
+    """0: an older version made it."""
+    expires_unix_ms: int = Field(ge=0)
 
 
 class Redeemed(_Record):
-    """The token has become ``call``."""
+    """The token has become ``call``. Nobody can redeem it again."""
 
     state: Literal["redeemed"] = "redeemed"
     call: CallId
+    tenant: TenantId
     redeemed_unix_ms: int = Field(ge=0)
-
-    def released(self) -> Issued:
-        """The token as it was before: only for a call that got no answer."""
-        return Issued(grant=self.grant, expires_unix_ms=self.expires_unix_ms)
 
 
 TokenRecord = Issued | Redeemed
 _ADAPTER: TypeAdapter[TokenRecord] = TypeAdapter(Annotated[TokenRecord, Field(discriminator="state")])
+
+
+def well_formed(value: str) -> bool:
+    """Whether it can be a token at all: nobody is asked about what cannot."""
+    return _FORM.match(value) is not None
 
 
 def decode(data: bytes) -> TokenRecord:
@@ -82,7 +90,12 @@ def redeem(record: TokenRecord, call: CallId, *, now_unix_ms: int) -> Redeemed |
         return Rejection.USED
     if now_unix_ms >= record.expires_unix_ms:
         return Rejection.EXPIRED
-    return Redeemed(grant=record.grant, expires_unix_ms=record.expires_unix_ms, call=call, redeemed_unix_ms=now_unix_ms)
+    return Redeemed(call=call, tenant=record.grant.tenant, redeemed_unix_ms=now_unix_ms)
+
+
+def redeemable_ttl_s(record: Issued, *, now_unix_ms: int) -> int:
+    """How long the record of a token is stored; that it was used, too, for then it would have been redeemable."""
+    return max(1, (record.expires_unix_ms + SLACK_MS - now_unix_ms) // 1000)
 
 
 def afterlife(record: TokenRecord, *, now_unix_ms: int) -> CallId | Rejection:

@@ -17,6 +17,7 @@ MIN_SECRET_BYTES = 16
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
 _URL = re.compile(rf"turns?:{_HOST}(?::(?P<port>\d{{1,5}}))?(?:\?transport=(?:udp|tcp))?")
 _MAX_PORT = 65_535
+_NAME_BYTES = 9
 
 IceTransportPolicy = Literal["all", "relay"]
 
@@ -65,8 +66,21 @@ def checked_secret(text: bytes) -> bytes:
     return secret
 
 
+def name_of(secret: bytes, identity: str) -> str:
+    """A user's name for what it is a credential for: the same each time, and it tells nobody what that is."""
+    return base64.urlsafe_b64encode(hmac.digest(secret, identity.encode(), "sha256")[:_NAME_BYTES]).decode()
+
+
+def window(ttl_s: int, *, now_unix_s: int) -> int:
+    """When the present window of ``ttl_s`` ends: a credential from then on holds for one to two times that long."""
+    return (now_unix_s // ttl_s + 1) * ttl_s
+
+
 def ice_server(relays: Relays, secret: bytes, *, name: str, now_unix_s: int) -> IceServer:
-    """A credential for all servers. ``name`` is what the server counts quotas by and logs, in clear on the wire."""
+    """A credential for all servers that holds from ``now_unix_s`` on for their time.
+
+    ``name`` is what the server counts quotas by and logs, in clear on the wire.
+    """
     username = f"{now_unix_s + relays.ttl_s}:{name}"
     digest = hmac.digest(secret, username.encode(), "sha1")
     return IceServer(relays.urls, username, base64.b64encode(digest).decode())

@@ -38,7 +38,7 @@ def read_offer(offer: bytes) -> Offer:
     Raises:
         InvalidOfferError: it is none that we answer.
     """
-    parsed = sdp.parse(offer, audio_alone=True)
+    parsed = sdp.parse(offer)
     if parsed.audio.direction == "recvonly":
         raise InvalidOfferError("the audio section is recvonly; WHIP brings audio in: sendonly or sendrecv")
     return parsed

@@ -17,9 +17,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from services.runtime import clock
 from services.runtime.logging import redact_text
+from services.runtime.redaction import secrets_in_url
 from services.upstream import metrics
 from services.upstream.connectors.base import Connection
 from services.upstream.connectors.resampler import Resampler
+from services.upstream.connectors.scrubber import Scrubber
 from services.upstream.core.shape import Json, fields, text
 from services.upstream.errors import (
     UpstreamBusyError,
@@ -36,6 +38,7 @@ PING_S = 10.0
 MAX_APPEND_BYTES = 4800  # 100 ms of 24 kHz
 _CLOSE_TIMEOUT_S = 1.0
 _MAX_DETAIL = 200
+_MAX_CODE = 64
 _REFUSING_CLOSES = frozenset({1008, 3000, 3003, 4001, 4003, 4004})
 _REFUSING_CODES = frozenset({"invalid_api_key", "model_not_found", "invalid_model", "insufficient_quota"})
 _REFUSED_KEY = (
@@ -51,6 +54,10 @@ class OpenAIConnector:
     url: str
     key: SecretStr = field(default=SecretStr(""), repr=False)
 
+    @property
+    def _scrubber(self) -> Scrubber:
+        return Scrubber({self.key.get_secret_value(), *secrets_in_url(self.url)})
+
     @asynccontextmanager
     async def connect(self, model: str) -> AsyncIterator[Connection]:
         """A session that has said `session.created`."""
@@ -59,11 +66,11 @@ class OpenAIConnector:
         try:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S - min(CONNECT_TIMEOUT_S, clock.monotonic() - began)):
-                    await _greeting(ws, model)
+                    await _greeting(ws, model, self._scrubber)
             except TimeoutError:
                 raise UpstreamUnavailableError(f"{self._shown} accepts sockets and opens no session") from None
             metrics.CONNECT_DURATION.observe(clock.monotonic() - began)
-            yield OpenAIConnection(ws)
+            yield OpenAIConnection(ws, self._scrubber)
         finally:
             await ws.close()
 
@@ -89,13 +96,13 @@ class OpenAIConnector:
                 ping_timeout=PING_S,
             )
         except InvalidStatus as exc:
-            raise self._refused(exc.response.status_code, _error_of(exc.response.body), model) from exc
+            raise self._refused(exc.response.status_code, _error_of(exc.response.body, self._scrubber), model) from exc
         except (InvalidHandshake, InvalidURI) as exc:
             raise UpstreamUnavailableError(
                 f"{self._shown} does not speak WebSocket ({type(exc).__name__}): correct UPSTREAM_URL"
             ) from exc
         except (OSError, TimeoutError, ValueError) as exc:
-            raise UpstreamUnavailableError(f"{self._shown} {_cause(exc)}") from exc
+            raise UpstreamUnavailableError(f"{self._shown} {_cause(exc, self._scrubber)}") from exc
 
     def _refused(self, status: int, detail: str, model: str) -> UpstreamError:
         said = f" ({detail})" if detail else ""
@@ -115,8 +122,9 @@ class OpenAIConnector:
 class OpenAIConnection:
     """One open session."""
 
-    def __init__(self, ws: ClientConnection) -> None:
+    def __init__(self, ws: ClientConnection, scrubber: Scrubber) -> None:
         self._ws = ws
+        self._scrubber = scrubber
         self._resampler = Resampler()
 
     async def append(self, pcm: bytes) -> None:
@@ -136,8 +144,8 @@ class OpenAIConnection:
         try:
             message = await self._ws.recv()
         except ConnectionClosed as exc:
-            raise _closed(exc) from exc
-        return _parsed(message)
+            raise _closed(exc, self._scrubber) from exc
+        return self._scrubber.event(_parsed(message))
 
     async def _append(self, pcm: bytes) -> None:
         for start in range(0, len(pcm), MAX_APPEND_BYTES):
@@ -148,21 +156,22 @@ class OpenAIConnection:
         try:
             await self._ws.send(json.dumps(event, separators=(",", ":")))
         except ConnectionClosed as exc:
-            raise _closed(exc) from exc
+            raise _closed(exc, self._scrubber) from exc
 
 
-async def _greeting(ws: ClientConnection, model: str) -> None:
+async def _greeting(ws: ClientConnection, model: str, scrubber: Scrubber) -> None:
     """Wait for `session.created`; some providers accept every socket and refuse in an event."""
     try:
-        event = _parsed(await ws.recv())
+        event = scrubber.event(_parsed(await ws.recv()))
     except ConnectionClosed as exc:
         if exc.rcvd is not None and exc.rcvd.code in _REFUSING_CLOSES:
-            raise UpstreamRefusedError(f"{_REFUSED_KEY}; {_closed(exc)}") from exc
-        raise UpstreamUnavailableError(f"the provider hung up at once: {_closed(exc)}") from exc
+            raise UpstreamRefusedError(f"{_REFUSED_KEY}; {_closed(exc, scrubber)}") from exc
+        raise UpstreamUnavailableError(f"the provider hung up at once: {_closed(exc, scrubber)}") from exc
     if isinstance(event, dict) and event.get("type") == "session.created":
         return
     error = fields(event, "error") if isinstance(event, dict) else {}
-    code, said = text(error, "code") or text(error, "type"), _shortened(text(error, "message"))
+    code = scrubber.line(text(error, "code") or text(error, "type"), _MAX_CODE)
+    said = scrubber.line(text(error, "message"), _MAX_DETAIL)
     if "invalid_api_key" in code:
         raise UpstreamRefusedError(f"{_REFUSED_KEY} ({said})")
     if code in _REFUSING_CODES:
@@ -178,32 +187,29 @@ def _parsed(message: str | bytes) -> JsonValue:
     return value
 
 
-def _closed(exc: ConnectionClosed) -> UpstreamClosedError:
+def _closed(exc: ConnectionClosed, scrubber: Scrubber) -> UpstreamClosedError:
     if exc.rcvd is None:
         return UpstreamClosedError("the provider's connection broke")
-    return UpstreamClosedError(f"the provider closed with {exc.rcvd.code} {_shortened(exc.rcvd.reason)}".rstrip())
+    said = scrubber.line(exc.rcvd.reason, _MAX_DETAIL)
+    return UpstreamClosedError(f"the provider closed with {exc.rcvd.code} {said}".rstrip())
 
 
-def _cause(exc: Exception) -> str:
+def _cause(exc: Exception, scrubber: Scrubber) -> str:
     if isinstance(exc, socket.gaierror):
         return "has no address: correct the host in UPSTREAM_URL, or check DNS"
     if isinstance(exc, ssl.SSLError):
         return f"has no certificate that we trust ({exc.reason or 'TLS'}): correct UPSTREAM_URL or its certificate"
     if isinstance(exc, TimeoutError):
         return f"does not answer within {CONNECT_TIMEOUT_S:g} s: check the network and UPSTREAM_URL"
-    return (
-        f"cannot be reached ({_shortened(str(exc)) or type(exc).__name__}): is it running, and is UPSTREAM_URL right?"
-    )
+    said = scrubber.line(str(exc), _MAX_DETAIL) or type(exc).__name__
+    return f"cannot be reached ({said}): is it running, and is UPSTREAM_URL right?"
 
 
-def _error_of(body: bytes | bytearray | None) -> str:
+def _error_of(body: bytes | bytearray | None, scrubber: Scrubber) -> str:
     """What the body of a refusal says, if it has the provider's error shape."""
     try:
         answer = json.loads(body or b"")
     except (ValueError, RecursionError):
         return ""
-    return _shortened(text(fields(answer, "error"), "message")) if isinstance(answer, dict) else ""
-
-
-def _shortened(message: str) -> str:
-    return redact_text(message[:_MAX_DETAIL])
+    message = text(fields(answer, "error"), "message") if isinstance(answer, dict) else ""
+    return scrubber.line(message, _MAX_DETAIL)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from services.upstream.core.author import Origin
+from services.upstream.core.author import AT_ONCE, Origin
 from services.upstream.core.commands import BookUsage, CountError, ObserveStage
 from services.upstream.core.conversation import shown_item
 from services.upstream.core.ids import IdMap
@@ -32,6 +32,7 @@ class _Wanted:
     asker: Asker
     client_event_id: str | None
     asked_at: float
+    hangover_ms: int = 0
     retries: int = 0
     sent_at: float = 0.0
     stop: StopReason | None = None  # to be stopped as soon as it begins
@@ -45,15 +46,16 @@ class _Wanted:
 class Responses:
     """Asks for responses, follows them and ends them."""
 
-    def __init__(self, shared: Shared, tally: Tally) -> None:
+    def __init__(self, shared: Shared, tally: Tally, *, shows_turns: bool = False) -> None:
         self._shared = shared
         self._author = shared.author
         self._tally = tally
+        self._shows_turns = shows_turns
         self._live: list[Response] = []
         self._queue: deque[_Wanted] = deque()
         self._wanted: _Wanted | None = None
         self._retry_at: float | None = None
-        self._first_audio_of: dict[str, float] = {}
+        self._first_audio_of: dict[str, _Wanted] = {}
 
     @property
     def generating(self) -> Response | None:
@@ -71,11 +73,16 @@ class Responses:
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    def ask(self, wanted: Json, *, asker: Asker, client_event_id: str | None = None, now: float) -> None:
-        """Ask for a response, now or after the one that is being stopped. A client's second one is refused."""
+    def ask(
+        self, wanted: Json, *, asker: Asker, client_event_id: str | None = None, hangover_ms: int = 0, now: float
+    ) -> None:
+        """Ask for a response, now or after the one that is being stopped. A client's second one is refused.
+
+        ``hangover_ms``: silence that the gate waited out before a turn.
+        """
         active = self.generating
         busy = (active is not None and not active.stopped) or (self._wanted is not None and not self._wanted.stop)
-        new = _Wanted(wanted, asker, client_event_id, now)
+        new = _Wanted(wanted, asker, client_event_id, now, hangover_ms)
         if (busy and asker == "client" and not new.aside) or len(self._queue) >= MAX_QUEUED:
             self._author.error(
                 code="conversation_already_has_active_response",
@@ -124,7 +131,7 @@ class Responses:
             return
         if wanted.asker == "turn":
             self._author.do(ObserveStage("provider_created", now - wanted.asked_at))
-            self._first_audio_of = {theirs: wanted.asked_at}
+            self._first_audio_of = {theirs: wanted}
         if wanted.stop:
             response.stop(wanted.stop, now=now)
 
@@ -177,12 +184,24 @@ class Responses:
             return
         if response.stopped or item.audio_ended:
             return
-        if (asked_at := self._first_audio_of.pop(theirs, None)) is not None:
-            self._author.do(ObserveStage("provider_first_audio", now - asked_at))
+        if (wanted := self._first_audio_of.pop(theirs, None)) is not None:
+            self._author.do(ObserveStage("provider_first_audio", now - wanted.asked_at))
+            if self._shows_turns:
+                self._show_turn(response.id, item.id, wanted, now)
         if item.speak(whole(event, "content_index"), pcm):
             self._shared.conversation.has_sound(item.id, item.samples)
         else:
             self._author.count(CountError("unexpected", "audio"))
+
+    def _show_turn(self, response_id: str, item_id: str, wanted: _Wanted, now: float) -> None:
+        """Tell the client whose share of a turn's latency was how long."""
+        figures: Json = {
+            "response_id": response_id,
+            "item_id": item_id,
+            "provider_ms": round((now - wanted.asked_at) * 1000),
+            "hangover_ms": wanted.hangover_ms,
+        }
+        self._author.publish("hushgate.turn", figures, AT_ONCE)
 
     def _book(self, body: Json) -> None:
         reading = response_meters(fields(body, "usage"))

@@ -47,7 +47,7 @@ class SessionCore:
         self._barged_in = False
         conversation = Conversation()
         shared = Shared(self._author, self._ids, Pace(), conversation, self._config.conversation_id)
-        self._responses = Responses(shared, self._tally)
+        self._responses = Responses(shared, self._tally, shows_turns="turn" in grant.events)
         self._speech = Speech(self._author, self._ids, self._config, conversation=conversation, tally=self._tally)
         self._history = History(self._author, self._ids, self._config, conversation=conversation, speech=self._speech)
         self._requests = Requests(
@@ -131,12 +131,12 @@ class SessionCore:
             self._speech.frames(pcm)
         return self._author.take()
 
-    def utterance_ended(self, index: int, *, now: float) -> list[Command]:
-        """The gate closed; ``index``: after the last frame."""
+    def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[Command]:
+        """The gate closed; ``index``: after the last frame; ``hangover_ms``: silence that it waited out."""
         detection = self._config.turn_detection
         committed = self._speech.ended(index, shown=detection is not None)
         if committed and detection and detection.get("create_response") is not False:
-            self._responses.ask({}, asker="turn", now=now)
+            self._responses.ask({}, asker="turn", hangover_ms=hangover_ms, now=now)
         return self._author.take()
 
     def utterance_abandoned(self) -> list[Command]:

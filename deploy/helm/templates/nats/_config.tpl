@@ -8,6 +8,8 @@ max_payload: 524288
 jetstream {
   store_dir: /var/lib/hushgate/jetstream
   sync_interval: always
+  # Three quarters of the volume; the rest is for what was deleted and not yet tidied up. Streams take shares of it.
+  max_file_store: {{ mul (include "hushgate.nats.storeMB" . | int64) 1048576 }}
 }
 authorization {
   timeout: 5
@@ -17,8 +19,10 @@ authorization {
       permissions {
         publish: [
           "$JS.API.INFO", "hg.media.*.offer", "hg.call.*.control"
-          "$JS.API.STREAM.INFO.KV_grants", "$JS.API.STREAM.CREATE.KV_grants", "$JS.API.STREAM.MSG.GET.KV_grants"
-          "$JS.API.DIRECT.GET.KV_grants.>", "$KV.grants.>"
+          "$JS.API.STREAM.INFO.KV_grants", "$JS.API.STREAM.CREATE.KV_grants", "$JS.API.STREAM.UPDATE.KV_grants"
+          "$JS.API.STREAM.MSG.GET.KV_grants", "$JS.API.DIRECT.GET.KV_grants.>", "$KV.grants.>"
+          "$JS.API.STREAM.INFO.KV_access", "$JS.API.STREAM.CREATE.KV_access", "$JS.API.STREAM.UPDATE.KV_access"
+          "$JS.API.STREAM.MSG.GET.KV_access", "$JS.API.DIRECT.GET.KV_access.>", "$KV.access.>"
         ]
         subscribe: ["_INBOX_signaling.>", "hg.media.heartbeat"]
       }
@@ -42,7 +46,8 @@ authorization {
         publish: [
           "$JS.API.INFO", "hg.down.*.*"
           "hg.usage.*", "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE", "$JS.API.STREAM.MSG.GET.USAGE"
-          "$JS.API.STREAM.INFO.KV_leases", "$JS.API.STREAM.CREATE.KV_leases", "$JS.API.STREAM.MSG.GET.KV_leases"
+          "$JS.API.STREAM.INFO.KV_leases", "$JS.API.STREAM.CREATE.KV_leases", "$JS.API.STREAM.UPDATE.KV_leases"
+          "$JS.API.STREAM.MSG.GET.KV_leases"
           "$JS.API.DIRECT.GET.KV_leases.>", "$KV.leases.>"
         ]
         subscribe: ["_INBOX_upstream.>", "hg.claim", "hg.up.*.*", "hg.watermark.*"]
@@ -54,8 +59,8 @@ authorization {
       permissions {
         publish: [
           "$JS.API.INFO", "hg.watermark.*"
-          "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE"
-          "$JS.API.STREAM.INFO.CALLS", "$JS.API.STREAM.CREATE.CALLS"
+          "$JS.API.STREAM.INFO.USAGE", "$JS.API.STREAM.CREATE.USAGE", "$JS.API.STREAM.UPDATE.USAGE"
+          "$JS.API.STREAM.INFO.CALLS", "$JS.API.STREAM.CREATE.CALLS", "$JS.API.STREAM.UPDATE.CALLS"
           "$JS.API.CONSUMER.CREATE.USAGE.metering.>", "$JS.API.CONSUMER.DURABLE.CREATE.USAGE.metering"
           "$JS.API.CONSUMER.INFO.USAGE.metering", "$JS.API.CONSUMER.DELETE.USAGE.metering"
           "$JS.API.CONSUMER.MSG.NEXT.USAGE.metering", "$JS.ACK.USAGE.metering.>"

@@ -39,6 +39,19 @@ async function request(path, options = {}) {
 
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 
+/**
+ * The secret that the page was opened with, `/#SECRET`. It leaves the address bar, where others could read it, and stays
+ * with this tab until that is closed.
+ */
+export function pageSecret() {
+  const given = location.hash.slice(1);
+  if (given) {
+    sessionStorage.setItem("page-secret", given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem("page-secret") ?? "";
+}
+
 /** What the page shows before a call: `{provider, charged, model}`. */
 export async function demoInfo() {
   return (await request("/demo/info")).json();
@@ -46,7 +59,7 @@ export async function demoInfo() {
 
 /** From the demo door: a single-use token `ek_…`, and what to make the peer connection with: `{token, ice}`. */
 export async function mintToken(signal) {
-  const body = await (await request("/demo/token", { method: "POST", signal })).json();
+  const body = await (await request("/demo/token", { method: "POST", headers: bearer(pageSecret()), signal })).json();
   const { ice_servers: iceServers = [], ice_transport_policy: iceTransportPolicy = "all" } = body.hushgate ?? {};
   return { token: body.value, ice: { iceServers, iceTransportPolicy } };
 }

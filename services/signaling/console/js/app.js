@@ -1,6 +1,6 @@
 // Where the parts of the page meet.
 
-import { demoInfo } from "./api.js";
+import { demoInfo, pageSecret } from "./api.js";
 import { Call } from "./call.js";
 import { LiveCall } from "./live.js";
 import { describe, ending, obstacle, Problem, refusalProblem } from "./problems.js";
@@ -164,6 +164,11 @@ function begin() {
     return;
   }
   view.button("talk");
+  if (!pageSecret()) {
+    view.status("This page cannot call yet.");
+    view.problem(describe(new Problem("page_secret")));
+    return;
+  }
   view.status("Press Talk and speak.");
 }
 

@@ -151,8 +151,15 @@ export class Call {
       return;
     }
     const words = ending(reason);
-    const step = reason.startsWith("provider_") && this.#checks.current ? "provider" : null;
-    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words, step });
+    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words, step: this.#failedStep(reason) });
+  }
+
+  /** The step of the set-up that the gateway's reason tells of; null when it tells of none. */
+  #failedStep(reason) {
+    if (reason.startsWith("provider_")) return this.#checks.current ? "provider" : null;
+    if (reason !== "dtls_failed") return null;
+    this.#checks.passed("path"); // the handshake began
+    return "encryption";
   }
 
   #iceChanged() {

@@ -12,7 +12,7 @@ const INCOMPLETE = {
   max_output_tokens: "it reached the longest length that the session allows",
   content_filter: "the provider's content filter stopped it",
 };
-
+const BUSY = "(not recognised: the rehearsal is busy and answers with recorded answers)";
 const ROLES = { user: "user", assistant: "assistant" };
 
 /** Takes server events; `lines` is the conversation in order. */
@@ -63,8 +63,8 @@ export class Conversation {
     "conversation.item.input_audio_transcription.completed": ({ item_id: id, transcript }) => {
       this.#place(id, "user").text = transcript.trim() || "(no words)";
     },
-    "conversation.item.input_audio_transcription.failed": ({ item_id: id }) => {
-      this.#place(id, "user").text = "(could not be transcribed)";
+    "conversation.item.input_audio_transcription.failed": ({ item_id: id, error }) => {
+      this.#place(id, "user").text = error?.code === "rehearsal_busy" ? BUSY : "(could not be transcribed)";
     },
     "response.output_item.added": ({ item }) => this.#added(item),
     "response.output_audio_transcript.delta": (event) => this.#spoken(event),

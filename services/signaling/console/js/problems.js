@@ -10,6 +10,14 @@ export class Problem extends Error {
   }
 }
 
+/** Who notices it first, this browser or the gateway, says it. */
+const NO_ENCRYPTION = [
+  "The gateway answers, but the call could not be encrypted",
+  "UDP works; the DTLS handshake failed. A VPN or tunnel that drops large packets is the usual cause: lower its MTU or " +
+    "switch it off, then press Talk again. If it stays so, update the browser; the media process's log has the cause " +
+    "(dtls_failed).",
+];
+
 const CATALOGUE = {
   insecure: [
     "The browser gives this page no microphone",
@@ -50,6 +58,11 @@ const CATALOGUE = {
     "The gateway refused this page a token",
     "It only trusts a page that it served itself. Open the address that “hushgate up” printed, not one of a proxy or a copy.",
   ],
+  page_secret: [
+    "This address lacks the secret of the gateway's start",
+    "Open the whole address that “hushgate up” printed last, with what follows the #. On Kubernetes the notes of the " +
+      "chart tell how to read it. So nobody else on this machine or network makes calls in your name.",
+  ],
   token: ["The gateway refused a token", "Reload the page and press Talk again. If it stays so, the gateway's log says why."],
   too_many: ["Too many calls in a short time", "Wait a moment, then press Talk again."],
   full: ["The gateway takes no calls just now", "It is full, starting or being stopped. Wait a few seconds, then press Talk again."],
@@ -79,11 +92,7 @@ const CATALOGUE = {
     "Nobody but the machine that it runs on can reach that. Start it with --advertise and the address that this device " +
       "reaches it by.",
   ],
-  no_encryption: [
-    "The gateway answers, but the call could not be encrypted",
-    "UDP works; the DTLS handshake did not finish. A VPN or tunnel that drops large packets is the usual cause: lower its " +
-      "MTU or switch it off, then press Talk again. If it stays so, the log of the media process has the cause.",
-  ],
+  no_encryption: NO_ENCRYPTION,
   no_channel: [
     "The gateway answers, but opened no data channel",
     "UDP and encryption work; SCTP did not connect. Press Talk to try again. If it stays so, the log of the media process " +
@@ -106,6 +115,7 @@ const ENDINGS = {
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
   flood: ["The call was ended: far more data came than a call has", "The log of the media process says what it was."],
   setup_timeout: ["The call was not set up in time", "No connection came about within 10 seconds of the gateway's answer. Press Talk to try again."],
+  dtls_failed: NO_ENCRYPTION,
   internal: ["The gateway failed", "The fault is on its side and in its log. Press Talk to try again."],
 };
 
@@ -142,6 +152,7 @@ export function refusalProblem(error, step) {
   if (error.status === 502 || error.status === 503 || error.status === 504) return new Problem("full", detail);
   if (step === "call") return new Problem("refused", detail);
   if (error.status === 404) return new Problem("no_demo", detail);
+  if (error.code === "page_secret_wrong") return new Problem("page_secret");
   return new Problem(error.status === 403 ? "origin" : "token", detail);
 }
 

@@ -1,6 +1,6 @@
 from importlib.metadata import version
 
-from services.runtime.process import installed_version
+from services.runtime.version import installed_version
 
 
 def test_a_process_knows_which_version_it_is() -> None:

@@ -1,0 +1,65 @@
+"""Applications around the application: what is logged of requests that get no answer, and what a full server says."""
+
+import contextlib
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+from services.runtime import httphead, metrics
+from services.runtime.httphead import Refusal
+from services.runtime.logging import get_logger
+
+CLOSED = "hushgate.closed"
+"""In the state of a request whose client gets no answer of the application: the `Refusal` that says why."""
+CLIENT_GONE = Refusal("client_gone", 499, "")  # nginx's status for it; nobody reads the answer
+BUSY = {refusal.reason: refusal for refusal in (httphead.BUSY, httphead.ADDRESS_BUSY)}
+_PROBES = frozenset({"/healthz", "/metrics", "/readyz"})
+"""Always answered: whoever restarts or watches the process must not take a full one for a dead one."""
+
+
+class Watched:
+    """Writes a log line, and nothing else, where the client got no answer of the application."""
+
+    def __init__(self, app: ASGI3Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Handle one request."""
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive, send)
+        closed = closed_by(scope)
+        if closed is not None and scope["type"] == "http":
+            get_logger().info(
+                "request_cut_off",
+                status=closed.status,
+                reason=closed.reason,
+                method=scope["method"],
+                path=scope["path"],
+            )
+
+
+def closed_by(scope: MutableMapping[str, Any] | Scope) -> Refusal | None:
+    """Why the client gets no answer of the application; None: it does."""
+    found = scope.get("state", {}).get(CLOSED)
+    return found if isinstance(found, Refusal) else None
+
+
+class Refusing:
+    """Answers probes, and refuses all else."""
+
+    def __init__(self, app: ASGI3Application, refusal: Refusal) -> None:
+        self._app = app
+        self._refusal = refusal
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["path"] in _PROBES:
+            await self._app(scope, receive, send)
+            return
+        metrics.HTTP_REFUSED.labels(self._refusal.reason).inc()
+        head, _, body = self._refusal.answer().partition(b"\r\n\r\n")
+        fields: list[Any] = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[1:]]
+        await send({"type": "http.response.start", "status": self._refusal.status, "headers": fields})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

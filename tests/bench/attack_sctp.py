@@ -1,0 +1,121 @@
+"""What a client that writes its own SCTP packets costs the calls beside it, and how its own calls end.
+
+The attacker sends as many packets as one call may, calls again a second after it was hung up, and so on.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from services.callers.caller import Caller
+from services.callers.errors import CallerError
+from services.runtime import clock
+from tests.bench.rig import Rig, on_core
+from tests.media import sctp_attacks
+from tests.media.sctp_attacks import Attack, Wire, again
+
+PACKETS_PER_S = 300
+_BATCH = 10
+_PAUSE_S = 1.0
+_ATTACKS: tuple[tuple[str, Attack], ...] = (
+    ("SACKs of 270 gap blocks", sctp_attacks.every_gap),
+    ("unfinished fragments", sctp_attacks.unfinished_fragments),
+    ("one-byte messages", sctp_attacks.one_byte_messages),
+    ("fragments with holes", sctp_attacks.fragments_with_holes),
+    ("windows filled and skipped", sctp_attacks.refilled_windows),
+    ("parameters of length 0", sctp_attacks.endless_parameters),
+    ("HEARTBEATs, 300 a packet", sctp_attacks.heartbeats),
+    ("stream resets, 80 a packet", sctp_attacks.many_resets),
+)
+
+
+class Row(Protocol):
+    """What `beside` finds of the calls beside an attack: `attacks.Flood`."""
+
+    @property
+    def within_limits(self) -> bool:
+        """Nobody noticed."""
+
+
+Beside = Callable[[Rig, str, Callable[[], AbstractContextManager[Callable[[], int]]]], Awaitable[Any]]
+
+
+async def measure(rig: Rig, beside: Beside, console: Console) -> list[dict[str, Any]]:
+    """All attacks, each while ``beside`` lets ten calls play."""
+    rows = []
+    for name, attack in _ATTACKS:
+        before = await _ended(rig)
+        flood = await beside(rig, name, lambda chosen=attack: attacking(rig, chosen))  # type: ignore[misc]
+        ended = {reason: round(total - before.get(reason, 0.0)) for reason, total in (await _ended(rig)).items()}
+        flooded = ended.get("flood", 0)
+        rows.append({**asdict(flood), "ended_flood": flooded, "ok": flood.within_limits and flooded > 0})
+    show(rows, console)
+    return rows
+
+
+@contextmanager
+def attacking(rig: Rig, attack: Attack) -> Iterator[Callable[[], int]]:
+    """Attack from one call after another while the block lasts; gives how many packets were sent a second."""
+    began, sent = clock.monotonic(), 0
+
+    async def call() -> None:
+        nonlocal sent
+        async with Caller.call(rig.url, rig.key) as caller:
+            channel = caller._channel  # noqa: SLF001 - an attacker has no manners
+            assert channel is not None
+            wire = Wire(caller._peer, channel)  # noqa: SLF001
+            started, mine = clock.monotonic(), 0
+            for packet in again(attack(wire)):
+                if channel.readyState != "open":
+                    return
+                await wire.send(packet)
+                mine, sent = mine + 1, sent + 1
+                if mine % _BATCH == 0:
+                    await asyncio.sleep(max(0.0, started + mine / PACKETS_PER_S - clock.monotonic()))
+
+    async def go_on() -> None:
+        while True:
+            with contextlib.suppress(CallerError, ConnectionError, httpx.HTTPError):
+                await call()
+            await asyncio.sleep(_PAUSE_S)
+
+    with on_core(min(1, (os.cpu_count() or 1) - 1)):
+        task = asyncio.create_task(go_on(), name="attack")
+        try:
+            yield lambda: round(sent / max(0.001, clock.monotonic() - began))
+        finally:
+            task.cancel()
+
+
+async def _ended(rig: Rig) -> dict[str, float]:
+    """How many calls of the media process have ended so far, by reason."""
+    async with httpx.AsyncClient(timeout=10) as http:
+        text = (await http.get(f"{rig.metrics_url}/metrics")).text
+    ended: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "hushgate_calls_ended_total":
+                reason = sample.labels["reason"]
+                ended[reason] = ended.get(reason, 0.0) + sample.value
+    return ended
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print what was measured."""
+    table = Table(title="Calls beside a client that writes its own SCTP", title_justify="left")
+    for name in ("attack", "packets/s", "gap p50", "gap p99", "its calls that ended `flood`"):
+        table.add_column(name, justify="left" if name == "attack" else "right")
+    for row in rows:
+        gaps = (f"{row['gap_p50_ms']:.1f} ms", f"{row['gap_p99_ms']:.1f} ms")
+        style = "" if row["ok"] else "bold red"
+        table.add_row(row["name"], str(row["sent_per_s"]), *gaps, str(row["ended_flood"]), style=style)
+    console.print(table)

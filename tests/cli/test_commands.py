@@ -1,0 +1,48 @@
+"""The command line as a newcomer tries it."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from services.cli import COMMANDS
+
+SERVICES = ("signaling", "media", "upstream", "metering", "rehearsal")
+
+
+def hushgate(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "services.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
+
+
+def test_the_version_is_told() -> None:
+    assert hushgate("--version").stdout == f"hushgate {version('hushgate')}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_and_starts_nothing(command: str) -> None:
+    done = hushgate(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: hushgate {command}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_argument_is_refused_and_starts_nothing(command: str) -> None:
+    done = hushgate(command, "--no-such-option")
+    assert done.returncode == 2
+    assert "--no-such-option" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_help_of_a_service_lists_its_settings(service: str) -> None:
+    shown = hushgate(service, "--help").stdout
+    assert f"  {service.upper()}_HTTP_PORT=0\n      0 takes a free port" in shown
+
+
+@pytest.mark.parametrize("arguments", [["backup"], ["backup", "a", "b"], ["audit", "now"], ["frobnicate"]])
+def test_a_wrong_subcommand_of_metering_starts_nothing(arguments: list[str]) -> None:
+    done = hushgate("metering", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: hushgate metering")

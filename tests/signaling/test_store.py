@@ -1,0 +1,206 @@
+"""A flood of mints against a NATS store of 40 MB: the others go on as if nothing were."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from services.contracts import subjects
+from services.contracts.grant import Grant
+from services.contracts.ids import TenantId
+from services.contracts.messages import Offer, OfferAnswered
+from services.runtime import streams
+from services.runtime.bus import Bus
+from services.runtime.errors import BucketFullError
+from services.runtime.streams import Share
+from services.signaling.app import open_grants
+from services.signaling.core.limits import Limited, Rate
+from services.signaling.core.tenants import Rates
+from services.signaling.grants import TooManyTokensError
+from services.signaling.limiter import Limiter
+from services.signaling.settings import SignalingSettings
+
+Door = Callable[..., Awaitable[httpx.AsyncClient]]
+AddMedia = Callable[..., Awaitable[list[Offer]]]
+
+SECRETS, CALLS, WHIP = "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1/whip"
+ANSWER = OfferAnswered(sdp="v=0\r\n")
+STORE_MB = 40
+BOUND = streams.bound(Share.GRANTS, STORE_MB)
+
+
+def bearer(value: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {value}"}
+
+
+@pytest.fixture
+def store_mb() -> int:
+    return STORE_MB
+
+
+@pytest.fixture
+def settings(tenants_path: Path) -> SignalingSettings:
+    """No rate at all, so that it is the store's own bounds that must hold."""
+    return SignalingSettings(tenants_file=tenants_path, mints_burst=100_000, mints_per_s=10_000, live_tokens=1_000_000)
+
+
+async def mint(client: httpx.AsyncClient, key: str, *, letters: int = 0, seconds: int = 60) -> httpx.Response:
+    session = {"type": "realtime", "instructions": "x" * letters}
+    body = {"session": session, "expires_after": {"anchor": "created_at", "seconds": seconds}}
+    return await client.post(SECRETS, json=body, headers=bearer(key))
+
+
+async def call(client: httpx.AsyncClient, path: str, value: str, offer: str) -> httpx.Response:
+    return await client.post(path, content=offer, headers={**bearer(value), "Content-Type": "application/sdp"})
+
+
+async def taken(bus: Bus, stream: str) -> int:
+    return int((await bus.jetstream.stream_info(stream)).state.bytes)
+
+
+async def flood(doors: list[httpx.AsyncClient], key: str, *, letters: int) -> set[int]:
+    """Mint the longest-living tokens until nothing but refusals comes."""
+    seen: set[int] = set()
+    batch: set[int] = {200}
+    while 200 in batch:
+        replies = await asyncio.gather(
+            *(mint(doors[n % len(doors)], key, letters=letters, seconds=7200) for n in range(24))
+        )
+        batch = {reply.status_code for reply in replies}
+        seen |= batch
+        assert all(0 < int(each.headers["retry-after"]) <= 7230 for each in replies if each.status_code == 429)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A tenant that wants to work while another floods."""
+
+    bus: Bus
+    add_media: AddMedia
+    key: str
+    offer: str
+
+    async def works(self, doors: list[httpx.AsyncClient]) -> None:
+        """It mints and calls; usage, history and leases are taken."""
+        await self.add_media(f"media-{uuid4().hex}", ANSWER)
+        for door in doors:
+            for path in (CALLS, WHIP):
+                token = await mint(door, self.key, letters=20_000)
+                assert token.status_code == 200
+                assert (await call(door, path, token.json()["value"], self.offer)).status_code == 201
+        js = self.bus.jetstream
+        for _ in range(300):
+            await js.publish(subjects.usage(TenantId("other")), b"x" * 2000, stream=subjects.USAGE_STREAM)
+            await js.publish(subjects.CALL_ENDED, b"x" * 2000, stream=subjects.CALLS_STREAM)
+        leases = await streams.leases_bucket(js, store_mb=STORE_MB)
+        for _ in range(300):
+            name = uuid4().hex
+            await leases.update(name, b"x" * 200, last=await leases.create(name, b"x" * 200))
+
+
+@pytest.fixture
+async def victim(bus: Bus, add_media: AddMedia, other_key: str, offer: str) -> Victim:
+    await streams.ensure_usage_stream(bus.jetstream, store_mb=STORE_MB)
+    await streams.ensure_calls_stream(bus.jetstream, store_mb=STORE_MB)
+    return Victim(bus, add_media, other_key, offer)
+
+
+@pytest.mark.parametrize("letters", [90_000, 9_000])
+async def test_a_flood_of_mints_stops_at_a_third_of_the_room_for_tokens_and_nobody_else_notices(
+    client: httpx.AsyncClient, bus: Bus, victim: Victim, key: str, letters: int
+) -> None:
+    assert await flood([client], key, letters=letters) == {200, 429}
+    assert 0.25 * BOUND < await taken(bus, "KV_grants") < 0.35 * BOUND
+    await victim.works([client])
+    assert await flood([client], key, letters=letters) <= {200, 429}
+
+
+async def test_a_flood_at_three_processes_leaves_room_for_others_at_each(
+    client: httpx.AsyncClient, open_door: Door, bus: Bus, victim: Victim, key: str
+) -> None:
+    doors = [client, await open_door(), await open_door()]
+    assert 429 in await flood(doors, key, letters=30_000)
+    assert await taken(bus, "KV_grants") < 0.75 * BOUND
+    await victim.works(doors)
+
+
+async def test_what_stays_of_a_call_for_a_day_is_small(
+    client: httpx.AsyncClient, bus: Bus, add_media: AddMedia, key: str, offer: str
+) -> None:
+    await add_media("media-0", ANSWER)
+    for _ in range(5):
+        token = (await mint(client, key, letters=90_000)).json()["value"]
+        assert (await call(client, CALLS, token, offer)).status_code == 201
+    assert await taken(bus, "KV_grants") < 5 * 600
+    assert await taken(bus, "KV_access") < 5 * 1000
+
+
+async def test_nothing_stays_of_offers_that_nobody_answered(
+    client: httpx.AsyncClient, bus: Bus, key: str, offer: str
+) -> None:
+    for path in (CALLS, WHIP):
+        for _ in range(5):
+            assert (await call(client, path, key, offer)).status_code == 503
+    assert await taken(bus, "KV_access") == 0
+
+
+async def test_a_bucket_that_is_full_for_all_is_said_so_and_calls_go_on(
+    client: httpx.AsyncClient, bus: Bus, add_media: AddMedia, key: str, offer: str
+) -> None:
+    token = (await mint(client, key, letters=50_000)).json()["value"]
+    grants = await bus.jetstream.key_value("grants")
+    room = BOUND - await taken(bus, "KV_grants")
+    for number in range(room // 10_100):
+        await grants.put(f"other.{number}", b"x" * 10_000)
+    async with asyncio.timeout(10):
+        while (reply := await mint(client, key)).status_code == 200:
+            await bus.flush()
+    assert (reply.status_code, reply.json()["error"]["code"]) in {
+        (429, "rate_limit_exceeded"),
+        (503, "token_store_full"),  # only by how lately the server was asked
+    }
+    assert 1 <= int(reply.headers["retry-after"]) <= 90
+    await add_media("media-0", ANSWER)
+    assert (await call(client, CALLS, token, offer)).status_code == 201
+    assert (await call(client, CALLS, key, offer)).status_code == 201
+
+
+async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: Bus) -> None:
+    grants = replace(await open_grants(bus), fill_fresh_s=3600)
+    grant = Grant(tenant=TenantId("acme"), session={"instructions": "x" * 9000})
+    await grants.issue(grant, seconds=60, most=10)
+    with contextlib.suppress(BucketFullError):
+        for number in range(200):
+            await grants.tokens.put(f"other.{number}", b"x" * 90_000, ttl_s=600)
+    with contextlib.suppress(BucketFullError):
+        for number in range(100):
+            await grants.tokens.put(f"small.{number}", b"x" * 4000, ttl_s=600)
+    with pytest.raises(TooManyTokensError) as caught:
+        await grants.issue(grant, seconds=60, most=10)
+    assert caught.value.reason is Limited.STORE_FULL
+    assert grants.live.of(TenantId("acme"))[0] == 1
+    refusal = Limiter(Rates(), Rate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)
+    assert (refusal.status, refusal.code, refusal.headers["Retry-After"]) == (503, "token_store_full", "5")
+
+
+async def test_a_call_that_cannot_be_remembered_is_ended_and_its_token_is_free_again(
+    client: httpx.AsyncClient, bus: Bus, add_media: AddMedia, key: str, offer: str
+) -> None:
+    offers = await add_media("media-0", ANSWER)
+    token = (await mint(client, key)).json()["value"]
+    ended: asyncio.Queue[str] = asyncio.Queue()
+    await bus.listen("hg.call.*.control", lambda subject, _: ended.put_nowait(subject))
+    await bus.flush()
+    await bus.jetstream.delete_key_value("access")
+    reply = await call(client, CALLS, token, offer)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "bus_unavailable")
+    async with asyncio.timeout(5):
+        assert await ended.get() == subjects.control(offers[0].call)
+    await streams.access_bucket(bus.jetstream, store_mb=STORE_MB)
+    assert (await call(client, CALLS, token, offer)).status_code == 201
