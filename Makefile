@@ -22,9 +22,9 @@ COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py
     rtc_call rtc_leg rtc_path rtcp rtp sctp sctp_loss sources truncation uppath wheel) \
   tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
-# What the tests need from Debian, and the command that tells whether it is there: a browser, voices that pocketsphinx hears, a relay.
-# Nothing of it starts as a service.
-TEST_PACKAGES := chromium:chromium flite:flite coturn:turnserver
+# What the tests need from Debian, and the commands of which one tells that it is there: browsers and a sound card for Firefox,
+# voices that pocketsphinx hears, a relay. Nothing of it starts as a service.
+TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver
 # GStreamer's webrtcbin as a client, with what drives it from Debian's own Python: fifteen seconds, without recommendations.
 GSTREAMER := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
@@ -93,7 +93,7 @@ install: $(DEV_READY) ## editable install with everything, and the pre-commit ho
 
 .PHONY: test-packages
 test-packages: prometheus
-	@missing=""; for package in $(TEST_PACKAGES); do command -v $${package#*:} >/dev/null || missing="$$missing $${package%:*}"; done; \
+	@missing=""; for package in $(TEST_PACKAGES); do commands=$${package#*:}; [ -n "$$(command -v $${commands//,/ })" ] || missing="$$missing $${package%:*}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    guard=/usr/sbin/policy-rc.d; \
@@ -159,7 +159,7 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 	$(BIN)/coverage report --include='services/*/core/*' --fail-under=100
 
 .PHONY: test-system
-test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium
+test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium, Firefox
 	$(BIN)/python -m pytest -m 'system and not beside'
 
 .PHONY: test-peers

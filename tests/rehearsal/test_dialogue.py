@@ -23,8 +23,8 @@ def said(text: str, *, at: datetime = NINE, instructions: str = "") -> str:
         ("hello", "Hello! Yes"),
         ("Good morning!", "Hello! Yes"),
         ("hello there how are you", "I am well"),
-        ("what time is it", "It is nine oh five A M."),
-        ("can you tell me the time please", "It is nine oh five A M."),
+        ("what time is it", "It is nine oh five AM."),
+        ("can you tell me the time please", "It is nine oh five AM."),
         ("tell me a long story", "Gladly."),
         ("tell me along sorry", "Gladly."),
         ("what is the weather in paris", "I have no window"),
@@ -66,7 +66,7 @@ def test_it_counts_and_knows_what_counting_sounds_like(heard: str, last: str) ->
 
 @pytest.mark.parametrize(
     ("hour", "minute", "text"),
-    [(0, 0, "twelve o'clock A M"), (12, 30, "twelve thirty P M"), (23, 59, "eleven fifty nine P M")],
+    [(0, 0, "twelve o'clock AM"), (12, 30, "twelve thirty PM"), (23, 59, "eleven fifty nine PM")],
 )
 def test_it_tells_the_time(hour: int, minute: int, text: str) -> None:
     assert said("what time is it", at=datetime(2026, 1, 1, hour, minute, tzinfo=UTC)) == f"It is {text}."

@@ -55,6 +55,17 @@ async def test_the_mouth_speaks_at_24_khz_and_the_speed_that_is_wanted() -> None
         assert len(fast) < len(normal)
 
 
+@pytest.mark.parametrize("half", ["AM", "PM"])
+async def test_the_mouth_spells_the_halves_of_the_day_and_no_other_am(half: str) -> None:
+    async with LocalVoice.open(ears=1) as voice:
+
+        async def length(text: str) -> int:
+            return len(await voice.say(text, speed=1.0) or b"")
+
+        assert await length(f"It is nine oh five {half}.") == await length(f"It is nine oh five {half[0]} M.")
+        assert await length("You said: I AM HERE.") != await length("You said: I A M HERE.")
+
+
 async def test_who_comes_when_all_ears_are_taken_waits_and_is_heard() -> None:
     async with LocalVoice.open(ears=1) as voice:
         first, second, third = voice.listen(), voice.listen(), voice.listen()

@@ -1,5 +1,6 @@
 // A caller who speaks when the test says so, and an ear on what the page plays.
 (() => {
+  if (!navigator.mediaDevices) return; // the empty page that a tab begins with
   let context, microphone;
   const heard = [];
 

@@ -7,7 +7,7 @@ import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from services.callers.speech import Clip
 
-_SCRIPT = (Path(__file__).parent / "browser_caller.js").read_text()
+CALLER_SCRIPT = (Path(__file__).parent / "browser_caller.js").read_text()
 TIMEOUT_MS = 20_000
 
 
@@ -30,33 +30,37 @@ def wav_base64(clip: Clip) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-class CallPage:
-    """The page and its caller."""
+class Scripted(Protocol):
+    """What runs JavaScript in a page."""
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
+    async def evaluate(self, expression: str, argument: object = None, /) -> Any:  # noqa: ANN401 - JavaScript's
+        """What a function makes of ``argument``, or an expression is."""
 
-    def part(self, name: str) -> Locator:
-        return self.page.get_by_test_id(name)
+
+class Caller:
+    """The caller in a page, whatever drives the browser."""
+
+    def __init__(self, scripted: Scripted) -> None:
+        self._scripted = scripted
+
+    async def press(self, part: str) -> None:
+        """Click the part of the page that has this test id."""
+        raise NotImplementedError
 
     async def talk(self) -> str:
         """Press Talk; gives the id of the call when it is live."""
-        await self.part("talk").click()
-        await self._until("window.hushgate.state === 'live'")
+        await self.press("talk")
+        await self.until("window.hushgate.state === 'live'")
         await self.event("session.created")
-        return str(await self.page.evaluate("window.hushgate.callId"))
-
-    async def hang_up(self) -> None:
-        await self.part("talk").click()
-        await expect(self.part("bill")).to_be_visible(timeout=TIMEOUT_MS)
+        return str(await self._scripted.evaluate("window.hushgate.callId"))
 
     async def say(self, clip: Clip) -> None:
         """Speak; returns when the last sample has been spoken."""
-        await self.page.evaluate("wav => window.caller.say(wav)", wav_base64(clip))
+        await self._scripted.evaluate("wav => window.caller.say(wav)", wav_base64(clip))
 
     async def event(self, kind: str, *, number: int = 1, **fields: object) -> dict[str, Any]:
         """The ``number``-th server event of ``kind`` with ``fields``, waited for."""
-        found: dict[str, Any] = await self._until(
+        found: dict[str, Any] = await self.until(
             """window.caller.events.filter((event) => event.type === wanted.kind
                  && Object.entries(wanted.fields).every(([key, value]) => event[key] === value))[wanted.number - 1]""",
             {"kind": kind, "number": number, "fields": fields},
@@ -66,31 +70,49 @@ class CallPage:
     async def sent(self, kind: str) -> dict[str, Any]:
         """The newest client event of ``kind``, waited for."""
         find = "window.caller.sent.findLast((event) => event.type === wanted.kind)"
-        sent: dict[str, Any] = await self._until(find, {"kind": kind})
+        sent: dict[str, Any] = await self.until(find, {"kind": kind})
         return sent
 
     async def events(self) -> list[dict[str, Any]]:
         """All server events so far."""
-        events: list[dict[str, Any]] = await self.page.evaluate("window.caller.events")
+        events: list[dict[str, Any]] = await self._scripted.evaluate("window.caller.events")
         return events
 
     async def sounding(self) -> None:
         """Wait until the answer is heard."""
-        await self._until("window.caller.sounding(0.2)")
+        await self.until("window.caller.sounding(0.2)")
 
     async def silent(self) -> None:
         """Wait until nothing has been heard for half a second."""
-        await self._until("!window.caller.sounding(0.5)")
+        await self.until("!window.caller.sounding(0.5)")
 
-    async def _until(self, expression: str, wanted: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JavaScript's
+    async def until(self, expression: str, wanted: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JavaScript's
         """What ``expression`` (which may use ``wanted``) becomes as soon as it is true."""
         async with asyncio.timeout(TIMEOUT_MS / 1000):
-            return await self.page.evaluate(f"wanted => window.caller.until(() => {expression})", wanted)
+            return await self._scripted.evaluate(f"wanted => window.caller.until(() => {expression})", wanted)
 
     async def heard(self) -> tuple[NDArray[np.int16], int]:
         """What was played so far, and its rate."""
-        captured = await self.page.evaluate("window.caller.heard()")
+        captured = await self._scripted.evaluate("window.caller.heard()")
         return np.frombuffer(base64.b64decode(captured["pcm"]), "<i2"), int(captured["rate"])
+
+
+class CallPage(Caller):
+    """The page and its caller in Chromium."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self.page = page
+
+    def part(self, name: str) -> Locator:
+        return self.page.get_by_test_id(name)
+
+    async def press(self, part: str) -> None:
+        await self.part(part).click()
+
+    async def hang_up(self) -> None:
+        await self.press("talk")
+        await expect(self.part("bill")).to_be_visible(timeout=TIMEOUT_MS)
 
 
 @asynccontextmanager
@@ -109,7 +131,7 @@ async def open_page(
     page = await opened.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    for script in (_SCRIPT, *scripts):
+    for script in (CALLER_SCRIPT, *scripts):
         await page.add_init_script(script)
     await page.goto(url)
     try:

@@ -119,7 +119,7 @@ def _asks_for_story(text: str) -> bool:
 
 
 def _time(_: str, local_time: datetime) -> str:
-    half = "A M" if local_time.hour < 12 else "P M"  # noqa: PLR2004 - noon
+    half = "AM" if local_time.hour < 12 else "PM"  # noqa: PLR2004 - noon
     hour = in_words(local_time.hour % 12 or 12)
     if local_time.minute == 0:
         return f"It is {hour} o'clock {half}."

@@ -1,6 +1,7 @@
 """Speaks with espeak-ng from the wheel `espeakng-loader`, by ctypes, in this process."""
 
 import ctypes
+import re
 from typing import Any
 
 import espeakng_loader
@@ -21,6 +22,8 @@ _POS_CHARACTER = 1
 _OK = 0
 _BUFFER_MS = 60
 _DONT_EXIT = 0x8000
+# espeak-ng says "nine AM" as in "I am"; letters that stand alone are spelled.
+_HALF_OF_DAY = re.compile(r"(?<=[a-z0-9] )([AP])M\b")
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -60,7 +63,7 @@ class Mouth:
         rate = min(max(WORDS_PER_MINUTE * speed_percent // 100, _SLOWEST), _FASTEST)
         self._library.espeak_SetParameter(_RATE, rate, 0)
         self._chunks.clear()
-        encoded = text.encode() + b"\0"
+        encoded = _HALF_OF_DAY.sub(r"\1 M", text).encode() + b"\0"
         if self._library.espeak_Synth(encoded, len(encoded), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None) != _OK:
             raise EspeakError("espeak-ng refused to speak")
         if not self._chunks:

@@ -135,8 +135,9 @@ function end(outcome, ours) {
   view.askForSound(false);
   view.button("talk");
   const words = outcome.problem ? describe(outcome.problem) : outcome.ending;
-  view.problem(words);
+  view.problem(words, outcome.checks);
   if (state === "idle") view.status("Cancelled. Press Talk to call.");
+  else if (outcome.checks) view.status("The call was not set up. Press Talk to try again.");
   else view.status(call.id ? "The call is over, its bill is being written …" : "Press Talk to try again.");
   if (call.id && state !== "idle") settle(outcome, ours);
 }
@@ -146,7 +147,7 @@ async function settle(outcome, ours) {
   const isWanted = () => live === ours;
   const usage = await ours.bill({ token: call.token, callId: call.id }, isWanted);
   if (!isWanted()) return;
-  view.status(usage ? "The call is over. Press Talk for another." : "The call is over, its bill has not come.");
+  if (!outcome.checks) view.status(usage ? "The call is over. Press Talk for another." : "The call is over, its bill has not come.");
   // The ledger may know better than we do why a connection went away.
   const words = outcome.problem?.kind === "lost" && usage?.ended_reason ? ending(usage.ended_reason) : null;
   if (words && usage.ended_reason !== "client_gone") view.problem(words);

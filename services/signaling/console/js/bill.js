@@ -1,6 +1,6 @@
 // The bill of a call: one row per meter that costs something or was used.
 
-import { count, seconds, usd } from "./format.js";
+import { count, counted, seconds, usd } from "./format.js";
 
 const NAMES = {
   audio_sent_ms: "Audio sent",
@@ -28,8 +28,8 @@ const COUNT_UNITS = { 1: "each", 1000: "1k", 1_000_000: "1M" };
 
 function quantity({ meter, quantity: used }) {
   if (meter.endsWith("_ms")) return seconds(used);
-  if (meter.endsWith("_bytes")) return `${count(used)} bytes`;
-  if (meter.includes("tokens")) return `${count(used)} tokens`;
+  if (meter.endsWith("_bytes")) return counted(used, "byte");
+  if (meter.includes("tokens")) return counted(used, "token");
   return count(used);
 }
 

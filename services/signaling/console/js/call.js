@@ -1,12 +1,15 @@
 // One call over the public wire: microphone, token, offer and answer, data channel, hang-up.
 
 import * as api from "./api.js";
+import { Checks } from "./checks.js";
+import { EndWatch } from "./ending.js";
 import { openMicrophone, release } from "./microphone.js";
+import { pathProblem } from "./path.js";
 import { ending, Problem, refusalProblem } from "./problems.js";
 import { Recovery } from "./recovery.js";
 import { StatsReader } from "./stats.js";
 
-const SETUP_TIMEOUT_MS = 15_000; // the gateway gives up after 10 s and says so; this is for when it cannot
+const SETUP_TIMEOUT_MS = 11_000; // the gateway gives up after 10 s and says so; this is for when it cannot
 const STATS_EVERY_MS = 1_000;
 const HANGUP_MS = 1_500;
 
@@ -15,7 +18,8 @@ const HANGUP_MS = 1_500;
  *
  * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, reconnecting, steady;
  * `onMicrophone(stream)`, `onAnswer(stream)`, `onServerEvent(event)`, `onStats(stats)`, `onMicrophoneLost()`,
- * `onEnd({state, reason, ending})` where state is idle (cancelled before it was live), ended or failed.
+ * `onEnd({state, reason, ending, problem, checks})` where state is idle (cancelled before it was live), ended or failed;
+ * `checks` tell of a call that was not set up which step failed, and are null otherwise.
  */
 export class Call {
   #handlers;
@@ -26,6 +30,8 @@ export class Call {
   #setupTimer = 0;
   #recovery = null;
   #statsTimer = 0;
+  #endWatch = new EndWatch((reason) => this.#endedByGateway(reason));
+  #checks = new Checks();
   #live = false;
   #over = false;
 
@@ -58,6 +64,7 @@ export class Call {
     this.#handlers.onStage("microphone");
     const microphone = await openMicrophone();
     if (this.#over) return release(microphone);
+    this.#checks.passed("microphone");
     this.#microphone = microphone;
     this.#handlers.onMicrophone(microphone);
     microphone.getAudioTracks()[0].onended = () => this.#handlers.onMicrophoneLost();
@@ -65,6 +72,7 @@ export class Call {
     this.#handlers.onStage("token");
     const { token, ice } = await this.#ask("token", () => api.mintToken(this.#abort.signal));
     this.token = token;
+    this.#checks.passed("token");
     if (this.#over) return undefined;
 
     this.#handlers.onStage("call");
@@ -74,9 +82,10 @@ export class Call {
   async #connect(ice) {
     this.#peer = new RTCPeerConnection(ice);
     this.#peer.ontrack = ({ streams, track }) => this.#handlers.onAnswer(streams[0] ?? new MediaStream([track]));
+    this.#peer.oniceconnectionstatechange = () => this.#iceChanged();
     this.#peer.onconnectionstatechange = () => this.#connectionChanged();
     this.#recovery = new Recovery(this.#peer, {
-      onStage: (stage) => this.#handlers.onStage(stage),
+      onStage: (stage) => this.#wayChanged(stage),
       exchange: (offer) => api.restartCall(this.token, this.id, offer, this.#abort.signal),
       onLost: () => this.#fail(new Problem("lost")),
     });
@@ -89,9 +98,11 @@ export class Call {
     );
     this.id = callId;
     if (this.#over) return void this.#tellGateway();
+    this.#checks.passed("call");
 
     this.#handlers.onStage("connecting");
-    this.#setupTimer = setTimeout(() => this.#fail(this.#noPath()), SETUP_TIMEOUT_MS);
+    this.#endWatch.start({ token: this.token, callId });
+    this.#setupTimer = setTimeout(() => this.#failSetup(), SETUP_TIMEOUT_MS);
     try {
       await this.#peer.setRemoteDescription({ type: "answer", sdp });
     } catch (error) {
@@ -102,12 +113,14 @@ export class Call {
   #openChannel() {
     this.#channel = this.#peer.createDataChannel("oai-events");
     this.#channel.onopen = () => this.#opened();
-    this.#channel.onclose = () => this.#fail(this.#live ? new Problem("lost") : this.#noPath());
+    this.#channel.onclose = () => (this.#live ? this.#fail(new Problem("lost")) : this.#failSetup());
     this.#channel.onmessage = ({ data }) => this.#received(data);
   }
 
   #opened() {
     clearTimeout(this.#setupTimer);
+    this.#endWatch.stop();
+    this.#checks.passed("channel");
     this.#live = true;
     const reader = new StatsReader(this.#peer);
     this.#statsTimer = setInterval(async () => {
@@ -125,17 +138,45 @@ export class Call {
     } catch {
       return; // not of this protocol; the next message may be
     }
-    if (event.type === "hushgate.ended") {
-      const words = ending(event.reason);
-      this.#finish({ state: words?.failed ? "failed" : "ended", reason: event.reason, ending: words });
-    } else {
-      this.#handlers.onServerEvent(event);
+    // The gateway says session.created and session.updated before the provider has answered.
+    if (event.type === "response.created") this.#checks.passed("provider");
+    if (event.type === "hushgate.ended") this.#endedByGateway(event.reason);
+    else this.#handlers.onServerEvent(event);
+  }
+
+  /** The gateway has given the call up; nobody has to tell it. */
+  #endedByGateway(reason) {
+    if (reason === "setup_timeout" && !this.#live) {
+      this.#failSetup();
+      return;
     }
+    const words = ending(reason);
+    this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words, step: this.#failedStep(reason) });
+  }
+
+  /** The step of the set-up that the gateway's reason tells of; null when it tells of none. */
+  #failedStep(reason) {
+    if (reason.startsWith("provider_")) return this.#checks.current ? "provider" : null;
+    if (reason !== "dtls_failed") return null;
+    this.#checks.passed("path"); // the handshake began
+    return "encryption";
+  }
+
+  #iceChanged() {
+    if (["connected", "completed"].includes(this.#peer.iceConnectionState)) this.#checks.passed("path");
   }
 
   #connectionChanged() {
+    if (this.#peer.connectionState === "connected") this.#checks.passed("encryption");
     if (this.#live) this.#recovery.changed();
-    else if (this.#peer.connectionState === "failed") this.#fail(this.#noPath());
+    else if (this.#peer.connectionState === "failed") this.#failSetup();
+  }
+
+  /** While no packet comes through, the gateway can say only over HTTP that it has given up. */
+  #wayChanged(stage) {
+    if (stage === "steady") this.#endWatch.stop();
+    else this.#endWatch.start({ token: this.token, callId: this.id });
+    this.#handlers.onStage(stage);
   }
 
   async #ask(step, request) {
@@ -146,13 +187,17 @@ export class Call {
     }
   }
 
-  /** No packet came through. A Chromium without any network interface but loopback never ends its gathering. */
-  #noPath() {
-    return new Problem(this.#peer.iceGatheringState === "gathering" ? "no_network" : "no_path");
+  /** The call was accepted and does not come about: the step that it got to says why. */
+  async #failSetup() {
+    if (this.#over) return;
+    clearTimeout(this.#setupTimer);
+    const step = this.#checks.current;
+    this.#fail(step === "path" ? await pathProblem(this.#peer) : new Problem(`no_${step}`));
   }
 
   #fail(problem) {
-    this.#finish({ state: "failed", reason: null, problem }, { tell: true });
+    const step = this.#live ? null : this.#checks.current;
+    this.#finish({ state: "failed", reason: null, problem, step }, { tell: true });
   }
 
   #finish(outcome, { tell = false } = {}) {
@@ -160,6 +205,7 @@ export class Call {
     this.#over = true;
     this.#abort.abort();
     clearTimeout(this.#setupTimer);
+    this.#endWatch.stop();
     this.#recovery?.stop();
     clearInterval(this.#statsTimer);
     release(this.#microphone);
@@ -169,7 +215,7 @@ export class Call {
       this.#channel?.close();
       this.#peer?.close();
     });
-    this.#handlers.onEnd(outcome);
+    this.#handlers.onEnd({ ...outcome, checks: outcome.step ? this.#checks.results(outcome.step) : null });
   }
 
   /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */

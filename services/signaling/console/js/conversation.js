@@ -8,6 +8,10 @@ function newLine(id, kind) {
   return { id, kind, text: null, cutMs: null, speaking: false };
 }
 
+const INCOMPLETE = {
+  max_output_tokens: "it reached the longest length that the session allows",
+  content_filter: "the provider's content filter stopped it",
+};
 const BUSY = "(not recognised: the rehearsal is busy and answers with recorded answers)";
 const ROLES = { user: "user", assistant: "assistant" };
 
@@ -22,9 +26,9 @@ export class Conversation {
     return this.#order.filter((line) => line.kind !== "hidden" && !isEmpty(line));
   }
 
-  /** How often the word went to the other side. */
-  get turns() {
-    return this.lines.filter(({ kind }) => kind === "user" || kind === "assistant").length;
+  /** How often the caller has spoken, as far as it was sent: each time is answered once. */
+  get questions() {
+    return this.lines.filter(({ kind }) => kind === "user").length;
   }
 
   apply(event) {
@@ -110,7 +114,7 @@ export class Conversation {
   #done({ status, status_details: details, output }) {
     for (const item of output ?? []) this.#update(item.id, { speaking: false });
     if (status === "failed") this.#note(`The answer failed: ${details?.error?.message ?? details?.reason ?? "no reason given"}`);
-    if (status === "incomplete") this.#note(`The answer is incomplete: ${details?.reason ?? "no reason given"}`);
+    if (status === "incomplete") this.#note(`The answer is incomplete: ${INCOMPLETE[details?.reason] ?? details?.reason ?? "no reason given"}.`);
   }
 
   /** Finds the line or makes it; `previous` says behind which item it belongs. */

@@ -3,7 +3,7 @@
 const NANO_DIGITS = 9;
 
 /**
- * Nano-dollars as dollars, rounded half up.
+ * Nano-dollars as dollars, rounded half up, but never "$0.0000" for something that is there.
  * @param {number} nano integer
  * @param {number} digits digits after the point, at most 9
  */
@@ -12,6 +12,7 @@ export function usd(nano, digits = 4) {
   const amount = BigInt(Math.trunc(nano));
   const size = amount < 0n ? -amount : amount;
   const rounded = (size + unit / 2n) / unit;
+  if (amount > 0n && rounded === 0n) return `< ${usd(10 ** (NANO_DIGITS - digits), digits)}`;
   const text = rounded.toString().padStart(digits + 1, "0");
   const sign = amount < 0n && rounded > 0n ? "−" : "";
   return digits ? `${sign}$${text.slice(0, -digits)}.${text.slice(-digits)}` : `${sign}$${text}`;
@@ -33,6 +34,11 @@ export function milliseconds(ms) {
 
 export function count(number) {
   return number.toLocaleString("en-US");
+}
+
+/** "1 token", "2 tokens". */
+export function counted(number, unit) {
+  return `${count(number)} ${unit}${number === 1 ? "" : "s"}`;
 }
 
 /** A share from 0 to 1 as a percentage: whole, but never "0 %" for something that is there. */

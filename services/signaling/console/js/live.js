@@ -54,7 +54,7 @@ export class LiveCall {
     this.#answers.apply(event, now);
     this.#conversation.apply(event);
     this.#transcript.render(this.#conversation.lines);
-    this.#view.fact("turns", String(this.#conversation.turns));
+    this.#view.fact("questions", String(this.#conversation.questions));
     if (this.#answers.unheardMs > 0) this.#view.fact("unheard", format.seconds(this.#answers.unheardMs));
   }
 

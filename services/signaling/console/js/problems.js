@@ -10,13 +10,24 @@ export class Problem extends Error {
   }
 }
 
+/** Who notices it first, this browser or the gateway, says it. */
+const NO_ENCRYPTION = [
+  "The gateway answers, but the call could not be encrypted",
+  "UDP works; the DTLS handshake failed. A VPN or tunnel that drops large packets is the usual cause: lower its MTU or " +
+    "switch it off, then press Talk again. If it stays so, update the browser; the media process's log has the cause " +
+    "(dtls_failed).",
+];
+
 const CATALOGUE = {
   insecure: [
     "The browser gives this page no microphone",
     "Microphones are only for pages on https:// or on this machine. Open the page as http://localhost on the machine " +
       "that runs Hushgate, or start it with --tls-cert and --tls-key and open it as https://.",
   ],
-  unsupported: ["This browser cannot make calls", "It has no WebRTC. Use a current Chromium, Firefox or Safari."],
+  unsupported: [
+    "This browser cannot make calls",
+    "It has no WebRTC, or it is switched off. Use a current Chromium, Firefox or Safari.",
+  ],
   no_microphone: [
     "No microphone found",
     "Plug one in or switch it on in the system's sound settings, then press Talk again.",
@@ -61,14 +72,31 @@ const CATALOGUE = {
     "The browser could not use it. Reload the page; if it stays so, the gateway and this browser do not fit together.",
   ],
   no_path: [
-    "No sound path to the gateway",
-    "The call was accepted, but no packet came through within 15 seconds. A firewall or VPN may block UDP to the address " +
-      "that the gateway advertises; allow it or switch the VPN off, then press Talk again.",
+    "UDP to the gateway does not get through",
+    "The gateway accepted the call, but none of its addresses below answered. Allow UDP to them in the firewall of this " +
+      "machine and of the gateway's. If this device cannot reach these addresses at all, start the gateway with " +
+      "--advertise and one that it can; where UDP is blocked, give the gateway a TURN server.",
   ],
   no_network: [
     "This browser sees no network at all",
     "Without any network address it makes no calls, not even to this machine. Connect to any network (it needs no internet), " +
       "then press Talk again.",
+  ],
+  loopback_untried: [
+    "This browser makes no calls to a loopback address",
+    "Firefox, for one, does not. Connect this machine to any network and start the gateway without “--advertise loopback”, " +
+      "so that it offers the machine's other addresses too; or open this page in Chromium.",
+  ],
+  advertised_loopback: [
+    "The gateway offers only its loopback address",
+    "Nobody but the machine that it runs on can reach that. Start it with --advertise and the address that this device " +
+      "reaches it by.",
+  ],
+  no_encryption: NO_ENCRYPTION,
+  no_channel: [
+    "The gateway answers, but opened no data channel",
+    "UDP and encryption work; SCTP did not connect. Press Talk to try again. If it stays so, the log of the media process " +
+      "has the cause.",
   ],
   lost: [
     "The connection was lost",
@@ -82,12 +110,12 @@ const ENDINGS = {
   idle: ["The call ended: nobody spoke", "Press Talk for a new call."],
   max_seconds: ["The call reached its longest time", "The tenant's limit ended it. Press Talk for a new call."],
   budget: ["The call reached its budget", "Raise the tenant's budget or wait for its next period."],
-  provider_error: ["The provider failed", "The gateway lost its connection to the AI provider. Press Talk to try again; the upstream's log has the cause."],
+  provider_error: ["The provider failed", "The gateway cannot reach the AI provider, or lost its connection to it. Press Talk to try again; the upstream's log has the cause."],
   provider_refused: ["The provider refused the call", "Check the provider's key, model and quota; the upstream's log has its words."],
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
   flood: ["The call was ended: far more data came than a call has", "The log of the media process says what it was."],
-  setup_timeout: ["The call was not set up in time", "A firewall or VPN may block UDP. Press Talk to try again."],
-  dtls_failed: ["No encryption was agreed on", "This browser and the gateway did not agree on DTLS. Update the browser; the media process's log has the cause."],
+  setup_timeout: ["The call was not set up in time", "No connection came about within 10 seconds of the gateway's answer. Press Talk to try again."],
+  dtls_failed: NO_ENCRYPTION,
   internal: ["The gateway failed", "The fault is on its side and in its log. Press Talk to try again."],
 };
 
@@ -134,7 +162,7 @@ export function ending(reason) {
   const known = Object.hasOwn(ENDINGS, reason);
   const [title, advice] = known ? ENDINGS[reason] : ["The gateway ended the call", "Press Talk for a new call."];
   const failed = !QUIET_ENDINGS.has(reason);
-  return { title, advice, detail: "", kind: reason, failed, tone: failed ? "problem" : "notice" };
+  return { title, advice, detail: known ? "" : `Reason: ${reason}`, kind: reason, failed, tone: failed ? "problem" : "notice" };
 }
 
 /** What to show for a Problem. */

@@ -5,24 +5,26 @@ import { seconds } from "./format.js";
 const WHO = { user: "You", assistant: "Answer", tool: "Tool", note: "Note" };
 const NEAR_END_PX = 48;
 
-/** The list on the page; the newest row stays in view unless the reader has scrolled up. */
+/** The list on the page, in a box that scrolls; the newest row stays in view unless the reader has scrolled up. */
 export class Transcript {
   #list;
+  #box;
   #empty;
   #rows = new Map();
 
   constructor(list, empty) {
     this.#list = list;
+    this.#box = list.parentElement;
     this.#empty = empty;
   }
 
   render(lines) {
-    const follow = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR_END_PX;
+    const follow = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR_END_PX;
     const shown = new Set(lines.map(({ id }) => id));
     for (const [id, row] of this.#rows) if (!shown.has(id)) this.#drop(id, row);
     lines.forEach((line, index) => this.#put(line, index));
     this.#empty.hidden = lines.length > 0;
-    if (follow) this.#list.scrollTop = this.#list.scrollHeight;
+    if (follow) this.#box.scrollTop = this.#box.scrollHeight;
   }
 
   #drop(id, row) {

@@ -15,6 +15,22 @@ function scale(element, share) {
   element.style.transform = `scaleX(${share.toFixed(3)})`;
 }
 
+const OUTCOMES = { passed: "works", failed: "failed", unknown: "not reached" };
+
+function checkList(checks) {
+  const list = document.createElement("ul");
+  list.className = "checks";
+  list.setAttribute("role", "list"); // Safari takes it from lists without marks
+  list.setAttribute("aria-label", "Checks of this call");
+  for (const { name, outcome } of checks) {
+    const item = document.createElement("li");
+    item.dataset.outcome = outcome;
+    item.textContent = `${name}: ${OUTCOMES[outcome]}`;
+    list.append(item);
+  }
+  return list;
+}
+
 /** All that is written on the page but the strip and the conversation. */
 export class View {
   talk = find("talk");
@@ -53,8 +69,8 @@ export class View {
     find("meter").setAttribute("aria-valuenow", String(Math.round(share * 100)));
   }
 
-  /** Shows `{title, advice, detail, kind, tone}`; null takes it away. */
-  problem(words) {
+  /** Shows `{title, advice, detail, kind, tone}` and, of a call that was not set up, its checks; null takes it away. */
+  problem(words, checks = null) {
     const box = find("problem");
     box.hidden = words === null;
     box.replaceChildren();
@@ -68,6 +84,7 @@ export class View {
       line.textContent = words[part];
       box.append(line);
     }
+    if (checks) box.append(checkList(checks));
   }
 
   askForSound(wanted) {
@@ -93,7 +110,7 @@ export class View {
     find("saved-note").hidden = !note;
   }
 
-  /** Facts that are told by an event or not at all: `name` is latency, stopped, unheard, network or turns. */
+  /** Facts that are told by an event or not at all: `name` is latency, stopped, unheard, network or questions. */
   fact(name, text) {
     set(find(name), text);
   }
@@ -109,7 +126,7 @@ export class View {
     this.share({ sentMs: 0, heldMs: 0 });
     this.saved(null, "");
     for (const name of ["unheard", "latency", "stopped", "network"]) this.fact(name, "–");
-    this.fact("turns", "0");
+    this.fact("questions", "0");
     this.timer(0);
     this.bill.hidden = true;
   }
