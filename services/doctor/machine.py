@@ -8,10 +8,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-import nats
 import nats.errors
 import nats.js.errors
 import psutil
+from nats.aio.client import Client
 
 from services.doctor.finding import Finding, fail, ok, warn
 from services.runtime import clock
@@ -112,11 +112,9 @@ async def check_nats(data: Path, *, running_url: str) -> Finding:
 
 
 async def _use(url: str) -> None:
-    async def quiet(_: Exception) -> None:
-        """What goes wrong is raised by the call, too."""
-
-    client = await nats.connect(url, connect_timeout=int(_TIMEOUT_S), allow_reconnect=False, error_cb=quiet)
+    client = Client()
     try:
+        await _connect(client, url)
         jetstream = client.jetstream(timeout=_TIMEOUT_S)
         name = f"doctor-{os.getpid()}"
         await jetstream.add_stream(name=name, subjects=[name], max_bytes=4096)
@@ -125,7 +123,27 @@ async def _use(url: str) -> None:
         finally:
             await jetstream.delete_stream(name)
     finally:
-        await client.close()
+        await client.close()  # of a connection that was refused, too: the client leaves its socket open
+
+
+async def _connect(client: Client, url: str) -> None:
+    seen: Exception | None = None
+
+    async def on_error(error: Exception) -> None:
+        nonlocal seen
+        seen = error
+
+    try:
+        await client.connect(
+            url,
+            connect_timeout=int(_TIMEOUT_S),
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # of a server that does not answer; 0 would be for ever
+            reconnect_time_wait=0,
+            error_cb=on_error,
+        )
+    except nats.errors.NoServersError as exc:
+        raise seen or exc from exc  # why the last one did not answer
 
 
 def check_clock() -> Finding:
