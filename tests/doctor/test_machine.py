@@ -100,7 +100,7 @@ async def test_the_nats_server_of_a_running_gateway_is_used(tmp_path: Path) -> N
 
 async def test_a_wrong_password_of_the_nats_server_is_told(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as server:
-        finding = await check_nats(tmp_path, running_url=server.url.replace("hushgate:", "hushgate:x"))
+        finding = await check_nats(tmp_path, running_url=server.url.replace("operator:", "operator:x"))
     assert finding.state == "fail"
     assert "Authorization Violation" in finding.found
     gc.collect()  # a socket that was left open is an error of this test
