@@ -11,7 +11,7 @@ GUIDE = ROOT / "docs" / "threat-model.md"
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\[[^\]]+\]\(([\w./-]+\.md)(?:#([\w-]+))?\)")
 OPEN = re.compile(r"\bnot yet\b|^not used$")
-ATTACKS = 25
+ATTACKS = 48
 IDS = {
     "4": "1.1-5 2.1-5 3.1-2 4.1-4",
     "11": "1.1-4 2.1-5 3.1-5 4.1-4 5.1-2 6.1-2 7.1-2",
