@@ -53,7 +53,7 @@ async def main() -> int:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_ARGS))
             with Progress() as progress:
                 for name in progress.track(VIEWS, description="Taking pictures"):
-                    await take(browser, up.url, name)
+                    await take(browser, up.page_url, name)
             await browser.close()
     return 0
 

@@ -28,7 +28,7 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 async def test_a_page_beside_a_call_is_told_that_the_rehearsal_is_busy(for_one: Up, browser: Browser) -> None:
-    async with Caller.call(for_one.url, for_one.tenant_key) as first, open_page(browser, for_one.url) as caller:
+    async with Caller.call(for_one.url, for_one.tenant_key) as first, open_page(browser, for_one.page_url) as caller:
         await first.event("session.created", timeout_s=20)
         await caller.talk()
         await caller.say(await synthesise("count to five", voice="slt"))
