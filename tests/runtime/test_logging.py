@@ -9,13 +9,23 @@ import structlog
 from services.runtime.logging import LogFormat, configure, get_logger, redact_text
 
 
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    out = io.StringIO()
-    configure(service="media", log_format="json", stream=out)
-    yield out
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What `configure` sets is the whole process's; other tests read the log that is not configured."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines() -> io.StringIO:
+    out = io.StringIO()
+    configure(service="media", log_format="json", stream=out)
+    return out
 
 
 def test_a_log_is_an_event_with_fields(lines: io.StringIO) -> None:

@@ -35,7 +35,7 @@ class Listener:
 async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not done():  # noqa: ASYNC110 - neither the client nor its socket tells when it notices
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # so that some megabytes wait, not all that fits into the memory
 
 
 async def test_what_is_posted_arrives_in_order_whichever_way(bus: Bus) -> None:
