@@ -17,7 +17,7 @@ import psutil
 
 from services.runtime import clock
 
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 15.0
 DEAF = {"REHEARSAL_VOICE": "echo"}
 """Environment of a gateway whose provider answers anything with a recording: it is up sooner."""
 
