@@ -149,7 +149,7 @@ class SctpInspector:
             admitted, rest = 0, "sctp_too_many"
         if rest is None:
             return Admitted(admitted)
-        if not _has_room(self._refusals, now):
+        if self._refusals.check(now=now) is Verdict.FLOOD:
             return Refused(rest, flood=True)
         return Admitted(admitted, rest) if admitted else Refused(rest)
 
