@@ -39,8 +39,9 @@ SCTP_MESSAGES = PoliceConfig(per_s=150, burst=400, patience_s=float("inf"))
 SCTP_ANSWERS = PoliceConfig(per_s=10, burst=60, patience_s=float("inf"))
 """Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
 SCTP_REFUSALS = PoliceConfig(per_s=20, burst=600, patience_s=3.0)
-"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower. Stock
-aiortc sends 300 small messages again and again within half a second first, so only who goes on for 3 s is a flood."""
+"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower.
+Stock aiortc first sends 300 small messages again and again within half a second, so only who goes on for 3 s is a
+flood."""
 SCTP_VIOLATIONS = PoliceConfig(per_s=0.2, burst=10, patience_s=0.0)
 """Packets that no SCTP stack sends."""
 CPU = PoliceConfig(per_s=0.25, burst=0.5, patience_s=0.0)
