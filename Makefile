@@ -24,7 +24,7 @@ COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 # What the tests need from Debian, and the commands of which one tells that it is there: browsers and a sound card for Firefox,
 # voices that pocketsphinx hears, a relay. Nothing of it starts as a service.
-TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver
+TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver iproute2:ip iptables:iptables
 # GStreamer's webrtcbin as a client, with what drives it from Debian's own Python: fifteen seconds, without recommendations.
 GSTREAMER := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
