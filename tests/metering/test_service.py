@@ -5,10 +5,11 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,7 @@ async def test_a_media_process_that_has_fallen_bills_nobody_and_raises_the_alarm
 
 
 async def test_a_restart_neither_resets_nor_doubles_the_counters(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
 ) -> None:
     values = []
     async with placed_call(bus, tmp_path, make) as outbox:
@@ -292,7 +293,13 @@ async def test_a_restart_neither_resets_nor_doubles_the_counters(
         for _ in range(2):
             async with metering(nats_url, tmp_path) as running:
                 assert await outbox.settled(20)
-                values.append(await running.metric("hushgate_cost_usd_total", provider="xai", tenant="other"))
+                cost = partial(running.metric, "hushgate_cost_usd_total", provider="xai", tenant="other")
+
+                async def is_booked(cost: Callable[[], Awaitable[float]] = cost) -> bool:
+                    return await cost() > 0
+
+                await until(is_booked, because="usage is held until metering has read that the call was placed")
+                values.append(await cost())
     assert values == [0.05, 0.05]
 
 
