@@ -14,19 +14,7 @@ BENCH_READY := $(VENV)/.bench-ready
 # The hot path compiled (docs/adr/0009): whoever puts this folder first on the path runs it.
 COMPILED := build/compiled
 COMPILED_READY := $(COMPILED)/.ready
-# What tests the compiled modules: their own tests, legs over real WebRTC, and a call over a whole gateway.
-COMPILED_TESTS := tests/contracts/test_frame.py tests/contracts/test_liveness.py tests/runtime/test_delivery.py tests/runtime/test_opus.py tests/runtime/test_sender.py \
-  $(patsubst %,tests/media/test_%.py,attacks_sctp call compiled conversation_cuts conversation_down conversation_lost \
-    conversation_unheard conversation_up \
-    datagrams dtls dtls_records ear gate jitter pacer path playout playout_cushion playout_seams police receiver reception release reports \
-    rtc_call rtc_leg rtc_path rtcp rtp sctp sctp_loss sources truncation uppath wheel) \
-  tests/system/test_call.py::test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
-# What the tests need from Debian, and the commands of which one tells that it is there: browsers and a sound card for Firefox,
-# voices that pocketsphinx hears, a relay. Nothing of it starts as a service.
-TEST_PACKAGES := chromium:chromium firefox-esr:firefox-esr,firefox pulseaudio:pulseaudio flite:flite coturn:turnserver iproute2:ip iptables:iptables
-# GStreamer's webrtcbin as a client, with what drives it from Debian's own Python: fifteen seconds, without recommendations.
-GSTREAMER := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gir1.2-gst-plugins-bad-1.0 python3-gi
 # Tests that need no machine for themselves: as many at a time as there are cores, at most four.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
 UP_ARGS ?=
@@ -46,14 +34,7 @@ help: ## this list
 # --- set-up ---------------------------------------------------------------------------------------------------
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo "Hushgate needs Python 3.11 to 3.13, this is $$($(PYTHON) --version 2>&1): make PYTHON=python3.12 …" >&2; exit 1; }
-	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
-	  version=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv "$$version" >/dev/null; \
-	  else echo "Python's venv module is not complete. Run: sudo apt-get install python3-venv" >&2; exit 1; fi; fi
-	$(PYTHON) -m venv $(VENV)
+	@bin/make-venv $(PYTHON) $(VENV)
 
 $(RUN_READY): requirements/run.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
@@ -67,11 +48,7 @@ $(DEV_READY): requirements/dev.txt pyproject.toml | $(BIN)/python
 
 # What compiles: mypyc is in dev.txt, with mypy; setuptools and the tools of PESQ's build are in build.txt.
 $(BUILD_READY): requirements/build.txt $(DEV_READY)
-	@header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include") + "/Python.h")'); \
-	if ! command -v cc >/dev/null || [ ! -e "$$header" ]; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev python3-dev >/dev/null; \
-	  else echo "This needs a C compiler and Python's headers. Run: sudo apt-get install gcc python3-dev" >&2; exit 1; fi; fi
+	@bin/build-tools $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@touch $@
 
@@ -93,27 +70,11 @@ install: $(DEV_READY) ## editable install with everything, and the pre-commit ho
 
 .PHONY: test-packages
 test-packages: prometheus
-	@missing=""; for package in $(TEST_PACKAGES); do commands=$${package#*:}; [ -n "$$(command -v $${commands//,/ })" ] || missing="$$missing $${package%:*}"; done; \
-	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    guard=/usr/sbin/policy-rc.d; \
-	    if [ ! -e $$guard ]; then trap "rm -f $$guard" EXIT; printf '#!/bin/sh\nexit 101\n' >$$guard; chmod +x $$guard; fi; \
-	    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
-	  else echo "The system tests need$$missing. Run: sudo apt-get install$$missing" >&2; exit 1; fi; fi
-	@if ! dpkg -s $(GSTREAMER) >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing GStreamer"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(GSTREAMER) >/dev/null; fi
+	@bin/test-packages
 
-# With extras: for `coverage[toml]` pip does not count a pin of `coverage`, and takes a newer one that has no hash.
-LOCK := -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 .PHONY: lock
-lock: $(DEV_READY) ## pin all dependencies anew
-	$(BIN)/uv pip compile $(LOCK) \
-	  --extra all --extra build pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile $(LOCK) \
-	  --extra dev --extra build --constraint requirements/run.txt pyproject.toml -o requirements/dev.txt
-	for part in build bench; do \
-	  $(BIN)/uv pip compile $(LOCK) \
-	    --constraint requirements/dev.txt requirements/$$part.in -o requirements/$$part.txt; done
+lock: $(DEV_READY) ## pin all dependencies anew, changing as few as possible
+	bin/lock
 
 # --- run ------------------------------------------------------------------------------------------------------
 
@@ -129,11 +90,8 @@ format: $(DEV_READY) ## format the code
 	$(BIN)/ruff check --fix-only --exit-zero .
 
 .PHONY: lint
-lint: $(DEV_READY) ## style, spelling, who imports whom
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/lint-imports
-	$(BIN)/codespell
+lint: $(DEV_READY) ## style, spelling, who imports whom, what nothing uses, shell scripts
+	@bin/lint
 
 .PHONY: types
 types: $(DEV_READY) ## mypy, strict
@@ -167,8 +125,9 @@ test-peers: $(DEV_READY) test-packages ## calls of GStreamer and Pion (which nee
 	$(BIN)/python -m pytest tests/system/test_peers.py tests/system/test_certificates.py
 
 .PHONY: test-compiled
-test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: its own tests, and a whole call
-	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(COMPILED_TESTS)
+test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: the tests that import it, and a whole call
+	@tests=$$($(BIN)/python -m tests.compiled_tests); \
+	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $$tests
 
 .PHONY: chart
 chart: $(DEV_READY) ## the Helm chart: lint, render, schemas, policies, and its services with its NATS
@@ -196,8 +155,12 @@ bench-media: $(BENCH_READY) $(COMPILED_READY) test-packages ## calls per core, m
 bench-attacks: $(DEV_READY) test-packages ## what floods and bad offers cost the calls beside them
 	$(BIN)/python -m tests.bench.attacks
 
+.PHONY: bench-handshakes
+bench-handshakes: $(DEV_READY) ## CPU time of a DTLS handshake, through aiortc and without it, into docs/bench
+	$(BIN)/python -m tests.bench.handshakes
+
 .PHONY: bench-receive
-bench-receive: $(DEV_READY) ## microseconds to hear one packet, by step
+bench-receive: $(DEV_READY) ## microseconds to receive one packet, by step
 	$(BIN)/python -m tests.bench.receive
 
 .PHONY: bench-rehearsal
@@ -231,17 +194,10 @@ sbom: $(DEV_READY) ## what the image holds, as CycloneDX: build/sbom.json
 	@mkdir -p build
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file build/sbom.json requirements/run.txt
-	@echo "written to build/sbom.json"
 
 .PHONY: kind-up
 kind-up: $(DEV_READY) ## a kind cluster with the chart in it, at http://127.0.0.1:30080 (needs docker, kind, helm, kubectl)
-	@for tool in $(DOCKER) kind helm kubectl; do command -v $$tool >/dev/null || { echo "kind-up needs $$tool on PATH: install it" >&2; exit 1; }; done
-	@kind get clusters 2>/dev/null | grep -qx $(KIND_NAME) || kind create cluster --config deploy/kind.yaml
-	@$(MAKE) --no-print-directory image
-	kind load docker-image $(IMAGE) --name $(KIND_NAME)
-	helm upgrade --install hushgate deploy/helm --kube-context kind-$(KIND_NAME) --namespace hushgate --create-namespace \
-	  --values deploy/helm/values-kind.yaml --set image.repository=$(firstword $(subst :, ,$(IMAGE))),image.tag=$(lastword $(subst :, ,$(IMAGE))) \
-	  --wait --timeout 5m
+	@bin/kind-up $(KIND_NAME) '$(IMAGE)' '$(DOCKER)'
 
 .PHONY: kind-load
 kind-load: $(DEV_READY) test-packages ## calls against it, with a report in build/kind-load.html (LOAD_ARGS='--calls 50 --minutes 5')
@@ -260,15 +216,9 @@ cluster-test: $(DEV_READY) test-packages ## all that the chart promises, on a re
 
 # --- dashboards -----------------------------------------------------------------------------------------------
 
-# Debian's Prometheus and promtool, unpacked and not installed, so that no server starts and no root is needed.
 PROMTOOL := build/prometheus/usr/bin/promtool
 $(PROMTOOL):
-	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then \
-	  echo "The tests of dashboards and alerts need prometheus and promtool (2.40 or later): install them so that PATH has them" >&2; exit 1; fi; \
-	mkdir -p build/prometheus && cd build/prometheus && if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi \
-	  && apt-get download -qq prometheus 2>/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin && rm prometheus_*.deb \
-	  || { echo "prometheus cannot be downloaded. Run: sudo apt-get update, or install Prometheus 2.40 or later" >&2; exit 1; }
+	@bin/unpack-prometheus build/prometheus
 
 .PHONY: prometheus
 prometheus: $(PROMTOOL) ## what tests of dashboards and alerts need

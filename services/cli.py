@@ -1,34 +1,36 @@
-"""The one command: `hushgate SERVICE`."""
+"""The command line's entry point: `hushgate COMMAND` runs the package of that name."""
 
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-from services.runtime.version import installed_version
+from services.runtime.process.version import installed_version
 
 COMMANDS = {
     "up": "run everything on this machine, with the page",
-    "signaling": "the public HTTP door: tokens, offers, placement, the page",
+    "signaling": "the public HTTP API: tokens, offers, placement, the page",
     "media": "WebRTC legs, gate and playout",
     "upstream": "Realtime sessions with the provider",
-    "metering": "usage to ledger to Prometheus",
+    "metering": "books usage in the ledger; serves Prometheus and usage queries",
     "rehearsal": "the embedded provider: a Realtime server with a local voice",
-    "call": "make one synthetic call and print what happened",
-    "doctor": "try what a call needs, here or at a URL, and say how to mend what fails",
-    "healthy": "ask the service of this container whether it lives",
-    "load": "make many calls at once and report what they saw",
+    "call": "make one synthetic call and print its events and bill",
+    "doctor": "check what a call needs, here or at a URL, and print a fix for each failure",
+    "healthy": "check the health of this container's service",
+    "load": "make many calls at once and report set-up, turns, packets and cost",
 }
 _PACKAGES = {"call": "callers", "load": "callers.load"}
-"""Of the commands that have not a package of their own name."""
+"""Module of each command whose package has another name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; each lives in its package's `__main__` as `main(arguments) -> exit code`.
+    """Run a command and return its exit code; each is its package's `__main__.main(arguments) -> exit code`.
 
     Only the command's own package is imported, so that a pod needs only its service's extra.
     """
-    parser = argparse.ArgumentParser(prog="hushgate", description=__doc__, epilog="hushgate COMMAND --help says more.")
+    parser = argparse.ArgumentParser(
+        prog="hushgate", description=__doc__, epilog="hushgate COMMAND --help lists its options."
+    )
     parser.add_argument("--version", action="version", version=f"hushgate {installed_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""A collector of traces: what OTLP exporters send it over HTTP, decoded."""
+"""A trace collector that receives OTLP over HTTP and decodes it."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 
 @dataclass(frozen=True)
-class Moment:
+class ReceivedSpanEvent:
     """An event of a span."""
 
     name: str
@@ -22,7 +22,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedSpan:
     """A span as it was received. Times are unix nanoseconds."""
 
     service: str
@@ -34,7 +34,7 @@ class Seen:
     start_ns: int
     end_ns: int
     attributes: Mapping[str, object]
-    events: tuple[Moment, ...]
+    events: tuple[ReceivedSpanEvent, ...]
     failed: bool
 
     @property
@@ -44,36 +44,36 @@ class Seen:
 
 @dataclass
 class Collector:
-    """What has come so far."""
+    """What has been received so far."""
 
     url: str
-    spans: list[Seen] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     resources: list[dict[str, object]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     status: HTTPStatus = HTTPStatus.OK
     holds: threading.Event | None = None
-    """What it waits for before it answers."""
-    news: threading.Condition = field(default_factory=threading.Condition)
+    """Set to let it reply; None: it replies at once."""
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait(self, enough: Callable[[Sequence[Seen]], bool], *, timeout_s: float = 20.0) -> list[Seen]:
-        """The spans, once they are ``enough``.
+    def wait(self, enough: Callable[[Sequence[ReceivedSpan]], bool], *, timeout_s: float = 20.0) -> list[ReceivedSpan]:
+        """Wait until the spans are ``enough``; return them.
 
         Raises:
-            TimeoutError: they are not in time; says what there is.
+            TimeoutError: they are not enough in time; the message lists them.
         """
-        with self.news:
-            if not self.news.wait_for(lambda: enough(self.spans), timeout_s):
+        with self.changed:
+            if not self.changed.wait_for(lambda: enough(self.spans), timeout_s):
                 raise TimeoutError(f"only {[(span.service, span.name) for span in self.spans]}")
             return list(self.spans)
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> HTTPStatus:
+    def receive(self, path: str, headers: dict[str, str], body: bytes) -> HTTPStatus:
         if self.holds is not None:
             self.holds.wait(30)
         if path != "/v1/traces" or headers.get("content-type") != "application/x-protobuf":
             return HTTPStatus.NOT_FOUND
         request = ExportTraceServiceRequest.FromString(body)
-        with self.news:
+        with self.changed:
             self.headers.append(headers)
             self.bodies.append(body)
             if self.status is HTTPStatus.OK:
@@ -81,8 +81,8 @@ class Collector:
                     resource = _attributes(of_resource.resource.attributes)
                     self.resources.append(resource)
                     for scope in of_resource.scope_spans:
-                        self.spans += [_seen(str(resource["service.name"]), span) for span in scope.spans]
-            self.news.notify_all()
+                        self.spans += [_received_span(str(resource["service.name"]), span) for span in scope.spans]
+            self.changed.notify_all()
         return self.status
 
 
@@ -95,8 +95,8 @@ def _attributes(pairs: Sequence[KeyValue]) -> dict[str, object]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
-def _seen(service: str, span: Span) -> Seen:
-    return Seen(
+def _received_span(service: str, span: Span) -> ReceivedSpan:
+    return ReceivedSpan(
         service,
         span.name,
         span.trace_id.hex(),
@@ -106,25 +106,27 @@ def _seen(service: str, span: Span) -> Seen:
         span.start_time_unix_nano,
         span.end_time_unix_nano,
         _attributes(span.attributes),
-        tuple(Moment(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events),
+        tuple(
+            ReceivedSpanEvent(event.name, event.time_unix_nano, _attributes(event.attributes)) for event in span.events
+        ),
         span.status.code == Status.STATUS_CODE_ERROR,
     )
 
 
 @contextmanager
 def running_collector() -> Iterator[Collector]:
-    """A collector on loopback, in threads of its own."""
+    """Run a collector on loopback, in its own threads."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             names = {name.lower(): value for name, value in self.headers.items()}
-            self.send_response(collector.take(self.path, names, body))
+            self.send_response(collector.receive(self.path, names, body))
             self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            pass  # the test says what matters
+            pass  # no log line per request
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

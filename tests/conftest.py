@@ -4,11 +4,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from services.runtime.bus import Bus
-from services.runtime.streams import DEFAULT_STORE_MB
-from services.up.natsd import nats_server
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import DEFAULT_STORE_MB
+from services.up.nats_server import nats_server
 from tests.system.gateway import Up, running_up
+
+# A loaded machine generates examples slowly; no test depends on time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

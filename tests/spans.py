@@ -1,18 +1,18 @@
-"""Spans of one process, kept where a test can read them."""
+"""A span exporter that keeps the spans of one process for a test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.runtime.tracing import Span
+from services.runtime.telemetry.tracing import Span
 
 
 @dataclass
-class Kept:
-    """A sink."""
+class RecordedSpans:
+    """The exported spans, in the order in which they ended."""
 
     spans: list[Span] = field(default_factory=list)
 
-    def put(self, span: Span) -> None:
+    def export(self, span: Span) -> None:
         self.spans.append(span)
 
     def all(self, name: str) -> list[Span]:
@@ -22,6 +22,6 @@ class Kept:
         (span,) = self.all(name)
         return span
 
-    def noted(self, name: str, attribute: str) -> Sequence[object]:
-        """What the spans of that name say, in the order in which they ended."""
+    def attribute_values(self, name: str, attribute: str) -> Sequence[object]:
+        """Return the values of ``attribute`` of the spans with this name."""
         return [span.attributes.get(f"hushgate.{attribute}") for span in self.all(name)]

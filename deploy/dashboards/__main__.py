@@ -13,7 +13,7 @@ BOARDS: Mapping[str, Callable[[], Dashboard]] = {"cost": cost.build, "latency": 
 
 
 def text(name: str) -> str:
-    """The JSON of the dashboard ``name``."""
+    """Return the JSON of the dashboard ``name``."""
     return f"{JSONEncoder(sort_keys=True, indent=2).encode(BOARDS[name]())}\n"
 
 

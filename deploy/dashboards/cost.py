@@ -1,16 +1,16 @@
-"""The Cost dashboard: what is spent and where, what is saved, and whether the bill is right.
+"""The Cost dashboard: spend by tenant and model, savings, and checks of the ledger.
 
-Its counters are the ledger's own sums, so a restart neither resets nor doubles them.
+Its counters are the ledger's sums, so a restart neither resets nor doubles them.
 """
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.dashboards import ledger, savings, spend
-from deploy.dashboards.kit import Board
+from deploy.dashboards.panel_kit import Board
+from deploy.dashboards.rows import ledger, savings, spend
 
 
 def build() -> Dashboard:
-    """The dashboard."""
+    """Return the dashboard."""
     board = Board(
         uid="hushgate-cost",
         title="Hushgate: Cost",

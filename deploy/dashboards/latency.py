@@ -1,20 +1,20 @@
-"""The Latency dashboard: what callers feel, and the machines below it."""
+"""The Latency dashboard: delays that callers notice, and the state of processes and machines."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.dashboards import network, operations, promises, setup, turns
-from deploy.dashboards.kit import Board
+from deploy.dashboards.panel_kit import Board
+from deploy.dashboards.rows import network, objective_status, operations, setup, turns
 
 
 def build() -> Dashboard:
-    """The dashboard."""
+    """Return the dashboard."""
     board = Board(
         uid="hushgate-latency",
         title="Hushgate: Latency",
         text="What callers feel: set-up, turns, barge-in, the network; and bus, loops and capacity below it.",
         variables=("namespace", "provider"),
     )
-    promises.row(board)
+    objective_status.row(board)
     turns.row(board)
     setup.row(board)
     network.row(board)

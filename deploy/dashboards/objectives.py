@@ -1,4 +1,4 @@
-"""What is promised to callers; the alerts of `deploy/helm/rules` hold the same numbers, and a test compares them."""
+"""Service level objectives; the alerts of `deploy/helm/rules` use the same numbers, and a test compares them."""
 
 SETUP_SUCCESS = 0.995
 SETUP_P95_S = 2.0
@@ -8,7 +8,7 @@ TURN_P95_S = 1.5
 DROPPED_CALLS = 0.005
 ADDED_P95_S = 0.06
 PACKET_LOSS = 0.03
-"""What concealment hides without being heard (docs/bench/network.md)."""
+"""Packet loss that concealment hides inaudibly (docs/bench/network.md)."""
 LOOP_LAG_S = 0.05
 LATENESS_P99_S = 0.02
 LOAD = 0.8

@@ -1,4 +1,4 @@
-"""`hushgate call`: make one call, speak, wait for the answers, print what happened."""
+"""`hushgate call`: make one call, speak, wait for the answers, print the results."""
 
 import argparse
 import asyncio
@@ -11,25 +11,28 @@ from typing import Any
 
 from rich.console import Console
 
-from services.callers.conversation import Account, Line, converse
+from services.callers.conversation import CallReport, ScriptedLine, converse
 from services.callers.core.answer import at_address
 from services.callers.errors import CallerError, NotBookedError
 from services.callers.report import show
 from services.callers.speech import read_wav, synthesise
 from services.callers.target import choose_target, key_of
+from services.runtime import aiortc_names
+from services.runtime.aiortc_names import UnsupportedVersionError
 
 _INTERRUPTED = 130
 _TRANSCRIBER = "gpt-4o-mini-transcribe"
 RECORDED = Path(__file__).parent / "recorded.wav"
-"""flite's "can you tell me what time it is please", for where flite is not."""
+"""flite's "can you tell me what time it is please", for machines without flite."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the call that ``arguments`` ask for; 0 when every line was answered, and booked where that is asked for."""
+    """Make the call that ``arguments`` describe; 0 when every line was answered, and booked if that is required."""
     options = _parser().parse_args(arguments)
     try:
+        aiortc_names.check("callers")
         asyncio.run(_call(options))
-    except CallerError as exc:
+    except (CallerError, UnsupportedVersionError) as exc:
         sys.stderr.write(f"hushgate call: {exc}\n")
         return 1
     except KeyboardInterrupt:
@@ -57,11 +60,11 @@ async def _call(options: argparse.Namespace) -> None:
         _check_booked(account)
 
 
-def _check_booked(account: Account) -> None:
-    """The bill of an ended call has a line for what was used.
+def _check_booked(account: CallReport) -> None:
+    """Check that the bill of an ended call has a line with usage.
 
     Raises:
-        NotBookedError: it has not.
+        NotBookedError: it has none.
     """
     usage = account.usage or {}
     if usage.get("status") != "ended" or not usage.get("lines"):
@@ -79,8 +82,8 @@ def _session(options: argparse.Namespace) -> dict[str, Any]:
     return session
 
 
-async def _line(kind: str, text: str, voice: Any) -> Line:  # noqa: ANN401 - argparse has checked it
-    return Line(text, await synthesise(text, voice=voice) if kind == "say" else read_wav(Path(text)))
+async def _line(kind: str, text: str, voice: Any) -> ScriptedLine:  # noqa: ANN401 - argparse has checked it
+    return ScriptedLine(text, await synthesise(text, voice=voice) if kind == "say" else read_wav(Path(text)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,22 +1,22 @@
-"""Waits until a call's account has come to rest."""
+"""Waits until a call's usage account is closed."""
 
 import asyncio
 from typing import Any
 
-from services.callers.errors import RefusedError
-from services.callers.wire import Wire
+from services.callers.endpoint_client import EndpointClient
+from services.callers.errors import EndpointRefusedError
 from services.runtime import clock
 
 _SETTLE_NAP_S = 0.25
 
 
-async def settled(wire: Wire, token: str, call_id: str, *, timeout_s: float) -> dict[str, Any] | None:
-    """The account after the end of a call; the last one that there is when it is not closed in time.
+async def wait_for_bill(wire: EndpointClient, token: str, call_id: str, *, timeout_s: float) -> dict[str, Any] | None:
+    """Poll the account after the end of a call; returns the last state when it is not closed in time.
 
-    Usage and the end of a call come to a ledger on different ways, so it counts when it has come to rest.
+    Usage and the end of a call reach the ledger separately, so the account counts when it has stopped changing.
 
     Raises:
-        RefusedError: not this token's call, or nobody could say in time (the ledger may be away for a moment).
+        EndpointRefusedError: not this token's call, or the ledger was unavailable for too long.
         UnreachableError: nobody answers.
     """
     deadline = clock.monotonic() + timeout_s
@@ -25,11 +25,11 @@ async def settled(wire: Wire, token: str, call_id: str, *, timeout_s: float) -> 
         late = clock.monotonic() >= deadline
         try:
             account = await wire.usage(token, call_id)
-        except RefusedError as exc:
+        except EndpointRefusedError as exc:
             if late or not exc.retryable:
                 raise
             account = None
         if late or (account and account == before and account.get("status") == "ended"):
             return account
         before = account
-        await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no way to tell us
+        await asyncio.sleep(_SETTLE_NAP_S)  # HTTP has no notification

@@ -1,4 +1,4 @@
-"""One synthetic caller: a WebRTC peer that speaks when told and remembers all that it hears."""
+"""One synthetic caller: a WebRTC peer that plays clips and records everything it receives."""
 
 import asyncio
 import json
@@ -20,13 +20,14 @@ from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
-from services.callers.bill import settled
-from services.callers.ear import Ear
-from services.callers.errors import CallEndedError, NotConnectedError, StrangeAnswerError
-from services.callers.events import Event, EventLog, Received
-from services.callers.mouth import Mouth, Spoken
+from services.callers.aiortc_private import offer_loopback_when_alone
+from services.callers.audio_sink import AudioSink
+from services.callers.audio_source import AudioSource, SpeechTimes
+from services.callers.bill import wait_for_bill
+from services.callers.endpoint_client import EndpointClient, Minted, OfferReply
+from services.callers.errors import CallEndedError, NotConnectedError, UnexpectedReplyError
+from services.callers.events import EventLog, ReceivedEvent, ServerEvent
 from services.callers.speech import Clip
-from services.callers.wire import Answer, Minted, Wire
 from services.runtime import clock
 
 DEFAULT_SESSION: dict[str, Any] = {"type": "realtime"}
@@ -38,7 +39,7 @@ _ICE_SERVER = ("urls", "username", "credential")
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """How long the parts of the set-up took, in seconds."""
+    """Durations of the set-up's parts, in seconds."""
 
     token_s: float
     answer_s: float
@@ -48,17 +49,17 @@ class SetUp:
 
 
 class Caller:
-    """A live call. Made by `Caller.call`."""
+    """A connected call. Create it with `Caller.call`."""
 
-    def __init__(self, wire: Wire, minted: Minted, *, rewrite_answer: Callable[[str], str] = str) -> None:
+    def __init__(self, wire: EndpointClient, minted: Minted, *, rewrite_answer: Callable[[str], str] = str) -> None:
         self._wire = wire
         self._token = minted.token
         self._rewrite_answer = rewrite_answer
         self._opened = asyncio.Event()
         self._peer = RTCPeerConnection(_configuration(minted))
-        self._mouth = Mouth()
+        self._audio_source = AudioSource()
         self._channel: RTCDataChannel | None = None
-        self.ear = Ear()
+        self.audio_sink = AudioSink()
         self.events = EventLog()
         self.call_id = ""
         self.set_up = SetUp(0.0, 0.0, 0.0)
@@ -75,19 +76,19 @@ class Caller:
         max_seconds: int | None = None,
         rewrite_answer: Callable[[str], str] = str,
     ) -> AsyncIterator["Caller"]:
-        """Make a call; its connection is closed when the block ends (without a hang-up: a client that goes away).
+        """Make a call; the connection is closed when the block ends, without a hang-up, like a client that disconnects.
 
-        ``key`` is a tenant's key, or an `ek_` token. ``events`` asks for Hushgate's own ones (`gate`, `usage`).
-        ``rewrite_answer`` may change the answer's SDP before it is used: so a call goes through a relay.
+        ``key`` is a tenant's key, or an `ek_` token. ``events`` requests Hushgate's own events (`gate`, `usage`).
+        ``rewrite_answer`` may change the answer's SDP before it is applied, to route the call through a relay.
 
         Raises:
             UnreachableError: nobody answers at ``url``.
-            RefusedError: key, token or offer refused.
-            StrangeAnswerError: what answers is no Realtime endpoint.
+            EndpointRefusedError: key, token or offer refused.
+            UnexpectedReplyError: the endpoint is no Realtime endpoint.
             NotConnectedError: the offer was answered, but no connection came up.
         """
         async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S) as http:
-            wire = Wire(http, url)
+            wire = EndpointClient(http, url)
             began = clock.monotonic()
             minted = await wire.mint(key, session=session or DEFAULT_SESSION, events=events, max_seconds=max_seconds)
             caller = cls(wire, minted, rewrite_answer=rewrite_answer)
@@ -97,18 +98,18 @@ class Caller:
             finally:
                 await caller._close()
 
-    async def say(self, clip: Clip) -> Spoken:
-        """Speak now; returns when the last true speech sample has left, with the times of onset and end.
+    async def speak(self, clip: Clip) -> SpeechTimes:
+        """Play ``clip`` now; returns when the last true speech sample was sent, with the times of onset and end.
 
         Raises:
             CallEndedError: the call was closed before the end.
         """
         try:
-            return await self._mouth.say(clip)
+            return await self._audio_source.play(clip)
         except MediaStreamError as exc:
-            raise CallEndedError("the end of what was being said") from exc
+            raise CallEndedError("the end of the clip") from exc
 
-    def send(self, event: Event) -> None:
+    def send_event(self, event: ServerEvent) -> None:
         """Send a client event.
 
         Raises:
@@ -118,11 +119,11 @@ class Caller:
             raise CallEndedError("the data channel")
         self._channel.send(json.dumps(event))
 
-    async def event(self, event_type: str, *, timeout_s: float) -> Received:
-        """The next event of the type that was not given out yet (`events.skip` forgets those so far).
+    async def next_event(self, event_type: str, *, timeout_s: float) -> ReceivedEvent:
+        """Wait for the next event of the type that was not returned yet (`events.skip` drops those so far).
 
         Raises:
-            NothingCameError: none came in time.
+            WaitTimeoutError: none arrived in time.
             CallEndedError: the call ended first.
         """
         return await self.events.next(event_type, timeout_s=timeout_s)
@@ -131,7 +132,7 @@ class Caller:
         """End the call by HTTP, as an app does, and close the connection.
 
         Raises:
-            RefusedError: not this token's call.
+            EndpointRefusedError: not this token's call.
             UnreachableError: nobody answers.
         """
         if self.call_id:
@@ -139,70 +140,71 @@ class Caller:
         await self._close()
 
     async def usage(self) -> dict[str, Any] | None:
-        """What the call used and cost so far, as the endpoint says; None where it does not know."""
+        """Usage and cost of the call so far, as the endpoint reports; None when it has no account of it."""
         return await self._wire.usage(self._token, self.call_id) if self.call_id else None
 
     async def bill(self, *, timeout_s: float) -> dict[str, Any] | None:
-        """The account after the end of the call; the last one that there is when it is not closed in time.
+        """Poll the account after the end of the call; returns the last state when it is not closed in time.
 
         Raises:
-            RefusedError: not this token's call, or nobody could say in time (the ledger may be away for a moment).
+            EndpointRefusedError: not this token's call, or the ledger was unavailable for too long.
             UnreachableError: nobody answers.
         """
         if not self.call_id:
             return None
-        return await settled(self._wire, self._token, self.call_id, timeout_s=timeout_s)
+        return await wait_for_bill(self._wire, self._token, self.call_id, timeout_s=timeout_s)
 
     async def _connect(self, token_s: float) -> None:
         began = clock.monotonic()
-        self._listen()
+        self._add_handlers()
         await self._peer.setLocalDescription(await self._peer.createOffer())
         answer = await self._wire.offer(self._token, self._peer.localDescription.sdp)
         answered = clock.monotonic()
         await self._accept(answer)
         self.set_up = SetUp(token_s, answered - began, clock.monotonic() - began)
 
-    def _listen(self) -> None:
-        transceiver = self._peer.addTransceiver(self._mouth, direction="sendrecv")
-        self.ear.attach(transceiver.receiver)
+    def _add_handlers(self) -> None:
+        transceiver = self._peer.addTransceiver(self._audio_source, direction="sendrecv")
+        offer_loopback_when_alone(transceiver.sender)
+        self.audio_sink.attach(transceiver.receiver)
         self._channel = self._peer.createDataChannel(_LABEL)
         self._channel.on("open", self._opened.set)
-        self._channel.on("message", self._received)
+        self._channel.on("message", self._on_message)
         self._channel.on("close", self.events.close)
-        self._peer.on("connectionstatechange", self._changed)
+        self._peer.on("connectionstatechange", self._on_state_change)
 
-    async def _accept(self, answer: Answer) -> None:
+    async def _accept(self, answer: OfferReply) -> None:
         self.call_id = answer.call_id
         try:
             await self._peer.setRemoteDescription(
                 RTCSessionDescription(sdp=self._rewrite_answer(answer.sdp), type="answer")
             )
         except (ValueError, IndexError, InvalidStateError, OperationError) as exc:
-            raise StrangeAnswerError(self._wire.url, f"its answer is not usable SDP ({exc})") from exc
+            raise UnexpectedReplyError(self._wire.url, f"its answer is not usable SDP ({exc})") from exc
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._opened.wait()
         except TimeoutError:
             raise NotConnectedError(self._peer.connectionState, _CONNECT_TIMEOUT_S) from None
 
-    def _received(self, message: str | bytes) -> None:
+    def _on_message(self, message: str | bytes) -> None:
         event = json.loads(message)
         if isinstance(event, dict):
             self.events.add(event)
 
-    def _changed(self) -> None:
+    def _on_state_change(self) -> None:
         if self._peer.connectionState in {"failed", "closed"}:
-            self._mouth.stop()
+            self._audio_source.stop()
             self.events.close()
 
     async def _close(self) -> None:
-        self._mouth.stop()
+        self._audio_source.stop()
         await self._peer.close()
         self.events.close()
 
 
 def _configuration(minted: Minted) -> RTCConfiguration:
-    """How the peer connection is made: through relays where the endpoint has some, through them alone if it says so."""
+    """ICE configuration: with relays if the endpoint returned some, and relays only if it requires that."""
     policy = RTCIceTransportPolicy.RELAY if minted.relay_only else RTCIceTransportPolicy.ALL
     servers = [RTCIceServer(**{name: server[name] for name in _ICE_SERVER}) for server in minted.ice_servers]
     return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)

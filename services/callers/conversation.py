@@ -1,4 +1,4 @@
-"""A conversation by the clock: speak, wait for the whole answer, note what it took. What `hushgate call` prints."""
+"""A scripted conversation: play each line, wait for the whole answer, measure. Used by `hushgate call`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from services.callers.caller import Caller
 from services.callers.errors import CallerError
-from services.callers.events import Event
+from services.callers.events import ServerEvent
 from services.callers.speech import Clip
 from services.runtime import clock
 
@@ -16,7 +16,7 @@ _BILL_TIMEOUT_S = 8.0  # usage is written every 5 s and at the end
 
 
 class ResponseFailedError(CallerError):
-    """The provider could not answer."""
+    """The provider's response failed."""
 
     def __init__(self, status: str, detail: str) -> None:
         super().__init__(f"the answer {status}: {detail or 'no reason was given'}")
@@ -24,8 +24,8 @@ class ResponseFailedError(CallerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What to say: a name for the account, and the sound."""
+class ScriptedLine:
+    """A line to play: a name for the report, and the clip."""
 
     name: str
     clip: Clip
@@ -33,11 +33,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and its answer. ``latency_ms``: true end of speech to the first answer packet."""
+    """One question and its answer. ``latency_ms``: true end of speech to the first packet of the answer."""
 
     said: str
     heard: str
-    """What the endpoint understood, where the session transcribes."""
+    """Transcript of the question, if the session transcribes."""
     answer: str
     speech_s: float
     latency_ms: float | None
@@ -46,8 +46,8 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """All there is to say about a call."""
+class CallReport:
+    """The results of a call."""
 
     url: str
     call_id: str
@@ -59,20 +59,20 @@ class Account:
     usage: dict[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Convert to plain JSON values."""
         return asdict(self)
 
 
 async def converse(
     url: str,
     key: str,
-    lines: Sequence[Line],
+    lines: Sequence[ScriptedLine],
     *,
     session: dict[str, Any],
     answer_timeout_s: float,
     rewrite_answer: Callable[[str], str] = str,
-) -> Account:
-    """Make a call, say each line and wait for its answer, hang up, ask for the bill.
+) -> CallReport:
+    """Make a call, play each line and wait for its answer, hang up, fetch the bill.
 
     ``rewrite_answer``: see `Caller.call`.
 
@@ -80,10 +80,10 @@ async def converse(
         CallerError: what went wrong, in one line.
     """
     async with Caller.call(url, key, session=session, rewrite_answer=rewrite_answer) as caller:
-        await caller.event("session.created", timeout_s=answer_timeout_s)
+        await caller.next_event("session.created", timeout_s=answer_timeout_s)
         turns = [await take_turn(caller, line, timeout_s=answer_timeout_s) for line in lines]
         await caller.hang_up()
-        return Account(
+        return CallReport(
             url=url,
             call_id=caller.call_id,
             token_ms=_ms(caller.set_up.token_s),
@@ -94,22 +94,22 @@ async def converse(
         )
 
 
-async def take_turn(caller: Caller, line: Line, *, timeout_s: float) -> Turn:
-    """Say one line and wait until its answer has been played to the end.
+async def take_turn(caller: Caller, line: ScriptedLine, *, timeout_s: float) -> Turn:
+    """Play one line and wait until its answer was played to the end.
 
     Raises:
-        ResponseFailedError: the provider says that it failed.
-        NothingCameError: no answer in time.
+        ResponseFailedError: the provider reports a failed response.
+        WaitTimeoutError: no answer in time.
         CallEndedError: the call ended first.
     """
     caller.events.skip()
     begun_at = len(caller.events.all)
-    spoken = await caller.say(line.clip)
+    spoken = await caller.speak(line.clip)
     response = await _completed_response(caller, timeout_s=timeout_s)
     sounds = []
     if _has_sound(response):
-        await caller.event("output_audio_buffer.stopped", timeout_s=timeout_s)
-        sounds = caller.ear.sounding(since_s=spoken.ended_s)
+        await caller.next_event("output_audio_buffer.stopped", timeout_s=timeout_s)
+        sounds = caller.audio_sink.packets_with_sound(since_s=spoken.ended_s)
     since = caller.events.all[begun_at:]
     return Turn(
         said=line.name,
@@ -121,12 +121,12 @@ async def take_turn(caller: Caller, line: Line, *, timeout_s: float) -> Turn:
     )
 
 
-async def _completed_response(caller: Caller, *, timeout_s: float) -> Event:
-    """The next response that was not cut off: a long pause in a clip makes two turns, and cuts the first answer."""
+async def _completed_response(caller: Caller, *, timeout_s: float) -> ServerEvent:
+    """Return the next response that was not cancelled: a pause within a clip makes two turns and cancels one."""
     deadline = clock.monotonic() + timeout_s
     while True:
         left = max(0.0, deadline - clock.monotonic())
-        response: Event = (await caller.event("response.done", timeout_s=left)).event.get("response", {})
+        response: ServerEvent = (await caller.next_event("response.done", timeout_s=left)).event.get("response", {})
         status = response.get("status")
         if status in {"failed", "incomplete"}:
             details = response.get("status_details") or {}
@@ -136,13 +136,13 @@ async def _completed_response(caller: Caller, *, timeout_s: float) -> Event:
             return response
 
 
-def _has_sound(response: Event) -> bool:
+def _has_sound(response: ServerEvent) -> bool:
     parts = [part for item in response.get("output", ()) for part in item.get("content") or ()]
     return any(part.get("type") in {"output_audio", "audio"} for part in parts)
 
 
-def _calls(response: Event) -> str:
-    """The function calls of a response, for people."""
+def _calls(response: ServerEvent) -> str:
+    """The function calls of a response as text."""
     calls = [item for item in response.get("output", ()) if item.get("type") == "function_call"]
     return ", ".join(f"{item.get('name')}({item.get('arguments', '')})" for item in calls)
 

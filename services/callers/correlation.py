@@ -1,4 +1,4 @@
-"""Finds one piece of sound in another: pure arithmetic, no clock, no I/O."""
+"""Finds one sound in another: pure arithmetic, no clock, no I/O."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,21 @@ import numpy as np
 import numpy.typing as npt
 
 _NOTHING = 1e-9
-"""Windows with less than this share of the loudest window's energy cannot match: they would divide by nearly 0."""
+"""Windows with less than this share of the loudest window's energy never match: they would divide by nearly 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where the needle lies in the haystack, and how alike they are there: 1 is the same sound at any volume."""
+    """Offset of the needle in the haystack, and their correlation: 1 is the same sound at any volume."""
 
     lag: int
     peak: float
 
 
 def best_match(needle: npt.ArrayLike, haystack: npt.ArrayLike) -> Match:
-    """The place of ``needle`` in ``haystack`` with the highest normalised cross-correlation.
+    """Find the place of ``needle`` in ``haystack`` with the highest normalised cross-correlation.
 
-    Both at the same rate. The needle must fit wholly: to find a cut-off answer, look for what was heard in what was
+    Both at the same rate. The needle must fit wholly: to find a cut-off answer, search what was received in what was
     sent.
 
     Raises:

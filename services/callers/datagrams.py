@@ -1,4 +1,4 @@
-"""A UDP socket that gives audio away at once, with the kernel's own time of arrival: a busy loop delays no figure."""
+"""A UDP socket that passes on audio at once, with the kernel's arrival time: a busy loop delays no measurement."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ from typing import Any
 
 from services.runtime import clock
 
-HearRtp = Callable[[bytes, float], None]
-"""Takes a whole SRTP packet and its arrival in monotonic seconds."""
+RtpHandler = Callable[[bytes, float], None]
+"""Receives a whole SRTP packet and its arrival in monotonic seconds."""
 
 _BUFFER_BYTES = 256 * 1024
 _MAX_DATAGRAM = 2048
@@ -19,14 +19,14 @@ _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _RTP_FIRST, _RTP_LAST = 128, 191  # of the first byte; RFC 7983
 _RTCP_FIRST, _RTCP_LAST = 192, 223  # of the second; RFC 5761
 _RENEW_EVERY = 50
-"""Packets between two looks at the wall clock, which somebody may be setting."""
+"""Packets between two readings of the wall clock, which may be adjusted meanwhile."""
 
 
 class DatagramSocket(asyncio.DatagramTransport):
-    """Bound to a free port of ``address``; everything but RTP goes to ``protocol``."""
+    """Bound to a free port of ``address``; everything but RTP is passed to ``protocol``."""
 
-    def __init__(self, address: str, protocol: asyncio.DatagramProtocol, hear: HearRtp) -> None:
-        """Bind.
+    def __init__(self, address: str, protocol: asyncio.DatagramProtocol, on_rtp: RtpHandler) -> None:
+        """Bind a free port.
 
         Raises:
             OSError: the address cannot be bound.
@@ -34,7 +34,7 @@ class DatagramSocket(asyncio.DatagramTransport):
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
-        self._hear = hear
+        self._hear = on_rtp
         self._closing = False
         self._until_renewal = 0
         self._offset_s = 0.0
@@ -50,7 +50,7 @@ class DatagramSocket(asyncio.DatagramTransport):
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def sendto(self, data: Any, addr: Any = None) -> None:  # noqa: ANN401 - asyncio's signature
-        """Send now or never, as UDP does."""
+        """Send, or drop when the socket is not writable, as UDP does."""
         try:
             self._socket.sendto(data, addr)
         except BlockingIOError:
@@ -59,7 +59,7 @@ class DatagramSocket(asyncio.DatagramTransport):
             self._protocol.error_received(exc)
 
     def send_audio(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send now; gives whether the network took it."""
+        """Send now; returns whether the socket accepted it."""
         try:
             self._socket.sendto(data, addr)
         except OSError:
@@ -73,11 +73,11 @@ class DatagramSocket(asyncio.DatagramTransport):
         return self._socket if name == "socket" else default
 
     def is_closing(self) -> bool:
-        """Whether it was closed."""
+        """Whether it is closed."""
         return self._closing
 
     def close(self) -> None:
-        """Close now; the protocol is told in the next turn of the loop."""
+        """Close now; `connection_lost` is called in the next loop iteration."""
         if self._closing:
             return
         self._closing = True
@@ -94,7 +94,7 @@ class DatagramSocket(asyncio.DatagramTransport):
             data, ancillary, _, address = self._socket.recvmsg(_MAX_DATAGRAM, _ANCILLARY_BYTES)
         except BlockingIOError:
             return
-        except OSError as exc:  # an ICMP answer to what was sent
+        except OSError as exc:  # an ICMP error for a sent packet
             self._protocol.error_received(exc)
             return
         if len(data) > 1 and _RTP_FIRST <= data[0] <= _RTP_LAST and not _RTCP_FIRST <= data[1] <= _RTCP_LAST:

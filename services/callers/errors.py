@@ -1,13 +1,13 @@
-"""What can go wrong with a call, as the caller sees it: one line each that says what to do."""
+"""Errors of a call, as the caller sees them: one line each that says what to do."""
 
 from services.runtime.errors import HushgateError
-from services.runtime.redaction import escape_controls
+from services.runtime.telemetry.redaction import escape_controls
 
 _SERVER_ERROR = 500
 
 
 class CallerError(HushgateError):
-    """Base: the call could not be made or did not last. What an endpoint says in it is fit for a terminal."""
+    """Base: the call could not be made or ended early. Text quoted from an endpoint is safe to print."""
 
     def __init__(self, message: str) -> None:
         super().__init__(escape_controls(message))
@@ -23,8 +23,8 @@ class UnreachableError(CallerError):
         self.url = url
 
 
-class RefusedError(CallerError):
-    """The endpoint answered, and said no."""
+class EndpointRefusedError(CallerError):
+    """The endpoint answered with an error status."""
 
     def __init__(self, what: str, *, status: int, code: str | None, message: str) -> None:
         hint = {401: ": check the key", 404: ": is this the URL of a Realtime endpoint?"}.get(status, "")
@@ -35,22 +35,22 @@ class RefusedError(CallerError):
 
 
 class MalformedKeyError(CallerError):
-    """A key that cannot be sent. The message does not repeat it."""
+    """A key that cannot be sent. The message does not quote it."""
 
     def __init__(self) -> None:
         super().__init__("the key holds characters that no key has: was it copied whole, without quotes and line ends?")
 
 
-class StrangeAnswerError(CallerError):
-    """The endpoint answered with something that is not of the Realtime wire."""
+class UnexpectedReplyError(CallerError):
+    """The endpoint's reply does not follow the Realtime API."""
 
     def __init__(self, url: str, what: str) -> None:
-        super().__init__(f"{url} does not speak the Realtime wire: {what}. Is the URL right?")
+        super().__init__(f"{url} does not speak the Realtime API: {what}. Is the URL right?")
         self.url = url
 
 
 class NotConnectedError(CallerError):
-    """The offer was answered, but WebRTC did not come up."""
+    """The offer was answered, but WebRTC did not connect."""
 
     retryable = True
 
@@ -63,15 +63,15 @@ class NotConnectedError(CallerError):
 
 
 class CallEndedError(CallerError):
-    """The other side ended the call while something was still expected."""
+    """The other side ended the call while a result was still expected."""
 
     def __init__(self, waited_for: str) -> None:
         super().__init__(f"the call ended while waiting for {waited_for}")
         self.waited_for = waited_for
 
 
-class NothingCameError(CallerError):
-    """What was waited for did not come in time."""
+class WaitTimeoutError(CallerError):
+    """What was waited for did not arrive in time."""
 
     def __init__(self, waited_for: str, timeout_s: float) -> None:
         super().__init__(f"no {waited_for} within {timeout_s:g} s")
@@ -79,7 +79,7 @@ class NothingCameError(CallerError):
 
 
 class NotBookedError(CallerError):
-    """The call went through, and the ledger does not have it."""
+    """The call succeeded, but the ledger has no usage of it."""
 
     def __init__(self, status: str) -> None:
         super().__init__(

@@ -1,82 +1,82 @@
-"""The events that a call received, each with the time of its arrival."""
+"""The server events of a call, each with its arrival time."""
 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.callers.errors import CallEndedError, NothingCameError
+from services.callers.errors import CallEndedError, WaitTimeoutError
 from services.runtime import clock
 
-Event = dict[str, Any]
-"""One server event as JSON: its fields are the wire's."""
+ServerEvent = dict[str, Any]
+"""One server event as JSON, with the API's fields."""
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """An event and when it came, in monotonic seconds."""
+class ReceivedEvent:
+    """An event and its arrival, in monotonic seconds."""
 
     at_s: float
-    event: Event
+    event: ServerEvent
 
     @property
     def type(self) -> str:
-        """The event's type, empty when it has none."""
+        """The event's type, empty if it has none."""
         return str(self.event.get("type", ""))
 
 
 @dataclass(slots=True)
 class EventLog:
-    """Keeps all events of a call and lets tests wait for the next of a type."""
+    """Records all events of a call and waits for the next of a type."""
 
-    all: list[Received] = field(default_factory=list)
+    all: list[ReceivedEvent] = field(default_factory=list)
     _taken: Counter[str] = field(default_factory=Counter)
-    """By type: how many of it were given out or skipped."""
+    """By type: how many were returned or skipped."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
-    def add(self, event: Event) -> None:
-        """Note an event that has just come."""
-        self.all.append(Received(clock.monotonic(), event))
-        self._tell()
+    def add(self, event: ServerEvent) -> None:
+        """Record an event that has just arrived."""
+        self.all.append(ReceivedEvent(clock.monotonic(), event))
+        self._wake_waiters()
 
     def close(self) -> None:
-        """No more will come: everybody who waits is told."""
+        """End the log; everybody who waits gets `CallEndedError`."""
         self._closed = True
-        self._tell()
+        self._wake_waiters()
 
-    def of(self, *types: str) -> list[Received]:
-        """All events of these types so far, in order."""
+    def of(self, *types: str) -> list[ReceivedEvent]:
+        """All events of ``types`` so far, in order."""
         return [received for received in self.all if received.type in types]
 
     def skip(self) -> None:
-        """What has come so far no longer counts for `next`."""
+        """Skip the events so far: `next` no longer returns them."""
         self._taken = Counter(received.type for received in self.all)
 
-    async def next(self, event_type: str, *, timeout_s: float) -> Received:
-        """The first event of the type that was not given out yet; waits for it.
+    async def next(self, event_type: str, *, timeout_s: float) -> ReceivedEvent:
+        """Wait for the first event of the type that was not returned yet.
 
         Raises:
-            NothingCameError: none came in time.
+            WaitTimeoutError: none arrived in time.
             CallEndedError: the call ended first.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                while (found := self._untaken(event_type)) is None:
+                while (found := self._next_unread(event_type)) is None:
                     if self._closed:
                         raise CallEndedError(event_type)
                     await self._news.wait()
         except TimeoutError:
-            raise NothingCameError(event_type, timeout_s) from None
+            raise WaitTimeoutError(event_type, timeout_s) from None
         self._taken[event_type] += 1
         return found
 
-    def _untaken(self, event_type: str) -> Received | None:
+    def _next_unread(self, event_type: str) -> ReceivedEvent | None:
         known = self.of(event_type)
         taken = self._taken[event_type]
         return known[taken] if taken < len(known) else None
 
-    def _tell(self) -> None:
-        # Everybody who waits now is woken; who waits later waits for the next one.
+    def _wake_waiters(self) -> None:
+        # Everybody who waits now is woken; later waiters wait for the next event.
         self._news.set()
         self._news = asyncio.Event()

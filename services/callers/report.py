@@ -1,4 +1,4 @@
-"""The account of a call for people."""
+"""The report of a call on a terminal."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from services.callers.conversation import Account, Turn
-from services.runtime.redaction import escape_controls
+from services.callers.conversation import CallReport, Turn
+from services.runtime.telemetry.redaction import escape_controls
 
 _MILLION = 1_000_000
 
 
-def show(account: Account, console: Console) -> None:
+def show(account: CallReport, console: Console) -> None:
     """Print set-up, turns and bill."""
     console.print(Group(_head(account), *([_turns(account.turns)] if account.turns else []), _bill(account.usage)))
 
 
-def _head(account: Account) -> Text:
+def _head(account: CallReport) -> Text:
     return _text(
         f"Call {account.call_id or '(unnamed)'} at {account.url}: token {account.token_ms:.0f} ms, "
         f"answer {account.answer_ms:.0f} ms, connected after {account.set_up_ms:.0f} ms"
@@ -60,9 +60,9 @@ def _bill(usage: dict[str, Any] | None) -> Table | Text:
     return table
 
 
-def _text(said: object) -> Text:
-    """What an endpoint said, as plain text: no markup of rich's, no sequence that a terminal obeys."""
-    return Text(escape_controls(str(said)))
+def _text(text: object) -> Text:
+    """Text from an endpoint as plain text: no markup of rich's, no terminal escape sequences."""
+    return Text(escape_controls(str(text)))
 
 
 def _short(number: int) -> str:

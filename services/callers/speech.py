@@ -1,4 +1,4 @@
-"""What a caller says: clips of PCM, spoken by flite or read from a WAV file, with the true bounds of their speech."""
+"""Clips of PCM, synthesised by flite or read from a WAV file, with the true bounds of their speech."""
 
 import asyncio
 import io
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import soxr
 
 from services.callers.errors import SpeechError
-from services.runtime.settings import inherited_environment
+from services.runtime.process.settings import inherited_environment
 
 Samples = npt.NDArray[np.int16]
-Voice = Literal["slt", "rms"]
-"""flite's voices that pocketsphinx understands well."""
+FliteVoice = Literal["slt", "rms"]
+"""flite's voices that pocketsphinx recognises well."""
 
 SPEECH_HZ = 16_000
 _SAMPLE_BYTES = 2
@@ -43,10 +43,10 @@ class Clip:
 
 
 def clip(samples: Samples, *, hz: int) -> Clip:
-    """Find the bounds of the speech in ``samples``.
+    """Create a clip with the bounds of the speech in ``samples``.
 
     Raises:
-        SpeechError: there is no sound in it.
+        SpeechError: ``samples`` are empty or silent.
     """
     loudness = np.abs(samples.astype(np.int32))
     peak = int(loudness.max(initial=0))
@@ -57,7 +57,7 @@ def clip(samples: Samples, *, hz: int) -> Clip:
 
 
 def resample(samples: Samples, *, from_hz: int, to_hz: int) -> Samples:
-    """The same sound at another rate."""
+    """Resample mono samples."""
     if from_hz == to_hz:
         return samples
     changed: Samples = soxr.resample(samples, from_hz, to_hz).astype(np.int16)
@@ -65,7 +65,7 @@ def resample(samples: Samples, *, from_hz: int, to_hz: int) -> Samples:
 
 
 def resampled(spoken: Clip, *, hz: int) -> Clip:
-    """The same clip at another rate, its bounds where they were."""
+    """Resample a clip; the bounds of its speech are kept."""
     ratio = hz / spoken.hz
     return Clip(
         resample(spoken.samples, from_hz=spoken.hz, to_hz=hz),
@@ -76,7 +76,7 @@ def resampled(spoken: Clip, *, hz: int) -> Clip:
 
 
 def read_wav(source: Path) -> Clip:
-    """Read 16-bit PCM; more channels than one are mixed.
+    """Read 16-bit PCM; several channels are mixed.
 
     Raises:
         SpeechError: no such file, another format, or silence.
@@ -99,11 +99,11 @@ def _parse_wav(data: bytes) -> Clip:
     return clip(mono, hz=hz)
 
 
-async def synthesise(text: str, *, voice: Voice = "slt") -> Clip:
-    """Let flite speak ``text``, at 16 kHz.
+async def synthesise(text: str, *, voice: FliteVoice = "slt") -> Clip:
+    """Let flite synthesise ``text``, at 16 kHz.
 
     Raises:
-        SpeechError: flite is not installed, fails, or says nothing.
+        SpeechError: flite is not installed or fails, or the text is empty.
     """
     if not text.strip():
         raise SpeechError("there is nothing to say: the text is empty")
@@ -122,12 +122,12 @@ async def synthesise(text: str, *, voice: Voice = "slt") -> Clip:
         )
         try:
             async with asyncio.timeout(_FLITE_TIMEOUT_S):
-                _, complaint = await process.communicate()
+                _, stderr = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()
             raise SpeechError(f"flite did not finish within {_FLITE_TIMEOUT_S:g} s") from None
         if process.returncode or not sound.exists():
-            said = complaint.decode(errors="replace").strip() or f"exit code {process.returncode}"
-            raise SpeechError(f"flite failed: {said}")
+            message = stderr.decode(errors="replace").strip() or f"exit code {process.returncode}"
+            raise SpeechError(f"flite failed: {message}")
         return resampled(read_wav(sound), hz=SPEECH_HZ)

@@ -1,4 +1,4 @@
-"""Where to call: the endpoint that `hushgate up` runs on this machine, by its `up.json`."""
+"""Finds the endpoint of the `hushgate up` on this machine, by its `up.json`."""
 
 import json
 import sys
@@ -6,46 +6,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.callers.endpoint_client import root
 from services.callers.errors import CallerError
-from services.callers.wire import root
 
 
-class NothingRunsError(CallerError):
-    """There is no `hushgate up` to call."""
+class NotRunningError(CallerError):
+    """No `hushgate up` is running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An endpoint and the key to it."""
+    """An endpoint and a key for it."""
 
     url: str
     key: str = field(repr=False)
 
 
 def running_target(data: Path) -> Target:
-    """The running `hushgate up` with the data directory ``data``.
+    """Find the running `hushgate up` with the data directory ``data``.
 
     Raises:
-        NothingRunsError: none, or its file cannot be read.
+        NotRunningError: none, or its file cannot be read.
     """
     path = data / "up.json"
     try:
         up = json.loads(path.read_text())
         return Target(up["url"], up["tenant_key"])
     except FileNotFoundError:
-        raise NothingRunsError(
+        raise NotRunningError(
             f"no {path}: start `hushgate up`, give the --data that it was started with, or --url and --key-file"
         ) from None
     except OSError as exc:
-        raise NothingRunsError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise NotRunningError(f"cannot read {path}: {exc.strerror or exc}") from exc
     except (ValueError, KeyError, TypeError) as exc:
-        raise NothingRunsError(
+        raise NotRunningError(
             f"{path} is not what `hushgate up` writes: restart it, or give --url and --key-file"
         ) from exc
 
 
 def key_of(file: Path | None) -> str | None:
-    """The key in ``file``, ``-`` for standard input. On a command line every user of the machine could read it.
+    """Read the key from ``file``, ``-`` for standard input. A command-line argument would be visible to other users.
 
     Raises:
         CallerError: it cannot be read, or is empty.
@@ -62,10 +62,10 @@ def key_of(file: Path | None) -> str | None:
 
 
 def choose_target(url: str | None, key: str | None, data: Path) -> Target:
-    """The endpoint that a command line names; what it leaves out is that of the running `hushgate up`.
+    """Choose the endpoint given on the command line; missing parts are those of the running `hushgate up`.
 
     Raises:
-        NothingRunsError: something is left out, and none runs.
+        NotRunningError: a part is missing, and no `hushgate up` runs.
         CallerError: another endpoint without a key for it.
     """
     if url and key:
@@ -77,9 +77,9 @@ def choose_target(url: str | None, key: str | None, data: Path) -> Target:
 
 
 def up_info(data: Path, url: str) -> dict[str, Any] | None:
-    """What `up.json` says, if ``url`` is the `hushgate up` with the data directory ``data``."""
+    """Content of `up.json`, if ``url`` is the `hushgate up` with the data directory ``data``."""
     try:
         up = json.loads((data / "up.json").read_text())
         return dict(up) if root(up["url"]) == root(url) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # an endpoint elsewhere
+        return None  # another endpoint

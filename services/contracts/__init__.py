@@ -1,1 +1,1 @@
-"""What the services say to each other. Imports nothing of ours."""
+"""Messages, subjects and data types shared by the services. Imports no other package of the project."""

@@ -1,4 +1,4 @@
-"""Audio between the services: s16le mono, 16 kHz up, 24 kHz down, in frames of 20 ms."""
+"""The audio format between services: s16le mono, 16 kHz up, 24 kHz down, in frames of 20 ms."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,7 @@ DOWN_FRAME_BYTES = DOWN_FRAME_SAMPLES * SAMPLE_BYTES
 
 @dataclass(slots=True, init=False)
 class PcmFrame:
-    """20 ms of a caller: ``pcm`` is 640 bytes of s16le mono at 16 kHz.
+    """A frame of a caller's audio: ``pcm`` is 640 bytes, 20 ms of s16le mono at 16 kHz.
 
     ``index`` counts the frames of the call from 0 and is its audio clock: gaps are filled,
     so ``index * 20`` is the time in ms since the first packet.
@@ -30,10 +30,5 @@ class PcmFrame:
 
 
 def samples_to_ms(samples: int, *, hz: int = DOWN_HZ) -> int:
-    """Whole milliseconds that ``samples`` last at ``hz``, rounded down."""
+    """Return the duration of ``samples`` at ``hz`` in whole milliseconds, rounded down."""
     return samples * 1000 // hz
-
-
-def ms_to_samples(ms: int, *, hz: int = DOWN_HZ) -> int:
-    """Samples in ``ms`` at ``hz``, rounded down."""
-    return ms * hz // 1000

@@ -1,4 +1,4 @@
-"""Why calls end: one closed set for the client, the log, the metric, `hg.calls.ended` and the ledger."""
+"""Why calls end: the closed set of reasons for the client, the log, the metric, `hg.calls.ended` and the ledger."""
 
 from enum import StrEnum
 
@@ -8,9 +8,7 @@ class EndReason(StrEnum):
 
     HANGUP = "hangup"
     CLIENT_GONE = "client_gone"
-    IDLE = "idle"
     MAX_SECONDS = "max_seconds"
-    BUDGET = "budget"
     PROVIDER_ERROR = "provider_error"
     PROVIDER_REFUSED = "provider_refused"
     DRAINED = "drained"

@@ -1,8 +1,8 @@
-"""The bus frame: one ordered stream per call and direction carries audio and all that must keep its place in it.
+"""The bus frame: one ordered stream per call and direction carries audio and everything ordered relative to it.
 
 Little-endian header, then the item id, then the payload:
 `version u8 · kind u8 · flags u16 · epoch u64 · position u64 · sent_unix_ms u64 · item_len u8 · item_id · payload`.
-Golden bytes are in tests/contracts/golden/frames.json.
+Golden bytes are in tests/contracts/test_frame.py.
 """
 
 import struct
@@ -14,14 +14,14 @@ from services.contracts.ids import Epoch, ItemId
 VERSION = 1
 MAX_AUDIO_DOWN_BYTES = 16 * 1024
 MAX_FRAME_BYTES = 256 * 1024
-"""Half of the server's `max_payload`; nothing of ours comes near."""
+"""Half of the server's `max_payload`; no frame comes near."""
 
 _HEADER = struct.Struct("<BBHQQQB")
 _SEQUENCE = struct.Struct("<Q")
 
 
 class Kind(IntEnum):
-    """What a frame carries. ``position`` counts caller frames (up) or samples of the item (down, reports)."""
+    """The type of a frame. ``position`` counts caller frames (up) or samples of the item (down, reports)."""
 
     AUDIO_UP = 1  # up; position: frame index; 1 or 2 frames of 20 ms at 16 kHz
     UTTERANCE_START = 2  # up; position: index of the first frame sent; payload: messages.UtteranceStart
@@ -31,7 +31,7 @@ class Kind(IntEnum):
     AUDIO_DOWN = 6  # down; position: sample within the item; s16le mono 24 kHz, at most 16 KiB
     SERVER_EVENT = 7  # down; position: release after this sample of the item; payload: sequence u64, JSON
     ALIVE = 8  # both; after 1 s of nothing else, and at once when media has learned its worker
-    CLEAR = 9  # down; stop the playout of the item now; media answers with a PLAYOUT_REPORT that is cut
+    CLEAR = 9  # down; stop the playout of the item now; media replies with a PLAYOUT_REPORT that is cut
     ENDED = 10  # both; the call is over; payload: messages.Ended
 
 
@@ -40,10 +40,10 @@ class Flag(IntFlag):
 
     PRE_ROLL = 1  # AUDIO_UP: audio from before the onset
     ITEM_END = 2  # AUDIO_DOWN: the item has no further audio (the payload may be empty)
-    CUTTABLE = 4  # SERVER_EVENT: never shown if the playout of its item is cut before its position
-    RELEASE_ALL = 8  # SERVER_EVENT: shown at once, with everything held in front of it
-    AT_ONCE = 16  # SERVER_EVENT: has no place in the audio; shown at once, ahead of what is held
-    RETURNED = 32  # ALIVE: the sender was away from the bus; whoever hears it says the last seconds again
+    CUTTABLE = 4  # SERVER_EVENT: dropped if the playout of its item is cut before its position
+    RELEASE_ALL = 8  # SERVER_EVENT: released at once, with everything held before it
+    AT_ONCE = 16  # SERVER_EVENT: not ordered relative to audio; released at once, ahead of what is held
+    RETURNED = 32  # ALIVE: the sender was disconnected from the bus; the receiver resends the last seconds
     RESENT = 64  # any: may have been received before
 
 
@@ -80,23 +80,23 @@ def encode(frame: Frame) -> bytes:
 
 
 def encode_audio_up(epoch: Epoch, position: int, sent_unix_ms: int, flags: Flag, pcm: bytes) -> bytes:
-    """What `encode` makes of an AUDIO_UP frame, without the detour: each talking caller sends 25 a second."""
+    """Pack an AUDIO_UP frame as `encode` does, but faster: each talking caller sends 25 a second."""
     return _HEADER.pack(VERSION, Kind.AUDIO_UP, flags, epoch, position, sent_unix_ms, 0) + pcm
 
 
-def said_again(data: bytes) -> bytes:
-    """The encoded frame with the flag that it may have been received before."""
+def mark_resent(data: bytes) -> bytes:
+    """Return the encoded frame with the flag RESENT: it may have been received before."""
     flags = int.from_bytes(data[2:4], "little") | Flag.RESENT
     return data[:2] + flags.to_bytes(2, "little") + data[4:]
 
 
-def unflagged(data: bytes) -> bytes:
-    """The encoded frame without its flags: the same for what is said again."""
+def without_flags(data: bytes) -> bytes:
+    """Return the encoded frame without its flags: equal for a frame and its resent copy."""
     return data[:2] + data[4:]
 
 
 def decode(data: bytes) -> Frame:
-    """Unpack what came from the bus.
+    """Unpack a frame.
 
     Raises:
         MalformedFrameError: too short, too long, another version or an unknown kind.
@@ -126,7 +126,7 @@ def decode(data: bytes) -> Frame:
 
 
 def encode_server_event(sequence: int, event: bytes) -> bytes:
-    """The payload of a SERVER_EVENT: its sequence number within the session and the client's JSON."""
+    """Return the payload of a SERVER_EVENT: its sequence number within the session and the JSON for the client."""
     return _SEQUENCE.pack(sequence) + event
 
 

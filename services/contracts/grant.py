@@ -1,32 +1,26 @@
-"""What a token allows: made by signaling, carried to media with the offer and to upstream with the claim."""
+"""What a token allows: made by signaling, passed to media with the offer and to upstream with the claim."""
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.contracts.ids import TenantId
-
-SessionConfig = dict[str, JsonValue]
-"""A Realtime session object in the provider's GA form: model, instructions, audio, tools, …"""
+from services.contracts.session.fields import SessionConfig
 
 OwnEvent = Literal["gate", "usage", "turn"]
-"""Events of our own that a leg may ask for; strict clients report any other unknown event as an error."""
-
-ALWAYS_LOCKED = ("model",)
-"""Session fields that a client can never change; limits are not part of the session at all."""
+"""The gateway's own events, sent only if a token asks for them: strict clients report unknown events as errors."""
 
 
 class Limits(BaseModel):
-    """How much one call may use."""
+    """Limits of one call."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     max_seconds: int = Field(default=3600, ge=1, le=86_400)
-    max_cost_usd: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,9})?$")
 
 
 class Grant(BaseModel):
-    """The part of a grant that travels: who pays, the effective session, what is locked, what is sent besides."""
+    """The part of a grant that other services need: tenant, effective session, locks, limits, opt-in events."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -35,7 +29,3 @@ class Grant(BaseModel):
     limits: Limits = Limits()
     locked: tuple[str, ...] = ()
     events: tuple[OwnEvent, ...] = ()
-
-    def is_locked(self, field: str) -> bool:
-        """Whether a client may not set ``field`` of the session."""
-        return field in ALWAYS_LOCKED or field in self.locked

@@ -1,4 +1,4 @@
-"""Identifiers: who makes which is in docs/architecture.md. All are safe as one subject token."""
+"""Identifiers; docs/architecture.md lists which service makes which. All are valid as one subject token."""
 
 import re
 import secrets
@@ -7,6 +7,8 @@ from typing import NewType
 
 CallId = NewType("CallId", str)
 LegId = NewType("LegId", str)
+SERVED = LegId("")
+"""In a message: the leg that the call serves, while a call has only one."""
 SessionId = NewType("SessionId", str)
 ItemId = NewType("ItemId", str)
 ResponseId = NewType("ResponseId", str)
@@ -26,7 +28,7 @@ _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}\Z")
 
 
 class InvalidIdError(ValueError):
-    """Text that was to become an identifier does not have its form."""
+    """Text that does not have the form of the identifier."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(f"{text[:80]!r} is not a valid {kind}")
@@ -34,7 +36,7 @@ class InvalidIdError(ValueError):
 
 
 def _random(length: int) -> str:
-    """So many characters, each combination as likely; one question to the system for all, for every event has an id."""
+    """Return ``length`` uniformly random characters, by one system call: every event has an id."""
     number, characters = secrets.randbelow(len(_ALPHABET) ** length), []
     for _ in range(length):
         number, digit = divmod(number, len(_ALPHABET))
@@ -43,37 +45,37 @@ def _random(length: int) -> str:
 
 
 def new_call_id() -> CallId:
-    """`rtc_` and 26 random characters: 134 bits, so it cannot be guessed."""
+    """Return `rtc_` and 26 random characters: 134 bits, so it cannot be guessed."""
     return CallId(f"rtc_{_random(26)}")
 
 
 def new_leg_id() -> LegId:
-    """`leg_` and 20 random characters."""
+    """Return `leg_` and 20 random characters."""
     return LegId(f"leg_{_random(20)}")
 
 
 def new_session_id() -> SessionId:
-    """`sess_` and 20 random characters."""
+    """Return `sess_` and 20 random characters."""
     return SessionId(f"sess_{_random(20)}")
 
 
 def new_item_id() -> ItemId:
-    """`item_` and 20 random characters: what clients see; the provider's own id stays with upstream."""
+    """Return `item_` and 20 random characters, the id for clients; the provider's own id stays in upstream."""
     return ItemId(f"item_{_random(20)}")
 
 
 def new_response_id() -> ResponseId:
-    """`resp_` and 20 random characters."""
+    """Return `resp_` and 20 random characters."""
     return ResponseId(f"resp_{_random(20)}")
 
 
 def new_event_id() -> EventId:
-    """`event_` and 20 random characters."""
+    """Return `event_` and 20 random characters."""
     return EventId(f"event_{_random(20)}")
 
 
 def call_id(text: str) -> CallId:
-    """Check ``text`` before it becomes part of a subject.
+    """Validate ``text`` as a call id, before it becomes part of a subject.
 
     Raises:
         InvalidIdError: it is not `rtc_` and 26 of `[a-z0-9]`.
@@ -84,7 +86,7 @@ def call_id(text: str) -> CallId:
 
 
 def process_id(text: str) -> ProcessId:
-    """Check the name of a process (media or upstream) before it becomes part of a subject.
+    """Validate the name of a process (media or upstream), before it becomes part of a subject.
 
     Raises:
         InvalidIdError: it is not 1 to 63 of `[A-Za-z0-9_-]`.
@@ -95,7 +97,7 @@ def process_id(text: str) -> ProcessId:
 
 
 def tenant_id(text: str) -> TenantId:
-    """Check the name of a tenant before it becomes part of a subject.
+    """Validate the name of a tenant, before it becomes part of a subject.
 
     Raises:
         InvalidIdError: it is not 1 to 48 of `[a-z0-9_-]`, beginning with a letter or digit.

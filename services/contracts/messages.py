@@ -1,4 +1,4 @@
-"""Every control message. JSON, told apart by `type`; receivers ignore fields they do not know.
+"""All control messages. JSON, distinguished by `type`; receivers ignore unknown fields.
 
 Only add fields, with a default. A breaking change is a new `type`.
 """
@@ -7,16 +7,17 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from services.contracts.connect import AnswersLeg, ConnectsLeg
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.ids import SERVED, CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
 
 UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
-"""Milliseconds from 1970 to the end of the year 9999: what every calendar and every database can hold."""
+"""Milliseconds from 1970 to the end of the year 9999, which every calendar library and database supports."""
 
 
 class MalformedMessageError(ValueError):
-    """Bytes that are no control message, or not the one expected. Never quotes its input: it may hold secrets."""
+    """Bytes that are not a control message, or not the expected one. Never quotes its input: it may contain secrets."""
 
 
 class Message(BaseModel):
@@ -25,7 +26,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     def encode(self) -> bytes:
-        """The JSON that goes on the bus."""
+        """Return the JSON for the bus."""
         return self.model_dump_json().encode()
 
 
@@ -33,7 +34,7 @@ class Message(BaseModel):
 
 
 class Heartbeat(Message):
-    """A media process says once a second that it lives and how full it is."""
+    """A media process reports once a second that it is alive, and its load in legs."""
 
     type: Literal["media.heartbeat"] = "media.heartbeat"
     process: ProcessId
@@ -47,30 +48,28 @@ class Heartbeat(Message):
     http_url: str
 
 
-class Offer(Message):
-    """Asks a media process to answer a leg. Idempotent on (call, leg, attempt). ``sdp`` is sanitised."""
+class Offer(ConnectsLeg, Message):
+    """Requests a media process to answer a leg. Idempotent on (call, leg, attempt)."""
 
     type: Literal["offer"] = "offer"
     call: CallId
     leg: LegId
     attempt: int = Field(ge=1)
-    sdp: str
     grant: Grant
 
 
-class OfferAnswered(Message):
-    """The SDP answer; the leg is waiting for its peer."""
+class OfferAnswered(AnswersLeg, Message):
+    """How the leg connects; it waits for its peer."""
 
     type: Literal["offer.answered"] = "offer.answered"
-    sdp: str
 
 
-OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "provider_refused", "internal"]
+OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "internal"]
 RestartRefusal = Literal["bad_offer", "too_many", "internal"]
 
 
 class OfferRefused(Message):
-    """This process does not take the leg, or does not restart it. All but `bad_offer` are worth trying again."""
+    """The process refuses to answer or restart the leg. All reasons but `bad_offer` may be retried."""
 
     type: Literal["offer.refused"] = "offer.refused"
     reason: OfferRefusal | RestartRefusal
@@ -81,18 +80,17 @@ class OfferRefused(Message):
 
 
 class Claim(Message):
-    """Asks the upstream queue group for a worker. ``providers`` in order of preference; empty: the worker's own."""
+    """Requests a worker from the upstream queue group."""
 
     type: Literal["claim"] = "claim"
     call: CallId
     process: ProcessId
     grant: Grant
-    providers: tuple[str, ...] = ()
     deadline_unix_ms: UnixMs
 
 
 class ClaimGranted(Message):
-    """The worker holds the lease. It sends nothing down before it has heard the first frame from media."""
+    """The worker holds the lease. It sends nothing down before it has received the first frame from media."""
 
     type: Literal["claim.granted"] = "claim.granted"
     worker: WorkerId
@@ -102,11 +100,11 @@ class ClaimGranted(Message):
     model: str
 
 
-ClaimRefusal = Literal["full", "draining", "unknown_provider", "lease_taken", "too_late", "internal"]
+ClaimRefusal = Literal["full", "draining", "lease_taken", "too_late", "internal"]
 
 
 class ClaimRefused(Message):
-    """This worker does not take the call."""
+    """The worker refuses the call."""
 
     type: Literal["claim.refused"] = "claim.refused"
     reason: ClaimRefusal
@@ -114,22 +112,23 @@ class ClaimRefused(Message):
 
 
 class Hangup(Message):
-    """Signaling asks media to end a call."""
+    """Signaling requests media to hang up a leg; the call ends with its last one."""
 
     type: Literal["hangup"] = "hangup"
     call: CallId
+    leg: LegId = SERVED
     reason: EndReason = EndReason.HANGUP
 
 
-class Restart(Message):
-    """Signaling asks media to answer a new offer of a client whose way to its call has changed (ICE restart).
+class Restart(ConnectsLeg, Message):
+    """Signaling requests media to answer a new offer of a leg whose network path has changed (ICE restart).
 
-    Answered like an `Offer`, with `OfferAnswered` or `OfferRefused`. ``sdp`` is sanitised.
+    Answered like an `Offer`, with `OfferAnswered` or `OfferRefused`.
     """
 
     type: Literal["restart"] = "restart"
     call: CallId
-    sdp: str
+    leg: LegId = SERVED
 
 
 class Done(Message):
@@ -165,9 +164,9 @@ class UtteranceEnd(Message):
 
 
 class PlayoutReport(Message):
-    """How far the item in the header was played; the header's position is the samples that left the socket.
+    """How far the item in the header was played; the header's position is the number of samples sent to the client.
 
-    ``cut``: playout was stopped there and the rest is thrown away, never to be played.
+    ``cut``: playout was stopped there and the rest is discarded.
     """
 
     type: Literal["playout.report"] = "playout.report"
@@ -177,7 +176,7 @@ class PlayoutReport(Message):
 
 
 class Ended(Message):
-    """The call is over for the sender; the receiver ends it too. Sent once, never answered."""
+    """The sender has ended the call; the receiver ends it too. Sent once, without a reply."""
 
     type: Literal["ended"] = "ended"
     reason: EndReason
@@ -188,9 +187,9 @@ class Ended(Message):
 
 
 class CallPlaced(Message):
-    """A media process is about to be asked to carry a call. Published by signaling, once for each that is asked.
+    """A media process is about to be offered a call. Published by signaling, once for each such process.
 
-    What metering believes of a call: usage that does not fit is kept aside. Without ``providers`` any will do.
+    Metering checks usage against it: usage that contradicts it is quarantined. Without ``providers`` any is accepted.
     """
 
     type: Literal["call.placed"] = "call.placed"
@@ -216,7 +215,7 @@ class CallStarted(Message):
 
 
 class CallEnded(Message):
-    """A call is over. Published by media, exactly one per CallStarted unless the process died."""
+    """A call is over. Published by media, exactly one per CallStarted unless the process crashed."""
 
     type: Literal["call.ended"] = "call.ended"
     call: CallId

@@ -1,4 +1,4 @@
-"""What each process may do on the bus: its own subjects, its own inbox, of JetStream what it calls, and no more.
+"""Permissions of each process on the bus: its own subjects, its own inbox, the JetStream calls that it makes.
 
 `hushgate up` writes this into its server's configuration; the chart's templates write the same, and
 tests/helm/test_nats.py compares the two.
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.contracts import subjects
-from services.contracts.subjects import Role
+from services.contracts.subjects import ServiceRole
 
 _USAGE, _CALLS, _PLACED = subjects.USAGE_STREAM, subjects.CALLS_STREAM, subjects.PLACED_STREAM
 _ANSWER: JsonValue = {"max": 1, "expires": "1m"}
-"""Answers go to the one who asked, once, and nowhere else."""
+"""Replies may be sent to the requester only, one for each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,18 @@ class Permissions:
     answers: bool = False
 
     def config(self) -> dict[str, JsonValue]:
-        """As nats-server reads it."""
+        """Return the permissions in the form of nats-server's configuration."""
         content: dict[str, JsonValue] = {"publish": list(self.publish), "subscribe": list(self.subscribe)}
         return {**content, "allow_responses": _ANSWER} if self.answers else content
 
 
 def inbox_prefix(user: str) -> str:
-    """Where the answers of a user come."""
+    """Return the inbox prefix of a user, under which it receives replies."""
     return f"_INBOX_{user}"
 
 
-def permissions(role: Role, process: str) -> Permissions:
-    """What the process of a role may publish and hear. Its user has the same name."""
+def permissions(role: ServiceRole, process: str) -> Permissions:
+    """Return what a process of ``role`` may publish and subscribe to. Its user has the same name."""
     publish, subscribe, answers = _ROLES[role](process)
     return Permissions(("$JS.API.INFO", *publish), (f"{inbox_prefix(process)}.>", *subscribe), answers)
 
@@ -97,7 +97,7 @@ def _bucket(name: str) -> tuple[str, ...]:
 
 
 def _reader(stream: str) -> tuple[str, ...]:
-    """Metering alone makes the streams that it reads; it takes nothing out of them but by acknowledging."""
+    """The JetStream calls for reading a stream. Metering alone creates those; it removes messages only by ack."""
     made = tuple(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("INFO", "CREATE", "UPDATE"))
     consumer = f"{stream}.metering"
     return (

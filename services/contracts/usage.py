@@ -13,15 +13,15 @@ from services.contracts.ids import CallId, Epoch, SessionId, TenantId
 
 MAX_EVENT_BYTES = 4096
 MAX_QUANTITY = 2**53 - 1
-"""Larger integers lose digits in other JSON readers; no call comes near."""
+"""Larger integers lose digits in other JSON parsers; no call comes near."""
 
 
 class MalformedUsageError(ValueError):
-    """Bytes that are no usage event."""
+    """Bytes that are not a valid usage event."""
 
 
 class Meter(StrEnum):
-    """What is measured. Media produces gated, played and call_ms; upstream all others."""
+    """Measured quantities. Media produces gated, played and call_ms; upstream all others."""
 
     AUDIO_SENT_MS = "audio_sent_ms"
     AUDIO_GATED_MS = "audio_gated_ms"
@@ -43,7 +43,6 @@ class Meter(StrEnum):
     TRANSCRIBE_TOKENS_OUT = "transcribe_tokens_out"
     ITEMS_CREATED = "items_created"
     TOOL_CALLS = "tool_calls"
-    TURN_RELAY_BYTES = "turn_relay_bytes"
 
 
 TIME_METERS = frozenset(
@@ -56,7 +55,6 @@ TIME_METERS = frozenset(
         Meter.CALL_MS,
         Meter.ITEMS_CREATED,
         Meter.TOOL_CALLS,
-        Meter.TURN_RELAY_BYTES,
     }
 )
 """Cumulative within (tenant, call, session, epoch, meter): the ledger takes the largest.
@@ -64,17 +62,17 @@ All others are exact per (tenant, call, session, provider_ref, meter). The `_in`
 cached tokens have their own meter, so that the meters of a response add up to its total."""
 
 MEDIA_METERS = frozenset({Meter.AUDIO_GATED_MS, Meter.AUDIO_PLAYED_MS, Meter.CALL_MS})
-"""What media measures, and nobody else; all others are upstream's. None of them is ever billed."""
+"""Meters of media; all others are upstream's. They are never billed."""
 _SOURCE_DIGITS = 16
 
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY, strict=True)]
 
 
 class UsageData(BaseModel):
-    """What was used. ``provider_ref`` names the provider's response (or transcription) for exact meters, else empty.
+    """Measured usage. ``provider_ref``: the provider's response (or transcription) id for exact meters, else empty.
 
     One event carries either time meters or exact ones, never both. ``seq`` counts this producer's events of the call.
-    ``worker``: said by media, the worker that owns the session; usage of that session is believed of no other.
+    ``worker``: set by media, the worker that owns the session; usage of that session is accepted from no other.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -91,14 +89,14 @@ class UsageData(BaseModel):
     meters: dict[Meter, Quantity] = Field(min_length=1)
 
     def content_hash(self) -> str:
-        """SHA-256 of what must not differ between two copies of the event."""
-        # Events of versions that knew no ``worker`` keep their hash.
+        """Return the SHA-256 of the fields that must be equal in all copies of the event."""
+        # Events of versions without ``worker`` keep their hash.
         content = self.model_dump(mode="json", exclude={"seq"} if self.worker else {"seq", "worker"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class UsageEvent(BaseModel):
-    """The envelope. ``source`` is the outbox, ``outboxseq`` its place there from 1, ``outboxfloor`` the lowest left."""
+    """The envelope. ``source``: the outbox; ``outboxseq``: position in it, from 1; ``outboxfloor``: the lowest kept."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -115,17 +113,17 @@ class UsageEvent(BaseModel):
     data: UsageData
 
     def encode(self) -> bytes:
-        """The JSON that is kept and published."""
+        """Return the JSON that is stored and published."""
         return self.model_dump_json().encode()
 
 
 def new_source(process: str) -> str:
-    """A name for a new outbox of a process. Random: a file that was deleted and made again starts anew for metering."""
+    """Return a random name for a new outbox of a process, so that metering does not confuse it with a deleted one."""
     return f"{process}-{secrets.token_hex(_SOURCE_DIGITS // 2)}"
 
 
 def is_source_of(source: str, process: str) -> bool:
-    """Whether ``source`` names an outbox of this process; older versions put what the file is called before it."""
+    """Whether ``source`` names an outbox of this process; older versions prefixed the file name."""
     owner, _, digits = source.rpartition("-")
     return len(digits) == _SOURCE_DIGITS and owner in (process, f"outbox-media-{process}", f"outbox-upstream-{process}")
 
@@ -133,7 +131,7 @@ def is_source_of(source: str, process: str) -> bool:
 def usage_event(  # noqa: PLR0913 - the envelope's fields, all by keyword
     data: UsageData, *, event_id: str, source: str, tenant: TenantId, time: datetime, sequence: int, floor: int
 ) -> UsageEvent:
-    """Seal ``data`` for the bus."""
+    """Return ``data`` in its envelope, with its content hash."""
     return UsageEvent(
         id=event_id,
         source=source,
@@ -147,10 +145,10 @@ def usage_event(  # noqa: PLR0913 - the envelope's fields, all by keyword
 
 
 def decode(data: bytes) -> UsageEvent:
-    """Read a usage event.
+    """Parse a usage event.
 
     Raises:
-        MalformedUsageError: too long, not JSON, an unknown meter, a wrong quantity or a hash that does not match.
+        MalformedUsageError: too long, not JSON, an unknown meter, an invalid quantity or a wrong hash.
     """
     if len(data) > MAX_EVENT_BYTES:
         raise MalformedUsageError(f"{len(data)} bytes")

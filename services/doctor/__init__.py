@@ -1,1 +1,1 @@
-"""`hushgate doctor`: tries what `hushgate up`, or an endpoint elsewhere, needs, and says how to mend what fails."""
+"""`hushgate doctor`: check what `hushgate up` needs on this machine, or an endpoint, and print how to fix failures."""

@@ -1,4 +1,4 @@
-"""`hushgate doctor`: one line for each check; the exit code is 1 when one failed."""
+"""`hushgate doctor`: print one line per check; exit code 1 if one failed."""
 
 import argparse
 import asyncio
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from services.callers.target import NothingRunsError, key_of, running_target, up_info
+from services.callers.target import NotRunningError, key_of, running_target, up_info
 from services.doctor import access, endpoint, machine, udp
 from services.doctor.finding import Finding, fail, ok
-from services.media.core import addresses
+from services.media.core.network import addresses
 from services.runtime.errors import HushgateError
 from services.up import options as up_options
 
@@ -20,11 +20,11 @@ _OK = 200
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try what ``arguments`` name; 0 when nothing failed."""
+    """Run the checks and print their findings; exit code 0 if none failed, 2 if they could not run."""
     try:
         options = _parser().parse_args(arguments)
         key = key_of(options.key_file)
-        findings = asyncio.run(_examine(options, key))
+        findings = asyncio.run(_run_checks(options, key))
     except HushgateError as exc:
         sys.stderr.write(f"hushgate doctor: {exc}\n")
         return 2
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(finding.state == "fail" for finding in findings))
 
 
-async def _examine(options: argparse.Namespace, key: str | None) -> list[Finding]:
+async def _run_checks(options: argparse.Namespace, key: str | None) -> list[Finding]:
     if options.url:
         known = up_info(options.data, options.url)
         return await endpoint.check_endpoint(options.url, key or (known["tenant_key"] if known else None))
@@ -43,7 +43,7 @@ async def _examine(options: argparse.Namespace, key: str | None) -> list[Finding
 
 
 async def _this_machine(options: argparse.Namespace) -> list[Finding]:
-    """What `hushgate up` needs; and whether it works, when it runs."""
+    """Check what `hushgate up` needs; if it is running, check its services and its endpoint, too."""
     try:
         entries = addresses.parse(options.advertise or up_options.advertised(options.host))
     except ValueError as exc:
@@ -51,7 +51,7 @@ async def _this_machine(options: argparse.Namespace) -> list[Finding]:
     try:
         running = running_target(options.data)
         up = up_info(options.data, running.url) or {}
-    except NothingRunsError:
+    except NotRunningError:
         running, up = None, {}
     provider = up_options.provider_of(options.upstream)
     findings = [
@@ -81,11 +81,11 @@ async def _services(up: dict[str, object]) -> list[Finding]:
         for name, service in services.items() if isinstance(services, dict) else ():
             try:
                 response = await http.get(f"{service['http_url']}/readyz")
-                said = "" if response.status_code == _OK else response.text.strip()[:200]
+                text = "" if response.status_code == _OK else response.text.strip()[:200]
             except httpx.HTTPError as exc:
-                said = f"no answer ({type(exc).__name__})"
+                text = f"no answer ({type(exc).__name__})"
             mend = "its lines in the output of hushgate up say why; restart that"
-            findings.append(fail("service", f"{name}: {said}", mend) if said else ok("service", f"{name} is ready"))
+            findings.append(fail("service", f"{name}: {text}", mend) if text else ok("service", f"{name} is ready"))
     return findings
 
 
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="hushgate doctor",
         description="Try what hushgate up needs on this machine, or with --url an endpoint as its callers see it.",
     )
-    parser.add_argument("--url", help="root of an endpoint to examine instead of this machine")
+    parser.add_argument("--url", help="root of an endpoint to check instead of this machine")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="a tenant's key for --url, to try a call")
     parser.add_argument(
         "--data", type=Path, default=Path(".hushgate"), help="data directory of hushgate up (default: %(default)s)"

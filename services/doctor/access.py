@@ -1,4 +1,4 @@
-"""Checks of what the page and the provider ask for: certificate, microphone, key."""
+"""Checks of certificate, microphone permission and provider key."""
 
 import re
 import ssl
@@ -23,7 +23,7 @@ _OK = 200
 
 
 def check_microphone(host: str, *, tls: bool) -> Finding:
-    """Whether browsers give a page at ``host`` the microphone."""
+    """Check whether browsers allow a page at ``host`` to use the microphone (secure context)."""
     if tls or is_loopback(host):
         return ok("microphone", f"{'https' if tls else host} is a secure context: browsers ask for the microphone")
     return fail(
@@ -34,7 +34,7 @@ def check_microphone(host: str, *, tls: bool) -> Finding:
 
 
 def check_certificate(cert: Path | None, key: Path | None, host: str) -> Finding:
-    """Whether browsers take the certificate, as far as its files say."""
+    """Check the certificate's files: readable, matching key, valid now, issued for ``host``."""
     if cert is None or key is None:
         return (
             ok("tls", "none is used: the page is on loopback")
@@ -73,7 +73,7 @@ def _names(leaf: x509.Certificate, what: str, host: str) -> Finding:
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return fail("tls", f"{what} names no host (no subjectAltName): no browser takes it", "make one that does")
+        return fail("tls", f"{what} names no host (no subjectAltName): browsers reject it", "make one that does")
     hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
     try:
         unspecified = ip_address(host).is_unspecified
@@ -92,7 +92,7 @@ def _matches(host: str, name: str) -> bool:
 
 
 async def check_key(key: SecretStr, upstream: str | None) -> Finding:
-    """Whether the provider takes the key, asked by the free list of models. The key is never shown."""
+    """Check whether the provider accepts the key, by listing models, which is free. The key is never printed."""
     secret = key.get_secret_value()
     if not secret or upstream is None:
         return ok("key", "OPENAI_API_KEY is not set: the rehearsal answers, and costs nothing")
@@ -107,16 +107,16 @@ async def check_key(key: SecretStr, upstream: str | None) -> Finding:
         async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
             response = await http.get(url, headers={"Authorization": f"Bearer {secret}"})
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        found = f"{parts.hostname} could not be asked within {_TIMEOUT_S:g} s ({type(exc).__name__})"
+        found = f"{parts.hostname} did not answer within {_TIMEOUT_S:g} s ({type(exc).__name__})"
         return fail("key", found, "is there a way to the provider: DNS, firewall, HTTPS_PROXY?")
-    return _judged(str(parts.hostname), response.status_code)
+    return _key_finding(str(parts.hostname), response.status_code)
 
 
-def _judged(provider: str, status: int) -> Finding:
+def _key_finding(provider: str, status: int) -> Finding:
     if status in _HTTP_REFUSED:
         found = f"{provider} refuses the key with {status}"
         return fail("key", found, "make a new key at the provider, or give it the right to use models")
     if status != _OK:
         found = f"{provider} answers {status} to the list of models: the key was not judged"
         return warn("key", found, "make a call: hushgate call")
-    return ok("key", f"{provider} takes the key")
+    return ok("key", f"{provider} accepts the key")

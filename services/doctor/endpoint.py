@@ -1,4 +1,4 @@
-"""Checks of an endpoint over the wire, as a caller: name, port, certificate, health, clock, token, offer, UDP."""
+"""Checks of an endpoint from a caller's side: DNS, port, certificate, health, clock, token, offer, UDP."""
 
 import asyncio
 import socket
@@ -11,11 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-from services.callers.errors import CallerError, RefusedError
-from services.callers.wire import Minted, Wire, root
+from services.callers.endpoint_client import EndpointClient, Minted, root
+from services.callers.errors import CallerError, EndpointRefusedError
 from services.doctor.access import check_microphone
 from services.doctor.finding import Finding, fail, ok, warn
-from services.doctor.stun import Target, answer_targets, check_target
+from services.doctor.stun import StunTarget, answer_targets, check_target
 from services.runtime import clock
 
 TIMEOUT_S = 5.0
@@ -26,7 +26,7 @@ _OK, _NOT_FOUND = 200, 404
 
 
 async def check_endpoint(url: str, key: str | None) -> list[Finding]:
-    """All checks of ``url``; those that need what failed are left out."""
+    """Run all checks of ``url``; checks that depend on a failed one are skipped."""
     parts = urlsplit(root(url))
     if parts.scheme not in _PORTS or not parts.hostname:
         return [fail("url", f"{url} is no http or https URL", "give for example https://voice.example.com")]
@@ -45,7 +45,7 @@ async def check_endpoint(url: str, key: str | None) -> list[Finding]:
     findings.append(check_microphone(parts.hostname, tls=parts.scheme == "https"))
     async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
         findings += await _health(http, root(url))
-        findings += await _call(Wire(http, url), key)
+        findings += await _call(EndpointClient(http, url), key)
     return findings
 
 
@@ -60,8 +60,8 @@ async def _resolve(parts: SplitResult) -> tuple[list[Finding], list[str]]:
                 parts.hostname, _port(parts), type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
             )
     except (OSError, TimeoutError, ValueError) as exc:
-        said = f"{parts.hostname} has no address ({exc or 'no answer'})"
-        return [fail("dns", said, "correct the URL or the DNS record, or wait for the record to spread")], []
+        text = f"{parts.hostname} has no address ({exc or 'no answer'})"
+        return [fail("dns", text, "correct the URL or the DNS record, or wait for the record to spread")], []
     addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
     return [ok("dns", f"{parts.hostname} is {', '.join(addresses)}")], addresses
 
@@ -103,8 +103,8 @@ async def _certificate(parts: SplitResult) -> Finding:
     certificate = writer.get_extra_info("peercert")
     writer.close()
     left_s = ssl.cert_time_to_seconds(certificate["notAfter"]) - clock.unix_ms() / 1000
-    said = f"the certificate is trusted until {certificate['notAfter']}"
-    return warn("tls", said, "renew it now") if left_s < SOON_S else ok("tls", said)
+    text = f"the certificate is trusted until {certificate['notAfter']}"
+    return warn("tls", text, "renew it now") if left_s < SOON_S else ok("tls", text)
 
 
 async def _health(http: httpx.AsyncClient, url: str) -> list[Finding]:
@@ -119,69 +119,71 @@ async def _health(http: httpx.AsyncClient, url: str) -> list[Finding]:
         except httpx.HTTPError as exc:
             return [*findings, fail(path[1:], f"no HTTP answer ({type(exc).__name__})", "is this a Hushgate?")]
         date = response.headers.get("Date", date)
-        said = f"{response.status_code} {response.text.strip()[:200]}"
+        text = f"{response.status_code} {response.text.strip()[:200]}"
         if response.status_code == _OK:
-            findings.append(ok(path[1:], said))
+            findings.append(ok(path[1:], text))
         elif response.status_code == _NOT_FOUND:
-            findings.append(warn(path[1:], "404: not to be asked from here", "a proxy may hide it; ask the pod itself"))
+            findings.append(
+                warn(path[1:], "404: not reachable from here", "a proxy may hide it; request it from the pod itself")
+            )
         else:
-            findings.append(fail(path[1:], said, mend))
+            findings.append(fail(path[1:], text, mend))
     return [*findings, skew(date)]
 
 
 def skew(date: str) -> Finding:
-    """How far this machine's clock is from that of the endpoint, by its Date header."""
+    """Check the difference between this machine's clock and the endpoint's `Date` header."""
     try:
         skew_s = (clock.utc_now() - _utc(parsedate_to_datetime(date))).total_seconds()
     except ValueError:
         return warn("clock", "the endpoint does not say what time it is", "compare the clocks yourself")
-    said = f"this machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the endpoint"
+    text = f"this machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the endpoint"
     mend = "synchronise both clocks: tokens expire by them"
     if abs(skew_s) >= BAD_SKEW_S:
-        return fail("clock", said, mend)
-    return warn("clock", said, mend) if abs(skew_s) >= SKEW_S else ok("clock", said)
+        return fail("clock", text, mend)
+    return warn("clock", text, mend) if abs(skew_s) >= SKEW_S else ok("clock", text)
 
 
 def _utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-async def _call(wire: Wire, key: str | None) -> list[Finding]:
-    """A token, an offer, and checks of each address in the answer; then the call is hung up."""
+async def _call(client: EndpointClient, key: str | None) -> list[Finding]:
+    """Mint a token, send an offer, check each address in the answer, and hang up."""
     if key is None:
         return [warn("token", "not tried: there is no key", "give a tenant's key with --key-file FILE")]
     findings: list[Finding] = []
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
-        minted = await wire.mint(key, session={"type": "realtime"})
-        findings.append(ok("token", "the key buys a token"))
+        minted = await client.mint(key, session={"type": "realtime"})
+        findings.append(ok("token", "the key gets a token"))
         peer.addTransceiver("audio")
         peer.createDataChannel("oai-events")
         await peer.setLocalDescription(await peer.createOffer())
         offer = peer.localDescription.sdp
-        answer = await wire.offer(minted.token, offer)
+        answer = await client.offer(minted.token, offer)
         targets = answer_targets(offer, answer.sdp)
-        told = ", ".join(f"{target.host}:{target.port}" for target in targets)
-        findings.append(ok("offer", f"the offer is answered with {told or 'no address'}"))
+        listed = ", ".join(f"{target.host}:{target.port}" for target in targets)
+        findings.append(ok("offer", f"the offer is answered with {listed or 'no address'}"))
         findings.append(await _udp(targets, minted))
         if answer.call_id:
-            await wire.hang_up(minted.token, answer.call_id)
+            await client.hang_up(minted.token, answer.call_id)
     except CallerError as exc:
-        findings.append(fail("offer" if findings else "token", str(exc), _mend(exc)))
+        findings.append(fail("offer" if findings else "token", str(exc), _fix_for(exc)))
     finally:
         await peer.close()
     return findings
 
 
-def _mend(exc: CallerError) -> str:
-    if isinstance(exc, RefusedError) and exc.status == 503:  # noqa: PLR2004 - Service Unavailable
+def _fix_for(exc: CallerError) -> str:
+    if isinstance(exc, EndpointRefusedError) and exc.status == 503:  # noqa: PLR2004 - Service Unavailable
         return "start media and upstream processes, or more of them; /readyz and their logs say more"
-    if isinstance(exc, RefusedError) and exc.status == 401:  # noqa: PLR2004 - Unauthorized
+    if isinstance(exc, EndpointRefusedError) and exc.status == 401:  # noqa: PLR2004 - Unauthorized
         return "use the key of a tenant of this endpoint (tenants file)"
     return "the message says what is wrong; the log of signaling says more"
 
 
-async def _udp(targets: Sequence[Target], minted: Minted) -> Finding:
+async def _udp(targets: Sequence[StunTarget], minted: Minted) -> Finding:
     results = dict(zip(targets, await asyncio.gather(*(check_target(target) for target in targets)), strict=True))
     times = {target: result for target, result in results.items() if not isinstance(result, str)}
     works = [f"{target.host}:{target.port} in {time_ms:.0f} ms" for target, time_ms in times.items()]
@@ -189,12 +191,12 @@ async def _udp(targets: Sequence[Target], minted: Minted) -> Finding:
     if works:
         rest = f" ({'; '.join(broken)})" if broken else ""
         return ok("media-udp", f"UDP goes both ways: {', '.join(works)}{rest}")
-    said = f"UDP does not get through ({'; '.join(broken) or 'the answer has no address'})"
+    text = f"UDP does not get through ({'; '.join(broken) or 'the answer has no address'})"
     if minted.ice_servers:
-        return warn("media-udp", f"{said}; callers must use the TURN server", "open the media port for UDP if you can")
+        return warn("media-udp", f"{text}; callers must use the TURN server", "open the media port for UDP if you can")
     return fail(
         "media-udp",
-        said,
+        text,
         "advertise an address that callers reach (MEDIA_ADVERTISED_ADDRESS, --advertise), open its UDP port in the"
         " firewalls, or set up TURN over TCP",
     )

@@ -1,8 +1,9 @@
-"""A connectivity check of an address in an answer: a request and its response show that UDP goes both ways."""
+"""ICE connectivity check of an address in an answer: a response shows that UDP works in both directions."""
 
 import asyncio
 import re
 import socket
+import struct
 from dataclasses import dataclass, field
 
 from aioice import stun
@@ -15,8 +16,8 @@ _CANDIDATE = re.compile(r"^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", re.M
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """An address in an answer, and what a check of it must be signed with."""
+class StunTarget:
+    """An address in an answer, with the ICE credentials for its check."""
 
     host: str
     port: int
@@ -24,15 +25,15 @@ class Target:
     password: str = field(repr=False)
 
 
-def answer_targets(offer: str, answer: str) -> list[Target]:
-    """The UDP host candidates of an answer, each once."""
+def answer_targets(offer: str, answer: str) -> list[StunTarget]:
+    """Return the UDP host candidates of an answer, without duplicates."""
     ufrag, password = _value(answer, "ice-ufrag"), _value(answer, "ice-pwd")
     found = dict.fromkeys((match[1], int(match[2])) for match in _CANDIDATE.finditer(answer))
-    return [Target(host, port, f"{ufrag}:{_value(offer, 'ice-ufrag')}", password) for host, port in found]
+    return [StunTarget(host, port, f"{ufrag}:{_value(offer, 'ice-ufrag')}", password) for host, port in found]
 
 
-async def check_target(target: Target) -> float | str:
-    """Milliseconds from a binding request to its signed response; or what went wrong."""
+async def check_target(target: StunTarget) -> float | str:
+    """Send binding requests; return the round-trip time in ms, or what went wrong."""
     family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
@@ -54,7 +55,7 @@ async def check_target(target: Target) -> float | str:
     return f"no response to {TRIES} requests in {TRIES * WAIT_S:g} s"
 
 
-def _request(target: Target) -> stun.Message:
+def _request(target: StunTarget) -> stun.Message:
     attributes = {"USERNAME": target.username, "PRIORITY": 1, "ICE-CONTROLLING": 1}
     message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, attributes=attributes)
     message.add_message_integrity(target.password.encode())
@@ -66,7 +67,7 @@ async def _response(sock: socket.socket, transaction_id: bytes, password: str) -
         data = await asyncio.get_running_loop().sock_recv(sock, 2048)
         try:
             message = stun.parse_message(data)
-        except Exception:  # noqa: BLE001, S112 - unpacking foreign bytes: anything may come out of it
+        except (ValueError, struct.error):  # not STUN: other traffic to this port
             continue
         if message.transaction_id == transaction_id and message.check_message_integrity(password.encode()):
             return

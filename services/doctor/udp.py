@@ -1,4 +1,4 @@
-"""Whether datagrams get from an address of this machine to itself and back, tried with real ones."""
+"""Check that datagrams pass between two sockets of each address of this machine."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from services.doctor.finding import Finding, fail, ok, warn
-from services.media.core import addresses
-from services.media.rtc import interfaces
+from services.media.core.network import addresses
+from services.media.legs.webrtc import interfaces
 
 WAIT_S = 1.0
 _LOOK = "look at `nft list ruleset` and `iptables -S`"
 
 
 async def check_udp(entries: Sequence[str]) -> list[Finding]:
-    """Try every address that media would be advertised at; see `addresses.parse`."""
+    """Check every address that media would advertise; ``entries`` as for `addresses.parse`."""
     hosts = addresses.advertised(entries, interfaces.present())
     problems = dict(zip(hosts, await asyncio.gather(*(round_trip(host) for host in hosts)), strict=True))
     loopback = {host: problem for host, problem in problems.items() if ip_address(host).is_loopback}
@@ -27,7 +27,7 @@ async def check_udp(entries: Sequence[str]) -> list[Finding]:
 
 
 async def round_trip(host: str) -> str:
-    """What goes wrong when two sockets of ``host`` send to each other; empty: nothing."""
+    """Send datagrams between two sockets of ``host`` in both directions; return the error, or "" for success."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
@@ -41,7 +41,7 @@ async def round_trip(host: str) -> str:
                 sender.sendto(probe, receiver.getsockname())
                 async with asyncio.timeout(WAIT_S):
                     while (await loop.sock_recv(receiver, 64)) != probe:
-                        pass  # somebody else's datagram
+                        pass  # a datagram of another program
         except TimeoutError:
             return f"a datagram did not arrive within {WAIT_S:g} s"
         except OSError as exc:

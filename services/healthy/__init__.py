@@ -1,1 +1,1 @@
-"""`hushgate healthy`: asks the service of this container whether it lives."""
+"""`hushgate healthy`: checks `/healthz` of the services in this container."""

@@ -1,4 +1,4 @@
-"""For an image's health check; Kubernetes asks the service itself."""
+"""Health check of the container image (`HEALTHCHECK`); Kubernetes probes the service directly."""
 
 import argparse
 import http.client
@@ -7,22 +7,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.runtime.settings import http_ports
+from services.runtime.process.settings import http_ports
 
 TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What `/healthz` said; ``status`` 0: nobody answered."""
+class HealthzReply:
+    """Reply of `/healthz`; ``status`` 0: no reply, ``text`` is the error."""
 
     status: int
     text: str
 
 
-def ask(port: int, *, tls: bool) -> Answer:
-    """Ask the service on ``port`` of this machine."""
-    # Whose certificate it is does not matter: the question is whether the process behind this very port lives.
+def get_healthz(port: int, *, tls: bool) -> HealthzReply:
+    """Request `/healthz` of the service on ``port`` of this machine."""
+    # The certificate is not verified: the check is whether the process on this port answers.
     context = ssl._create_unverified_context() if tls else None  # noqa: S323, SLF001 - as said
     connection = (
         http.client.HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT_S, context=context)
@@ -32,28 +32,30 @@ def ask(port: int, *, tls: bool) -> Answer:
     try:
         connection.request("GET", "/healthz")
         response = connection.getresponse()
-        return Answer(response.status, response.read(200).decode(errors="replace").strip())
+        return HealthzReply(response.status, response.read(200).decode(errors="replace").strip())
     except (OSError, http.client.HTTPException) as exc:
-        return Answer(0, str(exc) or type(exc).__name__)
+        return HealthzReply(0, str(exc) or type(exc).__name__)
     finally:
         connection.close()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0: every service that the environment names lives."""
+    """Check each service whose port the environment sets; exit code 0: all reply 200, 1: not all, 2: none is set."""
     argparse.ArgumentParser(
-        prog="hushgate healthy", description="Ask each service whose *_HTTP_PORT is set whether it lives."
+        prog="hushgate healthy", description="Check /healthz of each service whose *_HTTP_PORT is set."
     ).parse_args(arguments)
     ports = http_ports()
     if not ports:
-        sys.stderr.write("hushgate healthy: no *_HTTP_PORT is set: set it to a fixed port and ask again\n")
+        sys.stderr.write("hushgate healthy: no *_HTTP_PORT is set: set it to a fixed port and try again\n")
         return 2
-    sick = {
-        name: answer for name, (port, tls) in ports.items() if (answer := ask(port, tls=tls)).status != http.client.OK
+    failing = {
+        name: reply
+        for name, (port, tls) in ports.items()
+        if (reply := get_healthz(port, tls=tls)).status != http.client.OK
     }
-    for name, answer in sick.items():
-        sys.stderr.write(f"hushgate healthy: {name}: {answer.status or 'no answer'}: {answer.text}\n")
-    return 1 if sick else 0
+    for name, reply in failing.items():
+        sys.stderr.write(f"hushgate healthy: {name}: {reply.status or 'no reply'}: {reply.text}\n")
+    return 1 if failing else 0
 
 
 if __name__ == "__main__":

@@ -1,28 +1,35 @@
-"""Where the parts of a media process meet."""
+"""Wires the parts of a media process together."""
 
 import asyncio
 import gc
+from collections.abc import Mapping
 
+from services.contracts.connect import WEBRTC
 from services.contracts.ids import ProcessId
-from services.media.core.detector import DETECTORS
-from services.media.heartbeat import Pulse
-from services.media.history import History
+from services.media import metrics
+from services.media.call_records import CallRecords
+from services.media.core.speech.detector import DETECTORS
+from services.media.heartbeat import HeartbeatPublisher
 from services.media.leg import Answerer
+from services.media.legs.webrtc.answerer import WebRtcAnswerer
+from services.media.legs.webrtc.stack import StackConfig, open_stack
 from services.media.pool import Pool, PoolConfig
-from services.media.rtc.answerer import WebRtcAnswerer
-from services.media.rtc.stack import StackConfig, open_stack
 from services.media.settings import MediaSettings
-from services.media.usage import Meters
-from services.runtime.bus import Bus
-from services.runtime.health import health_app
-from services.runtime.http import serve_http
-from services.runtime.logging import get_logger
-from services.runtime.outbox import Outbox, OutboxTiming
-from services.runtime.process import Process
+from services.media.speech_detection import SpeechDetection
+from services.media.usage import UsageReporter
+from services.runtime.bus.client import Bus
+from services.runtime.http.server import serve_http
+from services.runtime.outbox.outbox import Outbox, OutboxTiming
+from services.runtime.outbox.usage_writer import UsageWriter
+from services.runtime.process.health import health_app
+from services.runtime.process.runner import Process
+from services.runtime.telemetry.logging import get_logger
+
+Answerers = Mapping[str, Answerer]
 
 
 async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
-    """Carry calls until the process is told to stop, then let them finish."""
+    """Carry calls until the process is asked to stop, then drain them."""
     stack_config = StackConfig(
         advertised=settings.addresses,
         port=settings.first_udp_port,
@@ -36,54 +43,60 @@ async def serve(bus: Bus, settings: MediaSettings, process: Process) -> None:
         get_logger().info(
             "media_address", advertised=[host for host, _ in mux.addresses], port=mux.port, bound=mux.bound
         )
-        await _serve(bus, settings, process, WebRtcAnswerer(stack))
+        await _serve(bus, settings, process, {WEBRTC: WebRtcAnswerer(stack)})
 
 
-async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerer: Answerer) -> None:
+async def _serve(bus: Bus, settings: MediaSettings, process: Process, answerers: Answerers) -> None:
     path = settings.data_dir / f"outbox-media-{settings.process_id}.sqlite"
     timing = OutboxTiming(settle_s=settings.settle_timeout_s)
     async with (
         Outbox.open(path, bus=bus, role="media", process=settings.process_id, timing=timing) as outbox,
         serve_http(health_app(process.health), host=settings.http_host, port=settings.http_port) as url,
     ):
-        meters = Meters(outbox, process.health)
-        await _carry_calls(bus, settings, process, answerer=answerer, meters=meters, url=url)
+        usage = UsageReporter(UsageWriter(outbox, process.health, failures=metrics.USAGE_FAILED))
+        await _carry_calls(bus, settings, process, answerers=answerers, usage=usage, url=url)
 
 
 def _calm_garbage_collection() -> None:
-    """Collect less often: frames leave no garbage behind, and a full collection walks the objects of all calls.
+    """Collect less often: frames leave no cyclic garbage, and a full collection traverses the objects of all calls.
 
     With Python's own thresholds it took 8 % of a busy process in one profile.
     """
     gc.collect()
-    gc.freeze()  # what was made by now stays until the end
+    gc.freeze()  # objects allocated by now live until the process exits
     gc.set_threshold(20_000, 20, 20)
 
 
 async def _carry_calls(
-    bus: Bus, settings: MediaSettings, process: Process, *, answerer: Answerer, meters: Meters, url: str
+    bus: Bus, settings: MediaSettings, process: Process, *, answerers: Answerers, usage: UsageReporter, url: str
 ) -> None:
     config = PoolConfig(
         process=ProcessId(settings.process_id),
         capacity=settings.max_calls,
         gate=settings.gate,
-        detector=lambda: DETECTORS[settings.vad](settings.detector),
+        detection=SpeechDetection(DETECTORS[settings.vad](settings.detector)),
     )
     async with asyncio.TaskGroup() as group:
         pool = Pool(
-            config, bus=bus, answerer=answerer, history=History(bus), meters=meters, group=group, tracer=process.tracer
+            config,
+            bus=bus,
+            answerers=answerers,
+            history=CallRecords(bus),
+            usage=usage,
+            group=group,
+            tracer=process.tracer,
         )
-        pulse = Pulse(pool, config, bus=bus, zone=settings.zone, http_url=url)
-        await pool.open()
+        heartbeat = HeartbeatPublisher(pool, config, bus=bus, zone=settings.zone, http_url=url)
+        await pool.subscribe()
         always = [
-            group.create_task(pulse.keep_beating(), name="heartbeat"),
-            group.create_task(meters.keep_writing(pool.calls), name="usage"),
+            group.create_task(heartbeat.keep_publishing(), name="heartbeat"),
+            group.create_task(usage.keep_writing(pool.calls), name="usage"),
         ]
         _calm_garbage_collection()
         process.ready(url)
         await process.stopping.wait()
-        pool.draining = True
-        await pulse.beat()
+        pool.admission.draining = True
+        await heartbeat.publish()
         await pool.close(timeout_s=settings.drain_timeout_s)
         for task in always:
             task.cancel()

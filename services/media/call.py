@@ -1,26 +1,24 @@
-"""One call: hands what comes from its leg, the bus and the clock to the core and carries out what that decides.
+"""One call: passes inputs of its leg, the bus and the clock to the core and executes the commands that it returns.
 
-All of it happens where the input arrives, at once and in order; nothing waits. What an output causes in turn (a leg
-that cannot keep up closes) is carried out after what was decided before it.
+Inputs are handled synchronously and in order; nothing awaits. Commands that follow from executing a command (a leg
+that cannot keep up closes) are executed after those that were returned before.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import PcmFrame
 from services.contracts.endings import EndReason
 from services.contracts.frame import MalformedFrameError
-from services.contracts.ids import CallId, ProcessId, TenantId
-from services.contracts.messages import CallEnded, CallStarted, ClaimGranted
+from services.contracts.ids import SERVED, LegId
 from services.contracts.usage import UsageData
 from services.media import metrics
-from services.media.core import police
+from services.media.call_details import CallDetails
 from services.media.core.commands import (
-    Command,
+    CallCommand,
     CountDropped,
     CountGateClose,
     CountGateOpen,
@@ -29,10 +27,11 @@ from services.media.core.commands import (
     SendEvent,
     SendUp,
 )
-from services.media.core.conversation import Conversation
-from services.media.core.detector import Detector
-from services.media.core.police import Police
+from services.media.core.conversation.conversation import Conversation
+from services.media.core.network import rate_limiter
+from services.media.core.network.rate_limiter import RateLimiter
 from services.media.leg import (
+    DiscardingOwner,
     Leg,
     LegClosed,
     LegConnected,
@@ -43,132 +42,115 @@ from services.media.leg import (
     LegOpened,
     LegRecovered,
 )
+from services.media.speech_detection import SpeechStream
 from services.media.trace import CallTrace
-from services.media.uppath import UpPath
+from services.media.worker_link import WorkerLink
 from services.runtime import clock
-from services.runtime import metrics as bus_metrics
-from services.runtime.bus import Bus
-from services.runtime.logging import get_logger
+from services.runtime.bus.client import Bus
+from services.runtime.telemetry import metrics as bus_metrics
+from services.runtime.telemetry.logging import get_logger
 
-_Rare = LegConnected | LegOpened | LegMessage | LegMeasured | LegLost | LegRecovered | LegClosed
-"""All that comes from a leg but frames."""
+_ControlInput = LegConnected | LegOpened | LegMessage | LegMeasured | LegLost | LegRecovered | LegClosed
+"""All inputs of a leg but frames."""
 _DOWN_AGE = bus_metrics.BUS_FRAME_AGE.labels("down")
 
 
-@dataclass(frozen=True, slots=True)
-class CallFacts:
-    """What does not change while a call lasts."""
-
-    id: CallId
-    tenant: TenantId
-    process: ProcessId
-    owner: ClaimGranted
-    started_unix_ms: int
-    offered_at: float
-    """When the offer came, in monotonic seconds."""
-
-    def started(self) -> CallStarted:
-        """The history's first line."""
-        return CallStarted(
-            call=self.id,
-            tenant=self.tenant,
-            process=self.process,
-            provider=self.owner.provider,
-            model=self.owner.model,
-            started_unix_ms=self.started_unix_ms,
-        )
-
-    def ended(self, reason: EndReason) -> CallEnded:
-        """The history's last line."""
-        started = self.started().model_dump(exclude={"type"})
-        return CallEnded(**started, reason=reason, ended_unix_ms=clock.unix_ms())
-
-
 class Call:
-    """One call with its leg, whose owner it is."""
+    """One call: the `LegOwner` of the leg that it serves (the first of ``legs``), around its `Conversation`."""
 
     def __init__(
         self,
-        facts: CallFacts,
+        facts: CallDetails,
         *,
-        leg: Leg,
+        legs: Sequence[Leg],
         conversation: Conversation,
-        detector: Detector,
+        speech: SpeechStream,
         bus: Bus,
         trace: CallTrace | None = None,
     ) -> None:
         self.facts = facts
         self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
-        self.restarts = Police(police.RESTARTS)
+        self.restarts = RateLimiter(rate_limiter.RESTARTS)
         self.worker_subject = subjects.down(facts.process, facts.owner.worker, facts.id)
-        """Where its worker, and nobody else, may send its frames."""
-        self._leg = leg
+        """The subject of the call's frames from its worker, the only process that may publish on it."""
+        self.legs: dict[LegId, Leg] = {leg.id: leg for leg in legs}
+        """The call closes them all when it ends. Nothing is received from, or sent to, any but the served leg."""
+        self._served = legs[0]
         self._conversation = conversation
-        self._detector = detector
+        self._speech = speech
         self._bus = bus
-        self._up = UpPath(
+        self._up = WorkerLink(
             bus, subject=subjects.up(facts.owner.worker, facts.process, facts.id), epoch=facts.owner.epoch
         )
-        self._todo: deque[Command] = deque()
+        self._todo: deque[CallCommand] = deque()
         self._carrying = False
         self._over = asyncio.Event()
         self._answered_at = clock.monotonic()
         self._usage_seq = 0
 
     async def run(self) -> EndReason:
-        """Carry the call until it ends; returns why. All is carried out and the leg is closed then."""
-        self.tick(now=clock.monotonic())  # the worker waits for a first sign of life
+        """Run the call until it ends; return why. All commands are executed and the legs closed by then."""
+        self.on_timer(now=clock.monotonic())  # the worker waits for a first frame
         try:
             try:
-                self._leg.attach(self)
-            except Exception:  # noqa: BLE001 - the edge of a task: the worker must hear of it
+                for leg in self.legs.values():
+                    leg.attach(self if leg is self._served else DiscardingOwner())
+            except Exception:  # noqa: BLE001 - the edge of a task: the worker must be notified
                 self._failed("leg")
             await self._over.wait()
         finally:
-            await self._leg.close()
+            for leg in self.legs.values():
+                await leg.close()
             self._export_counts()
         return self.reason or EndReason.INTERNAL
 
     def end(self, reason: EndReason, *, by_worker: bool = False) -> None:
-        """End the call; only the first reason counts."""
+        """End the call; idempotent, only the first reason counts."""
+        self._speech.flush()  # what the caller said before the end counts
         if self.reason is None:
             self.reason = reason
             try:
-                self._do(self._conversation.end(reason, now=clock.monotonic(), by_worker=by_worker))
+                self._execute_all(self._conversation.end(reason, now=clock.monotonic(), by_worker=by_worker))
             except Exception:  # noqa: BLE001 - whatever state the core is in, the call must end
                 get_logger().exception("call_failed", call_id=self.facts.id, stage="end")
             self._over.set()
 
-    def take(self, item: LegInput, *, now: float) -> None:
-        """Something came from the client."""
+    def on_leg_input(self, item: LegInput, *, now: float) -> None:
+        """Handle an input of a leg, see `LegOwner`."""
         if self.reason is not None:
             return
         if isinstance(item, PcmFrame):
-            try:
-                speech = self._detector.is_speech(item)
-                commands = self._conversation.caller_frame(item, speech=speech, now=now)
-            except Exception:  # noqa: BLE001 - nothing that comes from outside may end more than this call
-                self._failed("leg")
-                return
-            if commands:
-                self._do(commands)
+            self._speech.submit(item, self, now=now)
         else:
-            self._feed("leg", lambda: self._heard(item, now))
+            self._speech.flush()
+            self._run_step("leg", lambda: self._handle_leg_input(item, now))
+
+    def on_detected(self, frame: PcmFrame, probability: float, *, now: float) -> None:
+        """Pass a frame of the caller and its speech ``probability``, 0 to 1, to the gate."""
+        if self.reason is not None:
+            return
+        try:
+            commands = self._conversation.on_caller_frame(frame, probability=probability, now=now)
+        except Exception:  # noqa: BLE001 - nothing that comes from outside may end more than this call
+            self._failed("leg")
+            return
+        if commands:
+            self._execute_all(commands)
 
     def pull(self, frames: int = 1, *, now: float) -> bytes | None:
-        """The next 20 ms of what plays, or up to ``frames`` times that."""
+        """Return the next 20 ms of playout, or up to ``frames`` times that, see `LegOwner`."""
         try:
             pulled, commands = self._conversation.pull(frames, now=now)
         except Exception:  # noqa: BLE001 - as above
             self._failed("pull")
             return None
         if commands:
-            self._do(commands)
+            self._execute_all(commands)
         return pulled.pcm if pulled else None
 
-    def worker_frame(self, data: bytes) -> None:
-        """A frame for this call came from the bus."""
+    def on_worker_frame(self, data: bytes) -> None:
+        """Handle an encoded frame of the worker; a malformed one is counted and dropped."""
         try:
             frame = frames.decode(data)
         except MalformedFrameError:
@@ -177,23 +159,19 @@ class Call:
         _DOWN_AGE.observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
         now = clock.monotonic()
         if frame.epoch == self.facts.owner.epoch:
-            self._up.heard(frame, now=now)
-        self._feed("worker", lambda: self._conversation.worker_frame(frame, now=now))
+            self._up.frame_received(frame, now=now)
+        self._run_step("worker", lambda: self._conversation.on_worker_frame(frame, now=now))
 
-    def tick(self, *, now: float) -> None:
-        """Time passes; the pool says so ten times a second."""
-        self._feed("tick", lambda: self._tick(now))
+    def on_timer(self, *, now: float) -> None:
+        """Handle what is due as of ``now``; the pool calls it ten times a second."""
+        self._run_step("tick", lambda: self._on_timer(now))
 
-    async def restart(self, sdp: str) -> str:
-        """Let the leg answer a new offer of its client.
-
-        Raises:
-            BadOfferError: the offer is to blame.
-        """
-        return await self._leg.restart(sdp)
+    def leg(self, leg: LegId) -> Leg | None:
+        """Return the leg with that id, or the served one for `SERVED`; None if the call has no such leg."""
+        return next(iter(self.legs.values()), None) if leg == SERVED else self.legs.get(leg)
 
     def usage(self) -> UsageData:
-        """Cumulative usage up to now."""
+        """Return the cumulative usage up to now, with the next sequence number."""
         self._usage_seq += 1
         owner = self.facts.owner
         return UsageData(
@@ -207,68 +185,68 @@ class Call:
             meters=self._conversation.meters(now=clock.monotonic()),
         )
 
-    def _feed(self, stage: str, step: Callable[[], list[Command]]) -> None:
-        """Hand one input to the core. Nothing that comes from outside may end more than this call."""
+    def _run_step(self, stage: str, step: Callable[[], list[CallCommand]]) -> None:
+        """Pass one input to the core and execute its commands. An error ends this call and no other."""
         try:
-            self._do(step())
+            self._execute_all(step())
             if self._conversation.down.playout.pullable:
-                self._leg.play()
+                self._served.play()
         except Exception:  # noqa: BLE001 - the edge: the call ends, counted and logged
             self._failed(stage)
 
-    def _tick(self, now: float) -> list[Command]:
-        self._up.tick(now=now)
-        return self._conversation.tick(now=now, bus=self._bus.connected)
+    def _on_timer(self, now: float) -> list[CallCommand]:
+        self._up.on_timer(now=now)
+        return self._conversation.on_timer(now=now, bus=self._bus.connected)
 
     def _failed(self, stage: str) -> None:
         get_logger().exception("call_failed", call_id=self.facts.id, stage=stage)
         self.end(EndReason.INTERNAL)
 
-    def _heard(self, item: _Rare, now: float) -> list[Command]:  # noqa: PLR0911 - one for each kind of input
+    def _handle_leg_input(self, item: _ControlInput, now: float) -> list[CallCommand]:  # noqa: PLR0911 - one for each kind of input
         match item:
             case LegMessage(content=content):
-                return self._conversation.client_message(content, now=now)
+                return self._conversation.on_client_message(content, now=now)
             case LegMeasured(round_trip_ms=round_trip_ms):
-                return self._conversation.measured(round_trip_ms=round_trip_ms, now=now)
+                return self._conversation.round_trip_measured(round_trip_ms=round_trip_ms, now=now)
             case LegConnected():
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
                 metrics.SETUP_DURATION.labels("total").observe(now - self.facts.offered_at)
                 self.trace.connected(since=self._answered_at, now=now)
-                return self._conversation.connected()
+                return self._conversation.media_connected()
             case LegOpened():
-                return self._conversation.opened()
+                return self._conversation.channel_opened()
             case LegLost():
                 metrics.LEGS_LOST.inc()
-                self.trace.event("client_lost")
+                self.trace.add_event("client_lost")
                 get_logger().info("call_lost", call_id=self.facts.id)
-                return self._conversation.lost(now=now)
+                return self._conversation.client_lost(now=now)
             case LegRecovered(how=how, away_s=away_s):
                 metrics.LEGS_RECOVERED.labels(how).inc()
-                self.trace.event("client_recovered")
+                self.trace.add_event("client_recovered")
                 get_logger().info("call_recovered", call_id=self.facts.id, how=how, away_s=round(away_s, 3))
-                return self._conversation.recovered()
+                return self._conversation.client_recovered()
             case LegClosed(reason=reason):
                 return [EndCall(reason)]
 
-    def _do(self, commands: list[Command]) -> None:
-        """Carry out in order; what comes while that happens follows."""
+    def _execute_all(self, commands: list[CallCommand]) -> None:
+        """Execute commands in order; those added meanwhile follow."""
         self._todo += commands
         if self._carrying:
             return
         self._carrying = True
         while self._todo:
             try:
-                self._carry_out(self._todo.popleft())
+                self._execute(self._todo.popleft())
             except Exception:  # noqa: BLE001 - go on, so that the end is carried out, too
                 self._failed("out")
         self._carrying = False
 
-    def _carry_out(self, command: Command) -> None:
+    def _execute(self, command: CallCommand) -> None:
         match command:
             case SendUp():
-                self._up.send(command)
+                self._up.publish_command(command)
             case SendEvent(text=text):
-                self._leg.send_event(text)
+                self._served.send_event(text)
             case EndCall(reason=reason, by_worker=by_worker):
                 self.end(reason, by_worker=by_worker)
             case CountDropped(reason=reason):

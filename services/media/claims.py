@@ -1,4 +1,4 @@
-"""Asks the upstream workers for one that takes a call, and lets it go if there will be none."""
+"""Claims an upstream worker for a call, and releases it if no call is started."""
 
 from services.contracts import frame as frames
 from services.contracts import subjects
@@ -8,18 +8,18 @@ from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import Claim, ClaimGranted, ClaimRefused, Ended, MalformedMessageError, OfferRefusal
 from services.media import metrics
-from services.runtime import clock, tracing
-from services.runtime.bus import Bus
+from services.runtime import clock
+from services.runtime.bus.client import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
+from services.runtime.telemetry import tracing
 
 CLAIM_S = 1.5
 """Signaling waits 2 s for the answer."""
 _TRIES = 3
-_REFUSALS: dict[str, OfferRefusal] = {"unknown_provider": "provider_refused"}
 
 
 class ClaimFailedError(Exception):
-    """No worker took the call."""
+    """No worker accepted the call; ``reason`` is for the reply to signaling."""
 
     def __init__(self, reason: OfferRefusal, detail: str) -> None:
         super().__init__(detail)
@@ -28,14 +28,14 @@ class ClaimFailedError(Exception):
 
 
 async def claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> ClaimGranted:
-    """Find the worker of a call.
+    """Claim a worker for a call from the upstream queue group.
 
     Raises:
-        ClaimFailedError: there is none, or all that were asked refused.
+        ClaimFailedError: no worker replied, or all that were asked refused.
     """
-    with tracing.stage("claim", kind="client").whole() as span:
+    with tracing.start_child("claim", kind="client").closing() as span:
         owner = await _claim(bus, call=call, process=process, grant=grant)
-        span.note(worker=owner.worker)
+        span.set_attributes(worker=owner.worker)
     return owner
 
 
@@ -57,14 +57,14 @@ async def _claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) ->
             metrics.SETUP_DURATION.labels("claim").observe(clock.monotonic() - began)
             return answer
         reason = answer.reason if isinstance(answer, ClaimRefused) else "internal"
-        refused = ClaimFailedError(_REFUSALS.get(reason, "no_worker"), f"the upstream worker refused: {reason}")
-        if reason not in {"full", "draining"}:  # the next draw may hit another worker of the queue group
+        refused = ClaimFailedError("no_worker", f"the upstream worker refused: {reason}")
+        if reason not in {"full", "draining"}:  # the next request may reach another worker of the queue group
             break
     raise refused
 
 
 async def give_back(bus: Bus, call: CallId, owner: ClaimGranted, *, process: ProcessId) -> None:
-    """Tell the worker of a call that no call came of the offer."""
+    """Release the worker of a call that was not started. Idempotent."""
     ended = Ended(reason=EndReason.INTERNAL, detail="the offer could not be answered")
     frame = Frame(Kind.ENDED, owner.epoch, 0, clock.unix_ms(), payload=ended.encode())
-    await bus.send(subjects.up(owner.worker, process, call), frames.encode(frame))
+    await bus.publish_bytes(subjects.up(owner.worker, process, call), frames.encode(frame))

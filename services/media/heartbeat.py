@@ -1,4 +1,4 @@
-"""Tells signaling once a second that this process lives and how full it is."""
+"""Reports to signaling once a second that this process is alive, and its load."""
 
 import asyncio
 
@@ -6,14 +6,14 @@ from services.contracts import subjects
 from services.contracts.messages import Heartbeat
 from services.media.pool import Pool, PoolConfig
 from services.runtime import clock
-from services.runtime.bus import Bus
-from services.runtime.version import installed_version
+from services.runtime.bus.client import Bus
+from services.runtime.process.version import installed_version
 
 EVERY_S = 1.0
 
 
-class Pulse:
-    """Sends the heartbeats of one process."""
+class HeartbeatPublisher:
+    """Publishes the heartbeats of one process."""
 
     def __init__(self, pool: Pool, config: PoolConfig, *, bus: Bus, zone: str, http_url: str) -> None:
         self._pool = pool
@@ -24,23 +24,23 @@ class Pulse:
         self._version = installed_version()
         self._lag_ms = 0.0
 
-    async def keep_beating(self) -> None:
-        """Beat for ever."""
+    async def keep_publishing(self) -> None:
+        """Publish a heartbeat every second until cancelled."""
         while True:
-            await self.beat()
+            await self.publish()
             due = clock.monotonic() + EVERY_S
             await asyncio.sleep(EVERY_S)
             self._lag_ms = max(0.0, clock.monotonic() - due) * 1000
 
-    async def beat(self) -> None:
-        """Send one heartbeat now."""
+    async def publish(self) -> None:
+        """Publish one heartbeat now."""
         beat = Heartbeat(
             process=self._config.process,
             zone=self._zone,
             version=self._version,
-            draining=self._pool.draining,
-            active=self._pool.active,
-            reserved=self._pool.reserved,
+            draining=self._pool.admission.draining,
+            active=self._pool.admission.active,
+            reserved=self._pool.admission.reserved,
             capacity=self._config.capacity,
             loop_lag_ms=self._lag_ms,
             http_url=self._http_url,

@@ -1,48 +1,49 @@
-"""What a call knows of a leg. WebRTC is one kind; each other kind is a new file that fulfils this."""
+"""The interface between a call and its legs. WebRTC is one kind; each further kind is a folder in `legs`."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from services.contracts.audio import PcmFrame
+from services.contracts.connect import LegAnswer, LegOffer
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 
-Pace = Literal["gateway", "client"]
-"""Who paces playout: we own it and truncation, or the client plays by itself and reports what was heard."""
+PacedBy = Literal["gateway", "client"]
+"""Who paces playout: the gateway, which then also measures truncation, or the client, which reports what was heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegConnected:
-    """Audio can flow."""
+    """The media connection is up: audio can be sent and received."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegOpened:
-    """Events can flow."""
+    """The event channel is open: events can be sent and received."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegMessage:
-    """The client said something: text as it should, bytes as it should not."""
+    """A message of the client on the event channel: text, or bytes, which are no valid event."""
 
     content: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LegMeasured:
-    """The transport measured its round trip."""
+    """The transport measured its round-trip time."""
 
     round_trip_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class LegLost:
-    """Nothing has come from the client for a while; it may come back."""
+    """Nothing was received from the client for `lost_s`; it may recover."""
 
 
 @dataclass(frozen=True, slots=True)
 class LegRecovered:
-    """The client is heard again. ``how``: packets came again, from another address, or after an ICE restart."""
+    """A lost client sends again. ``how``: packets resumed, from another address, or after an ICE restart."""
 
     how: Literal["packets", "address", "restart"]
     away_s: float
@@ -50,7 +51,7 @@ class LegRecovered:
 
 @dataclass(frozen=True, slots=True)
 class LegClosed:
-    """The client is gone; nothing follows."""
+    """The leg is closed; no further input follows."""
 
     reason: EndReason
 
@@ -59,20 +60,31 @@ LegInput = PcmFrame | LegConnected | LegOpened | LegMessage | LegMeasured | LegL
 
 
 class BadOfferError(Exception):
-    """The offer cannot be answered, and the offer is to blame."""
+    """The offer is invalid; the same offer must not be retried."""
 
 
 class LegOwner(Protocol):
-    """The call that a leg belongs to. All of it is called on the event loop, at once, and never waits."""
+    """The call that a leg belongs to. A leg calls its methods on the event loop's thread; none of them blocks."""
 
-    def take(self, item: LegInput, *, now: float) -> None:
-        """Something came from the client; in order, nothing after `LegClosed`. ``now``: monotonic seconds."""
+    def on_leg_input(self, item: LegInput, *, now: float) -> None:
+        """Handle an input of the client; in order, none after `LegClosed`. ``now``: monotonic seconds."""
 
     def pull(self, frames: int = 1, *, now: float) -> bytes | None:
-        """The next 20 ms for the caller, s16le mono 24 kHz, or None: nothing to play until `Leg.play`.
+        """Return the next 20 ms for the caller, s16le mono 24 kHz, or None: nothing to play until `Leg.play`.
 
-        Up to ``frames`` times 20 ms where so much is in hand: the leg then pulls again when they are over.
+        Up to ``frames`` times 20 ms if that much is buffered: the leg then pulls again when they have been played.
         """
+
+
+class DiscardingOwner:
+    """The owner of a leg that is closed, or that its call does not serve: discards inputs and plays nothing."""
+
+    def on_leg_input(self, item: LegInput, *, now: float) -> None:
+        """Discard the input."""
+
+    def pull(self, frames: int = 1, *, now: float) -> bytes | None:  # noqa: ARG002 - as its interface
+        """Return None: nothing is played."""
+        return None
 
 
 class Leg(Protocol):
@@ -80,46 +92,46 @@ class Leg(Protocol):
 
     @property
     def id(self) -> LegId:
-        """Its name."""
+        """The leg's id, unique among all calls."""
 
     @property
-    def pace(self) -> Pace:
-        """Who paces its playout."""
+    def pace(self) -> PacedBy:
+        """Who paces playout."""
 
     @property
     def receive_delay_ms(self) -> int:
-        """How old frames are when the leg hands them up: its own jitter buffer."""
+        """Age of a frame when the leg delivers it: the delay of its jitter buffer."""
 
     @property
-    def listens(self) -> bool:
-        """Whether its client takes sound from us; if not, `play` does nothing."""
+    def receives_audio(self) -> bool:
+        """Whether the client accepts audio; if not, `play` does nothing."""
 
     def attach(self, owner: LegOwner) -> None:
-        """Hand all that comes to ``owner`` from now on; what came before follows at once."""
+        """Deliver all inputs to ``owner`` from now on; those received before are delivered at once."""
 
     def play(self) -> None:
-        """There is something to play: `pull` every 20 ms until it gives None. Cheap, and safe to repeat."""
+        """Start playout: `pull` every 20 ms until it returns None. Cheap and idempotent."""
 
     def send_event(self, text: str) -> None:
-        """Send an event; a leg that cannot keep up is closed."""
+        """Send an event, JSON text; a leg whose client does not read fast enough closes."""
 
-    async def restart(self, sdp: str) -> str:
-        """Answer a new offer of the same client, whose way to us has changed (ICE restart).
+    async def restart(self, offer: LegOffer) -> LegAnswer:
+        """Answer a new offer of the same client, whose network path has changed (ICE restart).
 
         Raises:
-            BadOfferError: the offer is to blame.
+            BadOfferError: the offer is invalid.
         """
 
     async def close(self) -> None:
-        """Give what was sent a moment to leave, then hang up. Safe to call twice."""
+        """Flush sent events for a short time, then hang up. Idempotent."""
 
 
 class Answerer(Protocol):
-    """Makes a leg of an offer."""
+    """Makes legs of the offers of one transport."""
 
-    async def __call__(self, leg: LegId, offer: str) -> tuple[Leg, str]:
-        """The leg, which waits for its client, and the SDP answer to ``offer``.
+    async def __call__(self, leg: LegId, offer: LegOffer) -> tuple[Leg, LegAnswer]:
+        """Return the leg, which waits for its client, and the answer by which the client connects.
 
         Raises:
-            BadOfferError: the offer is to blame.
+            BadOfferError: the offer is invalid.
         """

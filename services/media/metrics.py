@@ -1,4 +1,4 @@
-"""What the media plane exports."""
+"""The metrics of a media process."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from prometheus_client.registry import Collector
 
 from services.contracts.endings import EndReason
 from services.contracts.messages import OfferRefusal
-from services.media.core.datagrams import DatagramDropped
-from services.media.core.handshake import DtlsFailure
-from services.media.core.path import Result
-from services.media.core.sctp import SctpDropped
-from services.runtime.metrics import announce
+from services.media.core.network.datagrams import DatagramDropped
+from services.media.core.network.handshake import DtlsFailure
+from services.media.core.network.ice_path import PathResult
+from services.media.core.network.sctp_inspector import SctpDropped
+from services.runtime.telemetry.metrics import announce
 
 
 class QuickHistogram(Collector):
-    """For what is observed with every frame: half a microsecond instead of three, without labels and locks."""
+    """A histogram for values observed per frame: 0.5 µs instead of 3 µs, without labels and locks."""
 
     def __init__(self, name: str, documentation: str, *, buckets: Sequence[float]) -> None:
         self._name, self._documentation = name, documentation
@@ -30,12 +30,12 @@ class QuickHistogram(Collector):
         REGISTRY.register(self)
 
     def observe(self, value: float) -> None:
-        """Count ``value``."""
+        """Count ``value``. Call it on the event loop's thread only."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What Prometheus reads."""
+        """Yield the histogram for an exposition, as prometheus_client's registry calls it."""
         names = (*(str(bound) for bound in self._bounds), "+Inf")
         buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
@@ -74,29 +74,31 @@ BARGE_IN_STOP = Histogram(
 )
 GATE_OPENS = Counter("hushgate_gate_opens_total", "Times that a gate opened, by cause.", ["cause"])
 GATE_CLOSES = Counter("hushgate_gate_closes_total", "Times that a gate closed, by reason.", ["reason"])
-INPUT_DROPPED = Counter(
-    "hushgate_media_input_dropped_total", "Things that came in and were thrown away, by reason.", ["reason"]
+INPUT_DROPPED = Counter("hushgate_media_input_dropped_total", "Input that was dropped, by reason.", ["reason"])
+DETECTOR_FAILED_FRAMES = Counter(
+    "hushgate_media_detector_failed_frames_total",
+    "Caller frames that passed as speech because the speech detector failed.",
 )
 EVENTS_LOST = Counter(
     "hushgate_media_events_lost_total", "Events for a client that it never got, by reason.", ["reason"]
 )
-UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio did not come in time.")
+UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio was late (underruns).")
 OVERRUNS = Counter("hushgate_playout_overruns_total", "Chunks that a worker sent beyond its credit.")
 PACKETS = Counter("hushgate_packets_total", "Audio packets received and sent.", ["direction"])
-PACKETS_LOST = Counter("hushgate_packets_lost_total", "Caller packets that did not come, or too late to be heard.")
+PACKETS_LOST = Counter("hushgate_packets_lost_total", "Caller packets that were lost or too late for playout.")
 CONCEALED_SECONDS = Counter(
     "hushgate_concealed_seconds_total",
-    "Caller audio that was lost, by what took its place: fec (repeated in the next packet), plc (made up), silence.",
+    "Caller audio that was lost, by its replacement: fec (from the next packet), plc (extrapolated), silence.",
     ["how"],
 )
 DTX_SECONDS = Counter("hushgate_dtx_seconds_total", "Caller silence for which the client sent nothing.")
-STREAM_RESTARTS = Counter("hushgate_stream_restarts_total", "Times that a caller's packets began anew within a call.")
+STREAM_RESTARTS = Counter("hushgate_stream_restarts_total", "Times that a caller's RTP stream restarted within a call.")
 JITTER = Histogram(
     "hushgate_jitter_seconds",
     "Interarrival jitter of caller packets (RFC 3550), at each report.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
 )
-RTCP_DROPPED = Counter("hushgate_rtcp_dropped_total", "RTCP packets that were thrown away, by reason.", ["reason"])
+RTCP_DROPPED = Counter("hushgate_rtcp_dropped_total", "RTCP packets that were dropped, by reason.", ["reason"])
 PACER_LATENESS = QuickHistogram(
     "hushgate_pacer_lateness_seconds",
     "How late audio frames left.",
@@ -108,7 +110,7 @@ RTT = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
 )
 DATAGRAMS_DROPPED = Counter(
-    "hushgate_datagrams_dropped_total", "Datagrams on the media port that were thrown away, by reason.", ["reason"]
+    "hushgate_datagrams_dropped_total", "Datagrams on the media port that were dropped, by reason.", ["reason"]
 )
 announce(DATAGRAMS_DROPPED, (*get_args(DatagramDropped), *get_args(SctpDropped)))
 DATAGRAMS_UNSENT = Counter(
@@ -116,7 +118,7 @@ DATAGRAMS_UNSENT = Counter(
 )
 LOSS_DOWN = Histogram(
     "hushgate_client_loss_ratio",
-    "Share of our packets that a client lost, at each of its reports.",
+    "Share of sent packets that a client lost, at each of its reports.",
     buckets=(0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
 )
 ENCODER_CHANGES = Counter(
@@ -124,9 +126,7 @@ ENCODER_CHANGES = Counter(
     "Times that an answer's encoder was changed for a client's loss, by to which.",
     ["to"],
 )
-ENCODER_COMPLEXITY = Gauge(
-    "hushgate_encoder_complexity", "How hard encoders try, as libopus counts: 5, or 0 on a busy core."
-)
+ENCODER_COMPLEXITY = Gauge("hushgate_encoder_complexity", "Complexity of the Opus encoders: 5, or 0 on a busy core.")
 ENCODER_COMPLEXITY.set(5)
 ENCODER_BIT_RATE = Gauge(
     "hushgate_encoder_bit_rate", "Bits a second that encoders may spend: 80000, or 64000 on a very busy core."
@@ -138,30 +138,30 @@ ENCODER_PACKET = Gauge(
 ENCODER_PACKET.set(0.02)
 ROUTES = Gauge("hushgate_media_routes", "Entries in the tables of the media port: 0 when no call is left.")
 PATH_CHANGES = Counter(
-    "hushgate_ice_path_changes_total", "Times that a client was followed to another address, by how.", ["how"]
+    "hushgate_ice_path_changes_total", "Times that a client's path changed to another address, by how.", ["how"]
 )
 PATH_CHECKS = Counter(
-    "hushgate_ice_checks_total", "Addresses of clients that we checked before and while sending, by result.", ["result"]
+    "hushgate_ice_checks_total", "Addresses of clients checked before and during sending, by result.", ["result"]
 )
-announce(PATH_CHECKS, get_args(Result))
-HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not take.")
+announce(PATH_CHECKS, get_args(PathResult))
+HISTORY_FAILED = Counter("hushgate_call_history_failed_total", "Call records that JetStream did not accept.")
 USAGE_FAILED = Counter("hushgate_usage_write_failed_total", "Usage events that could not be written to the outbox.")
-LEGS_LOST = Counter("hushgate_legs_lost_total", "Times that nothing came from a client any more.")
+LEGS_LOST = Counter("hushgate_legs_lost_total", "Times that a client was lost: no packet for a while.")
 LEGS_RECOVERED = Counter(
     "hushgate_legs_recovered_total",
-    "Times that a lost client came back: packets again, another address, an ICE restart.",
+    "Times that a lost client recovered: packets, another address, an ICE restart.",
     ["how"],
 )
 DTLS_FAILURES = Counter("hushgate_dtls_failures_total", "DTLS handshakes that did not succeed, by cause.", ["cause"])
 announce(DTLS_FAILURES, DtlsFailure)
 LEG_ERRORS = Counter("hushgate_leg_errors_total", "Failures in the WebRTC stack that ended a leg, by stage.", ["stage"])
 PROCESS_DEATHS = Counter(
-    "hushgate_media_process_deaths_total", "Media processes of this pod that died and were started again."
+    "hushgate_media_process_deaths_total", "Media processes of this pod that exited and were restarted."
 )
 
 
 @cache
 def announce_owner(provider: str, model: str) -> None:
-    """Let what is counted by provider and model begin at 0, once a first call of theirs is answered."""
+    """Export the counters of a provider and model as 0, from their first answered call on."""
     announce(CALLS_ENDED, product((provider,), EndReason))
     announce(TURN_LATENCY, [(provider, model)])

@@ -1,4 +1,4 @@
-"""Several media processes as one pod: a parent that starts them, speaks for them and starts again what dies.
+"""Several media processes as one pod: a parent that starts them, aggregates their endpoints and restarts them.
 
 Python uses one core a process; a pod on a larger machine runs MEDIA_PROCESSES of them. Each child is a media process
 like any other, with a name, a UDP port and a heartbeat of its own; the parent carries no calls and needs no bus.
@@ -15,16 +15,16 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from services.media import metrics
-from services.media.core.exposition import merge
 from services.media.settings import MediaSettings
-from services.runtime.child import Child, ChildFailedError, ChildSpec
-from services.runtime.health import Health
-from services.runtime.http import serve_http
-from services.runtime.logging import get_logger, renderer
-from services.runtime.process import Process
+from services.runtime.http.server import serve_http
+from services.runtime.process.child import Child, ChildFailedError, ChildSpec
+from services.runtime.process.health import Health
+from services.runtime.process.runner import Process
+from services.runtime.telemetry.exposition import merge
+from services.runtime.telemetry.logging import get_logger, renderer
 
 STOP_MARGIN_S = 15.0
-"""What a child may take to end after its drain; longer, and it is killed."""
+"""How long a child may take to exit after its drain before it is killed."""
 _ASK_TIMEOUT_S = 1.0
 _OWN_METRICS = (
     "hushgate_media_process_deaths_total",
@@ -36,16 +36,16 @@ _OWN_METRICS = (
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Writes what children log into the log of the parent, in its format."""
+    """Writes the log events of children to the parent's log, in its format."""
 
     settings: MediaSettings
 
-    def event(self, child: str, event: Mapping[str, Any], /) -> None:
+    def write_child_event(self, child: str, event: Mapping[str, Any], /) -> None:
         write = renderer(self.settings.log_format, colours=sys.stdout.isatty())
         sys.stdout.write(str(write(None, "", {**event, "process": child})) + "\n")
         sys.stdout.flush()
 
-    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+    def write_event(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         get_logger().log(_LEVELS[level], event, **fields)
 
 
@@ -54,24 +54,24 @@ _LEVELS = {"info": 20, "warning": 30, "error": 40}
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What the parent says of its children. Each is asked, for only it knows."""
+    """The health, readiness and metrics of a pod, requested from each child."""
 
     children: Sequence[Child]
     health: Health
     client: httpx.AsyncClient
 
     async def live(self) -> list[str]:
-        """The running children that do not answer. One that died is none of them: it is being started again."""
+        """Return the running children that do not answer; one that exited is being restarted and does not count."""
         answers = await self._ask("/healthz")
         return [name for name, answer in answers.items() if answer is None or not answer.is_success]
 
     async def ready(self) -> bool:
-        """Whether the pod takes new calls: all children were ready once, none was told to stop, and one takes calls."""
+        """Whether the pod accepts calls: all children were ready once, none is stopping, and one accepts calls."""
         answers = await self._ask("/readyz")
         return self.health.ready and any(answer is not None and answer.is_success for answer in answers.values())
 
     async def metrics(self) -> str:
-        """The metrics of all, each sample with the number of its process."""
+        """Return the exposition of all children, each sample labelled with the number of its process."""
         own = generate_latest(REGISTRY.restricted_registry(_OWN_METRICS)).decode()
         answers = await self._ask("/metrics")
         texts = {name.rpartition("-")[2]: answer.text for name, answer in answers.items() if answer is not None}
@@ -92,7 +92,7 @@ class Pod:
             return None
 
     def app(self) -> FastAPI:
-        """The HTTP application: the three endpoints that every service has."""
+        """Return the HTTP application with the three endpoints that every service has."""
         app = FastAPI(openapi_url=None)
 
         @app.get("/healthz")
@@ -118,10 +118,10 @@ def _text(text: str, *, fine: bool) -> Response:
 
 
 def plan(settings: MediaSettings) -> list[ChildSpec]:
-    """What the children are told; all else they inherit.
+    """Return the environment and name of each child; everything else is inherited.
 
-    The parent is nobody on the bus. Its NATS_USER and NATS_PASSWORD_FILE name its children's, each with its number
-    behind: child 1 is `<user>-1`, and its password lies in `<file>-1`.
+    The parent does not connect to the bus. Its NATS_USER and NATS_PASSWORD_FILE are the prefixes of its children's:
+    child 1 is the user `<user>-1`, and its password is in `<file>-1`.
     """
     specs = []
     for number in range(settings.processes):
@@ -142,15 +142,15 @@ def plan(settings: MediaSettings) -> list[ChildSpec]:
 
 
 def patience_s(settings: MediaSettings) -> float:
-    """How long a child may take from SIGTERM to its end."""
+    """How long a child may take from SIGTERM to its exit."""
     return settings.drain_timeout_s + settings.settle_timeout_s + STOP_MARGIN_S
 
 
 async def supervise(settings: MediaSettings, process: Process) -> None:
-    """Run the children until told to stop, then let all drain.
+    """Run the children until the process is asked to stop, then drain all.
 
     Raises:
-        ChildFailedError: one does not start, or ended otherwise than it should.
+        ChildFailedError: one does not start, or exits with an error while draining.
     """
     log = _Log(settings)
     children = [Child(spec, log, on_death=metrics.PROCESS_DEATHS.inc) for spec in plan(settings)]
@@ -168,7 +168,7 @@ async def supervise(settings: MediaSettings, process: Process) -> None:
 
 
 async def _start(children: Sequence[Child], stopping: asyncio.Event) -> bool:
-    """Start all side by side; False: told to stop meanwhile."""
+    """Start all concurrently; False if the process was asked to stop meanwhile."""
     starting = asyncio.gather(*(child.start() for child in children))
     stop = asyncio.create_task(stopping.wait(), name="stopping")
     try:

@@ -1,4 +1,4 @@
-"""`MEDIA_*`."""
+"""Settings of a media process, the environment variables `MEDIA_*`."""
 
 from typing import Self
 
@@ -6,11 +6,11 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
-from services.media.core import addresses
-from services.media.core.detector import DETECTORS, DetectorConfig
-from services.media.core.encoding import EncoderChoice
-from services.media.core.gate import GateConfig
-from services.runtime.settings import ServiceSettings
+from services.media.core.network import addresses
+from services.media.core.rtp.encoding import EncoderChoice
+from services.media.core.speech.detector import DETECTORS, DetectorConfig
+from services.media.core.speech.gate import GateConfig
+from services.runtime.process.settings import ServiceSettings
 
 MAX_PORT = 65_535
 
@@ -21,53 +21,52 @@ class MediaSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="MEDIA_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     advertised_address: str
-    """The IP addresses by which clients reach this process, with commas, the best first; at most eight. Each becomes a
+    """IP addresses of this process for clients, separated by commas, by preference; at most eight. Each becomes a
     candidate of the answer, and clients try all. `loopback` stands for 127.0.0.1 and ::1, `interfaces` for the
-    addresses of this machine's interfaces, found at the start and again when they change.
+    addresses of this machine's interfaces, re-read when they change.
 
-    No default: a wrong guess is a call without sound.
+    No default: with a wrong address calls have no audio.
     """
     extra_addresses: str = ""
-    """More such addresses, told after those: another way to the same ports, as a VPN's."""
+    """Additional addresses of the same ports, with lower preference, as a VPN's."""
     external_addresses: dict[str, str] = Field(default_factory=dict)
-    """Of addresses that are translated on the way (1:1 NAT): the outer one, which is told first, by the inner one. As
-    JSON; the same map may be given to all nodes.
+    """With 1:1 NAT: the external address (preferred) by the internal one, as JSON. All nodes may share one map.
     """
     processes: int = Field(default=1, ge=1, le=64)
-    """Media processes of this pod, one a core. From 2 on, this one is their parent and carries no calls itself."""
+    """Media processes of this pod, one per core. From 2 on, this process is their parent and carries no calls."""
     udp_port: int = Field(default=0, ge=0, le=65535)
-    """Where media is received; the processes of a pod take this port and the next ones. 0 takes free ones."""
+    """UDP port of media; the processes of a pod use this port and the next ones. 0: free ports."""
     slot: int = Field(default=0, ge=0, le=9_999)
-    """Pods at one address are told apart by their ports: slot n begins n times PROCESSES above UDP_PORT."""
+    """Separates the ports of pods at one address: slot n begins n times PROCESSES above UDP_PORT."""
     udp_everywhere: bool = False
-    """Receive on all addresses of this machine. Otherwise the advertised one is taken where it is this machine's, which
-    is wrong for a pod whose NodePort is advertised as 127.0.0.1.
+    """Receive on all addresses of this machine, not only on the advertised ones: needed for a pod whose NodePort is
+    advertised as 127.0.0.1.
     """
-    max_calls: int = Field(default=120, ge=1)
-    """Calls at a time. A core carries 120 that talk both ways all the time, 180 at 42 % talk (docs/performance.md)."""
+    max_calls: int = Field(default=110, ge=1)
+    """Concurrent calls. A core carries 110 with continuous speech, 180 at 42 % (docs/performance.md)."""
     lost_after_s: float = Field(default=5, ge=1, le=60)
-    """A client from whom nothing comes for so long is lost, and may come back: its answer waits for it."""
+    """Time without a packet after which a client is lost: playout pauses, and it may recover."""
     gone_after_s: float = Field(default=30, ge=2, le=600)
-    """A client from whom nothing comes for so long is gone: the call ends as `client_gone`."""
+    """Time without a packet after which a client is gone: the call ends as `client_gone`."""
     drain_timeout_s: float = Field(default=3600, gt=0)
-    """How long calls may go on after SIGTERM; then they end as `drained`."""
+    """How long calls may continue after SIGTERM; then they end as `drained`."""
     zone: str = Field(default="", max_length=64)
-    """Where this process runs; signaling prefers its own zone."""
+    """Where this process runs: a signaling process whose SIGNALING_ZONE is the same prefers it."""
     encoder: EncoderChoice = "auto"
-    """`lowdelay` sounds best (80 kbit/s), `voip` survives loss (32 kbit/s, thrice the CPU), `auto` goes by the loss."""
+    """`lowdelay`: best quality (80 kbit/s); `voip`: robust to loss (32 kbit/s, 3 times the CPU); `auto`: by loss."""
     vad: str = "webrtcvad"
     vad_mode: int = Field(default=3, ge=0, le=3)
     vad_gain_db: int = Field(default=0, ge=0, le=40)
-    """How much a quiet talker is lifted for the detector's ears; nobody else hears it."""
+    """Maximum gain for quiet callers, applied to the detector's input only."""
     vad_onset_ms: int = Field(default=60, ge=20, le=1000, multiple_of=FRAME_MS)
     vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
-    """Speech that stops an answer. Lower stops sooner; a cough stops it too."""
+    """Speech that stops an answer (barge-in). Lower stops sooner, also for a cough."""
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
     vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
     vad_tail_ms: int = Field(default=160, ge=0, le=5000, multiple_of=FRAME_MS)
-    """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Less clips words."""
+    """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words."""
     vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
 
     @field_validator("advertised_address")
@@ -128,24 +127,24 @@ class MediaSettings(ServiceSettings):
 
     @property
     def first_udp_port(self) -> int:
-        """The port of the pod's first process; 0 takes free ones."""
+        """The UDP port of the pod's first process; 0: free ports."""
         return self.udp_port + self.slot * self.processes if self.udp_port else 0
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where clients reach this process, by preference; names are not replaced yet."""
+        """Addresses that clients are given, by preference; `loopback` and `interfaces` are not resolved yet."""
         own = self.advertised_address.split(",")
         told = [host for inner in own for host in (self.external_addresses.get(inner, inner), inner)]
         return tuple(dict.fromkeys(told + [host for host in self.extra_addresses.split(",") if host]))
 
     @property
     def settle_timeout_s(self) -> float:
-        """How long the end of the process waits for usage to reach the ledger; what is left stays in the outbox."""
+        """How long process exit waits for usage to reach the ledger; the rest stays in the outbox."""
         return min(10.0, self.drain_timeout_s / 2)
 
     @property
     def gate(self) -> GateConfig:
-        """The gate's thresholds in frames."""
+        """The gate's thresholds, converted from ms to frames."""
         return GateConfig(
             onset_frames=self.vad_onset_ms // FRAME_MS,
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
@@ -158,5 +157,5 @@ class MediaSettings(ServiceSettings):
 
     @property
     def detector(self) -> DetectorConfig:
-        """What the detector is told."""
+        """The detector's configuration."""
         return DetectorConfig(mode=self.vad_mode, max_gain_db=self.vad_gain_db)

@@ -1,6 +1,6 @@
-"""What becomes of one call, as spans of its trace. Times are monotonic seconds, as the call has them.
+"""The spans of one call's trace. Times are monotonic seconds.
 
-All of it is called when something happens that is rare: a connection, a turn, an end. Never for a frame.
+Nothing here is called per frame, only for rare events: a connection, a turn, an end.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,8 +9,9 @@ from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId
 from services.contracts.messages import ClaimGranted, Message, Offer, OfferRefused
 from services.media.core.commands import CountGateClose, CountGateOpen
-from services.runtime import clock, tracing
-from services.runtime.tracing import NOTHING, Live, Tracer
+from services.runtime import clock
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.tracing import NOTHING, LiveSpan, Tracer
 
 _FAILED = frozenset(
     {
@@ -21,15 +22,15 @@ _FAILED = frozenset(
         EndReason.INTERNAL,
     }
 )
-"""Endings that nobody wanted; by the others calls are meant to end."""
+"""Endings that are errors; the others are normal."""
 
 
 async def traced(
-    tracer: Tracer, offer: Offer, process: ProcessId, answer: Callable[[Live], Awaitable[Message]]
+    tracer: Tracer, offer: Offer, process: ProcessId, answer: Callable[[LiveSpan], Awaitable[Message]]
 ) -> Message:
-    """The reply of ``answer``. The span it is given lasts until the call's end, or until there will be no call."""
-    span = tracer.begin("call", kind="server")
-    span.note(call_id=offer.call, tenant_id=offer.grant.tenant, process=process)
+    """Return the reply of ``answer``. Its span lasts until the call ends, or until the offer is refused."""
+    span = tracer.start_span("call", kind="server")
+    span.set_attributes(call_id=offer.call, tenant_id=offer.grant.tenant, process=process)
     with span.current():
         reply = await answer(span)
     if isinstance(reply, OfferRefused):
@@ -38,56 +39,56 @@ async def traced(
 
 
 class CallTrace:
-    """The span of a call and those in it. Without one, nothing."""
+    """The span of a call and its child spans; records nothing without a span."""
 
-    def __init__(self, span: Live = NOTHING) -> None:
+    def __init__(self, span: LiveSpan = NOTHING) -> None:
         self._span = span
         self._unix_s = clock.unix_minus_monotonic()
-        self._unanswered: Live | None = None
+        self._unanswered: LiveSpan | None = None
         self._turns = 0
 
     def connected(self, *, since: float, now: float) -> None:
-        """ICE and DTLS are through; ``since``: the answer to the offer."""
-        self._span.begin("connect", start_ns=self._ns(since)).end(at_ns=self._ns(now))
+        """Record the time from ``since``, when the offer was answered, until ICE and DTLS are done at ``now``."""
+        self._span.start_span("connect", start_ns=self._ns(since)).end(at_ns=self._ns(now))
 
-    def event(self, name: str) -> None:
-        """Something happened to the call."""
-        self._span.event(name)
+    def add_event(self, name: str) -> None:
+        """Add the event ``name`` to the call's span, at the present time."""
+        self._span.add_event(name)
 
     def gate_closed(self, closed: CountGateClose, *, now: float) -> None:
-        """The caller has said something; who hung up in the midst of it waits for no answer."""
+        """Begin the span of a turn at the end of speech; none if the utterance ended by hang-up."""
         if closed.reason == "hangup" or not self._span.recording or self._span.context is None:
             return
         self._turns += 1
-        place = self._span.context.named(tracing.turn_name(closed.index))
-        turn = self._span.begin("turn", start_ns=self._ns(closed.speech_end_at), at=place)
-        turn.note(turn=self._turns, gate_closed_by=closed.reason)
-        turn.begin("hangover", start_ns=self._ns(closed.speech_end_at)).end(at_ns=self._ns(now))
+        place = self._span.context.derived(tracing.turn_name(closed.index))
+        turn = self._span.start_span("turn", start_ns=self._ns(closed.speech_end_at), at=place)
+        turn.set_attributes(turn=self._turns, gate_closed_by=closed.reason)
+        turn.start_span("hangover", start_ns=self._ns(closed.speech_end_at)).end(at_ns=self._ns(now))
         self._unanswered = turn
 
     def answered(self, *, now: float) -> None:
-        """The first packet of the answer leaves."""
+        """End the span of the turn: the first packet of the answer is sent at ``now``."""
         if self._unanswered is not None:
-            self._over(self._unanswered, "answered", now)
+            self._end_turn(self._unanswered, "answered", now)
 
     def gate_opened(self, opened: CountGateOpen, *, now: float) -> None:
-        """The caller speaks: before there was an answer, or over it."""
+        """Handle the onset of an utterance: end an unanswered turn, or record a barge-in."""
         if opened.barge_in_stop_s is not None:
             onset_ns, stop_ms = self._ns(now - opened.barge_in_stop_s), round(opened.barge_in_stop_s * 1000)
-            self._span.event("barge_in", at_ns=onset_ns, stop_ms=stop_ms)
-            self._span.begin("barge_in", start_ns=onset_ns).end(at_ns=self._ns(now))
+            self._span.add_event("barge_in", at_ns=onset_ns, stop_ms=stop_ms)
+            self._span.start_span("barge_in", start_ns=onset_ns).end(at_ns=self._ns(now))
         if self._unanswered is not None:
-            self._over(self._unanswered, "spoke_on", now)
+            self._end_turn(self._unanswered, "spoke_on", now)
 
     def ended(self, reason: EndReason, owner: ClaimGranted, *, now: float) -> None:
-        """The call is over."""
+        """End all spans of the call with its ``reason``."""
         if self._unanswered is not None:
-            self._over(self._unanswered, "call_ended", now)
-        self._span.note(reason=reason, provider=owner.provider, model=owner.model, turns=self._turns)
+            self._end_turn(self._unanswered, "call_ended", now)
+        self._span.set_attributes(reason=reason, provider=owner.provider, model=owner.model, turns=self._turns)
         self._span.end(at_ns=self._ns(now), error=reason if reason in _FAILED else "")
 
-    def _over(self, turn: Live, outcome: str, now: float) -> None:
-        turn.note(outcome=outcome)
+    def _end_turn(self, turn: LiveSpan, outcome: str, now: float) -> None:
+        turn.set_attributes(outcome=outcome)
         turn.end(at_ns=self._ns(now))
         self._unanswered = None
 

@@ -1,1 +1,1 @@
-"""Usage events to a ledger to Prometheus."""
+"""Books usage events into the ledger; serves usage over HTTP and its sums to Prometheus."""

@@ -1,16 +1,16 @@
-"""`hushgate metering`."""
+"""`hushgate metering`: the service and its subcommands."""
 
 import sys
 from collections.abc import Sequence
 
 from services.metering import app, audit, backup, quarantine
 from services.metering.settings import MeteringSettings
-from services.runtime import process
-from services.runtime.command import parse_service
+from services.runtime.process import runner
+from services.runtime.process.command_line import parse_service
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run metering, or one of the subcommands, which may run beside it."""
+    """Run metering or a subcommand and return the exit code; subcommands may run while the service runs."""
     asked = parse_service(
         "metering",
         MeteringSettings,
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             return quarantine.show()
         case "release":
             return quarantine.release(asked.number)
-    return process.run_with_bus("metering", MeteringSettings, app.serve)
+    return runner.run_with_bus("metering", MeteringSettings, app.serve)
 
 
 if __name__ == "__main__":

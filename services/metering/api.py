@@ -1,4 +1,4 @@
-"""Internal HTTP: usage of calls and tenants, for signaling, which is the public door."""
+"""Internal HTTP API: usage of calls and tenants. Signaling forwards its answers to the public API."""
 
 import asyncio
 import secrets
@@ -10,19 +10,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from services.contracts.ids import InvalidIdError, call_id, tenant_id
-from services.metering.core.bill import Answer
+from services.metering.core.bill import BillBody
 from services.metering.dialect import LedgerError
 from services.metering.store import Ledger
 from services.runtime import clock
-from services.runtime.health import Health, add_routes
-from services.runtime.logging import get_logger
+from services.runtime.process.health import Health, add_routes
+from services.runtime.telemetry.logging import get_logger
 
 DEFAULT_PERIOD = timedelta(days=30)
-_FIRST_YEAR = 1970  # no call is older, and the default period before it is still a date
+_FIRST_YEAR = 1970  # earlier than any call, and the default period before it is still a valid date
 
 
-class _RefusedError(Exception):
-    """An answer other than 200."""
+class _RequestRefusedError(Exception):
+    """An error response."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,17 +31,17 @@ class _RefusedError(Exception):
 
 
 def make_app(ledger: Ledger, *, token: str, health: Health) -> FastAPI:
-    """The routes of metering; without a ``token`` everybody who reaches the port may ask."""
+    """Return the HTTP application; with an empty ``token`` requests need no authentication."""
     app = FastAPI(openapi_url=None)
     add_routes(app, health)
-    app.add_exception_handler(_RefusedError, _refusal)
+    app.add_exception_handler(_RequestRefusedError, _refusal)
     app.add_exception_handler(InvalidIdError, _not_found)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(LedgerError, _unavailable)
 
     async def authorized(authorization: Annotated[str, Header()] = "") -> None:
         if token and not secrets.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-            raise _RefusedError(401, "unauthorized", "the bearer token is not METERING_API_TOKEN")
+            raise _RequestRefusedError(401, "unauthorized", "the bearer token is not METERING_API_TOKEN")
 
     only_with_token = [Depends(authorized)]
 
@@ -59,18 +59,18 @@ def make_app(ledger: Ledger, *, token: str, health: Health) -> FastAPI:
         end = _time(to) if to else clock.utc_now()
         start = _time(from_) if from_ else end - DEFAULT_PERIOD
         if start > end:
-            raise _RefusedError(400, "invalid_period", "from is later than to")
+            raise _RequestRefusedError(400, "invalid_period", "from is later than to")
         return _answer(await asyncio.to_thread(ledger.tenant_usage, tenant_id(tenant), start, end))
 
     return app
 
 
-def _answer(content: Answer) -> JSONResponse:
+def _answer(content: BillBody) -> JSONResponse:
     return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 
-def _unknown() -> _RefusedError:
-    return _RefusedError(404, "not_found", "this tenant has no such call")
+def _unknown() -> _RequestRefusedError:
+    return _RequestRefusedError(404, "not_found", "this tenant has no such call")
 
 
 def _time(text: str) -> datetime:
@@ -78,19 +78,21 @@ def _time(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
         at = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise _no_time() from None
+        raise _invalid_time() from None
     if at.year < _FIRST_YEAR:
-        raise _no_time()
+        raise _invalid_time()
     return at
 
 
-def _no_time() -> _RefusedError:
+def _invalid_time() -> _RequestRefusedError:
     example = "as 2026-01-31 or 2026-01-31T12:00:00Z"
-    return _RefusedError(400, "invalid_period", f"from and to are ISO 8601, {example}, from {_FIRST_YEAR} to 9999")
+    return _RequestRefusedError(
+        400, "invalid_period", f"from and to are ISO 8601, {example}, from {_FIRST_YEAR} to 9999"
+    )
 
 
 async def _refusal(_request: Request, exc: Exception) -> JSONResponse:
-    if not isinstance(exc, _RefusedError):  # the framework calls this for nothing else
+    if not isinstance(exc, _RequestRefusedError):  # FastAPI calls this handler only for that class
         raise exc
     return JSONResponse({"error": {"message": str(exc), "code": exc.code}}, exc.status)
 
@@ -100,9 +102,9 @@ async def _not_found(request: Request, _exc: Exception) -> JSONResponse:
 
 
 async def _bad_request(request: Request, _exc: Exception) -> JSONResponse:
-    return await _refusal(request, _RefusedError(400, "invalid_request", "tenant is missing"))
+    return await _refusal(request, _RequestRefusedError(400, "invalid_request", "tenant is missing"))
 
 
 async def _unavailable(request: Request, exc: Exception) -> JSONResponse:
     get_logger().error("ledger_unreadable", reason="database", error=str(exc))
-    return await _refusal(request, _RefusedError(503, "ledger_unavailable", "the ledger cannot be read now"))
+    return await _refusal(request, _RequestRefusedError(503, "ledger_unavailable", "the ledger cannot be read now"))

@@ -1,4 +1,4 @@
-"""Wiring: books, ledger, feeds, counters, HTTP."""
+"""Wiring of the metering service: price books, ledger, feeds, counters, HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,17 +17,17 @@ from services.metering.recorder import Recorder, calls_feed, placed_feed, usage_
 from services.metering.settings import MeteringSettings
 from services.metering.store import Ledger
 from services.runtime import clock
-from services.runtime.bus import Bus
-from services.runtime.http import serve_http
-from services.runtime.logging import get_logger
-from services.runtime.process import Process
+from services.runtime.bus.client import Bus
+from services.runtime.http.server import serve_http
+from services.runtime.process.runner import Process
+from services.runtime.telemetry.logging import get_logger
 
 
 async def serve(bus: Bus, settings: MeteringSettings, process: Process) -> None:
-    """Book usage and answer about it until the process is told to stop.
+    """Book usage and serve the usage API until the process stops.
 
     Raises:
-        HushgateError: a price book is wrong, the ledger cannot be used or another process uses it.
+        HushgateError: a price book is invalid, the ledger cannot be used, or another process uses it.
     """
     books = load_books(settings.price_books)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as thread:
@@ -70,9 +70,9 @@ async def _seed(ledger: Ledger, settings: MeteringSettings, thread: ThreadPoolEx
 async def _run(settings: MeteringSettings, process: Process, recorder: Recorder, ledger: Ledger) -> None:
     app = make_app(ledger, token=settings.secret("api_token").get_secret_value(), health=process.health)
     async with serve_http(app, host=settings.http_host, port=settings.http_port) as url, asyncio.TaskGroup() as group:
-        group.create_task(recorder.carry(placed_feed(ledger)), name="placed")
-        group.create_task(recorder.carry(calls_feed(ledger)), name="calls")
+        group.create_task(recorder.run_feed(placed_feed(ledger)), name="placed")
+        group.create_task(recorder.run_feed(calls_feed(ledger)), name="calls")
         group.create_task(recorder.keep_sweeping(ledger), name="sweep")
-        group.create_task(recorder.carry(usage_feed(ledger)), name="usage")
+        group.create_task(recorder.run_feed(usage_feed(ledger)), name="usage")
         process.ready(url)
         await process.stopping.wait()

@@ -1,4 +1,4 @@
-"""`hushgate metering audit`: does every figure of the ledger follow from its append-only record?"""
+"""`hushgate metering audit`: check that the ledger's projections agree with its append-only record."""
 
 import sys
 from collections.abc import Mapping
@@ -11,20 +11,30 @@ from services.contracts import usage
 from services.contracts.ids import CallId, TenantId
 from services.contracts.usage import Meter
 from services.metering import rows, tables
-from services.metering.core.ledger import Booked, Held, Known, Line, LineKey, MeterKey, judge, line_keys, meter_keys
+from services.metering.core.ledger import (
+    Booked,
+    LedgerLine,
+    LedgerState,
+    LineKey,
+    MeterKey,
+    MeterReading,
+    decide,
+    line_keys,
+    meter_keys,
+)
 from services.metering.core.pricing import Books
 from services.metering.dialect import connect, failed, ledger_url, snapshot
 from services.metering.settings import MeteringSettings
 from services.runtime.errors import HushgateError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 
-Found = list[str]
+Findings = list[str]
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 def main() -> int:
-    """Print what does not add up; exit code 1 if anything does not. May run beside metering."""
+    """Print the differences found; exit code 1 if there are any. May run while metering runs."""
     try:
         settings = load(MeteringSettings)
         engine = connect(ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir))
@@ -36,8 +46,8 @@ def main() -> int:
     return 1 if found else 0
 
 
-def audit(engine: Engine) -> Found:
-    """What does not follow from the record, in one snapshot.
+def audit(engine: Engine) -> Findings:
+    """Return a line for each figure that does not follow from the record, read in one snapshot.
 
     Raises:
         LedgerError: the database cannot be read.
@@ -49,32 +59,32 @@ def audit(engine: Engine) -> Found:
         raise failed(engine, exc) from exc
 
 
-def rebuild(db: Connection) -> tuple[dict[MeterKey, Held], dict[LineKey, int]]:
-    """The projections, made again from the events alone: what counts for each key, and each line's quantity."""
-    held: dict[MeterKey, Held] = {}
-    lines: dict[LineKey, Line] = {}
+def rebuild(db: Connection) -> tuple[dict[MeterKey, MeterReading], dict[LineKey, int]]:
+    """Return the projections recomputed from the events alone: the reading of each key, each line's quantity."""
+    readings: dict[MeterKey, MeterReading] = {}
+    lines: dict[LineKey, LedgerLine] = {}
     query = select(tables.event.c.body, tables.event.c.received_ms).order_by(tables.event.c.position)
     for body, received_ms in db.execute(query):
         event = usage.decode(body.encode())
-        known = Known(None, _of(held, meter_keys(event)), _of(lines, line_keys(event)), None)
-        verdict = judge(event, known, Books([]), now=rows.at(received_ms))
+        state = LedgerState(None, _select(readings, meter_keys(event)), _select(lines, line_keys(event)), None)
+        verdict = decide(event, state, Books([]), now=rows.at(received_ms))
         if isinstance(verdict, Booked):
-            held |= verdict.held
+            readings |= verdict.readings
             lines |= verdict.lines
-    return held, {key: line.quantity for key, line in lines.items()}
+    return readings, {key: line.quantity for key, line in lines.items()}
 
 
-def _of(whole: Mapping[K, V], keys: list[K]) -> dict[K, V]:
+def _select(whole: Mapping[K, V], keys: list[K]) -> dict[K, V]:
     return {key: whole[key] for key in keys if key in whole}
 
 
-def _unbalanced(db: Connection) -> Found:
+def _unbalanced(db: Connection) -> Findings:
     total = func.sum(tables.posting.c.amount_nano)
     query = select(tables.posting.c.journal_id, total).group_by(tables.posting.c.journal_id).having(total != 0)
     return [f"journal {row[0]}: its postings sum to {row[1]}, not to 0" for row in db.execute(query)]
 
 
-def _wrong_lines(db: Connection) -> Found:
+def _wrong_lines(db: Connection) -> Findings:
     lines = rows.lines(db, select(tables.line))
     live = {key: (line.quantity, line.cost_nano) for key, line in lines.items()}
     quantities = _journal_sums(db, select(*_LINE, func.sum(tables.journal.c.quantity)).group_by(*_LINE))
@@ -87,7 +97,7 @@ def _wrong_lines(db: Connection) -> Found:
     )
     recorded = {key: (quantities.get(key, 0), costs.get(key, 0)) for key in live.keys() | quantities.keys()}
     return [
-        f"{key}: the line says {live.get(key, (0, 0))}, its journals {recorded[key]} (quantity, nano-USD)"
+        f"{key}: the line has {live.get(key, (0, 0))}, its journals {recorded[key]} (quantity, nano-USD)"
         for key in sorted(recorded)
         if live.get(key, (0, 0)) != recorded[key]
     ]
@@ -109,11 +119,11 @@ def _journal_sums(db: Connection, query: Select[Any]) -> dict[LineKey, int]:
     }
 
 
-def _wrong_totals(db: Connection) -> Found:
-    held, quantities = rebuild(db)
-    live = rows.all_held(db)
+def _wrong_totals(db: Connection) -> Findings:
+    readings, quantities = rebuild(db)
+    live = rows.all_readings(db)
     lines = {key: line.quantity for key, line in rows.lines(db, select(tables.line)).items()}
-    found = [f"{key}: live {live.get(key)}, rebuilt {held.get(key)}" for key in _different(live, held)]
+    found = [f"{key}: live {live.get(key)}, rebuilt {readings.get(key)}" for key in _different(live, readings)]
     return found + [
         f"{key}: live {lines.get(key)}, rebuilt {quantities.get(key)}" for key in _different(lines, quantities)
     ]

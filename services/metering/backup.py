@@ -1,4 +1,4 @@
-"""`hushgate metering backup FILE`: a copy of an SQLite ledger as it is at one moment, taken beside metering."""
+"""`hushgate metering backup FILE`: a consistent copy of an SQLite ledger, taken while metering runs."""
 
 import shutil
 import sqlite3
@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from services.metering.dialect import is_sqlite, ledger_url
 from services.metering.settings import MeteringSettings
 from services.runtime.errors import HushgateError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 
 
 class BackupError(HushgateError):
@@ -20,12 +20,12 @@ class BackupError(HushgateError):
 
 
 def main(target: str) -> int:
-    """Copy the ledger to the file ``target``, or with `-` to standard output; exit code 2 when there is no copy."""
+    """Copy the ledger to the file ``target``, or with `-` to standard output; exit code 2 if that fails."""
     try:
         settings = load(MeteringSettings)
         url = ledger_url(settings.secret("ledger_url").get_secret_value(), settings.data_dir)
         if target == "-":
-            _pour(url)
+            _write_to_stdout(url)
         else:
             back_up(url, Path(target))
     except HushgateError as exc:
@@ -35,17 +35,17 @@ def main(target: str) -> int:
 
 
 def back_up(url: URL, target: Path) -> None:
-    """Copy the ledger; ``target`` is there whole or not at all. Metering goes on booking meanwhile.
+    """Copy the ledger to ``target``, which exists only if the copy is complete. Metering may book meanwhile.
 
     Raises:
-        BackupError: there is no ledger, it is damaged, it is PostgreSQL's, or ``target`` cannot be written.
+        BackupError: the ledger is missing, damaged or in PostgreSQL, or ``target`` exists or cannot be written.
     """
     ledger = _file(url)
     if target.exists():
         raise BackupError(f"{target} is there already: name a file that is not")
     part = target.with_name(f"{target.name}.part")
     try:
-        part.touch(mode=0o600)  # it says who called whom
+        part.touch(mode=0o600)  # it holds personal data: calls by tenant
         _copy(ledger, part)
         part.rename(target)
     except (OSError, sqlite3.Error) as exc:
@@ -58,7 +58,7 @@ def _copy(ledger: Path, part: Path) -> None:
     source = sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)
     with closing(source), closing(sqlite3.connect(part)) as copy:
         source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file and no other beside it
+        copy.execute("PRAGMA journal_mode = DELETE")  # a single file, without a write-ahead log
         (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise BackupError(f"{ledger} is damaged ({found}): restore the last copy that was taken without this error")
@@ -73,8 +73,8 @@ def _file(url: URL) -> Path:
     return ledger
 
 
-def _pour(url: URL) -> None:
-    # Beside the ledger, where there is room for it: the rest of a pod's file system is read-only.
+def _write_to_stdout(url: URL) -> None:
+    # In the ledger's directory: it is writable and large enough; the rest of a pod's file system is read-only.
     with tempfile.TemporaryDirectory(dir=_file(url).parent, prefix="backup-") as folder:
         copy = Path(folder) / "ledger.sqlite"
         back_up(url, copy)

@@ -1,4 +1,4 @@
-"""All that differs between SQLite (one machine) and PostgreSQL (several): engine, lock, append-only triggers."""
+"""Differences between SQLite and PostgreSQL: engine, writer's lock, append-only triggers."""
 
 import fcntl
 from collections.abc import Iterator
@@ -23,35 +23,35 @@ class LedgerError(HushgateError):
 
     def __init__(self, url: URL, cause: str) -> None:
         super().__init__(
-            f"cannot use the ledger {_shown(url)} ({cause}): free disk space, correct its permissions "
+            f"cannot use the ledger {_redacted(url)} ({cause}): free disk space, correct its permissions "
             "or METERING_LEDGER_URL"
         )
 
 
 class LedgerInUseError(HushgateError):
-    """Two booking processes would each hold totals of their own."""
+    """Another metering process uses the ledger; each would count only its own totals."""
 
     def __init__(self, url: URL) -> None:
         super().__init__(
-            f"another metering process books into {_shown(url)}: only one at a time may; stop it, "
+            f"another metering process books into {_redacted(url)}: only one at a time may; stop it, "
             "or give this one a ledger of its own (METERING_LEDGER_URL or METERING_DATA_DIR)"
         )
 
 
-def _shown(url: URL) -> str:
+def _redacted(url: URL) -> str:
     return url.database or "in memory" if is_sqlite(url) else url.render_as_string(hide_password=True)
 
 
 def is_sqlite(url: URL) -> bool:
-    """Whether ``url`` is a file of this machine."""
+    """Return whether ``url`` is an SQLite file."""
     return url.get_backend_name() == "sqlite"
 
 
 def ledger_url(text_url: str, data_dir: Path) -> URL:
-    """The ledger of the settings; without one it lies in ``data_dir``.
+    """Return the ledger's URL; if ``text_url`` is empty, that of an SQLite file in ``data_dir``.
 
     Raises:
-        HushgateError: no URL of SQLAlchemy.
+        HushgateError: not a URL of SQLAlchemy.
     """
     if not text_url:
         return URL.create("sqlite", database=str(data_dir.resolve() / "ledger.sqlite"))
@@ -64,11 +64,11 @@ def ledger_url(text_url: str, data_dir: Path) -> URL:
 
 
 def connect(url: URL) -> Engine:
-    """An engine whose transactions are on the disk when they are committed.
+    """Return an engine whose commits are durable on disk.
 
     Raises:
         HushgateError: the driver is not installed.
-        LedgerError: the directory of the file cannot be made.
+        LedgerError: the directory of the file cannot be created.
     """
     try:
         if not is_sqlite(url):
@@ -86,7 +86,7 @@ def connect(url: URL) -> Engine:
 
 
 def _set_up_sqlite(raw: DBAPIConnection, _record: object) -> None:
-    # The driver's own BEGIN comes too late for savepoints; ours is in `_begin_sqlite`.
+    # The driver begins transactions too late for savepoints; `_begin_sqlite` does it instead.
     raw.isolation_level = None
     cursor = raw.cursor()
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
@@ -99,17 +99,17 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def snapshot(engine: Engine) -> Engine:
-    """``engine``, with transactions that see one moment however long they read; SQLite's always do."""
+    """Return ``engine`` with snapshot isolation (repeatable read); SQLite always has it."""
     return engine if is_sqlite(engine.url) else engine.execution_options(isolation_level="REPEATABLE READ")
 
 
 @contextmanager
 def exclusive(engine: Engine) -> Iterator[None]:
-    """Be the only process that books into this ledger while the block runs; the lock dies with the process.
+    """Hold the writer's lock of the ledger while the block runs; it is released when the process ends.
 
     Raises:
-        LedgerInUseError: another one does.
-        LedgerError: the lock cannot be taken for another reason.
+        LedgerInUseError: another process holds it.
+        LedgerError: the lock cannot be acquired for another reason.
     """
     if is_sqlite(engine.url):
         with _file_lock(engine.url):
@@ -131,7 +131,7 @@ def _file_lock(url: URL) -> Iterator[None]:
         except BlockingIOError:
             raise LedgerInUseError(url) from None
         if not path.exists() or not path.samefile(f"/proc/self/fd/{file.fileno()}"):
-            raise LedgerInUseError(url)  # its last owner has just taken it away
+            raise LedgerInUseError(url)  # its previous holder has just deleted it
         try:
             yield
         finally:
@@ -148,7 +148,7 @@ def _open(path: Path, url: URL) -> IO[bytes]:
 @contextmanager
 def _advisory_lock(engine: Engine) -> Iterator[None]:
     try:
-        # A connection of its own: the lock is as long as its session.
+        # A separate connection: the lock is held until its session ends.
         held: PoolProxiedConnection = engine.raw_connection()
         cursor = held.cursor()
         cursor.execute(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")
@@ -169,7 +169,7 @@ def _cause(exc: Exception) -> str:
 
 
 def failed(engine: Engine, exc: SQLAlchemyError) -> LedgerError:
-    """What a database error means for an operator, without the statement and its values."""
+    """Convert a database error to one for the operator, without the statement and its values."""
     return LedgerError(engine.url, _cause(exc))
 
 

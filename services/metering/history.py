@@ -1,4 +1,4 @@
-"""Calls in the ledger: when they were, how they ended, what they add up to."""
+"""Calls in the ledger: start, end, reason, sums."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from services.contracts import messages, subjects
 from services.contracts.messages import CallEnded, CallStarted, MalformedMessageError
 from services.contracts.usage import Meter, UsageEvent
 from services.metering import rows, tables
-from services.metering.core import fitting
-from services.metering.core.bill import Call
-from services.metering.core.fitting import Facts, Misfit
+from services.metering.core import validation
+from services.metering.core.bill import BilledCall
 from services.metering.core.reading import Reason
 from services.metering.core.totals import Growth
+from services.metering.core.validation import Facts, Mismatch
 
 _TOKENS = 4  # hg.calls.<process>.started
 _MAX_SKEW = timedelta(hours=1)
@@ -26,7 +26,7 @@ _KNOWN = select(_TABLE.c.call_id).where(
 
 
 def read(body: bytes) -> CallStarted | CallEnded | None:
-    """What a message of `CALLS` says; None if it is none."""
+    """Decode a message of the stream `CALLS`; None if it is malformed or of another type."""
     try:
         message = messages.decode(body)
     except MalformedMessageError:
@@ -34,21 +34,21 @@ def read(body: bytes) -> CallStarted | CallEnded | None:
     return message if isinstance(message, CallStarted | CallEnded) else None
 
 
-def misfit(subject: str, record: CallStarted | CallEnded, facts: Facts, *, now: datetime) -> Misfit | None:
-    """Why the ledger must not believe ``record``, if so; ``subject`` names the process that published it."""
+def mismatch(subject: str, record: CallStarted | CallEnded, facts: Facts, *, now: datetime) -> Mismatch | None:
+    """Return why ``record`` cannot be booked, or None; ``subject`` names the process that published it."""
     if len(subject.split(".")) != _TOKENS or subjects.process_of(subject) != record.process:
-        return Misfit(Reason.WRONG_SUBJECT)
-    wrong = fitting.misplaced(record.tenant, record.process, facts)
-    if wrong is not None or facts.placement is None:
-        return wrong
-    # The price book of a call is that of its first day: nobody may choose another.
+        return Mismatch(Reason.WRONG_SUBJECT)
+    mismatched = validation.process_mismatch(record.tenant, record.process, facts)
+    if mismatched is not None or facts.placement is None:
+        return mismatched
+    # The price book of a call is that of its first day: a sender must not be able to choose another.
     times = [record.started_unix_ms, *([record.ended_unix_ms] if isinstance(record, CallEnded) else [])]
     known = facts.placement.placed - _MAX_SKEW <= rows.at(min(times)) and rows.at(max(times)) <= now + _MAX_SKEW
-    return None if known else Misfit(Reason.IMPLAUSIBLE)
+    return None if known else Mismatch(Reason.IMPLAUSIBLE)
 
 
-def note(db: Connection, record: CallStarted | CallEnded) -> bool:
-    """Keep it. In any order, any number of times."""
+def store(db: Connection, record: CallStarted | CallEnded) -> bool:
+    """Store start or end of a call; idempotent, in any order. Returns True."""
     facts: dict[str, object] = {
         "provider": record.provider,
         "model": record.model,
@@ -61,8 +61,8 @@ def note(db: Connection, record: CallStarted | CallEnded) -> bool:
     return True
 
 
-def seen(db: Connection, event: UsageEvent) -> None:
-    """A call without a beginning begins, for the sums, with its first usage."""
+def ensure_call(db: Connection, event: UsageEvent) -> None:
+    """Create the call of a usage event if its start was not received: it starts with its first usage."""
     data = event.data
     if not _exists(db, event.subject, data.call_id):
         facts = {"provider": data.provider, "model": data.model, "first_ms": rows.to_ms(event.time)}
@@ -80,12 +80,12 @@ def _save(db: Connection, tenant: str, call: str, facts: dict[str, Any]) -> None
         db.execute(insert(_TABLE).values(tenant=tenant, call_id=call, **facts))
 
 
-def find(db: Connection, tenant: str, call: str) -> Call | None:
-    """A call of this tenant."""
+def find(db: Connection, tenant: str, call: str) -> BilledCall | None:
+    """Return a call of this tenant, or None."""
     row = db.execute(select(_TABLE).where(_TABLE.c.tenant == tenant, _TABLE.c.call_id == call)).one_or_none()
     if row is None:
         return None
-    return Call(
+    return BilledCall(
         call_id=row.call_id,
         provider=row.provider,
         model=row.model,
@@ -96,8 +96,8 @@ def find(db: Connection, tenant: str, call: str) -> Call | None:
     )
 
 
-def begun(tenant: str, start: datetime, end: datetime) -> Select[Any]:
-    """Ids of a tenant's calls that began from ``start`` to before ``end``."""
+def calls_begun(tenant: str, start: datetime, end: datetime) -> Select[Any]:
+    """Select the ids of a tenant's calls that began in [``start``, ``end``)."""
     first = _TABLE.c.first_ms
     return select(_TABLE.c.call_id).where(
         _TABLE.c.tenant == tenant, first >= rows.to_ms(start), first < rows.to_ms(end)
@@ -105,7 +105,7 @@ def begun(tenant: str, start: datetime, end: datetime) -> Select[Any]:
 
 
 def sums(tenant: str, calls: Select[Any]) -> Select[Any]:
-    """The lines of ``calls`` added up, as one line per model and meter of a call without a name."""
+    """Select the sums of the lines of ``calls`` per provider, model and meter, with an empty call id."""
     return (
         select(
             _LINE.c.tenant,
@@ -125,19 +125,25 @@ def sums(tenant: str, calls: Select[Any]) -> Select[Any]:
 
 
 def results(db: Connection) -> tuple[Counter[str], Counter[str]]:
-    """How many events the ledger has by result (of copies it keeps none), and those kept aside by reason."""
+    """Return the number of events by result (duplicates are not stored: 0), and of quarantined ones by reason."""
     events = db.scalar(select(func.count()).select_from(tables.event)) or 0
     booked = db.scalar(select(func.count(distinct(tables.journal.c.event_position)))) or 0
-    kept = select(tables.quarantine.c.reason, func.count()).group_by(tables.quarantine.c.reason)
-    reasons = Counter({str(reason): int(count) for reason, count in db.execute(kept)})
-    aside = reasons.total()
+    by_reason = select(tables.quarantine.c.reason, func.count()).group_by(tables.quarantine.c.reason)
+    reasons = Counter({str(reason): int(count) for reason, count in db.execute(by_reason)})
+    quarantined = reasons.total()
     held = db.scalar(select(func.count()).select_from(tables.held)) or 0
-    counted = {"booked": booked, "superseded": events - booked, "quarantined": aside, "duplicate": 0, "held": held}
+    counted = {
+        "booked": booked,
+        "superseded": events - booked,
+        "quarantined": quarantined,
+        "duplicate": 0,
+        "held": held,
+    }
     return Counter(counted), reasons
 
 
-def everything(db: Connection) -> list[Growth]:
-    """All lines added up by tenant, model and meter."""
+def all_sums(db: Connection) -> list[Growth]:
+    """Return the sums of all lines by tenant, model and meter."""
     key = (_LINE.c.tenant, _LINE.c.provider, _LINE.c.model, _LINE.c.meter)
     totals = select(
         *key,

@@ -1,4 +1,4 @@
-"""Money and usage for Prometheus, straight from the ledger's sums: a restart neither resets nor doubles them."""
+"""Metrics of metering. Cost and usage are the ledger's sums: a restart neither resets nor doubles them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,8 +8,8 @@ from prometheus_client.registry import Collector
 
 from services.metering.core.pricing import NANO
 from services.metering.core.reading import Reason
-from services.metering.core.totals import RESULTS, Labels, Totals
-from services.runtime.metrics import announce
+from services.metering.core.totals import RESULTS, TotalLabels, Totals
+from services.runtime.telemetry.metrics import announce
 
 COMMIT_DURATION = Histogram(
     "hushgate_ledger_commit_duration_seconds",
@@ -27,13 +27,13 @@ _METER = ["provider", "model", "meter"]
 
 
 class LedgerCollector(Collector):
-    """Exports ``totals``."""
+    """Prometheus collector of ``totals``."""
 
     def __init__(self, totals: Totals) -> None:
         self._totals = totals
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """All counters as they are now."""
+        """Yield all counters with their current values."""
         sums = self._totals
         yield _family("billed_seconds", "Audio seconds sent and generated.", _PAYER, sums.billed_ms, 1000)
         yield _family("gated_seconds", "Caller audio withheld by the gate.", _PAYER, sums.gated_ms, 1000)
@@ -42,14 +42,14 @@ class LedgerCollector(Collector):
         yield _family("cost_usd", "What the providers bill, by the price books.", _PAYER, sums.cost_nano, NANO)
         yield _family("saved_usd", "What the gate saved, by the price books.", _PAYER, sums.saved_nano, NANO)
         yield _family("ledger_unpriced", "Bill lines of calls that no price book prices.", _METER, sums.unpriced, 1)
-        results: dict[Labels, int] = {(result,): sums.results[result] for result in RESULTS}
+        results: dict[TotalLabels, int] = {(result,): sums.results[result] for result in RESULTS}
         yield _family("ledger_events", "Usage events by what the ledger did with them.", ["result"], results, 1)
-        reasons: dict[Labels, int] = {(reason,): sums.reasons[reason] for reason in Reason}
-        yield _family("ledger_quarantined", "Usage events kept aside, by reason.", ["reason"], reasons, 1)
+        reasons: dict[TotalLabels, int] = {(reason,): sums.reasons[reason] for reason in Reason}
+        yield _family("ledger_quarantined", "Usage events quarantined, by reason.", ["reason"], reasons, 1)
 
 
 def _family(
-    name: str, text: str, labels: list[str], values: Mapping[Labels, int], per_unit: int
+    name: str, text: str, labels: list[str], values: Mapping[TotalLabels, int], per_unit: int
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(f"hushgate_{name}", text, labels=labels)
     for key, value in sorted(values.items()):

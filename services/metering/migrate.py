@@ -1,4 +1,4 @@
-"""Brings a ledger to the tables of this version."""
+"""Migrate a ledger to the schema of this version."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, on ``connection``."""
+    """Run the pending migrations on ``connection``."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

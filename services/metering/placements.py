@@ -1,4 +1,4 @@
-"""What is known of calls, in the database: who placed them, who owns their sessions."""
+"""Placements and session owners of calls in the database."""
 
 import json
 from datetime import datetime, timedelta
@@ -9,10 +9,10 @@ from services.contracts import messages
 from services.contracts.ids import CallId
 from services.contracts.messages import CallPlaced, MalformedMessageError
 from services.metering import rows, tables
-from services.metering.core.fitting import Facts, Owner, Placement, SessionKey
+from services.metering.core.validation import Facts, PlacementRecord, SessionKey, SessionOwner
 
 _OVERLAP = timedelta(hours=1)
-"""Placements of so long before the last are read again at the start: clocks differ."""
+"""How much before the last placement a starting process reads again, because clocks differ."""
 _PLACEMENTS = select(tables.placement).where(tables.placement.c.call_id == bindparam("of_call"))
 _OWNERS = select(tables.owner).where(tables.owner.c.call_id == bindparam("of_call"))
 _NEW_PLACEMENT = insert(tables.placement)
@@ -20,12 +20,12 @@ _NEW_OWNER = insert(tables.owner)
 
 
 def facts(db: Connection, call: CallId) -> Facts:
-    """All that is known of a call."""
+    """Return placement and session owners of a call."""
     placements = db.execute(_PLACEMENTS, {"of_call": call}).all()
     if not placements:
         return Facts()
     first = min(placements, key=lambda row: row.placed_ms)
-    placement = Placement(
+    placement = PlacementRecord(
         tenant=first.tenant,
         processes=frozenset(row.process for row in placements),
         model=first.model,
@@ -34,14 +34,14 @@ def facts(db: Connection, call: CallId) -> Facts:
         placed=rows.at(min(min(row.placed_ms, row.received_ms) for row in placements)),
     )
     owners = {
-        (row.session_id, row.epoch): Owner(row.worker, row.provider, row.model)
+        (row.session_id, row.epoch): SessionOwner(row.worker, row.provider, row.model)
         for row in db.execute(_OWNERS, {"of_call": call})
     }
     return Facts(placement, owners)
 
 
-def note(db: Connection, body: bytes, now: datetime) -> CallPlaced | None:
-    """Keep what signaling says of a call, any number of times; None if it is no such message."""
+def store_placement(db: Connection, body: bytes, now: datetime) -> CallPlaced | None:
+    """Store a placement (idempotent) and return it; None if the message is not a placement."""
     try:
         placed = messages.decode(body)
     except MalformedMessageError:
@@ -64,8 +64,8 @@ def note(db: Connection, body: bytes, now: datetime) -> CallPlaced | None:
     return placed
 
 
-def own(db: Connection, call: CallId, session: SessionKey, owner: Owner) -> None:
-    """Keep who owns a session."""
+def store_owner(db: Connection, call: CallId, session: SessionKey, owner: SessionOwner) -> None:
+    """Store the owner of a session."""
     row = {
         "call_id": call,
         "session_id": session[0],
@@ -78,12 +78,12 @@ def own(db: Connection, call: CallId, session: SessionKey, owner: Owner) -> None
 
 
 def known_since(db: Connection) -> datetime | None:
-    """Since when placements are known; None: always."""
+    """Return the time from which placements are recorded; None: always."""
     since = db.scalar(select(tables.known_since.c.since_ms))
     return rows.at(since) if since is not None else None
 
 
 def read_from(db: Connection) -> datetime | None:
-    """From when on placements may be missing here; None: all may."""
+    """Return the time from which placements may be missing in the database; None: all may be."""
     last = db.scalar(select(func.max(tables.placement.c.received_ms)))
     return rows.at(last) - _OVERLAP if last is not None else None

@@ -1,4 +1,4 @@
-"""Loads the price books: those of the package and, beside or instead of them, an operator's own."""
+"""Load the price books: those of the package and the operator's, which take precedence."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ SHIPPED = Path(__file__).parent / "books"
 
 
 class PriceBookError(HushgateError):
-    """A price book cannot be used; starting without it would book calls at no price."""
+    """A price book cannot be used. Metering does not start: without the book calls would be unpriced."""
 
 
 def load_books(extra: Path | None) -> Books:
-    """All books of the package and of the directory ``extra``; a provider there replaces the one of the package.
+    """Return the books of the package and of the directory ``extra``, which replaces a provider's shipped book.
 
     Raises:
-        PriceBookError: a file is unreadable or wrong, or ``extra`` holds none.
+        PriceBookError: a file is unreadable or invalid, or ``extra`` holds no book.
     """
     books = _load(SHIPPED)
     if extra is not None:

@@ -1,4 +1,4 @@
-"""`hushgate metering quarantine` and `release`: look at what is kept aside, and let metering book it all the same."""
+"""`hushgate metering quarantine` and `release`: list quarantined messages, and have metering book them."""
 
 import json
 import sys
@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine, null, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.metering import aside, rows, tables
+from services.metering import held_messages, rows, tables
 from services.metering.dialect import connect, failed, ledger_url
 from services.metering.settings import MeteringSettings
 from services.runtime import clock
 from services.runtime.errors import HushgateError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 
 
 def show() -> int:
-    """Print what is in quarantine and was not released, a JSON object a line, the oldest first; beside metering."""
+    """Print unreleased quarantined messages, one JSON object per line, the oldest first; return the exit code."""
     return _guarded("quarantine", _show)
 
 
 def release(numbers: Sequence[str]) -> int:
-    """Ask metering to book entries of the quarantine as they are; exit code 1 if there is none of that number."""
+    """Ask metering to book quarantined messages unchecked; exit code 1 if a number has no unreleased message."""
     return _guarded("release", lambda engine: _release(engine, numbers))
 
 
@@ -60,9 +60,15 @@ def _show(engine: Engine) -> int:
 def _release(engine: Engine, numbers: Sequence[str]) -> int:
     now = clock.utc_now()
     with engine.begin() as db:
-        missing = [number for number in numbers if not (number.isdecimal() and aside.ask_release(db, int(number), now))]
+        missing = [
+            number
+            for number in numbers
+            if not (number.isdecimal() and held_messages.request_release(db, int(number), now))
+        ]
     if missing:
-        sys.stderr.write(f"hushgate metering release: nothing in quarantine waits under {', '.join(missing)}\n")
+        sys.stderr.write(
+            f"hushgate metering release: no unreleased message in quarantine has the number {', '.join(missing)}\n"
+        )
         return 1
     sys.stdout.write("metering books it within seconds, or at its next start; its log says usage_released\n")
     return 0

@@ -1,4 +1,4 @@
-"""From JetStream to the ledger: fetch a batch, book it in one transaction, acknowledge, say the watermark."""
+"""From JetStream to the ledger: fetch a batch, book it in one transaction, acknowledge, publish watermarks."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,18 @@ from nats.js.errors import NotFoundError
 from services.contracts import subjects
 from services.contracts.messages import Watermark
 from services.metering import metrics
-from services.metering.aside import Delivery
 from services.metering.booking import Recorded
 from services.metering.core.totals import Totals
 from services.metering.dialect import LedgerError
+from services.metering.held_messages import InboundMessage
 from services.metering.store import Ledger
-from services.runtime import clock, streams, tasks, tracing
-from services.runtime.bus import Bus
-from services.runtime.health import Health
-from services.runtime.logging import get_logger
-from services.runtime.tracing import Tracer
+from services.runtime import clock
+from services.runtime.bus import cancellation, streams
+from services.runtime.bus.client import Bus
+from services.runtime.process.health import Health
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.logging import get_logger
+from services.runtime.telemetry.tracing import Tracer
 
 BATCH = 100
 CONSUMER = "metering"
@@ -42,23 +44,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One stream, and what to do with its messages. ``ack_wait_s``: a batch that is not acknowledged comes again.
+    """A stream and the function that records its messages. ``ack_wait_s``: then unacknowledged batches are redelivered.
 
-    ``queue``: the stream keeps nothing that was acknowledged, so a new consumer starts where the old one was.
-    ``start``: where a new consumer starts in a stream that keeps all; None: where the old one was.
+    ``queue``: the stream deletes acknowledged messages, so a new consumer continues where the old one stopped.
+    ``start``: the time at which a new consumer starts in a stream that keeps all; None: it keeps its position.
     """
 
     stream: str
     subject: str
     ensure: Callable[[Bus], Awaitable[None]]
-    record: Callable[[Sequence[Delivery], datetime], Recorded]
+    record: Callable[[Sequence[InboundMessage], datetime], Recorded]
     queue: bool = False
     start: Callable[[], datetime | None] | None = None
     ack_wait_s: float = 30.0
 
 
 def usage_feed(ledger: Ledger) -> Feed:
-    """Usage events."""
+    """Return the feed of usage events."""
     return Feed(
         stream=subjects.USAGE_STREAM,
         subject=subjects.USAGE_SUBJECTS,
@@ -69,7 +71,7 @@ def usage_feed(ledger: Ledger) -> Feed:
 
 
 def calls_feed(ledger: Ledger) -> Feed:
-    """Beginnings and ends of calls."""
+    """Return the feed of starts and ends of calls."""
     return Feed(
         stream=subjects.CALLS_STREAM,
         subject=subjects.CALLS_SUBJECTS,
@@ -79,7 +81,7 @@ def calls_feed(ledger: Ledger) -> Feed:
 
 
 def placed_feed(ledger: Ledger) -> Feed:
-    """Which calls there are. Read again from some time before the last that the ledger has: it may be a copy."""
+    """Return the feed of placements. It starts before the ledger's last one: the ledger may be a restored copy."""
     return Feed(
         stream=subjects.PLACED_STREAM,
         subject=subjects.PLACED,
@@ -91,9 +93,9 @@ def placed_feed(ledger: Ledger) -> Feed:
 
 @dataclass(slots=True)
 class Recorder:
-    """Carries feeds into the ledger until it is told to stop; then what is there already, and no more.
+    """Records feeds in the ledger until ``stopping`` is set, then what is already in the streams.
 
-    ``fetch_s``: after so long without a message it looks whether the server still has its consumer.
+    ``fetch_s``: after so many seconds without a message it checks that its consumer still exists.
     """
 
     bus: Bus
@@ -104,27 +106,27 @@ class Recorder:
     fetch_s: float = 1.0
     tracer: Tracer = field(default_factory=Tracer)
 
-    async def carry(self, feed: Feed) -> None:
-        """Run ``feed``; NATS and the ledger may go away and come back."""
+    async def run_feed(self, feed: Feed) -> None:
+        """Record ``feed`` until stopped; retries while NATS or the ledger is not available."""
         pause = _MIN_PAUSE_S
         while not self.stopping.is_set():
             try:
-                subscription = await self._soon(self._subscribe(feed))
+                subscription = await self._unless_stopping(self._subscribe(feed))
                 if subscription is None:
                     return
                 pause = _MIN_PAUSE_S
                 try:
-                    await self._carry(feed, subscription)
+                    await self._record_batches(feed, subscription)
                 finally:
                     await subscription.unsubscribe()
             except NatsError as exc:
                 metrics.FEED_ERRORS.labels("fetch").inc()
                 get_logger().warning("ledger_feed_lost", reason="nats", stream=feed.stream, error=str(exc))
-                await self._rest(pause)
+                await self._pause(pause)
                 pause = min(2 * pause, _MAX_PAUSE_S)
 
     async def _forget_consumer(self, feed: Feed) -> None:
-        # What a killed process had fetched would wait for its time-out. We hold the ledger's lock, so that one is gone.
+        # Messages that a killed process had fetched would wait for `ack_wait_s`. As we hold the lock, it has ended.
         with contextlib.suppress(NotFoundError):
             await self.bus.jetstream.delete_consumer(feed.stream, CONSUMER)
 
@@ -149,56 +151,56 @@ class Recorder:
             ),
         )
 
-    async def _carry(self, feed: Feed, subscription: JetStreamContext.PullSubscription) -> None:
+    async def _record_batches(self, feed: Feed, subscription: JetStreamContext.PullSubscription) -> None:
         last: float | None = None
         while last is None or clock.monotonic() < last:
             if self.stopping.is_set() and last is None:
                 last = clock.monotonic() + _LAST_S
             try:
-                batch = await self._soon(subscription.fetch(BATCH, timeout=self.fetch_s))
-            except TimeoutError:  # nats-py's own is one, and it raises the plain one, too
+                batch = await self._unless_stopping(subscription.fetch(BATCH, timeout=self.fetch_s))
+            except TimeoutError:  # also the base class of nats-py's own
                 batch = None
             if batch:
-                await self._carry_batch(feed, batch)
+                await self._record_batch(feed, batch)
             elif last is not None:
                 return
             elif not self.stopping.is_set():
-                await self._soon(subscription.consumer_info())  # raises when the server has lost it: made again then
+                await self._unless_stopping(subscription.consumer_info())  # raises if the server lost it
 
-    async def _soon(self, asked: Coroutine[Any, Any, T]) -> T | None:
-        """What the server answers; None when we stop and it does not within a moment."""
+    async def _unless_stopping(self, asked: Coroutine[Any, Any, T]) -> T | None:
+        """Await ``asked``; None if the service stops and it does not complete within `_LAST_FETCH_S`."""
         asking, stopping = asyncio.create_task(asked), asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({asking}, timeout=_LAST_FETCH_S)  # at once if it is done; else there may be half a batch
+            await asyncio.wait({asking}, timeout=_LAST_FETCH_S)  # a partial batch may follow
         finally:
             stopping.cancel()
-            await tasks.end(asking)
+            await cancellation.cancel(asking)
         return None if asking.cancelled() else asking.result()
 
-    async def _carry_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
+    async def _record_batch(self, feed: Feed, batch: Sequence[Msg]) -> None:
         began_ns = clock.unix_ns()
-        recorded = await self._record(feed, [Delivery(msg.subject, msg.data) for msg in batch])
+        recorded = await self._record(feed, [InboundMessage(msg.subject, msg.data) for msg in batch])
         if recorded is None:
             return
         self._trace(batch, began_ns)
         self._count(recorded)
         acks = await asyncio.gather(*(msg.ack_sync(timeout=_ACK_TIMEOUT_S) for msg in batch), return_exceptions=True)
         lost = [ack for ack in acks if isinstance(ack, BaseException)]
-        if lost:  # they come again and are duplicates then
+        if lost:  # JetStream redelivers them, and they are duplicates then
             metrics.FEED_ERRORS.labels("ack").inc(len(lost))
             get_logger().warning("ledger_ack_lost", reason="nats", count=len(lost), error=str(lost[0]))
-        await self._say_marks(recorded)
+        await self._publish_watermarks(recorded)
 
-    async def _say_marks(self, recorded: Recorded) -> None:
+    async def _publish_watermarks(self, recorded: Recorded) -> None:
         for source, sequence in recorded.marks.items():
             subject = subjects.watermark(recorded.processes[source], source)
             await self.bus.publish(subject, Watermark(source=source, sequence=sequence))
 
     async def keep_sweeping(self, ledger: Ledger) -> None:
-        """Look after what is kept aside until told to stop."""
+        """Sweep held and released messages every `SWEEP_S` until stopped."""
         while not self.stopping.is_set():
-            await self._rest(SWEEP_S)
+            await self._pause(SWEEP_S)
             try:
                 recorded = await asyncio.get_running_loop().run_in_executor(
                     self.thread, lambda: ledger.sweep(now=clock.utc_now())
@@ -208,19 +210,19 @@ class Recorder:
                 get_logger().error("ledger_sweep_failed", reason="database", error=str(exc))
             else:
                 self._count(recorded)
-                await self._say_marks(recorded)
+                await self._publish_watermarks(recorded)
 
     def _trace(self, batch: Sequence[Msg], began_ns: int) -> None:
-        """Of calls, whose messages say where in their trace they are."""
+        """Trace the recording of messages that run_feed a trace context."""
         for msg in batch:
-            if (asked := tracing.asked_by(msg.headers)).context is not None:
+            if (asked := tracing.remote_parent(msg.headers)).context is not None:
                 with asked.current():
-                    span = self.tracer.begin("record", kind="server", start_ns=began_ns)
-                span.note(subject=msg.subject)
+                    span = self.tracer.start_span("record", kind="server", start_ns=began_ns)
+                span.set_attributes(subject=msg.subject)
                 span.end()
 
-    async def _record(self, feed: Feed, batch: Sequence[Delivery]) -> Recorded | None:
-        """Book until the database does it; None when we stop before."""
+    async def _record(self, feed: Feed, batch: Sequence[InboundMessage]) -> Recorded | None:
+        """Record a batch, retrying while the database fails; None if the service stops first."""
         pause = _MIN_PAUSE_S
         while True:
             try:
@@ -232,7 +234,7 @@ class Recorder:
                 self.health.blocked_by.add("ledger")
                 metrics.FEED_ERRORS.labels("commit").inc()
                 get_logger().error("ledger_write_failed", reason="database", error=str(exc))
-                await self._rest(pause)
+                await self._pause(pause)
                 pause = min(2 * pause, _MAX_PAUSE_S)
                 if self.stopping.is_set():
                     return None
@@ -252,7 +254,7 @@ class Recorder:
                     "usage_unpriced", reason="no_price", provider=grown.provider, model=grown.model, meter=grown.meter
                 )
 
-    async def _rest(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()

@@ -1,6 +1,6 @@
-"""Between the ledger's rows and the core's objects.
+"""Convert between the ledger's rows and the core's objects.
 
-Statements of every event are made once: SQLAlchemy takes longer to put one together than the database to do it.
+Statements used for every event are built once: SQLAlchemy takes longer to build one than the database to run it.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bind
 from services.contracts.ids import CallId, SessionId, TenantId
 from services.contracts.usage import Meter, UsageEvent
 from services.metering import tables
-from services.metering.core.ledger import Held, Journal, Known, Line, LineKey, MeterKey, meter_keys
+from services.metering.core.ledger import Journal, LedgerLine, LedgerState, LineKey, MeterKey, MeterReading, meter_keys
 
 
 def _is(table: Table, *names: str) -> ColumnElement[bool]:
-    """Of columns that are given when the statement is used, as ``of_`` and their names."""
+    """Match the columns ``names`` with bind parameters named ``of_`` + column name."""
     return and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
 
@@ -41,39 +41,39 @@ _ADDITIONS = {
 
 
 def at(unix_ms: int) -> datetime:
-    """Milliseconds since 1970 as a time."""
+    """Convert Unix milliseconds to a UTC time."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC)
 
 
 def to_ms(time: datetime) -> int:
-    """A time as milliseconds since 1970."""
+    """Convert a time to Unix milliseconds."""
     return round(time.timestamp() * 1000)
 
 
-def known(db: Connection, event: UsageEvent) -> Known:
-    """What the ledger has of ``event``, its keys and its call."""
+def ledger_state(db: Connection, event: UsageEvent) -> LedgerState:
+    """Read the ledger's state for ``event``, its keys and its call."""
     call = _of(tenant=event.subject, call_id=event.data.call_id)
     started = db.scalar(_STARTED, call)
-    return Known(
+    return LedgerState(
         content=db.scalar(_CONTENT, _of(id=event.id)),
-        held=_held(db, event),
+        readings=_readings(db, event),
         lines=lines(db, _LINES, call),
         started=at(started) if started is not None else None,
     )
 
 
-def _held(db: Connection, event: UsageEvent) -> dict[MeterKey, Held]:
-    key = meter_keys(event)[0]  # one event speaks about time meters or about exact ones of one reference
+def _readings(db: Connection, event: UsageEvent) -> dict[MeterKey, MeterReading]:
+    key = meter_keys(event)[0]  # an event reports either time meters or exact meters of one reference
     rows = db.execute(
         _HELD, _of(tenant=key.tenant, call_id=key.call, session_id=key.session, epoch=key.epoch, ref=key.ref)
     )
-    return {_meter_key(row): Held(row.quantity, row.seq, row.provider, row.model) for row in rows}
+    return {_meter_key(row): MeterReading(row.quantity, row.seq, row.provider, row.model) for row in rows}
 
 
-def all_held(db: Connection) -> dict[MeterKey, Held]:
-    """What counts, for every key there is."""
+def all_readings(db: Connection) -> dict[MeterKey, MeterReading]:
+    """Return the current reading of every meter key."""
     rows = db.execute(select(tables.meter_total))
-    return {_meter_key(row): Held(row.quantity, row.seq, row.provider, row.model) for row in rows}
+    return {_meter_key(row): MeterReading(row.quantity, row.seq, row.provider, row.model) for row in rows}
 
 
 def _meter_key(row: Row[Any]) -> MeterKey:
@@ -87,10 +87,10 @@ def _meter_key(row: Row[Any]) -> MeterKey:
     )
 
 
-def lines(db: Connection, query: Select[Any], given: Mapping[str, object] | None = None) -> dict[LineKey, Line]:
-    """The lines that ``query`` selects from the table `line`, with what is ``given`` to it."""
+def lines(db: Connection, query: Select[Any], given: Mapping[str, object] | None = None) -> dict[LineKey, LedgerLine]:
+    """Return the lines that ``query`` selects from the table `line`; ``given``: its bind parameters."""
     return {
-        LineKey(TenantId(row.tenant), CallId(row.call_id), row.provider, row.model, Meter(row.meter)): Line(
+        LineKey(TenantId(row.tenant), CallId(row.call_id), row.provider, row.model, Meter(row.meter)): LedgerLine(
             quantity=int(row.quantity),
             cost_nano=int(row.cost_nano),
             saved_nano=int(row.saved_nano),
@@ -101,9 +101,9 @@ def lines(db: Connection, query: Select[Any], given: Mapping[str, object] | None
     }
 
 
-def save_held(db: Connection, held: Mapping[MeterKey, Held]) -> None:
-    """Write what counts for each key."""
-    for key, said in held.items():
+def save_readings(db: Connection, readings: Mapping[MeterKey, MeterReading]) -> None:
+    """Store the current readings."""
+    for key, reading in readings.items():
         where = {
             "tenant": key.tenant,
             "call_id": key.call,
@@ -112,12 +112,12 @@ def save_held(db: Connection, held: Mapping[MeterKey, Held]) -> None:
             "ref": key.ref,
             "meter": key.meter,
         }
-        what = {"quantity": said.quantity, "seq": said.seq, "provider": said.provider, "model": said.model}
+        what = {"quantity": reading.quantity, "seq": reading.seq, "provider": reading.provider, "model": reading.model}
         _save(db, tables.meter_total, where, what)
 
 
-def save_lines(db: Connection, changed: Mapping[LineKey, Line]) -> None:
-    """Write the totals of calls."""
+def save_lines(db: Connection, changed: Mapping[LineKey, LedgerLine]) -> None:
+    """Store the lines."""
     for key, line in changed.items():
         where = {
             "tenant": key.tenant,
@@ -137,19 +137,19 @@ def save_lines(db: Connection, changed: Mapping[LineKey, Line]) -> None:
 
 
 def _save(db: Connection, table: Table, where: Mapping[str, object], what: Mapping[str, object]) -> None:
-    # Portable: there is one writer, so nobody can insert between the two.
+    # No upsert, which is not portable: there is one writer, so no insert can happen between the two.
     change = _of(**where) | {f"to_{name}": value for name, value in what.items()}
     if not db.execute(_CHANGES[table], change).rowcount:
         db.execute(_ADDITIONS[table], {**where, **what})
 
 
 def save_source(db: Connection, source: str, watermark: int) -> None:
-    """Write how far an outbox is in the ledger."""
+    """Store the watermark of an outbox."""
     _save(db, tables.source, {"source": source}, {"watermark": watermark})
 
 
 def add_event(db: Connection, event: UsageEvent, body: str, *, received_ms: int) -> int:
-    """Append to the record; gives the position."""
+    """Append an event to the record and return its position."""
     return _add(
         db,
         tables.event,
@@ -166,7 +166,7 @@ def add_event(db: Connection, event: UsageEvent, body: str, *, received_ms: int)
 
 
 def _add(db: Connection, table: Table, **row: object) -> int:
-    """Append a row; gives its number."""
+    """Insert a row and return its id."""
     key: Any = db.execute(_ADDITIONS[table], row).inserted_primary_key
     return int(key[0])
 

@@ -8,44 +8,44 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.metering.booking import Terms
+from services.metering.booking import BookingRules
 from services.metering.core.ceiling import Ceiling
 from services.metering.core.pricing import NANO
-from services.runtime.settings import ServiceSettings
+from services.runtime.process.settings import ServiceSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class MeteringSettings(ServiceSettings):
-    """Where the ledger lies, who may ask it, what costs how much."""
+    """Settings of metering: the ledger, its API, prices."""
 
     model_config = SettingsConfigDict(env_prefix="METERING_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     ledger_url: SecretStr = SecretStr("")
-    """URL of SQLAlchemy, it may hold a password; empty: SQLite in the data directory."""
+    """SQLAlchemy URL, may hold a password; empty: SQLite in the data directory."""
     ledger_url_file: Path | None = None
-    """Where that URL lies, instead of METERING_LEDGER_URL: a mounted secret."""
+    """File with that URL, instead of METERING_LEDGER_URL: a mounted secret."""
     api_token: SecretStr = SecretStr("")
-    """What signaling shows; may be empty only on loopback."""
+    """Token that signaling sends; may be empty only on loopback."""
     api_token_file: Path | None = None
-    """Where that token lies, instead of METERING_API_TOKEN: a mounted secret."""
+    """File with that token, instead of METERING_API_TOKEN: a mounted secret."""
     price_books: Path | None = None
-    """Directory with price books of the operator; a provider there replaces the one that is shipped."""
+    """Directory with your price books; a provider there replaces the shipped one."""
     max_usd_per_minute: Decimal = Field(default=Decimal(20), gt=0, le=10_000)
-    """The most that a minute of a call may cost, and five minutes at once; usage beyond that is quarantined."""
+    """Maximum cost of a call per minute in USD, with bursts of five minutes; usage beyond it is quarantined."""
     hold_s: float = Field(default=60, ge=1, le=86_400)
-    """How long usage waits for word of its call; then it is quarantined, until that word comes or it is released."""
+    """How long usage waits for its call's placement; then it is quarantined until that arrives or it is released."""
     metric_tenants: tuple[str, ...] = Field(default=(), max_length=50)
-    """Tenants with a label of their own; all others are `other`."""
+    """Tenants with their own metric label; all others are `other`."""
 
     @property
-    def terms(self) -> Terms:
-        """What is booked."""
+    def terms(self) -> BookingRules:
+        """The rules of booking."""
         ceiling = Ceiling(nano_per_minute=int(self.max_usd_per_minute * NANO))
-        return Terms(ceiling, timedelta(seconds=self.hold_s))
+        return BookingRules(ceiling, timedelta(seconds=self.hold_s))
 
     @model_validator(mode="after")
-    def _open_only_on_loopback(self) -> Self:
+    def _token_unless_loopback(self) -> Self:
         given = self.api_token_file is not None or self.api_token.get_secret_value()
         if not given and self.http_host not in _LOOPBACK:
             raise ValueError("METERING_API_TOKEN is required where METERING_HTTP_HOST is not loopback")

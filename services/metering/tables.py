@@ -1,11 +1,11 @@
-"""The ledger's tables as the code sees them; services/metering/migrations makes them."""
+"""SQLAlchemy definitions of the ledger's tables; services/metering/migrations creates them."""
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
 
 metadata = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for this type
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite auto-increments only this type
 
-# --- the record: never changed, never deleted; the database refuses it -------------------------------------------
+# --- the record: append-only; triggers refuse updates and deletes -------------------------------------------------
 
 event = Table(
     "event",
@@ -59,7 +59,7 @@ quarantine = Table(
     Column("released_ms", BigInteger),
 )
 
-# --- what is known of calls, and what waits for it ----------------------------------------------------------------
+# --- placements and session owners, and the messages held for them ------------------------------------------------
 
 placement = Table(
     "placement",
@@ -98,7 +98,7 @@ held = Table(
 )
 known_since = Table("known_since", metadata, Column("since_ms", BigInteger, primary_key=True))
 
-# --- projections: can be made again from the record ---------------------------------------------------------------
+# --- projections: can be recomputed from the record ---------------------------------------------------------------
 
 meter_total = Table(
     "meter_total",

@@ -1,4 +1,4 @@
-"""The HTTP and WebSocket face of the rehearsal."""
+"""HTTP and WebSocket routes of the rehearsal."""
 
 import hmac
 
@@ -7,15 +7,15 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from services.rehearsal import metrics
-from services.rehearsal.connection import Connection, now
+from services.rehearsal.connection import ClientConnection, now
 from services.rehearsal.core.answers import Answers, SessionLimit
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.faults import faults_of
-from services.rehearsal.core.session import Session, Terms
-from services.rehearsal.ledger import Ledger
+from services.rehearsal.core.session import RehearsalSession, SessionTerms
+from services.rehearsal.session_archive import SessionArchive
 from services.rehearsal.settings import RehearsalSettings
-from services.rehearsal.voice.provided import Voice
-from services.runtime.logging import get_logger
+from services.rehearsal.voice.provided import SpeechEngine
+from services.runtime.telemetry.logging import get_logger
 
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _PROTOCOL = "realtime"
@@ -27,7 +27,7 @@ def _error(message: str, code: str, param: str | None = None) -> Json:
 
 
 def key_of(socket: WebSocket) -> str:
-    """The key that a client brought, in its header or, as browsers must, as a subprotocol."""
+    """The client's key, from its Authorization header or, as browsers must send it, from a subprotocol."""
     scheme, _, token = socket.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
@@ -35,24 +35,25 @@ def key_of(socket: WebSocket) -> str:
     return next((name.removeprefix(_KEY_PROTOCOL) for name in offered if name.startswith(_KEY_PROTOCOL)), "")
 
 
-def is_allowed(key: str, wanted: SecretStr) -> bool:
-    """Whether ``key`` opens the door; with no key wanted, any does."""
-    secret = wanted.get_secret_value()
+def is_allowed(key: str, expected_key: SecretStr) -> bool:
+    """Whether ``key`` is accepted; an empty ``expected_key`` accepts any."""
+    secret = expected_key.get_secret_value()
     return not secret or hmac.compare_digest(key.encode(), secret.encode())
 
 
 class Realtime:
-    """Serves sockets. ``open_sockets`` are closed when the process stops."""
+    """Serves Realtime sockets; `close_all` closes the open ones when the process stops."""
 
-    def __init__(self, *, settings: RehearsalSettings, voice: Voice, ledger: Ledger) -> None:
+    def __init__(self, *, settings: RehearsalSettings, voice: SpeechEngine, ledger: SessionArchive) -> None:
         self._settings = settings
         self._voice = voice
         self._ledger = ledger
-        self._limit = SessionLimit(settings.voice, capacity=settings.ears * settings.sessions_per_ear)
+        self._limit = SessionLimit(settings.voice, capacity=settings.recognisers * settings.sessions_per_recogniser)
+        self._is_paused = False
         self.open_sockets: set[WebSocket] = set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """Check the caller, then serve the session."""
+        """Check key and model, then serve the session."""
         model = socket.query_params.get("model", "")
         if not is_allowed(key_of(socket), self._settings.api_key):
             await _refuse(socket, 401, "wrong_key", _error("Incorrect API key provided.", "invalid_api_key"))
@@ -77,6 +78,7 @@ class Realtime:
         metrics.SESSIONS_ACTIVE.labels(answers.name).inc()
         if self._limit.is_exceeded and not was_exceeded:
             get_logger().warning("recorded_answers_began", reason=answers.reason, recognised=self._limit.capacity)
+        self._pause_or_resume()
         return answers
 
     def _closed(self, answers: Answers) -> None:
@@ -85,26 +87,35 @@ class Realtime:
         metrics.SESSIONS_ACTIVE.labels(answers.name).dec()
         if was_exceeded and not self._limit.is_exceeded:
             get_logger().info("recorded_answers_ended")
+        self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        """Pause or resume recognition by the number of open sessions."""
+        if self._limit.is_paused == self._is_paused:
+            return
+        self._is_paused = self._limit.is_paused
+        self._voice.pause(paused=self._is_paused)
+        get_logger().info("recogniser_paused" if self._is_paused else "recogniser_resumed")
 
     async def _converse(self, socket: WebSocket, model: str, answers: Answers) -> None:
-        terms = Terms(
+        terms = SessionTerms(
             model[:128],
             max_session_s=self._settings.max_session_s,
             answers=answers,
             recordings=self._voice.recordings,
             faults=faults_of(self._settings.faults),
         )
-        session = Session(terms, now())
+        session = RehearsalSession(terms, now())
         self.open_sockets.add(socket)
         get_logger().info("session_opened", session_id=session.id, model=terms.model, answers=answers.name)
         try:
-            await Connection(socket, session, self._voice, self._ledger).run()
+            await ClientConnection(socket, session, self._voice, self._ledger).run()
         finally:
             self.open_sockets.discard(socket)
             get_logger().info("session_closed", session_id=session.id, responses=len(session.book.responses))
 
     async def close_all(self) -> None:
-        """The process stops: tell every client that we go away."""
+        """Close every socket because the process stops."""
         for socket in list(self.open_sockets):
             await socket.close(_GOING_AWAY, "server_shutdown")
 
@@ -115,8 +126,8 @@ async def _refuse(socket: WebSocket, status: int, reason: str, body: Json) -> No
     await socket.send_denial_response(JSONResponse(body, status))
 
 
-def add_routes(app: FastAPI, *, realtime: Realtime, ledger: Ledger) -> None:
-    """Give ``app`` the provider's endpoint and our two for tests."""
+def add_routes(app: FastAPI, *, realtime: Realtime, ledger: SessionArchive) -> None:
+    """Add the provider's endpoint and our two for tests."""
     app.add_api_websocket_route("/v1/realtime", realtime.serve)
 
     @app.websocket("/{path:path}")
@@ -125,7 +136,7 @@ def add_routes(app: FastAPI, *, realtime: Realtime, ledger: Ledger) -> None:
 
     @app.get("/billing")
     async def billing() -> Json:
-        return ledger.wire()
+        return ledger.as_json()
 
     @app.get("/audio/{item_id}")
     async def audio(item_id: str) -> Response:

@@ -1,4 +1,4 @@
-"""One Realtime socket: reads, hands to the session machine, carries out what it says."""
+"""One Realtime socket: reads, passes messages to the session core, carries out its commands."""
 
 import asyncio
 import contextlib
@@ -11,35 +11,35 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from services.rehearsal import metrics
 from services.rehearsal.core.commands import (
-    Close,
-    Command,
-    Forget,
+    ArchiveAudio,
+    CloseSocket,
+    DiscardUtterance,
+    FinishRecognition,
     Json,
-    Keep,
-    Listen,
     Now,
+    RecogniseAudio,
     RecordedAnswer,
-    Send,
-    Speak,
-    Understand,
+    RehearsalCommand,
+    SendServerEvent,
+    SynthesiseSpeech,
 )
-from services.rehearsal.core.session import Session
-from services.rehearsal.ledger import Ledger
-from services.rehearsal.voice.provided import Utterance, Voice
+from services.rehearsal.core.session import RehearsalSession
+from services.rehearsal.session_archive import SessionArchive
+from services.rehearsal.voice.provided import PendingUtterance, SpeechEngine
 from services.runtime import clock
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 
 _MAX_INBOX = 64
 
-Step = Callable[[Now], list[Command]]
+SessionStep = Callable[[Now], list[RehearsalCommand]]
 
 
 class _EndedError(Exception):
-    """The socket is closed, by whomever: takes the connection's tasks down."""
+    """The socket is closed by either side: cancels the connection's tasks."""
 
 
 def _text_of(event: Json) -> str:
-    """``event`` as JSON. The base64 of its audio has nothing to escape, so nothing looks for it."""
+    """Serialise ``event``. The base64 of its audio needs no escaping, so the encoder skips it."""
     audio = event.get("delta") if event["type"] == "response.output_audio.delta" else None
     if not isinstance(audio, str):
         return json.dumps(event, separators=(",", ":"))
@@ -48,7 +48,7 @@ def _text_of(event: Json) -> str:
 
 
 class _LocalTime:
-    """The wall clock in this machine's time zone, read again when a tenth of a second has passed: that is dear."""
+    """The wall clock in this machine's time zone, computed at most every tenth of a second: that is expensive."""
 
     def __init__(self) -> None:
         self._until = float("-inf")
@@ -65,27 +65,27 @@ _LOCAL_TIME = _LocalTime()
 
 
 def now() -> Now:
-    """The moment, with the wall clock in this machine's time zone."""
+    """The current time; the wall clock in this machine's time zone."""
     monotonic_s = clock.monotonic()
     return Now(monotonic_s, _LOCAL_TIME.at(monotonic_s))
 
 
 @dataclass(slots=True)
-class Connection:
-    """Lives as long as its socket."""
+class ClientConnection:
+    """One client's socket and its session."""
 
     socket: WebSocket
-    session: Session
-    voice: Voice
-    ledger: Ledger
-    _inbox: "asyncio.Queue[Step]" = field(init=False, default_factory=lambda: asyncio.Queue(_MAX_INBOX))
-    _utterances: dict[str, Utterance] = field(init=False, default_factory=dict)
+    session: RehearsalSession
+    voice: SpeechEngine
+    ledger: SessionArchive
+    _inbox: "asyncio.Queue[SessionStep]" = field(init=False, default_factory=lambda: asyncio.Queue(_MAX_INBOX))
+    _utterances: dict[str, PendingUtterance] = field(init=False, default_factory=dict)
     _waits: bool = field(init=False, default=False)
     _asked_s: float | None = field(init=False, default=None)
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        self.ledger.open(self.session.book)
+        self.ledger.session_opened(self.session.book)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(), name="realtime read")
@@ -93,10 +93,10 @@ class Connection:
         except* _EndedError:
             pass
         finally:
-            for command in self.session.closed():
-                self._keep_house(command)
+            for command in self.session.on_close():
+                self._carry_out_at_once(command)
             for utterance in self._utterances.values():
-                utterance.forget()
+                utterance.discard()
 
     async def _read(self) -> None:
         while True:
@@ -107,85 +107,85 @@ class Connection:
             if self._waits and self._inbox.empty():
                 self._receive_at_once(text)
             else:
-                await self._inbox.put(lambda at, text=text: self.session.received(text, at))  # type: ignore[misc]
+                await self._inbox.put(lambda at, text=text: self.session.on_client_message(text, at))  # type: ignore[misc]
 
     def _receive_at_once(self, text: str) -> None:
-        """Nothing is going on: take the message without waking the worker, as most only bring audio."""
+        """Handle the message without waking the worker when no step is in progress: most only append audio."""
         due_s = self.session.next_due_s
-        commands = self.session.received(text, now())
+        commands = self.session.on_client_message(text, now())
         if commands or self.session.next_due_s != due_s:
             self._inbox.put_nowait(lambda _at: commands)
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        """Take one step after the other, never two at once."""
-        await self._carry_out(self.session.opened(), group)
+        """Run one step after another, never two at once."""
+        await self._carry_out(self.session.on_open(), group)
         while True:
             step = await self._next_step()
             await self._carry_out(step(now()), group)
 
-    async def _next_step(self) -> Step:
+    async def _next_step(self) -> SessionStep:
         wait_s = self.session.next_due_s - clock.monotonic()
         if wait_s <= 0:
-            # Give the reader its turn: a cancel must get in between two pieces that are both due.
+            # Yield to the reader: a cancel must be read between two pieces that are both due.
             await asyncio.sleep(0)
-            return self.session.tick if self._inbox.empty() else self._inbox.get_nowait()
+            return self.session.on_timer if self._inbox.empty() else self._inbox.get_nowait()
         try:
             self._waits = True
             async with asyncio.timeout(wait_s):
                 return await self._inbox.get()
         except TimeoutError:
-            # What was received at the last moment came before this tick.
-            return self.session.tick if self._inbox.empty() else self._inbox.get_nowait()
+            # Messages received meanwhile precede this timer event.
+            return self.session.on_timer if self._inbox.empty() else self._inbox.get_nowait()
         finally:
             self._waits = False
 
-    async def _carry_out(self, commands: list[Command], group: asyncio.TaskGroup) -> None:
+    async def _carry_out(self, commands: list[RehearsalCommand], group: asyncio.TaskGroup) -> None:
         for command in commands:
             match command:
-                case Send(event=event):
+                case SendServerEvent(event=event):
                     self._measure(event)
                     await self._send(event)
-                case Understand(utterance=name):
-                    group.create_task(self._understand(name), name="understand")
-                case Speak():
-                    group.create_task(self._speak(command), name="speak")
-                case Close(code=code, reason=reason):
+                case FinishRecognition(utterance=name):
+                    group.create_task(self._recognise(name), name="understand")
+                case SynthesiseSpeech():
+                    group.create_task(self._synthesise(command), name="speak")
+                case CloseSocket(code=code, reason=reason):
                     await self.socket.close(code, reason)
                     raise _EndedError
                 case _:
-                    self._keep_house(command)
+                    self._carry_out_at_once(command)
 
-    def _keep_house(self, command: Command) -> None:
-        """What needs no waiting; the rest has no meaning any more when the socket is gone."""
+    def _carry_out_at_once(self, command: RehearsalCommand) -> None:
+        """Carry out a command that does not wait; on a closed socket the others are dropped."""
         match command:
-            case Listen(utterance=name, pcm=pcm):
+            case RecogniseAudio(utterance=name, pcm=pcm):
                 if name not in self._utterances:
-                    self._utterances[name] = self.voice.listen()
+                    self._utterances[name] = self.voice.begin_utterance()
                 self._utterances[name].feed(pcm)
-            case Forget(utterance=name):
+            case DiscardUtterance(utterance=name):
                 with contextlib.suppress(KeyError):
-                    self._utterances.pop(name).forget()
-            case Keep(item_id=item_id, pcm=pcm):
-                self.ledger.keep(item_id, pcm)
+                    self._utterances.pop(name).discard()
+            case ArchiveAudio(item_id=item_id, pcm=pcm):
+                self.ledger.append_audio(item_id, pcm)
             case RecordedAnswer():
                 metrics.RECORDED_ANSWERS.labels(self.session.answers.reason).inc()
-            case Send(event=event):
+            case SendServerEvent(event=event):
                 self._measure(event)
 
     async def _send(self, event: Json) -> None:
         try:
             await self.socket.send_text(_text_of(event))
-        except (WebSocketDisconnect, RuntimeError) as exc:  # RuntimeError: Starlette's word for "already closed"
+        except (WebSocketDisconnect, RuntimeError) as exc:  # RuntimeError: Starlette raises it for "already closed"
             raise _EndedError from exc
 
-    async def _understand(self, name: str) -> None:
+    async def _recognise(self, name: str) -> None:
         text = await self._utterances[name].finish()
         del self._utterances[name]
-        await self._inbox.put(lambda at: self.session.heard(name, text, at))
+        await self._inbox.put(lambda at: self.session.transcription_finished(name, text, at))
 
-    async def _speak(self, order: Speak) -> None:
-        pcm = await self.voice.say(order.text, speed=order.speed)
-        await self._inbox.put(lambda at: self.session.said(order.response_id, order.index, pcm, at))
+    async def _synthesise(self, order: SynthesiseSpeech) -> None:
+        pcm = await self.voice.synthesise(order.text, speed=order.speed)
+        await self._inbox.put(lambda at: self.session.synthesis_finished(order.response_id, order.index, pcm, at))
 
     def _measure(self, event: Json) -> None:
         match event:

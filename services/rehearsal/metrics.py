@@ -5,7 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.rehearsal.core.answers import AnswersName, LightReason
-from services.runtime.metrics import announce
+from services.runtime.telemetry.metrics import announce
 
 SESSIONS_ACTIVE = Gauge(
     "hushgate_rehearsal_sessions_active",
@@ -13,7 +13,7 @@ SESSIONS_ACTIVE = Gauge(
     ["answers"],
 )
 for _name in get_args(AnswersName):
-    SESSIONS_ACTIVE.labels(_name)  # so that the series are there from the start
+    SESSIONS_ACTIVE.labels(_name)  # so that the series exist from the start
 RECORDED_ANSWERS = Counter(
     "hushgate_rehearsal_recorded_answers_total",
     "Answers that are a recording since speech was not recognised, by reason.",
@@ -28,6 +28,8 @@ FIRST_AUDIO_SECONDS = Histogram(
     "Time from the request for a response to its first audio.",
     buckets=(0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5),
 )
-VOICE_LOST = Counter("hushgate_rehearsal_voice_lost_total", "Voice processes that died, by role.", ["role"])
-VOICE_LATE = Counter("hushgate_rehearsal_voice_late_total", "Answers of the voice given up on, by role.", ["role"])
-EARS_WAITED_FOR = Gauge("hushgate_rehearsal_ears_waited_for", "Utterances that wait for a free ear.")
+VOICE_LOST = Counter("hushgate_rehearsal_voice_lost_total", "Voice processes that exited, by role.", ["role"])
+VOICE_LATE = Counter(
+    "hushgate_rehearsal_voice_late_total", "Transcripts and syntheses that timed out, by role.", ["role"]
+)
+WAITING_UTTERANCES = Gauge("hushgate_rehearsal_waiting_utterances", "Utterances that wait for a free recogniser.")

@@ -3,9 +3,9 @@
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.rehearsal.core.answers import SESSIONS_PER_EAR, AnswersName
+from services.rehearsal.core.answers import SESSIONS_PER_RECOGNISER, AnswersName
 from services.rehearsal.core.faults import faults_of
-from services.runtime.settings import ServiceSettings
+from services.runtime.process.settings import ServiceSettings
 
 
 class RehearsalSettings(ServiceSettings):
@@ -14,18 +14,18 @@ class RehearsalSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="REHEARSAL_", frozen=True, hide_input_in_errors=True)
 
     api_key: SecretStr = SecretStr("")
-    """The key that clients must bring; empty: any."""
+    """The key that clients must send; empty: any is accepted."""
     voice: AnswersName = "full"
-    """`full` recognises speech and answers it, `light` answers speech with recorded answers, `echo` with its own sound.
+    """`full` recognises speech, `light` answers it with recorded answers, `echo` with the caller's own audio.
     `full` and `light` need the extra `voice`."""
-    ears: int = Field(default=2, ge=1, le=64)
-    """With `full`: processes that listen, some 150 MB each."""
-    sessions_per_ear: int = Field(default=SESSIONS_PER_EAR, ge=1, le=1000)
-    """With `full`: so many open sessions a listening process serves; further sessions get recorded answers."""
+    recognisers: int = Field(default=2, ge=1, le=64)
+    """With `full`: processes that recognise speech, about 150 MB each."""
+    sessions_per_recogniser: int = Field(default=SESSIONS_PER_RECOGNISER, ge=1, le=1000)
+    """With `full`: open sessions per recogniser; further sessions get recorded answers."""
     max_session_s: float = Field(default=3600, gt=0, le=86_400)
-    """A session ends with `session_expired` after this."""
+    """A session ends with `session_expired` after this time."""
     faults: str = ""
-    """How every session misbehaves that does not say otherwise, e.g. `stalling, seed=7`: see docs/rehearsal.md."""
+    """Default faults of sessions, e.g. `stalling, seed=7`: see docs/rehearsal.md."""
 
     @field_validator("faults")
     @classmethod

@@ -1,16 +1,16 @@
-"""The only place that reads a clock. Cores get `now` as an argument."""
+"""The only module that reads a clock. Cores get `now` as an argument."""
 
 import time
 from datetime import UTC, datetime
 
 
 def monotonic() -> float:
-    """Seconds that never go back; for time-outs and durations."""
+    """Monotonic seconds, for timeouts and durations."""
     return time.monotonic()
 
 
 def cpu_s() -> float:
-    """CPU seconds that this process has used, all its threads together."""
+    """CPU seconds that this process has used, over all its threads."""
     return time.process_time()
 
 
@@ -30,5 +30,5 @@ def utc_now() -> datetime:
 
 
 def unix_minus_monotonic() -> float:
-    """Seconds to take off a wall-clock time, such as the kernel's of a packet's arrival, to get a monotonic one."""
+    """Seconds to subtract from a wall-clock time, such as a packet's arrival by the kernel, for a monotonic one."""
     return time.time() - time.monotonic()

@@ -1,4 +1,4 @@
-"""Errors that any service may meet. Each names the fact, carries data and says whether trying again helps."""
+"""Errors that any service may raise. Each names the fact, carries data and says whether retrying helps."""
 
 
 class HushgateError(Exception):
@@ -12,7 +12,7 @@ class SettingsError(HushgateError):
 
 
 class BusUnavailableError(HushgateError):
-    """No NATS server answers."""
+    """No NATS server with JetStream answers."""
 
     retryable = True
 
@@ -35,7 +35,7 @@ class StoreTooSmallError(HushgateError):
 
 
 class BucketFullError(HushgateError):
-    """A KV bucket has reached its bound and refuses what is new."""
+    """A KV bucket has reached its size limit and rejects new entries."""
 
     retryable = True
 
@@ -45,7 +45,7 @@ class BucketFullError(HushgateError):
 
 
 class NoRespondersError(HushgateError):
-    """Nobody listens on the subject of a request."""
+    """Nobody subscribes to the subject of a request."""
 
     retryable = True
 
@@ -55,7 +55,7 @@ class NoRespondersError(HushgateError):
 
 
 class RequestTimeoutError(HushgateError):
-    """A request was not answered in time."""
+    """A request got no reply in time."""
 
     retryable = True
 
@@ -65,7 +65,7 @@ class RequestTimeoutError(HushgateError):
 
 
 class AddressInUseError(HushgateError):
-    """A TCP address is taken or not ours to take."""
+    """A TCP address is in use or may not be bound."""
 
     def __init__(self, host: str, port: int, cause: str) -> None:
         super().__init__(f"cannot listen on {host}:{port}: {cause}")

@@ -1,1 +1,1 @@
-"""The public HTTP door: tokens, offers, placement, the page."""
+"""The public HTTP API: tokens, calls, placement, usage and the demo page."""

@@ -1,4 +1,4 @@
-"""Who asks: a tenant by its key, or the holder of a redeemed token about its own call."""
+"""Authenticate requests: a tenant by its key, or the holder of a redeemed token for that token's call."""
 
 from dataclasses import dataclass
 
@@ -6,32 +6,32 @@ from fastapi import Request
 
 from services.contracts import ids
 from services.contracts.ids import CallId, InvalidIdError, TenantId
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core import origins
-from services.signaling.core.origins import Own
+from services.signaling.core.origins import OwnOrigin
 from services.signaling.core.tenants import Tenant
 from services.signaling.core.token import Rejection
 from services.signaling.errors import ApiError, no_such_call, unauthorized
 from services.signaling.grants import Grants, Redemption, TokenRejectedError
-from services.signaling.limiter import Limiter
+from services.signaling.request_limiter import RequestLimiter
 from services.signaling.tenants_file import TenantsFile
 
 
-def own(request: Request) -> Own:
-    """This door, as the request names it."""
-    return Own(scheme=request.url.scheme, host=request.headers.get("host", ""))
+def own(request: Request) -> OwnOrigin:
+    """Return the API's own origin as the request names it."""
+    return OwnOrigin(scheme=request.url.scheme, host=request.headers.get("host", ""))
 
 
 def bearer_or_none(request: Request) -> str | None:
-    """The key or token of the request."""
+    """Return the bearer credential of the request, or None if it has none."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     return value.strip() or None if scheme.lower() == "bearer" else None
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """Who could make a call now: a tenant itself, or the holder of a token of its."""
+class Principal:
+    """Who may make a call: a tenant (``token`` is None), or the holder of one of its tokens."""
 
     tenant: Tenant
     token: Redemption | None
@@ -39,17 +39,17 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Decides who may do what, and how often."""
+    """Authenticates requests and applies request rates."""
 
     tenants: TenantsFile
     grants: Grants
-    limiter: Limiter
+    limiter: RequestLimiter
 
     def bearer(self, request: Request) -> str:
-        """The key or token of the request.
+        """Return the bearer credential of the request.
 
         Raises:
-            ApiError: 401, there is none; 429, that happens too often.
+            ApiError: 401, the request has none; 429, too many such requests from this address.
         """
         value = bearer_or_none(request)
         if value is None:
@@ -57,26 +57,26 @@ class Authority:
         return value
 
     def rejected(self, request: Request, reason: str) -> ApiError:
-        """Count why, and say nothing but that there are too many.
+        """Count the rejection and return the error to raise; the client does not receive the reason.
 
-        A good key or token never comes here, so nobody suffers from a neighbour at the same address.
+        Requests with a valid key or token are not counted, so clients behind one address do not limit each other.
         """
         metrics.TOKENS_REJECTED.labels(reason).inc()
         try:
-            self.limiter.stranger(request)
+            self.limiter.count_unauthenticated(request)
         except ApiError as too_many:
             return too_many
         return unauthorized()
 
     def tenant_of_key(self, request: Request) -> Tenant | None:
-        """The tenant, if the request carries a tenant's key and comes from where that tenant allows."""
+        """Return the tenant whose key the request carries, or None. Check the request's origin against the tenant's."""
         found = self.tenants.current().by_key(self.bearer(request))
         if found is not None:
             self.check_origin(request, found)
         return found
 
     def tenant(self, request: Request) -> Tenant:
-        """The tenant whose key the request carries.
+        """Return the tenant whose key the request carries.
 
         Raises:
             ApiError: 401, or 403 for an origin that the tenant does not allow.
@@ -86,33 +86,33 @@ class Authority:
             raise self.rejected(request, "key")
         return found
 
-    async def admit(self, request: Request, call: CallId) -> Admitted:
-        """Turn away who could not make ``call`` now, before anything of the body is read. It redeems nothing.
+    async def admit(self, request: Request, call: CallId) -> Principal:
+        """Authenticate the sender of a request for ``call`` before the body is read; redeems no token.
 
         Raises:
             ApiError: 401, or 403 for an origin that the tenant does not allow.
         """
         tenant = self.tenant_of_key(request)
         if tenant is not None:
-            return Admitted(tenant, None)
+            return Principal(tenant, None)
         try:
             planned = await self.grants.redeemable(self.bearer(request), call)
         except TokenRejectedError as exc:
             raise self.rejected(request, exc.reason) from None
-        return Admitted(self.tenant_of_token(request, planned.record.tenant), planned)
+        return Principal(self.tenant_of_token(request, planned.record.tenant), planned)
 
-    async def admit_offer(self, request: Request, call: CallId) -> Admitted:
-        """The same for who sends an offer, which is counted.
+    async def admit_offer(self, request: Request, call: CallId) -> Principal:
+        """Authenticate the sender of an offer like `admit`, and count the offer.
 
         Raises:
-            ApiError: 401, 403, or 429 for a tenant of whom too many offers come.
+            ApiError: 401, 403, or 429 for a tenant that sends too many offers.
         """
         admitted = await self.admit(request, call)
-        self.limiter.offer(admitted.tenant)
+        self.limiter.count_offer(admitted.tenant)
         return admitted
 
     def tenant_of_token(self, request: Request, tenant: TenantId) -> Tenant:
-        """The tenant that a token was made for: gone from the file, its tokens are worth nothing.
+        """Return the tenant that a token was minted for. Tokens of a tenant that left the tenants file are invalid.
 
         Raises:
             ApiError: 401, or 403 for an origin that the tenant does not allow.
@@ -125,20 +125,20 @@ class Authority:
 
     @staticmethod
     def check_origin(request: Request, tenant: Tenant) -> None:
-        """Hold a browser to the tenant's own list of origins.
+        """Check the request's `Origin` against the tenant's list of origins.
 
         Raises:
-            ApiError: 403.
+            ApiError: 403, the tenant does not allow the origin.
         """
         origin = request.headers.get("origin")
         if origin and tenant.origins and not origins.allowed(origin, origins=tenant.origins, own=own(request)):
             raise ApiError(403, "This origin may not use this tenant's calls.", code="origin_not_allowed")
 
-    async def call(self, request: Request, text: str) -> tuple[CallId, Tenant]:
-        """The call that the request may hang up and read the usage of.
+    async def authorize_call(self, request: Request, text: str) -> tuple[CallId, Tenant]:
+        """Return the call that the request may hang up and read the usage of, and its tenant.
 
         Raises:
-            ApiError: 401; 404 for a call that is unknown or another's.
+            ApiError: 401; 404 for a call that is unknown or belongs to another tenant.
         """
         tenant = self.tenant_of_key(request)
         if tenant is None:
@@ -152,7 +152,7 @@ class Authority:
 
     async def _call_of_token(self, request: Request, text: str) -> tuple[CallId, Tenant]:
         try:
-            call, tenant_id = await self.grants.afterlife(self.bearer(request))
+            call, tenant_id = await self.grants.redeemed_call(self.bearer(request))
         except TokenRejectedError as exc:
             raise self.rejected(request, exc.reason) from None
         tenant = self.tenant_of_token(request, tenant_id)

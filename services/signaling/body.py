@@ -1,4 +1,4 @@
-"""Reads bodies up to a limit and in a limited time, and takes them apart."""
+"""Read and parse request bodies within a size and a time limit."""
 
 import asyncio
 import json
@@ -11,8 +11,8 @@ from pydantic_core import from_json
 from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from services.contracts.session.sizes import MAX_SESSION_BYTES
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES
-from services.signaling.core.session_config import MAX_SESSION_BYTES
 from services.signaling.errors import ApiError
 
 SDP = "application/sdp"
@@ -23,18 +23,18 @@ _CHARSETS = frozenset({b"utf-8", b"utf8"})
 
 @dataclass(frozen=True, slots=True)
 class OfferBody:
-    """What came with `POST /v1/realtime/calls`."""
+    """Parsed body of `POST /v1/realtime/calls`."""
 
     sdp: bytes
     session: dict[str, JsonValue] | None
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The body.
+    """Return the request's body.
 
     Raises:
-        ApiError: 413 for one above ``limit`` bytes, before it is read if it says so; 408 for one that takes too long.
-        ClientDisconnect: the client has gone.
+        ApiError: 413, larger than ``limit`` bytes (by `Content-Length`, else while reading); 408, it took too long.
+        ClientDisconnect: the client closed the connection.
     """
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > limit:
@@ -54,7 +54,7 @@ async def read(request: Request, limit: int) -> bytes:
 
 
 async def read_json(request: Request) -> dict[str, JsonValue]:
-    """The body as a JSON object; an empty one is `{}`.
+    """Return the body as a JSON object; an empty body is `{}`.
 
     Raises:
         ApiError: 400, 408 or 413.
@@ -63,30 +63,30 @@ async def read_json(request: Request) -> dict[str, JsonValue]:
 
 
 def json_object(text: bytes | str, *, param: str | None) -> dict[str, JsonValue]:
-    """Read a JSON object; nothing at all is an empty one.
+    """Parse a JSON object; empty text is `{}`.
 
     Raises:
-        ApiError: 400, no JSON, nested too deeply, or no object.
+        ApiError: 400, not JSON, nested too deeply, or not an object.
     """
     if not text.strip():
         return {}
     try:
         value = from_json(text, allow_inf_nan=False)
-        json.dumps(value, allow_nan=False)  # 1e999 is infinite without being written so, and has no JSON of its own
+        json.dumps(value, allow_nan=False)  # 1e999 parses as infinity, which JSON cannot express
     except ValueError:
         raise ApiError(400, "The body is not valid JSON.", code="invalid_json", param=param) from None
     if not isinstance(value, dict):
-        raise ApiError(400, "A JSON object belongs here.", code="invalid_json", param=param)
+        raise ApiError(400, "A JSON object is required here.", code="invalid_json", param=param)
     return value
 
 
 def media_type(request: Request) -> str:
-    """What the body is said to be, without parameters."""
+    """Return the media type of the body, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_sdp(request: Request) -> bytes:
-    """The offer, where nothing else may come.
+    """Return the SDP offer of a body that may hold nothing else.
 
     Raises:
         ApiError: 408, 413 or 415.
@@ -97,7 +97,7 @@ async def read_sdp(request: Request) -> bytes:
 
 
 async def read_offer(request: Request) -> OfferBody:
-    """The offer, and the session if one came with it.
+    """Return the SDP offer and the optional session of a body.
 
     Raises:
         ApiError: 400, 408, 413 or 415.
@@ -113,7 +113,7 @@ async def read_offer(request: Request) -> OfferBody:
 
 
 async def _read_parts(request: Request) -> OfferBody:
-    # The form parser decodes with any codec that is named; some of Python's take quadratic time.
+    # The form parser decodes with any codec that the client names; some of Python's take quadratic time.
     _, options = parse_options_header(request.headers["content-type"])
     if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
         raise ApiError(415, "The charset of a multipart body is utf-8.", code="media_type")

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them: `{"error": {"message", "type", "code", "param"}}`."""
+"""Errors in the shape of the OpenAI API: `{"error": {"message", "type", "code", "param"}}`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,35 +7,35 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from services.contracts.session.locks import LockedFieldError
+from services.contracts.session.parse import InvalidSessionError
 from services.runtime.errors import HushgateError
 from services.signaling.core.mint import InvalidMintError
-from services.signaling.core.placement import NoPlace
+from services.signaling.core.placement import NoPlacement
 from services.signaling.core.sdp_lines import InvalidOfferError
-from services.signaling.core.session_config import InvalidSessionError, LockedFieldError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _SERVER_ERROR = 500
 
 PLACEMENT: dict[str, str] = {
-    NoPlace.NONE_KNOWN: "No media process has announced itself. Start one (hushgate media) or check its NATS server.",
-    NoPlace.ALL_SILENT: "All media processes have fallen silent. Check that they run and reach NATS.",
-    NoPlace.ALL_DRAINING: "All media processes are shutting down. Try again when new ones are up.",
-    NoPlace.ALL_FULL: "All media processes are full. Try again, or add media processes.",
-    NoPlace.ALL_TRIED: "No media process took the call. Try again.",
-    "timeout": "The media process did not answer in time. Try again; if it goes on, look at its log and load.",
-    "no_responders": "The media process is gone. Try again.",
+    NoPlacement.NONE_KNOWN: "No media process sends heartbeats. Start one (hushgate media) or check its NATS server.",
+    NoPlacement.ALL_SILENT: "No media process sends heartbeats any more. Check that they run and reach NATS.",
+    NoPlacement.ALL_DRAINING: "All media processes are shutting down. Try again when new ones are up.",
+    NoPlacement.ALL_FULL: "All media processes are full. Try again, or add media processes.",
+    NoPlacement.ALL_TRIED: "No media process accepted the call. Try again.",
+    "timeout": "The media process did not answer in time. Try again; if this persists, check its log and load.",
+    "no_responders": "The media process has stopped. Try again.",
     "malformed": "A media process gave an answer that cannot be read. Check that all services have the same version.",
-    "full": "All media processes that were asked are full. Try again, or add media processes.",
+    "full": "All media processes that were tried are full. Try again, or add media processes.",
     "draining": "The media processes are shutting down. Try again when new ones are up.",
-    "no_worker": "No upstream worker took the call. Check that hushgate upstream runs and is not full.",
-    "provider_refused": "The AI provider refused the session. Check the provider key, the model and its quota.",
+    "no_worker": "No upstream worker accepted the call. Check that hushgate upstream runs and is not full.",
     "internal": "The media process failed to set up the call. Its log says why.",
 }
-"""Every cause why a call finds no place, in words that say what to do."""
+"""Message for each reason why a call cannot be placed; it says what to do."""
 
 
 class ApiError(HushgateError):
-    """A request that is answered with an error. ``str()`` is what the client reads."""
+    """Error response to a request. ``str()`` is the message that the client receives."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class ApiError(HushgateError):
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """What is sent."""
+        """Return the HTTP response."""
         kind = "server_error" if self.status >= _SERVER_ERROR else _TYPES.get(self.status, "invalid_request_error")
         error = {"message": str(self), "type": kind, "code": self.code, "param": self.param}
         return JSONResponse({"error": error}, self.status, headers={"Cache-Control": "no-store", **self.headers})
 
 
 def unauthorized() -> ApiError:
-    """One answer for every key or token that does not fit: it must not tell which part was wrong."""
+    """Return 401 for any invalid key or token; it does not say which part was wrong."""
     return ApiError(
         401,
         "The API key or token is missing, unknown, expired or already used.",
@@ -70,24 +70,24 @@ def unauthorized() -> ApiError:
 
 
 def unavailable(message: str, code: str) -> ApiError:
-    """Trying again may help."""
+    """Return 503: a retry may succeed."""
     return ApiError(503, message, code=code, headers={"Retry-After": "1"})
 
 
 def rate_limited(message: str, retry_after_s: int, *, store_full: bool = False) -> ApiError:
-    """Asked too often, or nothing more fits (503, which is nobody's own fault)."""
+    """Return 429 with `Retry-After`, or 503 if the store is full."""
     status, code = (503, "token_store_full") if store_full else (429, "rate_limit_exceeded")
     return ApiError(status, message, code=code, headers={"Retry-After": str(retry_after_s)})
 
 
 def no_such_call() -> ApiError:
-    """The call never was, is over, or is another's: the same answer for all."""
+    """Return 404: the call does not exist, is over, or belongs to another tenant."""
     return ApiError(404, "There is no such call.", code="call_not_found", param="call_id")
 
 
 @contextmanager
 def bad_requests() -> Iterator[None]:
-    """Say in the provider's shape what the core finds wrong with a request.
+    """Convert the core's errors about a request to `ApiError`.
 
     Raises:
         ApiError: 400 for a field, 403 for a locked one, 422 for an offer.
@@ -103,21 +103,21 @@ def bad_requests() -> Iterator[None]:
 
 
 async def on_api_error(_: Request, error: Exception) -> JSONResponse:
-    """Answer with an error of ours."""
+    """Return the response to an `ApiError`; an exception handler of FastAPI."""
     if not isinstance(error, ApiError):
         raise error
     return error.response()
 
 
 async def on_http_error(_: Request, error: Exception) -> JSONResponse:
-    """Answer with an error of the framework: no such path, no such method."""
+    """Return the API's error object for the framework's errors (404, 405); an exception handler of FastAPI."""
     if not isinstance(error, HTTPException):
         raise error
-    messages = {404: "There is no such path.", 405: "This path does not take this method."}
+    messages = {404: "There is no such path.", 405: "This path does not allow this method."}
     message = messages.get(error.status_code, str(error.detail))
     return ApiError(error.status_code, message, headers=error.headers).response()
 
 
 def internal() -> ApiError:
-    """A fault of ours; the log has it."""
+    """Return 500; the exception is in the log."""
     return ApiError(500, "The gateway failed to handle the request. Its log says why.", code="internal_error")

@@ -1,7 +1,7 @@
-"""Tokens in the KV bucket `grants`, and who may ask about a call in `access`: so every signaling process knows them.
+"""Tokens in the KV bucket `grants` and call access in the bucket `access`, shared by all signaling processes.
 
-In `grants` lies, under the hash of a token, what it allows, until it expires. In `access` lie, for a day, `call.<id>`:
-whose call that is, and `token.<hash>`: which call a redeemed token has become. Those are small.
+`grants` stores the grant of a token under the token's hash until the token expires. `access` stores for a day
+`call.<id>`, the tenant of a call, and `token.<hash>`, the call of a redeemed token. Records in `access` are small.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId, TenantId
 from services.runtime import clock
-from services.runtime.bucket import ENTRY_BYTES, Bucket, Fill
+from services.runtime.bus.bucket import ENTRY_BYTES, Bucket, Fill
 from services.runtime.errors import BucketFullError, HushgateError
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
-from services.signaling.core import shares, token
+from services.signaling.core import token, token_quota
 from services.signaling.core.limits import Limited
-from services.signaling.core.shares import Allowance, LiveTokens, Refused
 from services.signaling.core.tenants import key_hash
 from services.signaling.core.token import Issued, MalformedRecordError, Redeemed, Rejection, TokenRecord
+from services.signaling.core.token_quota import LiveTokens, QuotaExceeded, TokenQuota
 
-_ACCESS_TTL_S = token.AFTERLIFE_MS // 1000 + 60
+_ACCESS_TTL_S = token.REDEEMED_TTL_MS // 1000 + 60
 
 
 class TokenRejectedError(HushgateError):
-    """The token does not allow this. The reason is for metric and log, never for the client."""
+    """The token is refused. The reason goes to metric and log, never to the client."""
 
     def __init__(self, reason: Rejection) -> None:
         super().__init__(f"token refused: {reason}")
@@ -39,24 +39,24 @@ class TokenRejectedError(HushgateError):
 
 
 class TooManyTokensError(HushgateError):
-    """The tenant, or all together, hold as many tokens as may be."""
+    """The tenant, or all tenants together, have the maximum of live tokens."""
 
     retryable = True
 
-    def __init__(self, refused: Refused) -> None:
+    def __init__(self, refused: QuotaExceeded) -> None:
         super().__init__(f"no more tokens: {refused.reason}")
         self.reason = refused.reason
         self.wait_s = refused.wait_s
 
 
 class GrantsUnavailableError(HushgateError):
-    """The bucket does not answer."""
+    """The KV bucket does not answer."""
 
     retryable = True
 
 
 class CallOwner(BaseModel):
-    """Whose call it is, and the media process that was asked last to carry it; older records do not name it."""
+    """Tenant of a call and the media process that carries it (empty in older records)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -66,7 +66,7 @@ class CallOwner(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A token that has become a call, or would; the next update of it, its release too, needs ``revision``."""
+    """A token redeemed, or redeemable, for a call; ``revision`` is that of its record, for the next update."""
 
     record: Redeemed
     issued: Issued
@@ -75,29 +75,29 @@ class Redemption:
 
 
 @dataclass(slots=True)
-class _Room:
-    """How full the bucket of tokens is: as the server said last, and what this process has written since."""
+class _BucketFill:
+    """Fill of the token bucket: the server's last figure plus what this process has written since."""
 
     _fill: Fill = field(default_factory=lambda: Fill(0, -1))
     _asked_at: float = float("-inf")
     _written: int = 0
     _writing: int = 0
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _bucket_errors: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def share(self, tokens: Bucket, fresh_s: float) -> int:
-        """The bytes that one tenant may hold; the server is asked again after ``fresh_s``."""
-        async with self._asking:
+        """Return the bytes that one tenant may hold; queries the server at most every ``fresh_s`` seconds."""
+        async with self._bucket_errors:
             if clock.monotonic() - self._asked_at > fresh_s:
-                self._written = 0  # what is written while it is asked counts twice until the next time
+                self._written = 0  # writes during the query count twice until the next one
                 self._fill = await tokens.fill()
                 self._asked_at = clock.monotonic()
         used = self._fill.used_bytes + self._written + self._writing
-        # A server of somebody else's may keep the bucket without a bound.
-        return shares.share(bound=self._fill.max_bytes, used=used) if self._fill.max_bytes >= 0 else 2**63
+        # On a NATS server that is not ours the bucket may be unbounded.
+        return token_quota.share(bound=self._fill.max_bytes, used=used) if self._fill.max_bytes >= 0 else 2**63
 
     @contextmanager
     def write(self, size: int) -> Iterator[None]:
-        """The block writes so many bytes, or fails."""
+        """Count ``size`` bytes that the block writes; none if the block raises."""
         self._writing += size
         try:
             yield
@@ -108,22 +108,22 @@ class _Room:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Makes, redeems and releases tokens, and remembers whose calls are whose."""
+    """Issues, redeems and releases tokens, and records the tenant and media process of each call."""
 
     tokens: Bucket
     access: Bucket
     connected: Callable[[], bool]
-    """Without the server nothing is tried: the client library would wait for it, and so would the caller."""
+    """Whether NATS is connected; if not, requests fail at once instead of waiting for a reconnect."""
     fill_fresh_s: float = 0.25
-    """How full the bucket is is asked again after so long; what others write meanwhile is not counted."""
+    """Maximum age, in seconds, of the bucket's fill; writes of other processes since then are not counted."""
     live: LiveTokens = field(default_factory=LiveTokens)
-    _room: _Room = field(default_factory=_Room)
+    _fill: _BucketFill = field(default_factory=_BucketFill)
 
     async def issue(self, grant: Grant, *, seconds: int, most: int) -> tuple[str, Issued]:
-        """Make a token; only its hash is stored. The tenant may hold ``most`` that can be redeemed, and its share.
+        """Issue a token; only its hash is stored. ``most``: the tenant's limit of redeemable tokens.
 
         Raises:
-            TooManyTokensError: it holds as much as it may, or the bucket is full.
+            TooManyTokensError: the tenant has its maximum of live tokens, or the bucket is full.
             GrantsUnavailableError: the bucket does not answer.
         """
         value = f"ek_{secrets.token_urlsafe(32)}"  # 43 characters
@@ -131,24 +131,24 @@ class Grants:
         record = Issued(grant=grant, issued_unix_ms=now_unix_ms, expires_unix_ms=now_unix_ms + seconds * 1000)
         written, ttl_s = record.encode(), token.redeemable_ttl_s(record, now_unix_ms=now_unix_ms)
         size = len(written) + ENTRY_BYTES
-        with self._asking("tokens cannot be stored"):
-            room, now = await self._room.share(self.tokens, self.fill_fresh_s), clock.monotonic()
-            allowed = Allowance(tokens=most, room=room)
+        with self._bucket_errors("tokens cannot be stored"):
+            room, now = await self._fill.share(self.tokens, self.fill_fresh_s), clock.monotonic()
+            allowed = TokenQuota(tokens=most, room=room)
             refused = self.live.reserve(grant.tenant, key, size, allowed=allowed, now=now, end=now + ttl_s)
             if refused is not None:
                 raise TooManyTokensError(refused)
             try:
-                with self._room.write(size):
+                with self._fill.write(size):
                     await self.tokens.create(key, written, ttl_s=ttl_s)
             except BaseException as exc:
                 self.live.release(grant.tenant, key)
                 if isinstance(exc, BucketFullError):
-                    raise TooManyTokensError(Refused(Limited.STORE_FULL, shares.NOBODY_ELSE_S)) from None
+                    raise TooManyTokensError(QuotaExceeded(Limited.STORE_FULL, token_quota.DEFAULT_RETRY_S)) from None
                 raise
         return value, record
 
     async def redeemable(self, value: str, call: CallId) -> Redemption:
-        """What redeeming a token for ``call`` would make of it now. Nothing is changed.
+        """Return the redemption that `redeem` would make for ``call``, without redeeming the token.
 
         Raises:
             TokenRejectedError: unknown, expired or used.
@@ -161,14 +161,14 @@ class Grants:
         return Redemption(decided, record, key_hash(value), revision)
 
     async def redeem(self, value: str, call: CallId) -> Redemption:
-        """Turn a token into ``call``; of any number that try, one succeeds.
+        """Redeem a token for ``call``; of several concurrent attempts one succeeds.
 
         Raises:
-            TokenRejectedError: unknown, expired, used, or another was faster.
+            TokenRejectedError: unknown, expired, used, or redeemed concurrently.
             GrantsUnavailableError: the bucket does not answer.
         """
         planned = await self.redeemable(value, call)
-        with self._asking("a token cannot be redeemed"):
+        with self._bucket_errors("a token cannot be redeemed"):
             try:
                 revision = await self._replace(planned, planned.record)
             except KeyWrongLastSequenceError:
@@ -176,7 +176,7 @@ class Grants:
         return replace(planned, revision=revision)
 
     async def release(self, redemption: Redemption) -> None:
-        """Set the token free again because its call got no answer. If that fails it stays used: the safe side."""
+        """Make the token redeemable again because its call got no answer. If that fails, it stays redeemed."""
         try:
             await self._replace(redemption, redemption.issued)
         except (NatsError, TimeoutError, BucketFullError) as exc:
@@ -189,50 +189,50 @@ class Grants:
         ttl_s = token.redeemable_ttl_s(redemption.issued, now_unix_ms=clock.unix_ms())
         return await self.tokens.update(redemption.key, record.encode(), last=redemption.revision, ttl_s=ttl_s)
 
-    async def remember(
+    async def record_call(
         self,
         call: CallId,
         owner: CallOwner,
         redemption: Redemption | None = None,
         *,
-        beside: Callable[[], Awaitable[object]] | None = None,
+        also: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Keep for a day whose call it is and where, and which token may ask about it; ``beside``: what else to keep.
+        """Store tenant, media process and token of a call for a day; ``also`` writes further records.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
         written = owner.model_dump_json().encode()
-        with self._asking("a call cannot be stored"):
+        with self._bucket_errors("a call cannot be stored"):
             writes: list[Awaitable[object]] = [self.access.put(_call_key(call), written, ttl_s=_ACCESS_TTL_S)]
             if redemption is not None:
                 key, record = _token_key(redemption.key), redemption.record.encode()
                 writes.append(self.access.put(key, record, ttl_s=_ACCESS_TTL_S))
-            if beside is not None:
-                writes.append(beside())
+            if also is not None:
+                writes.append(also())
             await asyncio.gather(*writes)
         if redemption is not None:
             self.live.release(owner.tenant, redemption.key)
 
-    async def afterlife(self, value: str) -> tuple[CallId, TenantId]:
-        """The call that a redeemed token belongs to.
+    async def redeemed_call(self, value: str) -> tuple[CallId, TenantId]:
+        """Return the call and tenant of a redeemed token.
 
         Raises:
-            TokenRejectedError: unknown, not redeemed, or that was more than a day ago.
+            TokenRejectedError: unknown, not redeemed, or redeemed more than a day ago.
             GrantsUnavailableError: the bucket does not answer.
         """
         key = key_hash(value)
         try:
             record, _ = await self._record(self.access, value, _token_key(key))
         except TokenRejectedError:
-            record, _ = await self._record(self.tokens, value, key)  # only to tell why
-        decided = token.afterlife(record, now_unix_ms=clock.unix_ms())
+            record, _ = await self._record(self.tokens, value, key)  # only for the reason
+        decided = token.redeemed_call(record, now_unix_ms=clock.unix_ms())
         if isinstance(record, Issued) or isinstance(decided, Rejection):
             raise TokenRejectedError(decided if isinstance(decided, Rejection) else Rejection.NOT_REDEEMED)
         return decided, record.tenant
 
     async def owner(self, call: CallId) -> CallOwner | None:
-        """Whose call it is and where; None for one that is not known.
+        """Return tenant and media process of a call, or None if the call is unknown.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
@@ -255,17 +255,17 @@ class Grants:
             raise TokenRejectedError(Rejection.UNKNOWN) from None
 
     async def _get(self, bucket: Bucket, key: str) -> tuple[bytes, int] | None:
-        with self._asking("the bucket of tokens does not answer"):
+        with self._bucket_errors("the bucket of tokens does not answer"):
             try:
                 entry = await bucket.entries.get(key)
-            except KeyNotFoundError:  # a deleted key is one, too
+            except KeyNotFoundError:  # also raised for a deleted key
                 return None
         return entry.value or b"", entry.revision or 0
 
     @contextmanager
-    def _asking(self, failure: str) -> Iterator[None]:
+    def _bucket_errors(self, failure: str) -> Iterator[None]:
         if not self.connected():
-            raise GrantsUnavailableError("the NATS server is away")
+            raise GrantsUnavailableError("not connected to the NATS server")
         try:
             yield
         except (NatsError, TimeoutError, BucketFullError) as exc:

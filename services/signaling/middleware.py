@@ -1,4 +1,4 @@
-"""What every request passes: measuring, origins, headers, and the last net under all handlers."""
+"""ASGI middleware: request metrics, CORS and headers, and the catch-all error handler."""
 
 import re
 from collections.abc import Collection
@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime import clock
-from services.runtime.httpapps import closed_by
-from services.runtime.logging import get_logger
+from services.runtime.http.apps import closed_by
+from services.runtime.telemetry.logging import get_logger
 from services.signaling import errors, metrics
 from services.signaling.auth import own
 from services.signaling.core import origins
@@ -21,17 +21,17 @@ from services.signaling.grants import GrantsUnavailableError
 _API = "/v1/"
 _METHODS = "DELETE, GET, PATCH, POST"
 _EXPOSED = "Accept-Patch, Accept-Post, ETag, Link, Location, Retry-After"
-"""What a client in a browser needs to read: without Location it has no call id, without ETag no ICE restart."""
+"""Response headers that a browser client must be able to read: `Location` has the call id, `ETag` is for restarts."""
 _REQUEST_HEADER = re.compile(
     r"(?:authorization|content-type|if-match|x-openai-agents-sdk|x-stainless-[a-z-]+|openai-[a-z-]+)\Z"
 )
-"""What the provider's own browser clients and those of WHIP send."""
+"""Request headers that browser clients of the Realtime API and of WHIP send."""
 _PREFLIGHT_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Counts and times every request by its route's template."""
+class RequestMetrics:
+    """Count and time every request by its route template."""
 
     app: ASGIApp
 
@@ -54,7 +54,7 @@ class Measured:
             await self.app(scope, receive, measure)
         finally:
             closed = closed_by(scope)
-            if closed is not None:  # whatever was answered, the client has not got it
+            if closed is not None:  # the client closed the connection before the response
                 code = str(closed.status)
             route = getattr(scope.get("route"), "path", None) or "none"
             metrics.REQUESTS.labels(route, code).inc()
@@ -63,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """Lets allowed origins use the API from a browser, and nobody else's page."""
+    """CORS for the allowed origins."""
 
     app: ASGIApp
     allowed_origins: Collection[str]
@@ -82,7 +82,7 @@ class Cors:
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._open(MutableHeaders(scope=message), origin)
+                self._allow(MutableHeaders(scope=message), origin)
             await send(message)
 
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
@@ -90,7 +90,7 @@ class Cors:
         else:
             await self.app(scope, receive, add)
 
-    def _open(self, headers: MutableHeaders, origin: str) -> None:
+    def _allow(self, headers: MutableHeaders, origin: str) -> None:
         headers["Access-Control-Allow-Origin"] = origins.ANY if origins.ANY in self.allowed_origins else origin
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers.add_vary_header("Origin")
@@ -111,8 +111,8 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
-class LastNet:
-    """Turns what no handler expected into an answer in the error shape, and a log line."""
+class CatchAllHandler:
+    """Answer an unexpected exception with the API's error object and 500, and log it."""
 
     app: ASGIApp
 
@@ -131,11 +131,11 @@ class LastNet:
         try:
             await self.app(scope, receive, watch)
         except ClientDisconnect:
-            raise  # no fault of ours: the listener logs it
+            raise  # a fault of the client: the listener logs it
         except GrantsUnavailableError as exc:
             get_logger().warning("grants_unavailable", error=str(exc))
             error = errors.unavailable("The gateway's NATS server does not answer. Try again.", "bus_unavailable")
-        except Exception:  # noqa: BLE001 - the edge of a request: the client gets an answer, the log the reason
+        except Exception:  # noqa: BLE001 - the outermost handler: the client gets a 500, the log the reason
             get_logger().exception("request_failed", path=scope["path"])
             error = errors.internal()
         else:

@@ -6,78 +6,82 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.http import Tls
-from services.runtime.httpconnections import HttpLimits, network
-from services.runtime.settings import ServiceSettings
-from services.signaling.core.limits import Rate
+from services.runtime.http.connections import HttpLimits, network
+from services.runtime.http.server import Tls
+from services.runtime.process.settings import ServiceSettings
+from services.signaling.core.limits import RequestRate
 from services.signaling.core.tenants import Rates
 from services.signaling.core.turn import Relays, checked_url
 
 
 class SignalingSettings(ServiceSettings):
-    """See ServiceSettings for what all services have."""
+    """Settings of signaling; see ServiceSettings for those of all services."""
 
     model_config = SettingsConfigDict(env_prefix="SIGNALING_", frozen=True, hide_input_in_errors=True)
 
     tenants_file: Path
-    """JSON with the hashes of the tenants' keys; read again when it changes."""
+    """JSON with the hashes of the tenants' keys; re-read when it changes."""
     metering_url: Annotated[str, Field(pattern=r"^$|^https?://")] = ""
-    """Where usage is asked for; empty: usage is answered 503."""
+    """URL of metering's usage API; empty: usage queries get 503."""
     metering_token: SecretStr = SecretStr("")
-    """What metering wants to see, METERING_API_TOKEN."""
+    """Token for metering, METERING_API_TOKEN."""
     metering_token_file: Path | None = None
-    """Where that token lies, instead of SIGNALING_METERING_TOKEN: a mounted secret."""
+    """File with that token, instead of SIGNALING_METERING_TOKEN: a mounted secret."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     demo_tenant: str = ""
-    """The tenant whom the page's calls belong to; empty: no page."""
+    """The tenant of the page's calls; empty: no page."""
     page_secret: SecretStr = SecretStr("")
-    """What the page must know to get tokens: the fragment of the address that people open, `https://HOST/#SECRET`."""
+    """Secret with which the page gets tokens: the fragment of its URL, `https://HOST/#SECRET`."""
     page_secret_file: Path | None = None
-    """Where that secret lies, instead of SIGNALING_PAGE_SECRET: a mounted secret."""
+    """File with that secret, instead of SIGNALING_PAGE_SECRET: a mounted secret."""
     provider: str = ""
-    """The provider's name as the page shows it."""
+    """The provider's name, shown by the page."""
     providers: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=16)
-    """Providers that the upstream workers serve: metering books usage of no other to a call. None: of any."""
+    """Providers of the upstream workers: metering books only their usage to a call. Empty: any."""
     charged: bool = True
-    """Whether that provider really charges."""
+    """Whether that provider charges money."""
+    zone: str = Field(default="", max_length=64)
+    """Where this process runs: calls are placed on media processes whose MEDIA_ZONE is the same, while they have room.
+    Empty: on any.
+    """
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
     allowed_origins: tuple[str, ...] = ("*",)
     """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
     mints_per_s: float = Field(default=20, gt=0, le=10_000)
-    """Tokens a second that a tenant may mint here, unless its own `rates` say otherwise."""
+    """Tokens a second that a tenant may mint per process, unless its `rates` differ."""
     mints_burst: int = Field(default=200, ge=1, le=100_000)
     """Tokens that it may mint at once."""
     offers_per_s: float = Field(default=20, gt=0, le=10_000)
-    """Offers a second that a tenant and the holders of its tokens may send here, unless its `rates` say otherwise."""
+    """Offers a second of a tenant and its tokens per process, unless its `rates` differ."""
     offers_burst: int = Field(default=200, ge=1, le=100_000)
-    """Offers that they may send at once."""
+    """Offers at once."""
     live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Tokens of a tenant that were minted here, were not redeemed and have not expired."""
+    """Tokens of a tenant, minted by this process, that are neither redeemed nor expired."""
     address_per_s: float = Field(default=5, gt=0, le=10_000)
-    """Requests a second without a good key or token, or for the page's token, from one address (IPv6: one /64)."""
+    """Requests a second without a valid key or token, or for the page's token, per address (IPv6: per /64)."""
     address_burst: int = Field(default=60, ge=1, le=100_000)
     """Such requests at once."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses and networks of the proxies in front, as `10.0.0.0/8`, whose `X-Forwarded-*` are believed."""
+    """Addresses and networks of the proxies in front, as `10.0.0.0/8`, whose `X-Forwarded-*` are used."""
     max_connections: int = Field(default=4096, ge=64, le=100_000)
-    """Beyond it those give way that have no request in hand, the longest idle first."""
+    """Connections of this process. Beyond it the longest idle one without a request is closed."""
     max_connections_per_address: int = Field(default=1024, ge=16, le=100_000)
-    """Of one IPv4 address or IPv6 /64, but for trusted proxies."""
+    """Connections of one IPv4 address or IPv6 /64, except trusted proxies."""
     head_timeout_s: float = Field(default=10, ge=1, le=60)
-    """For a TLS handshake, and for the head of a request from its first byte to its last."""
+    """Time for a TLS handshake, and for a request's head from its first byte to its last."""
     body_timeout_s: float = Field(default=10, ge=1, le=60)
-    """For the body of a request, from the end of its head."""
+    """Time for a request's body, from the end of its head."""
     write_timeout_s: float = Field(default=10, ge=1, le=60)
-    """For a client to read what is written to it."""
+    """Time for a client to read its response."""
     turn_urls: tuple[str, ...] = ()
-    """TURN servers for clients, as `turn:turn.example.com:3478?transport=udp`; none: clients hear of none."""
+    """TURN servers for clients, as `turn:turn.example.com:3478?transport=udp`; may be empty."""
     turn_secret_file: Path | None = None
-    """What those servers have as `static-auth-secret`; read again for each credential."""
+    """File with the servers' `static-auth-secret`; re-read for each credential."""
     turn_ttl_s: int = Field(default=7200, ge=60, le=172_800)
-    """How long a credential holds. Shorter than a token waits and its call lasts: late ICE restarts find no relay."""
+    """Validity of a credential: longer than a token's validity plus its call, or late ICE restarts get no relay."""
     turn_only: bool = False
-    """Whether the media processes are reached by those servers alone, so that clients need not try another way."""
+    """Whether the media processes are reachable only through those servers: clients then use only relays."""
 
     @field_validator("turn_urls")
     @classmethod
@@ -105,17 +109,17 @@ class SignalingSettings(ServiceSettings):
 
     @property
     def rates(self) -> Rates:
-        """What a tenant may ask for whose entry does not say."""
+        """Return the request rates of tenants whose entry sets none."""
         return Rates(**{name: getattr(self, name) for name in Rates.model_fields})
 
     @property
-    def address_rate(self) -> Rate:
-        """What one address may ask for without a good key."""
-        return Rate(self.address_per_s, self.address_burst)
+    def address_rate(self) -> RequestRate:
+        """Return the request rate of an address without a valid key."""
+        return RequestRate(self.address_per_s, self.address_burst)
 
     @property
     def http_limits(self) -> HttpLimits:
-        """What the listener takes."""
+        """Return the bounds of the HTTP listener."""
         return HttpLimits(
             max_connections=self.max_connections,
             max_connections_per_address=self.max_connections_per_address,
@@ -127,10 +131,10 @@ class SignalingSettings(ServiceSettings):
 
     @property
     def relays(self) -> Relays:
-        """The TURN servers."""
+        """Return the TURN servers."""
         return Relays(self.turn_urls, self.turn_ttl_s, only=self.turn_only)
 
     @property
     def tls(self) -> Tls | None:
-        """Certificate and key, if the door speaks https by itself."""
+        """Return certificate and key; None: TLS is terminated elsewhere."""
         return Tls(self.tls_cert, self.tls_key) if self.tls_cert and self.tls_key else None

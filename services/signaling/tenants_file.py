@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.runtime.errors import HushgateError
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core.tenants import InvalidTenantsError, Tenants
 
 
 class TenantsFileError(HushgateError):
-    """The tenants file cannot be used."""
+    """The tenants file cannot be read, or is invalid."""
 
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"cannot use the tenants file {path} (SIGNALING_TENANTS_FILE): {cause}")
@@ -20,19 +20,19 @@ class TenantsFileError(HushgateError):
 
 @dataclass(slots=True)
 class TenantsFile:
-    """Gives the tenants of the newest valid version of the file."""
+    """The tenants of the newest valid version of the file."""
 
     path: Path
     _tenants: Tenants = field(init=False)
-    _seen: tuple[int, int, int] = field(init=False)
+    _loaded_version: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read it for the first time.
+        """Read the file for the first time.
 
         Raises:
-            TenantsFileError: it is not there or wrong.
+            TenantsFileError: the file is missing or invalid.
         """
-        self._seen = self._version()
+        self._loaded_version = self._version()
         try:
             self._tenants = Tenants.parse(self.path.read_bytes())
         except OSError as exc:
@@ -42,18 +42,18 @@ class TenantsFile:
         metrics.TENANTS.set(len(self._tenants))
 
     def current(self) -> Tenants:
-        """The tenants; a new version that is gone or broken leaves the old one in force.
+        """Return the tenants, read again if the file changed; a missing or invalid new version is ignored and logged.
 
-        Looking at the file's times costs microseconds, so every request does it: a key that was taken out is
-        refused at once, and there is no watcher to fail.
+        `stat` costs microseconds, so every request does it: a key that was removed from the file is
+        refused at once, and no file watcher is needed.
         """
         version = self._version()
-        if version != self._seen:
-            self._seen = version
-            self._take()
+        if version != self._loaded_version:
+            self._loaded_version = version
+            self._load()
         return self._tenants
 
-    def _take(self) -> None:
+    def _load(self) -> None:
         try:
             self._tenants = Tenants.parse(self.path.read_bytes())
         except (OSError, InvalidTenantsError) as exc:
@@ -62,11 +62,11 @@ class TenantsFile:
             return
         metrics.TENANTS_RELOADS.labels("taken").inc()
         metrics.TENANTS.set(len(self._tenants))
-        get_logger().info("tenants_file_taken", tenants=len(self._tenants))
+        get_logger().info("tenants_file_loaded", tenants=len(self._tenants))
 
     def _version(self) -> tuple[int, int, int]:
         try:
-            status = os.stat(self.path)  # noqa: PTH116 - follows the symlinks that Kubernetes swaps
+            status = os.stat(self.path)  # noqa: PTH116 - follows the symlinks that Kubernetes replaces
         except OSError:
             return (0, 0, 0)
         return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,1 +1,1 @@
-"""One machine: nats-server and the services as child processes."""
+"""`hushgate up`: nats-server and all services on one machine, as child processes."""

@@ -1,4 +1,4 @@
-"""`hushgate up` as a module."""
+"""`hushgate up`: parse the command line and run everything."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from services.up import app, options
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run everything; returns the exit code."""
+    """Run nats-server and all services until a signal; return the exit code."""
     try:
         return app.run(options.parse(arguments))
     except HushgateError as exc:

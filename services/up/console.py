@@ -1,4 +1,4 @@
-"""The interleaved log of all children: for people in colours, for programs in JSON."""
+"""The merged log of all children: coloured text or JSON lines."""
 
 import json
 import sys
@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from services.runtime import clock
-from services.runtime.logging import LogFormat
-from services.runtime.redaction import escape_controls
+from services.runtime.telemetry.logging import LogFormat
+from services.runtime.telemetry.redaction import escape_controls
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _LEVELS = {"warning": "yellow", "error": "bold red", "critical": "bold red", "debug": "dim"}
@@ -19,7 +19,7 @@ _NAME_WIDTH = 10
 
 
 class LogConsole:
-    """Writes one line per event to ``stream`` (stderr: stdout belongs to what `up` has to say)."""
+    """Writes one line per event to ``stream``; default stderr, as stdout is for the output of `up` itself."""
 
     def __init__(self, log_format: LogFormat, stream: TextIO | None = None) -> None:
         self._json = log_format == "json"
@@ -27,8 +27,8 @@ class LogConsole:
         self._rich = Console(file=self._out, highlight=False, soft_wrap=True)
         self._colour: dict[str, str] = {}
 
-    def event(self, service: str, event: Mapping[str, Any], /) -> None:
-        """Write what ``service`` logged."""
+    def write_child_event(self, service: str, event: Mapping[str, Any], /) -> None:
+        """Write an event that ``service`` logged."""
         if self._json:
             self._out.write(json.dumps({**event, "service": service}, default=str) + "\n")
             self._out.flush()
@@ -44,6 +44,8 @@ class LogConsole:
         if "exception" in event:
             self._rich.print(Text(escape_controls(str(event["exception"]), keep="\n\t"), style="red"))
 
-    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+    def write_event(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         """Write an event of `up` itself."""
-        self.event("up", {"event": event, "level": level, **fields, "timestamp": clock.utc_now().isoformat()})
+        self.write_child_event(
+            "up", {"event": event, "level": level, **fields, "timestamp": clock.utc_now().isoformat()}
+        )

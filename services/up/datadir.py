@@ -1,4 +1,4 @@
-"""The data directory of `hushgate up`: who uses it, its tenant and key, and `up.json`."""
+"""The data directory of `hushgate up`: its lock, tenant key, tenants file and `up.json`."""
 
 import fcntl
 import hashlib
@@ -27,18 +27,18 @@ class DataDirectoryError(HushgateError):
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """A directory that is ours alone while we run."""
+    """The data directory, locked by this process."""
 
     path: Path
     tenant_key: str
 
     @property
     def tenants_file(self) -> Path:
-        """Hashes of the tenant keys, for signaling."""
+        """Path of the tenants file for signaling; it holds the hash of the tenant key."""
         return self.path / _TENANTS_FILE
 
-    def announce(self, *, url: str, page_url: str, nats_url: str, services: Mapping[str, tuple[int, str]]) -> None:
-        """Write `up.json` whole: where everything is, for tests, load and scripts."""
+    def write_up_json(self, *, url: str, page_url: str, nats_url: str, services: Mapping[str, tuple[int, str]]) -> None:
+        """Replace `up.json`, which gives URLs, process ids and the tenant key to tests, `hushgate load` and scripts."""
         content = {
             "url": url,
             "page_url": page_url,
@@ -48,21 +48,21 @@ class DataDirectory:
         }
         _write_private(self.path / _UP_FILE, json.dumps(content, indent=2) + "\n")
 
-    def withdraw(self) -> None:
-        """Remove `up.json`: nothing runs any more."""
+    def remove_up_json(self) -> None:
+        """Remove `up.json`, because no service runs any more."""
         (self.path / _UP_FILE).unlink(missing_ok=True)
 
 
 @contextmanager
 def data_directory(path: Path) -> Iterator[DataDirectory]:
-    """Take ``path`` for this process, making it and its tenant key if they are not there.
+    """Lock ``path`` for this process while the block runs; create it and its tenant key if missing.
 
     Raises:
-        DataDirectoryError: another process has it, it cannot be written, or other users could read it.
+        DataDirectoryError: another process has locked it, it is not writable, or other users could read it.
     """
     try:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-        # Locking the directory itself leaves no lock file behind, however we end.
+        # Locking the directory itself leaves no lock file behind, even after a crash.
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
         raise DataDirectoryError(f"cannot use {path} for data ({exc.strerror}): choose another with --data") from exc
@@ -71,7 +71,7 @@ def data_directory(path: Path) -> Iterator[DataDirectory]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise DataDirectoryError(
-                f"{path} is in use by another `hushgate up`{_where(path)}: stop that one, or choose another with --data"
+                f"{path} is in use by another `hushgate up`{_owner_url(path)}: stop it, or choose another with --data"
             ) from None
         _make_private(path, handle)
         try:
@@ -82,15 +82,15 @@ def data_directory(path: Path) -> Iterator[DataDirectory]:
         try:
             yield directory
         finally:
-            directory.withdraw()
+            directory.remove_up_json()
     finally:
         os.close(handle)
 
 
 def _make_private(path: Path, handle: int) -> None:
-    """Close the directory to other users: keys, ledger and streams lie in it.
+    """Remove other users' permissions: the directory holds keys, ledger and streams.
 
-    Only a directory of our own is changed; one that holds something else may be meant for others to read.
+    Only a directory that is empty or Hushgate's is changed; another may be meant for others to read.
     """
     status = os.fstat(handle)
     if status.st_uid != os.geteuid():
@@ -105,7 +105,7 @@ def _make_private(path: Path, handle: int) -> None:
     os.fchmod(handle, _PRIVATE)
 
 
-def _where(path: Path) -> str:
+def _owner_url(path: Path) -> str:
     try:
         return f" ({json.loads((path / _UP_FILE).read_text())['url']})"
     except (OSError, ValueError, KeyError):
@@ -131,7 +131,7 @@ def _tenants(key: str) -> str:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Replace ``file`` in one step, readable by its owner only."""
+    """Replace ``file`` atomically, readable only by its owner."""
     part = file.with_suffix(".part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as out:

@@ -1,7 +1,8 @@
-"""What `hushgate up` is asked to do, checked before anything starts."""
+"""Command-line options of `hushgate up`, checked before anything starts."""
 
 import argparse
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +14,18 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.rehearsal.core.answers import AnswersName
+from services.runtime.bus.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
 from services.runtime.errors import HushgateError
-from services.runtime.logging import LogFormat
-from services.runtime.settings import collector_url
-from services.runtime.streams import DEFAULT_STORE_MB, MAX_STORE_MB, MIN_STORE_MB
+from services.runtime.process.settings import collector_url
+from services.runtime.telemetry.logging import LogFormat
 
 OPENAI_URL = "wss://api.openai.com/v1/realtime"
 _PROVIDERS = {"api.openai.com": "openai", "api.x.ai": "xai"}
-"""Whose price book a host's usage is booked by; any other host is `custom` and booked as unpriced."""
+"""Provider name by host, which selects the price book; any other host is `custom` and its usage unpriced."""
 
 
 class OptionError(HushgateError):
-    """The command line contradicts itself or names what is not there."""
+    """The command line is contradictory or names something that does not exist."""
 
 
 class _ProviderKey(BaseSettings):
@@ -35,15 +36,23 @@ class _ProviderKey(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Who answers: ``url`` is None for the rehearsal."""
+    """The provider's URL and key. ``url`` None: the rehearsal."""
 
     url: str | None
     key: SecretStr
 
 
+_MAX_DEFAULT_MEDIA = 4
+
+
+def default_media_processes() -> int:
+    """Return the default number of media processes: one per available core, at most `_MAX_DEFAULT_MEDIA`."""
+    return min(_MAX_DEFAULT_MEDIA, len(os.sched_getaffinity(0)))
+
+
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """The command line and the provider's key, in their final form."""
+    """The validated command line, and the provider's key."""
 
     host: str
     port: int
@@ -54,18 +63,18 @@ class UpOptions:
     provider_key: SecretStr
     media_processes: int
     store_mb: int
-    """The MiB that streams and buckets may take together."""
+    """Maximum size in MiB of all streams and buckets."""
     advertise: str
-    """Where browsers reach the media, as MEDIA_ADVERTISED_ADDRESS has it."""
+    """Addresses at which browsers reach media, in the form of MEDIA_ADVERTISED_ADDRESS."""
     public_host: str
-    """Where the page is, if ``host`` is the unspecified address, which nobody can open."""
+    """Host of the page's URL if ``host`` is the unspecified address, which browsers cannot open."""
     log_format: LogFormat
     tls_cert: Path | None
     tls_key: Path | None
     otlp_endpoint: str
-    """Where traces go; empty: nowhere."""
+    """URL of the trace collector; empty: no traces."""
     rehearsal_voice: AnswersName | None
-    """How the rehearsal answers speech; None: as REHEARSAL_VOICE says, else `full`."""
+    """How the rehearsal answers speech; None: REHEARSAL_VOICE, else `full`."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -78,21 +87,29 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on; other than loopback needs TLS")
     parser.add_argument("--port", type=int, default=8080, help="port of the page and the API; 0 takes a free one")
-    parser.add_argument("--data", type=Path, default=Path(".hushgate"), help="where keys, streams and the ledger lie")
-    parser.add_argument("--upstream", metavar="URL", help="Realtime API to talk to instead of the rehearsal")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".hushgate"), help="directory of keys, streams and the ledger"
+    )
+    parser.add_argument("--upstream", metavar="URL", help="Realtime API to use instead of the rehearsal")
     parser.add_argument(
         "--rehearsal-voice",
         choices=get_args(AnswersName),
         help="how the rehearsal answers speech: full recognises it (the default), light gives recorded answers of "
         "natural length at a fraction of the CPU, echo gives the caller's own audio back",
     )
-    parser.add_argument("--media-processes", type=int, default=1, metavar="N", help="one a core (default: 1)")
+    parser.add_argument(
+        "--media-processes",
+        type=int,
+        default=default_media_processes(),
+        metavar="N",
+        help=f"each uses a core (default: one per available core, at most {_MAX_DEFAULT_MEDIA}; here %(default)s)",
+    )
     parser.add_argument(
         "--store-mb",
         type=int,
         default=DEFAULT_STORE_MB,
         metavar="MIB",
-        help=f"what tokens, leases, usage and history may take of the disk together; {DEFAULT_STORE_MB} if not given",
+        help=f"size of JetStream's store on disk (default: {DEFAULT_STORE_MB})",
     )
     parser.add_argument(
         "--advertise",
@@ -101,17 +118,17 @@ def make_parser() -> argparse.ArgumentParser:
         " of this machine (default: both, or what --host says; `loopback` keeps media on this machine)",
     )
     parser.add_argument("--otlp-endpoint", metavar="URL", default="", help="collector of traces (OTLP over HTTP)")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the log, on stderr")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="format of the log on stderr")
     parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate of the page and the API: https")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its key")
     return parser
 
 
 def parse(arguments: Sequence[str]) -> UpOptions:
-    """Read the command line.
+    """Parse and validate the command line.
 
     Raises:
-        OptionError: a combination that cannot work.
+        OptionError: an invalid value or combination.
     """
     args = make_parser().parse_args(arguments)
     if not 0 <= args.port <= 65535:  # noqa: PLR2004 - TCP's ports
@@ -148,10 +165,10 @@ def parse(arguments: Sequence[str]) -> UpOptions:
 
 
 def provider_of(upstream: str | None) -> Provider:
-    """Who answers when ``upstream`` is on the command line, or nothing is and the environment may hold a key.
+    """Return the provider at ``upstream``; without it OpenAI if the environment holds its key, else the rehearsal.
 
     Raises:
-        OptionError: it is no URL.
+        OptionError: ``upstream`` is not a URL.
     """
     key = _ProviderKey().openai_api_key
     chosen = upstream or (OPENAI_URL if key.get_secret_value() else None)
@@ -178,7 +195,7 @@ def _check_tls(host: str, cert: Path | None, key: Path | None) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``."""
+    """Return whether ``host`` is a loopback address or name."""
     if host == "localhost":
         return True
     try:
@@ -188,10 +205,10 @@ def is_loopback(host: str) -> bool:
 
 
 def realtime_url(text: str) -> str:
-    """A provider's URL as a WebSocket URL; without a path it gets the Realtime API's.
+    """Return a provider's URL as a WebSocket URL; an empty path becomes that of the Realtime API.
 
     Raises:
-        OptionError: no http, https, ws or wss URL.
+        OptionError: not an http, https, ws or wss URL.
     """
     parts = urlsplit(text)
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
@@ -202,16 +219,16 @@ def realtime_url(text: str) -> str:
 
 
 def advertised(host: str) -> str:
-    """Where browsers send their media to when they reach the page at ``host``.
+    """Return the addresses to advertise for media to browsers that open the page at ``host``.
 
-    A page on loopback needs the other addresses, too: Firefox pairs no candidate of its own with loopback.
+    A page on loopback needs the other addresses, too: Firefox does not pair its candidates with loopback.
     """
     if is_loopback(host):
         return "loopback,interfaces"
     try:
         return "interfaces" if ipaddress.ip_address(host).is_unspecified else host
     except ValueError:
-        return "interfaces"  # a name: who resolves it may get any of them
+        return "interfaces"  # a host name: it may resolve to any of them
 
 
 def _public_host(host: str, advertise: str | None) -> str:

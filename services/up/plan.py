@@ -1,11 +1,11 @@
-"""Which child gets which settings. Secrets go by environment, to the children that need them and no other."""
+"""Settings of each child process. A child's environment holds only the secrets that it needs."""
 
 import json
 from dataclasses import dataclass
 
-from services.runtime.child import ChildSpec
+from services.runtime.process.child import ChildSpec
 from services.up.datadir import TENANT, DataDirectory
-from services.up.natsd import Identity, NatsServer
+from services.up.nats_server import Identity, NatsServer
 from services.up.options import UpOptions
 
 DRAIN_S = 2
@@ -13,19 +13,19 @@ STOP_ORDER = (("signaling", "media"), ("upstream",), ("metering", "rehearsal"))
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What several children are told."""
+class SharedSettings:
+    """Settings that several children share."""
 
     options: UpOptions
     data: DataDirectory
     nats: NatsServer
     metering_token: str
     page_secret: str
-    """What the page must know to get tokens: other users of this machine reach loopback, too."""
+    """Secret that the page sends to get tokens, because other users of this machine reach loopback, too."""
 
 
 def identities(options: UpOptions) -> list[Identity]:
-    """Who will be on the bus."""
+    """Return the processes that connect to NATS."""
     media = [Identity("media", name) for name in _media_names(options)]
     return [Identity("metering", "metering-0"), *media, Identity("upstream", "upstream-0"), _SIGNALING]
 
@@ -37,7 +37,7 @@ def _media_names(options: UpOptions) -> list[str]:
     return [f"media-{number}" for number in range(options.media_processes)]
 
 
-def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str | None = None) -> ChildSpec:
+def _spec(shared: SharedSettings, command: str, settings: dict[str, str], *, name: str | None = None) -> ChildSpec:
     prefix, process = command.upper(), name or f"{command}-0"
     bus = {
         "NATS_URL": shared.nats.address,
@@ -59,33 +59,33 @@ def _spec(shared: Shared, command: str, settings: dict[str, str], *, name: str |
     return ChildSpec(name or command, command, environment, f"{prefix}_HTTP_PORT")
 
 
-def metering(shared: Shared) -> ChildSpec:
-    """The ledger."""
+def metering(shared: SharedSettings) -> ChildSpec:
+    """Return the specification of metering."""
     return _spec(shared, "metering", {"API_TOKEN": shared.metering_token})
 
 
-def rehearsal(shared: Shared) -> ChildSpec:
-    """The embedded provider."""
+def rehearsal(shared: SharedSettings) -> ChildSpec:
+    """Return the specification of the rehearsal."""
     voice = shared.options.rehearsal_voice
     return _spec(shared, "rehearsal", {"VOICE": voice} if voice else {})
 
 
-def upstream(shared: Shared, url: str) -> ChildSpec:
-    """The worker; it tries the provider first, so that a wrong key or address is told at once."""
+def upstream(shared: SharedSettings, url: str) -> ChildSpec:
+    """Return the specification of the upstream worker; it probes the provider at start to report a wrong key or URL."""
     options = shared.options
     settings = {"URL": url, "PROVIDER": options.provider, "PROBE": "true", "DRAIN_TIMEOUT_S": str(DRAIN_S)}
     key = options.provider_key.get_secret_value() if options.upstream else ""
     return _spec(shared, "upstream", {**settings, **({"API_KEY": key} if key else {})})
 
 
-def media(shared: Shared) -> list[ChildSpec]:
-    """The media processes."""
+def media(shared: SharedSettings) -> list[ChildSpec]:
+    """Return the specifications of the media processes."""
     settings = {"ADVERTISED_ADDRESS": shared.options.advertise, "DRAIN_TIMEOUT_S": str(DRAIN_S)}
     return [_spec(shared, "media", settings, name=name) for name in _media_names(shared.options)]
 
 
-def signaling(shared: Shared, *, metering_url: str) -> ChildSpec:
-    """The public door, with the demo page on."""
+def signaling(shared: SharedSettings, *, metering_url: str) -> ChildSpec:
+    """Return the specification of signaling, with the demo page enabled."""
     options = shared.options
     settings = {
         "HTTP_HOST": options.host,

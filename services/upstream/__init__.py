@@ -1,1 +1,1 @@
-"""Realtime sessions with the provider."""
+"""Upstream workers: own calls and hold their Realtime sessions with the provider."""

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from services.runtime import process
-from services.runtime.command import parse_service
+from services.runtime.process import runner
+from services.runtime.process.command_line import parse_service
 from services.upstream import app
 from services.upstream.settings import UpstreamSettings
 
@@ -16,7 +16,7 @@ def _patience_s(settings: UpstreamSettings) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Run until a signal; returns the exit code. Settings come from `UPSTREAM_*`; there are no arguments."""
     parse_service("upstream", UpstreamSettings, arguments, about="Own calls and hold their sessions with the provider.")
-    return process.run_with_bus("upstream", UpstreamSettings, app.serve, kill_after_s=_patience_s)
+    return runner.run_with_bus("upstream", UpstreamSettings, app.serve, kill_after_s=_patience_s)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Where the parts of an upstream worker meet."""
+"""Build an upstream worker from its settings and run it."""
 
 import asyncio
 
 from services.contracts.ids import WorkerId
-from services.runtime.bus import Bus
-from services.runtime.health import health_app
-from services.runtime.http import serve_http
-from services.runtime.logging import get_logger
-from services.runtime.outbox import Outbox, OutboxTiming
-from services.runtime.process import Process
-from services.runtime.streams import leases_bucket
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import leases_bucket
+from services.runtime.http.server import serve_http
+from services.runtime.outbox.outbox import Outbox, OutboxTiming
+from services.runtime.outbox.usage_writer import UsageWriter
+from services.runtime.process.health import health_app
+from services.runtime.process.runner import Process
+from services.runtime.telemetry.logging import get_logger
+from services.upstream import metrics
 from services.upstream.connectors.base import Connector
 from services.upstream.connectors.registry import connector
 from services.upstream.settings import UpstreamSettings
@@ -17,7 +19,7 @@ from services.upstream.worker import Worker, WorkerConfig
 
 
 async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
-    """Own calls until the process is told to stop, then let them finish."""
+    """Own calls until ``process.stopping`` is set, then drain them for at most the drain timeout."""
     wire = connector(settings.provider, url=settings.url, key=settings.secret("api_key"))
     if settings.probe:
         await probe(wire, settings.model)
@@ -38,22 +40,21 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
             bus=bus,
             leases=await leases_bucket(bus.jetstream, store_mb=bus.store_mb),
             connector=wire,
-            sink=outbox,
-            health=process.health,
+            usage=UsageWriter(outbox, process.health, failures=metrics.USAGE_FAILED),
             group=group,
             tracer=process.tracer,
         )
-        await worker.open()
+        await worker.start()
         process.ready(url)
         await process.stopping.wait()
         await worker.close(timeout_s=settings.drain_timeout_s)
 
 
 async def probe(wire: Connector, model: str) -> None:
-    """Open one session and close it.
+    """Open one session with the provider and close it.
 
     Raises:
-        UpstreamError: it does not open; the message says what to do.
+        UpstreamError: the session does not open; the message says what to do.
     """
     async with wire.connect(model):
         get_logger().info("provider_answers", model=model)

@@ -1,4 +1,4 @@
-"""The claim on a call: a KV entry that expires unless renewed. The revision of its `create` is the epoch."""
+"""The lease of a call: a KV entry that expires unless renewed. The revision of its `create` is the epoch."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from nats.js.kv import KeyValue
 from services.contracts.ids import CallId, Epoch, WorkerId
 from services.contracts.liveness import BUS_AWAY_S
 from services.runtime import clock
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 from services.upstream import metrics
 
 RENEW_S = 3.0
@@ -24,7 +24,7 @@ class LeaseTakenError(Exception):
 
 
 class LeaseLostError(Exception):
-    """The lease could not be renewed in time, or is another's now; ``reason`` is a metric's label."""
+    """The lease was not renewed in time, or another worker has it; ``reason`` labels `hushgate_leases_lost_total`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,10 +33,10 @@ class LeaseLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """How often a lease is renewed, and for how long that may fail.
+    """How often a lease is renewed, and for how long renewals may fail, in seconds.
 
-    Without the bus nobody can take the call, and once it is back whoever took it has another epoch: so the entry may
-    expire meanwhile, and a call is kept as long as it waits for the bus (ADR 12).
+    While the bus is unreachable no other worker can claim the call, and a later owner has another epoch. So the entry
+    may expire meanwhile, and a call is kept as long as media waits for the bus (ADR 12).
     """
 
     renew_s: float = RENEW_S
@@ -44,7 +44,7 @@ class LeaseTiming:
 
 
 class Lease:
-    """A call that is ours. Made by `Lease.acquire`."""
+    """This worker's lease of one call, made by `acquire`. Run `keep_renewed` while the call lasts, then `release`."""
 
     def __init__(self, bucket: KeyValue, *, call: CallId, worker: WorkerId, epoch: Epoch, timing: LeaseTiming) -> None:
         self._bucket = bucket
@@ -59,24 +59,24 @@ class Lease:
     async def acquire(
         cls, bucket: KeyValue, *, call: CallId, worker: WorkerId, timing: LeaseTiming | None = None, wait_s: float = 0
     ) -> "Lease":
-        """Take the call. ``wait_s``: how long its owner has to give it back.
+        """Create the lease of ``call``; retry for ``wait_s`` seconds while another worker has it.
 
         Raises:
-            LeaseTakenError: it has an owner.
+            LeaseTakenError: another worker still has it.
             nats.errors.Error: the bucket does not answer.
         """
         give_up_at = clock.monotonic() + wait_s
-        while (revision := await _created(bucket, call, _value(worker, Epoch(0)))) is None:
+        while (revision := await _create_entry(bucket, call, _value(worker, Epoch(0)))) is None:
             if clock.monotonic() + RETRY_S > give_up_at:
                 raise LeaseTakenError
             await asyncio.sleep(RETRY_S)
         return cls(bucket, call=call, worker=worker, epoch=Epoch(revision), timing=timing or LeaseTiming())
 
-    async def keep(self) -> None:
-        """Renew for ever.
+    async def keep_renewed(self) -> None:
+        """Renew the lease until this is cancelled.
 
         Raises:
-            LeaseLostError: the call is not ours any more, or that cannot be known.
+            LeaseLostError: another worker has the lease, or renewals failed for `LeaseTiming.unreachable_s`.
         """
         pause_s = self._timing.renew_s
         while True:
@@ -94,7 +94,7 @@ class Lease:
                 pause_s = min(_AGAIN_S, self._timing.renew_s)
 
     async def release(self) -> None:
-        """Give the call back; if that fails the entry expires by itself."""
+        """Delete the entry; if that fails, it is logged and the entry expires by itself."""
         try:
             await self._bucket.delete(self._call, last=self._revision)
         except (NatsError, TimeoutError, OSError) as exc:
@@ -105,14 +105,14 @@ class Lease:
         try:
             self._revision = await self._bucket.update(self._call, value, last=self._revision)
         except KeyWrongLastSequenceError:
-            self._revision = await self._regained(value)
+            self._revision = await self._reacquire(value)
 
-    async def _regained(self, value: bytes) -> int:
-        """The entry is not what we know: it expired, an answer to us was lost with the bus, or it is another's now."""
+    async def _reacquire(self, value: bytes) -> int:
+        """Renew an entry of another revision: it expired, the reply to a renewal was lost, or another worker has it."""
         try:
             found = await self._bucket.get(self._call)
         except KeyNotFoundError:
-            revision = await _created(self._bucket, self._call, value)
+            revision = await _create_entry(self._bucket, self._call, value)
             if revision is None:
                 raise LeaseTakenError from None
             return revision
@@ -125,7 +125,7 @@ class Lease:
         return LeaseLostError(reason)
 
 
-async def _created(bucket: KeyValue, call: CallId, value: bytes) -> int | None:
+async def _create_entry(bucket: KeyValue, call: CallId, value: bytes) -> int | None:
     try:
         return await bucket.create(call, value)
     except KeyWrongLastSequenceError:

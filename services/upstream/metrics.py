@@ -1,12 +1,13 @@
-"""What the upstream workers export."""
+"""Prometheus metrics of the upstream workers."""
 
 from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.contracts.messages import ClaimRefusal
-from services.runtime.metrics import announce
-from services.upstream.core.commands import ErrorKind, Stage
+from services.runtime.telemetry.metrics import announce
+from services.upstream.core.capabilities import Capability
+from services.upstream.core.commands import ErrorKind, TurnStage
 
 SESSIONS_ACTIVE = Gauge("hushgate_upstream_sessions_active", "Sessions with a provider that are open now.")
 SESSIONS_CAPACITY = Gauge("hushgate_upstream_sessions_capacity", "Calls that this worker may own at a time.")
@@ -18,18 +19,27 @@ CONNECT_DURATION = Histogram(
     "From opening the provider's socket to its session.created.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-ERRORS = Counter("hushgate_upstream_errors_total", "What went wrong with a provider, by kind.", ["kind"])
+ERRORS = Counter("hushgate_upstream_errors_total", "Errors of a provider, by kind.", ["kind"])
 announce(ERRORS, get_args(ErrorKind))
+MISSING = Counter(
+    "hushgate_upstream_missing_capability_total",
+    "Sessions that needed what their provider cannot do, by capability.",
+    ["capability"],
+)
+announce(MISSING, get_args(Capability))
 STAGE_DURATION = Histogram(
     "hushgate_turn_stage_duration_seconds",
-    "Parts of a turn, from the end of the utterance as the worker hears of it.",
+    "Parts of a turn, from the end of the utterance as received by the worker.",
     ["stage"],
     buckets=(0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10),
 )
 LEASES_LOST = Counter("hushgate_leases_lost_total", "Leases that could not be renewed in time, by reason.", ["reason"])
-announce(STAGE_DURATION, get_args(Stage))
+announce(STAGE_DURATION, get_args(TurnStage))
 announce(LEASES_LOST, ("taken", "unreachable"))
 ENDED = Counter("hushgate_upstream_calls_ended_total", "Calls that this worker owned and that ended.", ["reason"])
+USAGE_LATE = Counter(
+    "hushgate_upstream_usage_late_total", "Responses that were reported to media before their usage was on the disk."
+)
 USAGE_FAILED = Counter(
     "hushgate_upstream_usage_write_failed_total", "Usage events that could not be written to the outbox."
 )

@@ -1,4 +1,4 @@
-"""`UPSTREAM_*`."""
+"""Settings of the upstream workers, from `UPSTREAM_*`."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -6,29 +6,29 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.runtime.settings import ServiceSettings
+from services.runtime.process.settings import ServiceSettings
 
 
 class UpstreamSettings(ServiceSettings):
-    """Settings of one upstream worker."""
+    """Settings of one upstream worker process."""
 
     model_config = SettingsConfigDict(env_prefix="UPSTREAM_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     url: str
     """The Realtime API's WebSocket, without the model: `wss://api.openai.com/v1/realtime`. No default."""
     provider: str = Field(default="openai", min_length=1, max_length=64)
-    """Whose it is; prices are found by this name."""
+    """The provider's name, which selects the price book."""
     model: str = Field(default="gpt-realtime-2.1", pattern=r"^[!-~]{1,128}$")
-    """For grants that name none, and for the probe."""
+    """Model of grants that name none, and of the probe."""
     api_key: SecretStr = SecretStr("")
     api_key_file: Path | None = None
-    """Where the key lies, instead of UPSTREAM_API_KEY: a mounted secret."""
+    """File with the key, instead of UPSTREAM_API_KEY: a mounted secret."""
     probe: bool = False
-    """Open one session at the start, so that a wrong key or address is told before the first call."""
+    """Open one session at the start, to detect a wrong key or URL before the first call."""
     max_sessions: int = Field(default=200, ge=1)
-    """Calls at a time. A full worker leaves the queue group, and another is asked."""
+    """Concurrent calls. A full worker leaves the queue group, so claims go to others."""
     drain_timeout_s: float = Field(default=3600, gt=0)
-    """How long calls may go on after SIGTERM; then they end as `drained`."""
+    """How long calls may continue after SIGTERM; then they end as `drained`."""
 
     @field_validator("url")
     @classmethod

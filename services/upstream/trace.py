@@ -1,7 +1,6 @@
-"""What a worker does for one call, as spans of the call's trace.
+"""A worker's part of a call's trace: the session, its connection, responses and function calls as spans.
 
-It listens to what passes through the call's shell anyway: what the client is shown, how long a turn's stages took, what
-the client sends. None of it is called for audio.
+`SessionRunner` passes it the events of the client and those for it, and the stages of a turn; audio never.
 """
 
 from collections import OrderedDict, deque
@@ -10,56 +9,58 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
-from services.runtime import clock, tracing
-from services.runtime.tracing import NOTHING, Live
+from services.runtime import clock
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.tracing import NOTHING, LiveSpan
+from services.upstream.claimed_call import ClaimedCall
 from services.upstream.core.commands import ObserveStage
-from services.upstream.core.shape import Json, fields, text
-from services.upstream.facts import CallFacts
+from services.upstream.core.json_shape import Json, fields, text
 
 _MAX_OPEN = 64
-"""Responses, or function calls, that have not ended: more than any conversation has."""
+"""Most responses, and most function calls, that may be open at a time; the oldest is ended for a newer one."""
 _MAX_NAME = 64
 _FAILED = frozenset({EndReason.PROVIDER_ERROR, EndReason.PROVIDER_REFUSED, EndReason.INTERNAL})
 
 
 @dataclass(frozen=True, slots=True)
-class _Utterance:
-    """It ended before the caller's frame ``index``; ``at``: when the worker heard of it, monotonic seconds."""
+class _UtteranceMark:
+    """The end of an utterance before the caller's frame ``index``, reported at ``at``, monotonic seconds."""
 
     index: int
     at: float
 
 
-class CallTrace:
-    """The span of a session and those in it. Without one, nothing. ``now``: monotonic seconds."""
+class SessionTrace:
+    """The span of a session and those in it; records nothing without ``span``. ``now``: monotonic seconds."""
 
-    def __init__(self, span: Live = NOTHING) -> None:
+    def __init__(self, span: LiveSpan = NOTHING) -> None:
         self._span = span
         self._unix_s = clock.unix_minus_monotonic()
         self._connecting = NOTHING
-        self._utterances: deque[_Utterance] = deque(maxlen=_MAX_OPEN)
+        self._utterances: deque[_UtteranceMark] = deque(maxlen=_MAX_OPEN)
         self._asked_by_client: float | None = None
-        self._responses: OrderedDict[str, Live] = OrderedDict()
+        self._responses: OrderedDict[str, LiveSpan] = OrderedDict()
         self._created = ""  # the response that was begun last
         self._turns_response = NOTHING  # the one that answers the last turn
         self._asked_ns = 0  # when it was asked for
-        self._tools: OrderedDict[str, Live] = OrderedDict()
+        self._tools: OrderedDict[str, LiveSpan] = OrderedDict()
 
     def started(self) -> None:
-        """The provider is called."""
-        self._connecting = self._span.begin("provider_connect", kind="client")
+        """Begin the span of the connection to the provider."""
+        self._connecting = self._span.start_span("provider_connect", kind="client")
 
     def provider_opened(self) -> None:
-        """The provider answered."""
+        """End the span of the connection."""
         self._connecting.end()
+        self._connecting = NOTHING  # a later connection has no span
 
     def utterance_ended(self, index: int, *, now: float) -> None:
-        """A turn's end came from media, and is committed and answered if it is long enough."""
+        """Record the end of an utterance, under whose turn the next response of a turn belongs."""
         if self._span.recording:
-            self._utterances.append(_Utterance(index, now))
+            self._utterances.append(_UtteranceMark(index, now))
 
-    def client_said(self, event: JsonValue, *, now: float) -> None:
-        """An event of the client: it may ask for a response, or bring a function's output."""
+    def on_client_event(self, event: JsonValue, *, now: float) -> None:
+        """Record when the client asks for a response, and end a function call whose output it sends."""
         if not self._span.recording or not isinstance(event, dict):
             return
         kind, item = text(event, "type"), fields(event, "item")
@@ -67,11 +68,11 @@ class CallTrace:
             self._asked_by_client = now
         elif kind == "conversation.item.create" and text(item, "type") == "function_call_output":
             tool = self._tools.pop(text(item, "call_id"), NOTHING)
-            tool.note(outcome="answered")
+            tool.set_attributes(outcome="answered")
             tool.end(at_ns=self._ns(now))
 
-    def shown(self, event: Json) -> None:
-        """The client is shown an event."""
+    def on_server_event(self, event: Json) -> None:
+        """Begin and end the spans of responses and function calls by the server events that report them."""
         if not self._span.recording:
             return
         match text(event, "type"):
@@ -82,57 +83,57 @@ class CallTrace:
             case "response.done":
                 self._response_done(fields(event, "response"))
 
-    def stage(self, observed: ObserveStage, *, now: float) -> None:
-        """A part of a turn is over."""
+    def on_stage(self, observed: ObserveStage, *, now: float) -> None:
+        """Record a stage of a turn; ``provider_created`` says that the newest response answers a turn."""
         if not self._span.recording:
             return
         if observed.stage == "provider_created":
             self._turns_response = self._of_turn(now - observed.seconds)
-            self._turns_response.event("commit", at_ns=self._asked_ns)
-            self._turns_response.event("created", at_ns=self._ns(now))
+            self._turns_response.add_event("commit", at_ns=self._asked_ns)
+            self._turns_response.add_event("created", at_ns=self._ns(now))
         else:
-            self._turns_response.begin("first_audio", start_ns=self._asked_ns).end(at_ns=self._ns(now))
+            self._turns_response.start_span("first_audio", start_ns=self._asked_ns).end(at_ns=self._ns(now))
 
-    def ended(self, facts: CallFacts, reason: EndReason) -> None:
-        """The session is over."""
+    def ended(self, facts: ClaimedCall, reason: EndReason) -> None:
+        """End the session's span and all that are open in it."""
         for left in (*self._tools.values(), *self._responses.values()):
-            left.note(outcome="call_ended")
+            left.set_attributes(outcome="call_ended")
             left.end()
         self._connecting.end(error=reason)  # if it never answered
-        self._span.note(reason=reason, session=facts.session, provider=facts.provider, model=facts.model)
+        self._span.set_attributes(reason=reason, session=facts.session, provider=facts.provider, model=facts.model)
         self._span.end(error=reason if reason in _FAILED else "")
 
     def _response_created(self, response_id: str) -> None:
-        """Asked for by the client, as long as `stage` does not say that it answers a turn."""
+        """Begin a response as one that the client asked for; `on_stage` corrects it if it answers a turn."""
         asked_at, self._asked_by_client = self._asked_by_client, None
         start_ns = self._ns(asked_at) if asked_at is not None else clock.unix_ns()
-        self._keep(self._responses, response_id, self._span.begin("response", kind="client", start_ns=start_ns))
+        self._keep(self._responses, response_id, self._span.start_span("response", kind="client", start_ns=start_ns))
         self._created = response_id
 
-    def _of_turn(self, asked_at: float) -> Live:
-        """The response that was just begun, begun again where it belongs."""
+    def _of_turn(self, asked_at: float) -> LiveSpan:
+        """Begin the newest response again, under the turn that asked for it."""
         place = None
         self._asked_ns = self._ns(asked_at)
         if self._utterances and self._span.context is not None:
             turn = min(self._utterances, key=lambda utterance: abs(utterance.at - asked_at))
-            place = self._span.context.named(tracing.turn_name(turn.index))
-        response = self._span.begin("response", kind="client", start_ns=self._asked_ns, under=place)
+            place = self._span.context.derived(tracing.turn_name(turn.index))
+        response = self._span.start_span("response", kind="client", start_ns=self._asked_ns, under=place)
         self._keep(self._responses, self._created, response)
         return response
 
     def _item_done(self, response_id: str, item: Json) -> None:
         if text(item, "type") == "function_call" and text(item, "status") == "completed":
-            tool = self._responses.get(response_id, self._span).begin("tool")
-            tool.note(tool=text(item, "name")[:_MAX_NAME])
+            tool = self._responses.get(response_id, self._span).start_span("tool")
+            tool.set_attributes(tool=text(item, "name")[:_MAX_NAME])
             self._keep(self._tools, text(item, "call_id"), tool)
 
     def _response_done(self, response: Json) -> None:
         span = self._responses.pop(text(response, "id"), NOTHING)
         status = text(response, "status")
-        span.note(response_id=text(response, "id"), outcome=status)
+        span.set_attributes(response_id=text(response, "id"), outcome=status)
         span.end(error="response_failed" if status == "failed" else "")
 
-    def _keep(self, kept: OrderedDict[str, Live], key: str, span: Live) -> None:
+    def _keep(self, kept: OrderedDict[str, LiveSpan], key: str, span: LiveSpan) -> None:
         kept[key] = span
         if len(kept) > _MAX_OPEN:
             _, oldest = kept.popitem(last=False)

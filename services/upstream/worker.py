@@ -1,4 +1,4 @@
-"""One upstream process: claims calls from the queue group, routes their frames, lets them finish when told to stop."""
+"""One upstream process: answers claims from the queue group, routes frames to its calls, drains them at the end."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -20,30 +20,32 @@ from services.contracts.messages import (
     MalformedMessageError,
     Message,
 )
-from services.runtime import clock, tracing
-from services.runtime import metrics as bus_metrics
-from services.runtime.bus import Bus, unsubscribe
-from services.runtime.health import Health
-from services.runtime.logging import get_logger
-from services.runtime.tracing import Live, Tracer
+from services.runtime import clock
+from services.runtime.bus.client import Bus, unsubscribe
+from services.runtime.outbox.usage_writer import UsageWriter
+from services.runtime.process.admission import Admission
+from services.runtime.telemetry import metrics as bus_metrics
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.logging import get_logger
+from services.runtime.telemetry.tracing import LiveSpan, Tracer
 from services.upstream import metrics
-from services.upstream.call import Call
+from services.upstream.claimed_call import ClaimedCall
 from services.upstream.connectors.base import Connector
 from services.upstream.core.session import SessionCore
-from services.upstream.facts import CallFacts
 from services.upstream.lease import Lease, LeaseTakenError, LeaseTiming
-from services.upstream.meters import Disk, Meters, UsageSink
-from services.upstream.trace import CallTrace
+from services.upstream.session_runner import SessionRunner
+from services.upstream.session_usage import SessionUsage
+from services.upstream.trace import SessionTrace
 
 _MAX_MODEL = 128
 _LEASE_WAIT_S = 1.5
 _ANSWER_S = 0.2
-"""Kept of a claim's time, so that the answer arrives within it."""
+"""Reserved of a claim's deadline, so that the reply arrives in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What all calls of a worker have in common."""
+    """What all calls of a worker have in common. ``capacity``: most calls at a time."""
 
     worker: WorkerId
     provider: str
@@ -53,7 +55,7 @@ class WorkerConfig:
 
 
 class Worker:
-    """Owns calls. They are tasks of ``group``."""
+    """Owns calls, each a task of ``group``. Call `start`, and `close` before the group ends."""
 
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
@@ -62,8 +64,7 @@ class Worker:
         bus: Bus,
         leases: KeyValue,
         connector: Connector,
-        sink: UsageSink,
-        health: Health,
+        usage: UsageWriter,
         group: asyncio.TaskGroup,
         tracer: Tracer = Tracer(),  # noqa: B008 - frozen, and records nothing
     ) -> None:
@@ -71,53 +72,50 @@ class Worker:
         self._bus = bus
         self._leases = leases
         self._connector = connector
-        self._sink = sink
-        self._disk = Disk(health)
+        self._usage = usage
         self._group = group
         self._tracer = tracer
-        self._calls: dict[CallId, Call] = {}
-        self._claiming: set[CallId] = set()
+        self._calls: dict[CallId, SessionRunner] = {}
         self._claims: Subscription | None = None
         self._frames: Subscription | None = None
         self._queue_lock = asyncio.Lock()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self.draining = False
+        self._admission = Admission(config.capacity)
         metrics.SESSIONS_CAPACITY.set(config.capacity)
 
     @property
     def active(self) -> int:
-        """Calls that this worker owns or is about to."""
-        return len(self._calls) + len(self._claiming)
+        """The number of calls that this worker owns or has reserved room for."""
+        return self._admission.active + self._admission.reserved
 
-    async def open(self) -> None:
-        """Listen for frames and claims."""
-        self._frames = await self._bus.listen(subjects.up_of(self._config.worker), self._frame)
+    async def start(self) -> None:
+        """Subscribe to frames and claims."""
+        self._frames = await self._bus.subscribe(subjects.up_of(self._config.worker), self._on_frame)
         await self._join_or_leave()
 
     async def close(self, *, timeout_s: float) -> None:
-        """Take no more calls, let those here finish for ``timeout_s``, then end them as drained."""
-        self.draining = True
+        """Accept no more calls, wait up to ``timeout_s`` for those here to end, then end them as `drained`."""
+        self._admission.draining = True
         await self._join_or_leave()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            get_logger().warning("drain_timed_out", calls=self.active)
-            for call in tuple(self._calls.values()):
-                call.end(EndReason.DRAINED)
-            await self._empty.wait()
+        await self._admission.drain(timeout_s=timeout_s, end_calls=self._end_calls)
         if self._frames is not None:
             await unsubscribe(self._frames)
 
-    async def claim(self, subject: str, message: AnyMessage) -> Message:
-        """Take a call, or say why not. ``subject`` names the process that asks."""
+    def _end_calls(self) -> None:
+        for call in tuple(self._calls.values()):
+            call.end(EndReason.DRAINED)
+
+    async def on_claim(self, subject: str, message: AnyMessage) -> Message:
+        """Grant a call, or refuse it with the reason. ``subject`` names the process that asks.
+
+        Raises:
+            MalformedMessageError: no claim, or one in the name of another process; it gets no reply.
+        """
         if not isinstance(message, Claim):
             raise MalformedMessageError(f"{message.type} where a claim belongs")
         if message.process != subjects.process_of(subject):
             raise MalformedMessageError("a claim in the name of another process")
         refusal = self._refusal(message)
-        reply = refusal or await self._traced_take(message)
+        reply = refusal or await self._grant_traced(message)
         outcome = reply.reason if isinstance(reply, ClaimRefused) else "granted"
         metrics.CLAIMS.labels(outcome).inc()
         if isinstance(reply, ClaimRefused):
@@ -134,15 +132,11 @@ class Worker:
         reason: ClaimRefusal | None = None
         if clock.unix_ms() > claim.deadline_unix_ms:
             reason = "too_late"
-        elif self.draining:
-            reason = "draining"
-        elif self.active >= self._config.capacity:
-            reason = "full"
-        elif claim.call in self._claiming or self._is_held(claim.call):
+        elif refusal := self._admission.refusal():
+            reason = refusal
+        elif self._admission.is_reserved(claim.call) or self._is_held(claim.call):
             reason = "lease_taken"
-        elif claim.providers and self._config.provider not in claim.providers:
-            reason = "unknown_provider"
-        elif self._disk.failing:
+        elif self._usage.failing:
             reason = "internal"
         return ClaimRefused(reason=reason) if reason else None
 
@@ -150,46 +144,47 @@ class Worker:
         call = self._calls.get(call_id)
         return call is not None and call.is_held
 
-    async def _traced_take(self, claim: Claim) -> Message:
-        """The span of a session lasts until its end, or until there will be none."""
-        span = self._tracer.begin("session", kind="server")
-        span.note(call_id=claim.call, tenant_id=claim.grant.tenant, worker=self._config.worker)
+    async def _grant_traced(self, claim: Claim) -> Message:
+        """Grant the call within the span of its session, which a refusal ends."""
+        span = self._tracer.start_span("session", kind="server")
+        span.set_attributes(call_id=claim.call, tenant_id=claim.grant.tenant, worker=self._config.worker)
         with span.current():
-            reply = await self._take(claim, span)
+            reply = await self._reserve_and_grant(claim, span)
         if isinstance(reply, ClaimRefused):
             span.end(error=reply.reason)
         return reply
 
-    async def _take(self, claim: Claim, span: Live) -> Message:
-        self._claiming.add(claim.call)
-        self._empty.clear()
+    async def _reserve_and_grant(self, claim: Claim, span: LiveSpan) -> Message:
         try:
-            if (unheard := self._calls.get(claim.call)) is not None:  # its media hangs, or gives it back just now
-                unheard.end(EndReason.INTERNAL, "claimed again")
-            with tracing.stage("lease").whole():
-                lease = await Lease.acquire(
-                    self._leases,
-                    call=claim.call,
-                    worker=self._config.worker,
-                    timing=self._config.lease,
-                    wait_s=min(_LEASE_WAIT_S, (claim.deadline_unix_ms - clock.unix_ms()) / 1000 - _ANSWER_S),
-                )
-            if self.draining:  # SIGTERM came while the lease was being made
-                await lease.release()
-                return ClaimRefused(reason="draining")
-            return self._begin(claim, lease, CallTrace(span))
+            with self._admission.reserve(claim.call):
+                return await self._grant(claim, span)
         except LeaseTakenError:
             return ClaimRefused(reason="lease_taken")
         except (NatsError, TimeoutError) as exc:
             return ClaimRefused(reason="internal", detail=f"no lease: {type(exc).__name__}")
         finally:
-            self._claiming.discard(claim.call)
-            await self._counted()
+            await self._calls_changed()
 
-    def _begin(self, claim: Claim, lease: Lease, trace: CallTrace) -> ClaimGranted:
-        wished = claim.grant.session.get("model")
-        model = wished if isinstance(wished, str) and 0 < len(wished) <= _MAX_MODEL else self._config.model
-        facts = CallFacts(
+    async def _grant(self, claim: Claim, span: LiveSpan) -> Message:
+        if (previous := self._calls.get(claim.call)) is not None:  # its media is silent, or is ending it just now
+            previous.end(EndReason.INTERNAL, "claimed again")
+        with tracing.start_child("lease").closing():
+            lease = await Lease.acquire(
+                self._leases,
+                call=claim.call,
+                worker=self._config.worker,
+                timing=self._config.lease,
+                wait_s=min(_LEASE_WAIT_S, (claim.deadline_unix_ms - clock.unix_ms()) / 1000 - _ANSWER_S),
+            )
+        if self._admission.draining:  # SIGTERM came while the lease was being made
+            await lease.release()
+            return ClaimRefused(reason="draining")
+        return self._start_call(claim, lease, SessionTrace(span))
+
+    def _start_call(self, claim: Claim, lease: Lease, trace: SessionTrace) -> ClaimGranted:
+        requested = claim.grant.session.get("model")
+        model = requested if isinstance(requested, str) and 0 < len(requested) <= _MAX_MODEL else self._config.model
+        facts = ClaimedCall(
             id=claim.call,
             session=new_session_id(),
             tenant=claim.grant.tenant,
@@ -199,18 +194,25 @@ class Worker:
             model=model,
         )
         expires_at = clock.unix_ms() // 1000 + claim.grant.limits.max_seconds
-        core = SessionCore(session_id=facts.session, grant=claim.grant, model=model, expires_at=expires_at)
-        call = Call(
+        core = SessionCore(
+            session_id=facts.session,
+            grant=claim.grant,
+            model=model,
+            expires_at=expires_at,
+            capabilities=self._connector.capabilities,
+        )
+        call = SessionRunner(
             facts,
             core=core,
             bus=self._bus,
             lease=lease,
             connector=self._connector,
-            meters=self._meters(facts, lease),
+            usage=self._session_usage(facts, lease),
             trace=trace,
         )
         self._calls[facts.id] = call
-        self._group.create_task(self._carry(call), name=f"call {facts.id}")
+        self._admission.begin()
+        self._group.create_task(self._run_call(call), name=f"call {facts.id}")
         return ClaimGranted(
             worker=self._config.worker,
             epoch=lease.epoch,
@@ -219,10 +221,9 @@ class Worker:
             model=model,
         )
 
-    def _meters(self, facts: CallFacts, lease: Lease) -> Meters:
-        return Meters(
-            self._sink,
-            self._disk,
+    def _session_usage(self, facts: ClaimedCall, lease: Lease) -> SessionUsage:
+        return SessionUsage(
+            self._usage,
             tenant=facts.tenant,
             call=facts.id,
             session=facts.session,
@@ -231,7 +232,7 @@ class Worker:
             model=facts.model,
         )
 
-    async def _carry(self, call: Call) -> None:
+    async def _run_call(self, call: SessionRunner) -> None:
         facts = call.facts
         reason = EndReason.INTERNAL
         with bound_contextvars(call_id=facts.id, tenant=facts.tenant):
@@ -243,10 +244,12 @@ class Worker:
             finally:
                 if self._calls.get(facts.id) is call:  # else it was claimed again meanwhile
                     del self._calls[facts.id]
+                self._admission.end()
+                self._admission.settle()
                 metrics.ENDED.labels(reason).inc()
-                await self._counted()
+                await self._calls_changed()
 
-    def _frame(self, subject: str, data: bytes) -> None:
+    def _on_frame(self, subject: str, data: bytes) -> None:
         call = self._calls.get(subjects.call_of(subject))
         if call is None:  # in flight when the call ended
             bus_metrics.BUS_DROPPED.labels("no_call").inc()
@@ -254,20 +257,20 @@ class Worker:
         if subject != call.media_subject:
             bus_metrics.BUS_DROPPED.labels("wrong_sender").inc()
             return
-        call.frame(data)
+        call.on_frame(data)
 
-    async def _counted(self) -> None:
+    async def _calls_changed(self) -> None:
         metrics.CALLS_OWNED.set(len(self._calls))
-        if not self.active:
-            self._empty.set()
         await self._join_or_leave()
 
     async def _join_or_leave(self) -> None:
-        """Be in the queue group exactly while there is room: who is in it is asked."""
+        """Be in the queue group exactly while there is room for a call: its members get the claims."""
         async with self._queue_lock:
-            wanted = not self.draining and self.active < self._config.capacity
-            if wanted and self._claims is None:
-                self._claims = await self._bus.serve_named(subjects.CLAIMS, self.claim, queue=subjects.UPSTREAM_QUEUE)
-            elif not wanted and self._claims is not None:
+            has_room = self._admission.refusal() is None
+            if has_room and self._claims is None:
+                self._claims = await self._bus.serve_named(
+                    subjects.CLAIMS, self.on_claim, queue=subjects.UPSTREAM_QUEUE
+                )
+            elif not has_room and self._claims is not None:
                 left, self._claims = self._claims, None
                 await unsubscribe(left)

@@ -1,4 +1,4 @@
-"""What idle, slow and oversized HTTP clients cost the others: part of `make bench-attacks`.
+"""Measures how idle, slow and oversized HTTP clients affect others: part of `make bench-attacks`.
 
 Each attack goes on while `/healthz` is asked on new connections, one after the other: that is what a probe and a new
 caller wait.
@@ -35,24 +35,24 @@ _SDP = b"Content-Type: application/sdp\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One attack, and how long `/healthz` took meanwhile."""
+    """One attack, and the latency of `/healthz` during it."""
 
     attack: str
     answered: int
     p50_ms: float
     worst_ms: float
     closed_after_s: float | None = None
-    """When the gateway closed the attacker's connection; None: this attack does not ask."""
+    """When the gateway closed the attacker's connection; None: not measured for this attack."""
 
     @property
     def ok(self) -> bool:
-        """Nobody noticed, and the connection did not stay."""
+        """Whether `/healthz` stayed fast and the attacker's connection was closed."""
         closed = self.closed_after_s is None or self.closed_after_s < CLOSED_WITHIN_S
         return self.answered == PROBES and self.worst_ms < ANSWERED_WITHIN_MS and closed
 
 
 async def _probe(host: str, port: int) -> float:
-    """Seconds that a new connection waits for the answer of `/healthz`.
+    """Seconds until a new connection gets the answer of `/healthz`.
 
     Raises:
         OSError: it gets none; TimeoutError is one.
@@ -82,7 +82,7 @@ async def _probes(host: str, port: int) -> list[float]:
 
 @asynccontextmanager
 async def _idle(host: str, port: int, *, connections: int = IDLE) -> AsyncIterator[None]:
-    """Connections that send nothing, from several addresses."""
+    """Open connections that send nothing, from several addresses."""
     opened: list[asyncio.StreamWriter] = []
 
     async def open_one(number: int) -> None:
@@ -97,12 +97,18 @@ async def _idle(host: str, port: int, *, connections: int = IDLE) -> AsyncIterat
     try:
         yield
     finally:
-        for writer in opened:
-            writer.close()
+        for first in range(0, len(opened), _AT_ONCE):  # as slowly as they came: this process measures, too
+            await asyncio.gather(*(_closed(writer) for writer in opened[first : first + _AT_ONCE]))
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _until_closed(host: str, port: int, pieces: Callable[[int], bytes], *, every_s: float) -> float:
-    """Send piece after piece; seconds until the gateway closed the connection."""
+    """Send piece after piece; returns seconds until the gateway closed the connection."""
     began = clock.monotonic()
     with contextlib.suppress(OSError):
         reader, writer = await asyncio.open_connection(host, port)
@@ -128,7 +134,7 @@ async def _nothing() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _in_tiny_chunks(host: str, port: int, key: bytes) -> AsyncIterator[None]:
-    """A body in chunks of one byte, all at once."""
+    """Send a body in chunks of one byte, all at once."""
     sending = asyncio.ensure_future(
         _until_closed(host, port, lambda number: _tiny_chunks(key) if number == 0 else b"", every_s=0.2)
     )
@@ -145,7 +151,7 @@ def _tiny_chunks(key: bytes) -> bytes:
 
 
 async def measure(url: str, key: str) -> list[Cost]:
-    """All attacks on a running gateway."""
+    """Run all attacks on a running gateway."""
     parts = urlsplit(url)
     host, port, secret = parts.hostname or "127.0.0.1", parts.port or 80, key.encode()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -176,12 +182,12 @@ def _cost(name: str, waits: Sequence[float], *, closed_after_s: float | None = N
 
 
 def rows(costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """For docs/bench/attacks.json."""
+    """Rows for docs/bench/attacks.json."""
     return [{**asdict(cost), "ok": cost.ok} for cost in costs]
 
 
 def show(costs: Sequence[Cost], console: Console) -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     table = Table(title="/healthz on a new connection beside HTTP attacks", title_justify="left")
     for name in ("attack", "answered", "p50", "worst", "closed after"):
         table.add_column(name, justify="left" if name == "attack" else "right")
@@ -193,7 +199,7 @@ def show(costs: Sequence[Cost], console: Console) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 if a limit was not kept."""
+    """Measure and print; 1 if a limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True, help="of signaling, as http://127.0.0.1:8080")
     parser.add_argument("--key", required=True, help="a tenant's key for this attack alone")

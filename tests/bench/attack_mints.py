@@ -1,4 +1,4 @@
-"""What a flood of mints costs another tenant, on a whole gateway with a NATS store of 40 MB.
+"""Measures how a flood of mints affects another tenant, on a whole gateway with a NATS store of 40 MB.
 
 One tenant asks for the largest tokens that live longest, as fast as it is answered. Beside it another mints and makes
 calls, whose usage must reach the ledger.
@@ -23,11 +23,11 @@ from rich.table import Table
 
 from services.callers.caller import Caller
 from services.runtime import clock
-from services.runtime.bus import Bus
-from services.runtime.streams import Share, bound
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import Share, bound
 from services.signaling.core.tenants import key_hash
 from services.signaling.settings import SignalingSettings
-from tests.system.gateway import DEAF, Up, running_up
+from tests.system.gateway import ECHO_VOICE, Up, running_up
 
 STORE_MB = 40
 SECONDS = 20.0
@@ -39,14 +39,14 @@ _INSTRUCTIONS = "x" * 90_000
 
 @dataclass(frozen=True, slots=True)
 class MintFlood:
-    """What the flood got, and how it was for the other tenant."""
+    """Results of the flood, and of the other tenant's calls."""
 
     name: str
     asked_per_s: float
     tokens: int
     refused: int
     store_share: float
-    """The part of the bucket of tokens that is taken at the end."""
+    """The share of the token bucket's space in use at the end."""
     other_calls: int
     other_failed: int
     other_mint_p50_ms: float
@@ -55,15 +55,15 @@ class MintFlood:
 
     @property
     def within_limits(self) -> bool:
-        """The other tenant did not notice: all its calls were made and booked."""
+        """Whether all calls of the other tenant were made and booked."""
         return self.other_failed == 0 and 0 < self.other_calls == self.usage_booked and self.store_share < 0.5
 
 
 async def measure(*, seconds: float = SECONDS) -> list[MintFlood]:
-    """The same calls without a flood and beside one."""
+    """Make the same calls without and with a flood."""
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
         arguments = ("--store-mb", str(STORE_MB))
-        with running_up(Path(folder) / "data", *arguments, environment=DEAF) as up:
+        with running_up(Path(folder) / "data", *arguments, environment=ECHO_VOICE) as up:
             _add_tenants(up.data / "tenants.json")
             return [
                 await _beside(up, name, flooders=flooders, seconds=seconds)
@@ -93,7 +93,7 @@ async def _beside(up: Up, name: str, *, flooders: int, seconds: float) -> MintFl
                 failed += 1
                 continue
             async with Caller.call(up.url, _OTHER) as caller:
-                await caller.event("session.created", timeout_s=10)
+                await caller.next_event("session.created", timeout_s=10)
                 await caller.hang_up()
             booked += await _booked(client, str(caller.call_id))
         took_s = clock.monotonic() - began
@@ -112,7 +112,7 @@ async def _beside(up: Up, name: str, *, flooders: int, seconds: float) -> MintFl
 
 
 async def _booked(client: httpx.AsyncClient, call: str) -> bool:
-    """Whether the ledger has the call; its usage is on the way when it has ended."""
+    """Wait until the ledger has the call; its usage arrives after its end."""
     async with asyncio.timeout(20):
         path, headers = f"/v1/calls/{call}/usage", _bearer(_OTHER)
         # Nobody tells when it is booked.
@@ -128,7 +128,7 @@ async def _taken(up: Up) -> int:
 
 @asynccontextmanager
 async def _flooding(url: str, flooders: int) -> AsyncIterator[Counter[int]]:
-    """Flood from a process of its own; gives the statuses that it got, when the block has ended."""
+    """Flood from a separate process; yields the counts by status when the block has ended."""
     seen: Counter[int] = Counter()
     if not flooders:
         yield seen
@@ -146,8 +146,8 @@ async def _flooding(url: str, flooders: int) -> AsyncIterator[Counter[int]]:
 
 
 async def _flood(url: str) -> None:
-    """Mint until SIGTERM, then print how often each status came."""
-    os.nice(5)  # a real flood takes no CPU from those that it is measured against: it is elsewhere
+    """Mint until SIGTERM, then print the count of each status."""
+    os.nice(5)  # a real flood comes from another machine and takes no CPU here
     seen: Counter[int] = Counter()
     session = {"type": "realtime", "instructions": _INSTRUCTIONS}
     body = json.dumps({"session": session, "expires_after": {"seconds": 7200}}).encode()
@@ -176,14 +176,14 @@ def _bearer(value: str) -> dict[str, str]:
 
 
 async def measured(console: Console) -> list[dict[str, object]]:
-    """Measure and print; gives what is written into docs/bench/attacks.json."""
+    """Measure and print; returns the rows for docs/bench/attacks.json."""
     floods = await measure()
     show(floods, console)
     return [{**asdict(flood), "ok": flood.within_limits} for flood in floods]
 
 
 def show(floods: list[MintFlood], console: Console) -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     rate = SignalingSettings.model_fields["mints_per_s"].default
     table = Table(title=f"Mints of one tenant (limit {rate:g}/s), NATS store {STORE_MB} MB", title_justify="left")
     for name in ("flood", "asked/s", "tokens", "429", "store", "other's calls", "failed", "mint p50", "mint p95"):
@@ -205,7 +205,7 @@ def show(floods: list[MintFlood], console: Console) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 if the other tenant noticed."""
+    """Measure and print; 1 if the other tenant was affected."""
     if len(arguments) == 2 and arguments[0] == "--flood":
         asyncio.run(_flood(arguments[1]))
         return 0

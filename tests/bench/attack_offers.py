@@ -1,4 +1,4 @@
-"""How long bad offers take to be refused, and how long everybody else waits meanwhile: attacks 5 and 6.
+"""Measures how long bad offers take to be refused, and how long others wait meanwhile: attacks 5 and 6.
 
 Posts each to a running `hushgate up` while a second connection asks for `/healthz` without a pause: what that waits
 longer than usual is time in which the loop served nobody.
@@ -20,7 +20,7 @@ from rich.table import Table
 from services.callers.errors import CallerError
 from services.callers.target import Target, running_target
 from services.runtime import clock
-from tests.signaling.attacks import BOMBS, NONSENSE, Attack
+from tests.signaling.attacks import BOMBS, NONSENSE, OfferAttack
 
 REPEATS = 5
 REFUSED_WITHIN_MS = 50.0
@@ -29,23 +29,23 @@ _TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class WorstRefusal:
     """The worst of several posts of one attack."""
 
-    attack: Attack
+    attack: OfferAttack
     status: int
     worst_ms: float
     lag_ms: float
 
     @property
     def within_limits(self) -> bool:
-        """Refused as it should be, and in time for all."""
+        """Whether it was refused with the right status and in time."""
         return self.status == self.attack.status and self.worst_ms < REFUSED_WITHIN_MS and self.lag_ms < LAG_WITHIN_MS
 
 
 async def measure(
-    target: Target, *, attacks: Sequence[Attack] = (*BOMBS, *NONSENSE), repeats: int = REPEATS
-) -> list[Refusal]:
+    target: Target, *, attacks: Sequence[OfferAttack] = (*BOMBS, *NONSENSE), repeats: int = REPEATS
+) -> list[WorstRefusal]:
     """Post each attack ``repeats`` times.
 
     Raises:
@@ -65,11 +65,11 @@ async def measure(
                 for _ in range(repeats):
                     status, took_s = await _post(attacker, target.key, attack)
                     worst_s = max(worst_s, took_s)
-            refusals.append(Refusal(attack, status, 1000 * worst_s, 1000 * max(waits_s)))
+            refusals.append(WorstRefusal(attack, status, 1000 * worst_s, 1000 * max(waits_s)))
     return refusals
 
 
-async def _post(client: httpx.AsyncClient, key: str, attack: Attack) -> tuple[int, float]:
+async def _post(client: httpx.AsyncClient, key: str, attack: OfferAttack) -> tuple[int, float]:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/sdp"}
     began = clock.monotonic()
     reply = await client.post("/v1/realtime/calls", content=attack.offer, headers=headers)
@@ -78,7 +78,7 @@ async def _post(client: httpx.AsyncClient, key: str, attack: Attack) -> tuple[in
 
 @asynccontextmanager
 async def _waiting(client: httpx.AsyncClient) -> AsyncIterator[list[float]]:
-    """How long each `/healthz` took while the block ran, in s; at least one."""
+    """Latencies of `/healthz` in s while the block runs; at least one."""
     waits: list[float] = []
 
     async def ask() -> None:
@@ -98,8 +98,8 @@ async def _waiting(client: httpx.AsyncClient) -> AsyncIterator[list[float]]:
             await asking
 
 
-def show(refusals: Sequence[Refusal], console: Console) -> None:
-    """Print what was measured."""
+def show(refusals: Sequence[WorstRefusal], console: Console) -> None:
+    """Print the measurements."""
     table = Table(title="Bad offers", title_justify="left")
     for name in ("attack", "status", "refused after", "others waited"):
         table.add_column(name, justify="left" if name == "attack" else "right")
@@ -111,7 +111,7 @@ def show(refusals: Sequence[Refusal], console: Console) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 if a limit was not kept."""
+    """Measure and print; 1 if a limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data directory of a running `hushgate up`")
     options = parser.parse_args(arguments)

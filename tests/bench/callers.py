@@ -1,4 +1,4 @@
-"""What the load rig itself costs: N callers on one core against an endpoint that only talks, on another.
+"""CPU time of the load tool itself: N callers on one core against an endpoint that only sends, on another.
 
 Both ways all the time, then as people talk. Prints a table; writes nothing.
 """
@@ -17,45 +17,45 @@ from fastapi import FastAPI, Request, Response
 from rich.console import Console
 from rich.table import Table
 
-from services.callers import rtc_private
-from services.callers.core.conversation import Conversation, Manner
-from services.callers.core.figures import Account, Figures
-from services.callers.core.hearing import Hearing
+from services.callers import aiortc_private
+from services.callers.core.figures import Figures, ProcessFigures
+from services.callers.core.reception import ReceptionStatistics
+from services.callers.core.simulated_caller import SimulatedCaller, TalkProfile
+from services.callers.load.clips import prepare
 from services.callers.load.direct import DirectAudio
 from services.callers.load.options import LoadOptions
 from services.callers.load.pacer import Pacer
+from services.callers.load.rtp_payloads import RtpPayloads
 from services.callers.load.run import run_load
-from services.callers.load.speech import prepare
-from services.callers.load.voice import Voice
 from services.runtime import clock
-from services.runtime.http import serve_http
+from services.runtime.http.server import serve_http
 
 KEY = "hg_bench"
 
 
-class Talker:
-    """The other end of one call: the same ready-made packets, all the time."""
+class PacketTalker:
+    """The remote end of one call: sends the same pre-encoded packets continuously."""
 
-    def __init__(self, voice: Voice, certificate: RTCCertificate, account: Account) -> None:
+    def __init__(self, voice: RtpPayloads, certificate: RTCCertificate, account: ProcessFigures) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        rtc_private.share_certificate(self.peer, certificate)
-        self._hearing = Hearing(account.heard)
+        aiortc_private.share_certificate(self.peer, certificate)
+        self._hearing = ReceptionStatistics(account.received)
         self._audio = DirectAudio(self.peer, self._hearing, voice)
-        self._conversation = Conversation(
+        self._conversation = SimulatedCaller(
             voice.clips,
-            manner=Manner(talk=1),
-            hearing=self._hearing,
+            manner=TalkProfile(talk=1),
+            reception=self._hearing,
             turns=account.turns,
             seed=1,
             now=clock.monotonic(),
         )
 
-    def tick(self, frame: int, now: float) -> None:
-        self._audio.send(self._conversation.tick(now), frame)
+    def on_frame_due(self, frame: int, now: float) -> None:
+        self._audio.send_frame(self._conversation.next_frame(now), frame)
 
 
-def app_of(voice: Voice) -> FastAPI:
-    app, account, talkers = FastAPI(), Account(), list[Talker]()
+def app_of(voice: RtpPayloads) -> FastAPI:
+    app, account, talkers = FastAPI(), ProcessFigures(), list[PacketTalker]()
     certificate, pacers = RTCCertificate.generateCertificate(), list[Pacer]()
 
     @app.post("/v1/realtime/client_secrets")
@@ -64,7 +64,7 @@ def app_of(voice: Voice) -> FastAPI:
 
     @app.post("/v1/realtime/calls")
     async def calls(request: Request) -> Response:
-        talker = Talker(voice, certificate, account)
+        talker = PacketTalker(voice, certificate, account)
         await talker.peer.setRemoteDescription(RTCSessionDescription((await request.body()).decode(), "offer"))
         await talker.peer.setLocalDescription(await talker.peer.createAnswer())
         if not pacers:
@@ -77,14 +77,14 @@ def app_of(voice: Voice) -> FastAPI:
 
 
 def endpoint(pipe: Connection, cpu: int) -> None:
-    """A process of its own, until the pipe closes."""
+    """Run the endpoint in this process until the pipe closes."""
     os.sched_setaffinity(0, {cpu})
     asyncio.run(_serve(pipe))
 
 
 async def _serve(pipe: Connection) -> None:
     speech = await prepare(None)
-    async with serve_http(app_of(Voice(speech.clips, speech.silence)), host="127.0.0.1", port=0) as url:
+    async with serve_http(app_of(RtpPayloads(speech.clips, speech.silence)), host="127.0.0.1", port=0) as url:
         pipe.send(url)
         await asyncio.to_thread(pipe.poll, None)
 

@@ -1,4 +1,4 @@
-"""What the gateway adds to the way of sound on a perfect network: microphone to worker, worker to first packet.
+"""Latency that the gateway adds on a perfect network: microphone to worker, worker to first packet.
 
 Up, a frame counts from the moment when its last sample was spoken; that two frames share a message is in it. Down, an
 answer counts from the moment when its first chunk goes on the bus to that when its first packet arrives.
@@ -18,7 +18,7 @@ from services.contracts.audio import DOWN_HZ
 from services.contracts.ids import ItemId
 from services.runtime import clock
 from tests.bench.talker import TEXT
-from tests.media.process import EVERYTHING_PASSES, Came, LiveCall, MediaHouse, frames_in, media_house
+from tests.media.process import EVERYTHING_PASSES, Came, LiveCall, MediaHarness, frames_in, media_harness
 from tests.network.impairer import impairer
 
 ANSWERS = 60
@@ -27,13 +27,13 @@ FIRST_PACKET_S = 5.0
 
 
 async def measure(*, seconds: float) -> dict[str, Any]:
-    """Both ways: p50 and p95 in ms."""
+    """Measure both ways: p50 and p95 in ms."""
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
-        async with media_house(Path(folder), **EVERYTHING_PASSES) as house:
-            async with impairer(seed="1") as network, house.call(network) as call:
+        async with media_harness(Path(folder), **EVERYTHING_PASSES) as harness:
+            async with impairer(seed="1") as network, harness.call(network) as call:
                 up = await _up(call, seconds)
-            async with impairer(seed="2") as network, house.call(network) as call:
-                down = await _down(house, call)
+            async with impairer(seed="2") as network, harness.call(network) as call:
+                down = await _down(harness, call)
     return {
         "p50": {"up": _percentile(up, 50), "down": _percentile(down, 50)},
         "p95": {"up": _percentile(up, 95), "down": _percentile(down, 95)},
@@ -43,14 +43,14 @@ async def measure(*, seconds: float) -> dict[str, Any]:
 
 async def _up(call: LiveCall, seconds: float) -> list[float]:
     once = (await synthesise(TEXT)).samples
-    call.browser.microphone.say(clip(np.resize(once, int((seconds + 2) * 16_000)), hz=16_000))
+    call.browser.microphone.play(clip(np.resize(once, int((seconds + 2) * 16_000)), hz=16_000))
     async with asyncio.timeout(seconds + 20):
         came = await call.up.more(frames_in(seconds))
     return delays(came, call.browser.microphone.taken_at)
 
 
 def delays(came: Sequence[Came], taken_at: Sequence[float]) -> list[float]:
-    """Seconds from mouth to worker. Both count frames, from a start of their own: the latest that fits is the true one.
+    """Seconds from microphone to worker. Both count frames from a start of their own: the latest that fits is true.
 
     For one later, a frame would have arrived before it was spoken; for one earlier, all are 20 ms more late.
     """
@@ -61,15 +61,15 @@ def delays(came: Sequence[Came], taken_at: Sequence[float]) -> list[float]:
     raise ValueError("frames arrived that nobody spoke")
 
 
-async def _down(house: MediaHouse, call: LiveCall) -> list[float]:
+async def _down(harness: MediaHarness, call: LiveCall) -> list[float]:
     pcm = (8000 * np.sin(2 * np.pi * 300 * np.arange(int(ANSWER_S * DOWN_HZ)) / DOWN_HZ)).astype("<i2").tobytes()
     dice = random.Random(1)  # noqa: S311 - spreads answers in time
     found: list[float] = []
     for number in range(ANSWERS):
         await asyncio.sleep(ANSWER_S + PAUSE_S + dice.random() * 0.02)
         sent_at = clock.monotonic()
-        await house.worker.say(call.id, ItemId(f"item_{number}"), pcm)
-        first = await call.browser.ear.first_sound(since_s=sent_at, timeout_s=FIRST_PACKET_S)
+        await harness.worker.say(call.id, ItemId(f"item_{number}"), pcm)
+        first = await call.browser.audio_sink.first_sound(since_s=sent_at, timeout_s=FIRST_PACKET_S)
         found.append(first.at_s - sent_at)
     return found
 

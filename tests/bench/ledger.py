@@ -1,4 +1,4 @@
-"""`make bench-ledger`: how many usage events a second the ledger books, alone and in batches. Prints a table.
+"""`make bench-ledger`: usage events per second that the ledger books, singly and in batches. Prints a table.
 
 Events of calls that go on, as media writes them every 5 s: three meters, priced, on SQLite with its settings. The
 baseline, in the same run: one row and a commit with Python's own sqlite3 and the same guarantee for each event.
@@ -22,8 +22,8 @@ from services.contracts.ids import CallId, Epoch, ProcessId, SessionId, TenantId
 from services.contracts.messages import CallPlaced
 from services.contracts.usage import Meter, UsageData, new_source, usage_event
 from services.media.usage import EVERY_S
-from services.metering.aside import Delivery
 from services.metering.core.pricing import Books
+from services.metering.held_messages import InboundMessage
 from services.metering.pricebooks import load_books
 from services.metering.store import Ledger
 from services.runtime import clock
@@ -39,12 +39,12 @@ SOURCE = new_source(MEDIA)
 
 
 def some_calls() -> list[tuple[CallId, SessionId]]:
-    """New calls."""
+    """Create call and session ids."""
     return [(new_call_id(), new_session_id()) for _ in range(CALLS)]
 
 
-def placements(calls: Sequence[tuple[CallId, SessionId]]) -> list[Delivery]:
-    """What signaling said of them, an hour ago."""
+def placements(calls: Sequence[tuple[CallId, SessionId]]) -> list[InboundMessage]:
+    """Their placement messages from signaling, an hour ago."""
     placed = [
         CallPlaced(
             call=call,
@@ -56,11 +56,11 @@ def placements(calls: Sequence[tuple[CallId, SessionId]]) -> list[Delivery]:
         )
         for call, _ in calls
     ]
-    return [Delivery(subjects.PLACED, each.encode()) for each in placed]
+    return [InboundMessage(subjects.PLACED, each.encode()) for each in placed]
 
 
-def events(calls: Sequence[tuple[CallId, SessionId]]) -> Iterator[Delivery]:
-    """Without end: all calls in turn, each 5 s further."""
+def events(calls: Sequence[tuple[CallId, SessionId]]) -> Iterator[InboundMessage]:
+    """An endless stream of usage events: all calls in turn, each 5 s later."""
     sequence = seq = 0
     while True:
         seq += 1
@@ -89,18 +89,18 @@ def events(calls: Sequence[tuple[CallId, SessionId]]) -> Iterator[Delivery]:
                 sequence=sequence,
                 floor=1,
             )
-            yield Delivery(subjects.usage("media", MEDIA, TENANT), event.encode())
+            yield InboundMessage(subjects.usage("media", MEDIA, TENANT), event.encode())
 
 
 def took(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of the CPU."""
+    """Return wall-clock and CPU seconds of ``work``."""
     began, before = clock.monotonic(), clock.cpu_s()
     work()
     return clock.monotonic() - began, clock.cpu_s() - before
 
 
 def booked(folder: Path, books: Books, batch: int) -> tuple[float, float]:
-    """Seconds for each event, by the clock and of the CPU."""
+    """Wall-clock and CPU seconds per event."""
     calls = some_calls()
     source = events(calls)
     with Ledger.open(URL.create("sqlite", database=str(folder / f"{batch}.sqlite")), books) as ledger:

@@ -1,11 +1,11 @@
-"""What a figure was measured on."""
+"""The machine that a benchmark ran on."""
 
 import platform
 from pathlib import Path
 
 
 def cpu_model() -> str:
-    """The processor as the kernel names it, and how many of it."""
+    """The kernel's name of the processor, and the number of CPUs."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

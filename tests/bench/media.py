@@ -1,4 +1,4 @@
-"""`make bench-media`: how many calls one core carries, and what they cost. Writes docs/bench/media.json and a plot.
+"""`make bench-media`: how many calls one core serves, and their cost. Writes docs/bench/media.json and a plot.
 
 The media process with its hot path compiled has a core of its own; callers, NATS, signaling, metering and the talker
 share the other.
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
-from services.media.rtc import wheel
+from services.media.legs.webrtc import wheel
 from services.runtime import clock
 from tests.bench import latency
 from tests.bench.machine import cpu_model
@@ -35,11 +35,11 @@ RESULTS = Path("docs/bench/media.json")
 PLOT = Path("docs/images/media-density.png")
 SETTLE_S = 4.0
 CLEAR_MS = BAR_MS / 2
-"""Below this one try tells enough."""
+"""Below this load one try is enough."""
 AGREEING = 2
-"""Nearer to the bar two tries out of three must say the same, for the machine is shared."""
+"""Nearer to the limit two of three tries must agree, because the machine is shared."""
 STOLEN_PCT = 3.0
-"""A try in which the machine's other tenants had more of the core says nothing, whether it held or not."""
+"""A try in which other tenants of the machine stole more of the core is discarded."""
 MOST_SET_ASIDE = 4
 STEPS = {
     "both_ways": (1, 10, 50, 80, 90, 100, 110, 120, 140, 160),
@@ -53,8 +53,8 @@ STOCK_PORT = 18_099
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One number of calls, held for a while. Percentages are of one core.
+class LoadStep:
+    """One number of calls, sustained for a while. Percentages are of one core.
 
     ``stolen_pct``: what the machine's other tenants had of the core under test; ``others_idle_pct``: what the core of
     callers and other services had to spare.
@@ -74,18 +74,18 @@ class Step:
     stolen_pct: float
     others_idle_pct: float
     tries: tuple[float, ...] = ()
-    """The p99 of lateness of every try that counts, in ms, from best to worst; this one is the median of them."""
+    """The p99 lateness of every valid try, in ms, ascending; this one is their median."""
     set_aside: tuple[tuple[float, float], ...] = ()
-    """The others: p99 of lateness in ms, and how many percent of the core were stolen."""
+    """The discarded tries: p99 lateness in ms, and percent of the core that was stolen."""
 
     @property
     def holds(self) -> bool:
-        """Whether all calls came up and their frames left in time."""
+        """Whether all calls connected and their frames were sent in time."""
         return self.connected == self.calls and self.lateness_p99_ms <= BAR_MS
 
 
-async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> Step:
-    """Let ``calls`` callers call, and look at the process while they all talk."""
+async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> LoadStep:
+    """Make ``calls`` calls, and sample the process while all of them talk."""
     options = LoadOptions(
         url=rig.url,
         key=rig.key,
@@ -104,7 +104,7 @@ async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> Step:
     passed_s, after = clock.monotonic() - began, await rig.see()
     results = (await running).figures
     cpu_pct = 100 * (after.cpu_s - before.cpu_s) / passed_s
-    return Step(
+    return LoadStep(
         calls=calls,
         connected=results["calls"]["connected"],
         cpu_pct=round(cpu_pct, 1),
@@ -121,7 +121,7 @@ async def hold(rig: Rig, calls: int, *, talk: float, seconds: float) -> Step:
     )
 
 
-Opener = Callable[[], AbstractAsyncContextManager[Rig]]
+RigOpener = Callable[[], AbstractAsyncContextManager[Rig]]
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def _gateway(answer_s: float, *, from_source: bool = False) -> AsyncIterat
             yield rig
 
 
-OPENERS: dict[str, Opener] = {
+OPENERS: dict[str, RigOpener] = {
     "both_ways": lambda: _gateway(0.0),
     "from_source": lambda: _gateway(0.0, from_source=True),
     "talk42_dtx": lambda: _gateway(ANSWER_S),
@@ -140,15 +140,15 @@ OPENERS: dict[str, Opener] = {
 TALK = {"both_ways": 1.0, "from_source": 1.0, "talk42_dtx": 0.42, "stock_aiortc": 1.0}
 
 
-async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, console: Console) -> list[Step]:
-    """More and more calls until frames leave late; each try is a fresh process, the median of them counts.
+async def climb(name: str, open_rig: RigOpener, *, talk: float, seconds: float, console: Console) -> list[LoadStep]:
+    """Increase the number of calls until frames are late; each try is a fresh process, their median counts.
 
     Tries that neighbours spoilt are set aside and made again, `MOST_SET_ASIDE` of them at a number of calls.
     """
-    steps: list[Step] = []
+    steps: list[LoadStep] = []
     for calls in STEPS[name]:
-        tries: list[Step] = []
-        disturbed: list[Step] = []
+        tries: list[LoadStep] = []
+        disturbed: list[LoadStep] = []
         while not _decided(tries):
             async with open_rig() as rig:
                 step = await hold(rig, calls, talk=talk, seconds=seconds)
@@ -170,42 +170,42 @@ async def climb(name: str, open_rig: Opener, *, talk: float, seconds: float, con
     return steps
 
 
-def _decided(tries: Sequence[Step]) -> bool:
-    """Whether one more try could change nothing."""
+def _decided(tries: Sequence[LoadStep]) -> bool:
+    """Whether another try could not change the result."""
     held = sum(step.holds for step in tries)
     clear = bool(tries) and tries[0].holds and tries[0].lateness_p99_ms < CLEAR_MS
     return clear or max(held, len(tries) - held) >= AGREEING
 
 
-def _median(tries: Sequence[Step]) -> Step:
-    """The try in the middle, of two the worse: by whether all calls came up, then by how late their frames were."""
+def _median(tries: Sequence[LoadStep]) -> LoadStep:
+    """The median try, of two the worse: by whether all calls connected, then by lateness."""
     ranked = sorted(tries, key=lambda step: (step.connected < step.calls, step.lateness_p99_ms))
     return replace(ranked[len(ranked) // 2], tries=tuple(step.lateness_p99_ms for step in ranked))
 
 
-def most(steps: Sequence[Step]) -> int:
-    """The largest number of calls that held."""
+def most(steps: Sequence[LoadStep]) -> int:
+    """The largest number of calls that was sustained."""
     return max((step.calls for step in steps if step.holds), default=0)
 
 
-def memory_per_call(steps: Sequence[Step]) -> float:
+def memory_per_call(steps: Sequence[LoadStep]) -> float:
     """The slope between the fewest and the most calls."""
     first, last = steps[0], steps[-1]
     return round((last.rss_mb - first.rss_mb) / (last.calls - first.calls), 3)
 
 
-def _at(steps: Sequence[Step], calls: int) -> Step | None:
+def _at(steps: Sequence[LoadStep], calls: int) -> LoadStep | None:
     return next((step for step in steps if step.calls == calls), None)
 
 
 def ratio(calls_per_core: dict[str, int]) -> float | None:
-    """How many times as many calls as the baseline."""
+    """The ratio of calls to the baseline's."""
     stock = calls_per_core["stock_aiortc"]
     return round(calls_per_core["both_ways"] / stock, 1) if stock else None
 
 
-def _of_both_ways(steps: Sequence[Step]) -> dict[str, Any]:
-    """What the series of speech both ways says beside its number of calls; bars count at the 100 that must be."""
+def _of_both_ways(steps: Sequence[LoadStep]) -> dict[str, Any]:
+    """Figures of the series with speech both ways beside its number of calls; limits apply at 100 calls."""
     hundred = _at(steps, 100)
     fullest = next((step for step in reversed(steps) if step.holds), None)
     return {
@@ -217,7 +217,7 @@ def _of_both_ways(steps: Sequence[Step]) -> dict[str, Any]:
 
 
 async def again(name: str, results: dict[str, Any], *, seconds: float, console: Console) -> None:
-    """Measure one series anew, with figures of another run beside it."""
+    """Measure one series again, next to figures of another run."""
     steps = await climb(name, OPENERS[name], talk=TALK[name], seconds=seconds, console=console)
     results["calls_per_core"][name] = most(steps)
     results["steps"][name] = [asdict(step) for step in steps]
@@ -231,7 +231,7 @@ async def again(name: str, results: dict[str, Any], *, seconds: float, console: 
 
 
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """All of it."""
+    """Measure all series."""
     series = {
         name: await climb(name, OPENERS[name], talk=TALK[name], seconds=options.seconds, console=console)
         for name in STEPS

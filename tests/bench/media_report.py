@@ -1,4 +1,4 @@
-"""What `make bench-media` found, as a plot and as a table against the bars."""
+"""Plot and table of `make bench-media`, with the limits."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 BAR_MS = 20.0
-"""A frame that leaves later than this after its time is late: it is the length of one."""
+"""A frame that is sent later than this after its due time is late: the length of one frame."""
 
 
 def plot(results: dict[str, Any], file: Path) -> None:
-    """CPU and lateness over the number of calls."""
+    """Plot CPU and lateness over the number of calls."""
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 

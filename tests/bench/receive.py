@@ -1,4 +1,4 @@
-"""What it costs to hear one packet, in µs: the decoder alone, and all of the receive path around it.
+"""Cost of receiving one packet, in µs: the decoder alone, and the whole receive path.
 
 Synthetic speech as browsers send it after our answer (24 kbit/s with in-band FEC, one header extension); the best of
 several rounds for each second, because other work on the machine only ever adds. Prints a table.
@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ
-from services.media.core import rtp
-from services.media.core.jitter import JitterBuffer
-from services.media.core.reception import Reception
-from services.media.rtc.receiver import Receiver
+from services.media.core.rtcp.reception import Reception
+from services.media.core.rtp import rtp_packet
+from services.media.core.rtp.jitter_buffer import JitterBuffer
 from services.runtime import clock
-from services.runtime.opus import EncoderConfig, OpusDecoder, OpusEncoder
+from services.runtime.audio.opus import EncoderConfig, OpusDecoder, OpusEncoder
+from tests.media.test_receiver import a_receiver, push
 
 PACKETS = 1500
 BLOCK = 50
@@ -28,7 +28,7 @@ FRAME_S = 0.02
 
 
 def payloads() -> list[bytes]:
-    """Half a minute of harmonics that come and go like syllables, in a little noise."""
+    """Half a minute of harmonics with a syllable-like envelope, in a little noise."""
     encoder = OpusEncoder(EncoderConfig("voip", bit_rate=24_000, fec=True, packet_loss_pct=10))
     at = np.arange(PACKETS * DOWN_FRAME_SAMPLES) / DOWN_HZ
     tones = sum(np.sin(2 * np.pi * 140 * n * at + n) / n for n in range(1, 20))
@@ -37,7 +37,7 @@ def payloads() -> list[bytes]:
 
 
 def packet(number: int, payload: bytes) -> bytes:
-    header = rtp.header(OPUS, number, number * 960, 1)
+    header = rtp_packet.header(OPUS, number, number * 960, 1)
     return bytes([header[0] | 0x10]) + header[1:] + EXTENSION + payload
 
 
@@ -64,7 +64,7 @@ def times() -> Iterator[float]:
 
 
 def best_us(step: Callable[[], Callable[[bytes], object]], packets: list[bytes]) -> float:
-    """Per packet, from the fastest round of each block; ``step`` makes what takes a round's packets."""
+    """Per packet, from the fastest round of each block; ``step`` creates the function for a round's packets."""
     blocks = [packets[at : at + BLOCK] for at in range(0, len(packets), BLOCK)]
     best = [float("inf")] * len(blocks)
     for _ in range(ROUNDS):
@@ -78,11 +78,11 @@ def best_us(step: Callable[[], Callable[[bytes], object]], packets: list[bytes])
 
 
 def receiving() -> Callable[[bytes], object]:
-    receiver, now = Receiver(OPUS), times()
+    receiver, now = a_receiver(), times()
 
     def hear(data: bytes) -> object:
         at = next(now)
-        return receiver.hear(receiver.push(data, now=at), now=at)
+        return push(receiver, data, now=at)
 
     return hear
 
@@ -91,9 +91,9 @@ def ordering() -> Callable[[bytes], object]:
     buffer, now = JitterBuffer(), times()
 
     def push(data: bytes) -> object:
-        parsed = rtp.parse(data)
+        parsed = rtp_packet.parse(data)
         assert parsed is not None
-        return buffer.push(parsed, now=next(now))
+        return buffer.insert(parsed, now=next(now))
 
     return push
 
@@ -104,7 +104,7 @@ def counting() -> Callable[[bytes], object]:
 
     def push(_: bytes) -> None:
         number = next(numbers)
-        reception.push(number & 0xFFFF, number * 960 & 0xFFFFFFFF, now=next(now))
+        reception.packet_received(number & 0xFFFF, number * 960 & 0xFFFFFFFF, now=next(now))
 
     return push
 
@@ -117,7 +117,7 @@ def main() -> None:
     table = Table("step", "µs", "around the decoder")
     rows = {
         "decode to 16 kHz": (decode, 0.0),
-        "parse RTP": (best_us(lambda: rtp.parse, packets), 0.0),
+        "parse RTP": (best_us(lambda: rtp_packet.parse, packets), 0.0),
         "parse RTP and put in order": (best_us(ordering, packets), 0.0),
         "count for RTCP": (best_us(counting, packets), 0.0),
         "receive, in order": (best_us(receiving, packets), decode),

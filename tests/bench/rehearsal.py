@@ -24,17 +24,17 @@ from rich.table import Table
 from services.callers.core.histogram import Histogram
 from services.callers.speech import resampled, synthesise
 from services.runtime import clock
-from services.runtime.child import Child, ChildSpec
+from services.runtime.process.child import Child, ChildSpec
 from tests.bench.machine import cpu_model
 
 TALK = 0.42
 APPEND_MS = 40
-"""What upstream sends in one message."""
+"""Audio per message, as upstream sends it."""
 _HZ = 24_000
 _HANGOVER_MS = 500
-"""Silence that the gate waits for before it commits; it is sent, too."""
+"""The gate's hangover before the commit; this silence is sent, too."""
 _LISTEN_S = (2.0, 4.0)
-"""How much of an answer is heard before the caller interrupts it, as in `hushgate load`."""
+"""How much of an answer is received before the caller interrupts it, as in `hushgate load`."""
 _PHRASES = (
     "what time is it",
     "tell me a long story",
@@ -48,8 +48,8 @@ _ANSWER_TIMEOUT_S = 20.0
 
 
 @dataclass(slots=True)
-class Seen:
-    """What the clients of one run saw."""
+class ClientMeasurements:
+    """Measurements of the clients of one run."""
 
     asked: int = 0
     answered: int = 0
@@ -61,12 +61,12 @@ class Seen:
 
 
 class _Quiet:
-    """The log of the rehearsal goes nowhere."""
+    """Discards the log of the rehearsal."""
 
-    def event(self, child: str, event: Mapping[str, Any], /) -> None:
+    def write_child_event(self, child: str, event: Mapping[str, Any], /) -> None:
         pass
 
-    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+    def write_event(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         pass
 
 
@@ -80,7 +80,7 @@ RESPOND = _said(type="response.create")
 
 
 async def appends() -> list[list[str]]:
-    """The messages of each phrase, with the silence of the gate's hangover behind it."""
+    """The messages of each phrase, followed by the silence of the gate's hangover."""
     phrases = []
     for text in _PHRASES:
         clip = resampled(await synthesise(text), hz=_HZ)
@@ -91,10 +91,10 @@ async def appends() -> list[list[str]]:
     return phrases
 
 
-class Client:
-    """One session: says phrases until they are its share of the time, asks, listens, interrupts."""
+class BenchClient:
+    """One session: speaks phrases up to its talk share, asks, receives, interrupts."""
 
-    def __init__(self, url: str, phrases: list[list[str]], seen: Seen, number: int) -> None:
+    def __init__(self, url: str, phrases: list[list[str]], seen: ClientMeasurements, number: int) -> None:
         self._url = url
         self._phrases = phrases
         self._seen = seen
@@ -152,12 +152,12 @@ class Client:
 
 
 async def measure(url: str, pid: int, phrases: list[list[str]], sessions: int, seconds: float) -> dict[str, Any]:
-    """One number of sessions."""
-    seen, process = Seen(), psutil.Process(pid)
+    """Measure one number of sessions."""
+    seen, process = ClientMeasurements(), psutil.Process(pid)
     until = clock.monotonic() + 6 + seconds
     async with asyncio.TaskGroup() as group:
         for number in range(sessions):
-            group.create_task(Client(url, phrases, seen, number).run(until), name=f"client {number}")
+            group.create_task(BenchClient(url, phrases, seen, number).run(until), name=f"client {number}")
         await asyncio.sleep(6)  # until all talk
         began, cpu_s = clock.monotonic(), _cpu_s(process)
         await asyncio.sleep(seconds)
@@ -176,7 +176,7 @@ async def measure(url: str, pid: int, phrases: list[list[str]], sessions: int, s
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """Of the service and its voice."""
+    """CPU seconds of the service and its voice."""
     times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
     return float(sum(time.user + time.system for time in times))
 
@@ -190,7 +190,7 @@ async def _recorded(url: str) -> float:
 
 
 async def run(voice: str, counts: Sequence[int], seconds: float, settings: dict[str, str]) -> list[dict[str, Any]]:
-    """A fresh rehearsal for each number of sessions."""
+    """Start a fresh rehearsal for each number of sessions."""
     cpus = sorted(os.sched_getaffinity(0))
     phrases, found = await appends(), []
     for sessions in counts:
@@ -229,7 +229,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--json", type=Path, default=_REPORT)
     asked = parser.parse_args()
-    one_ear = {"REHEARSAL_EARS": "1", "REHEARSAL_SESSIONS_PER_EAR": "1000"}
+    one_ear = {"REHEARSAL_RECOGNISERS": "1", "REHEARSAL_SESSIONS_PER_RECOGNISER": "1000"}
     rows = asyncio.run(run("light", asked.light, asked.seconds, {}))
     rows += asyncio.run(run("full", asked.full, asked.seconds, one_ear))
     show(rows)

@@ -1,4 +1,4 @@
-"""What a browser gave to its loudspeaker, on the machine's clock, and where in an answer it was at a moment."""
+"""The audio that a browser rendered, by the machine's clock, and the position in an answer at a given time."""
 
 import base64
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.callers.speech import Samples, resample
 
 HZ = 24_000
 NEEDLES_MS = (160, 320, 640)
-"""The sound before the moment that is sought in the answer: more of it where that is a pause or was stretched."""
+"""Length of the audio that is matched; more of it if it is a pause or was stretched."""
 SURE = 0.75
 _AROUND_MS = 1500
 _LOUD = 150.0
@@ -20,7 +20,7 @@ _FITTED = 100  # chunks, one second
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedAudio:
     """Sound at 24 kHz; ``starts_ms``: unix time of each chunk, ``firsts``: its first sample."""
 
     samples: Samples
@@ -28,15 +28,15 @@ class Rendered:
     firsts: NDArray[np.int64]
 
     @classmethod
-    def read(cls, taken: dict[str, Any]) -> "Rendered":
-        """From what `ear.rendered()` gives."""
+    def read(cls, taken: dict[str, Any]) -> "RenderedAudio":
+        """Parse the result of `ear.rendered()`."""
         pcm = np.frombuffer(base64.b64decode(taken["pcm"]), "<i2")
         rate = int(taken["rate"])
         firsts = np.concatenate(([0], np.cumsum(taken["lengths"])[:-1])) * HZ // rate
         return cls(resample(pcm, from_hz=rate, to_hz=HZ), np.array(taken["starts_ms"]), firsts.astype(np.int64))
 
     def sample_at(self, unix_ms: float) -> int:
-        """The sample that is rendered then.
+        """The sample that was rendered at that time.
 
         Chunks are taken when the device has room, some ms early or late; it plays them evenly. So a line of the known
         slope is laid through the last second of them.
@@ -49,7 +49,7 @@ class Rendered:
         return round(float(origin))
 
     def position_ms(self, said: Samples, unix_ms: float, *, expected_ms: int) -> float | None:
-        """How much of the answer ``said`` had been rendered then; None: what was rendered cannot be found in it."""
+        """How much of the answer ``said`` had been rendered by then; None: no match."""
         end = self.sample_at(unix_ms)
         low = max(0, (expected_ms - _AROUND_MS) * HZ // 1000)
         around = said[low : (expected_ms + _AROUND_MS) * HZ // 1000]

@@ -1,4 +1,4 @@
-"""What the media bench starts: the services as they ship, a talker in place of upstream, and who runs on which core."""
+"""Starts the processes of the media bench: the services, a talker in place of upstream, each on its core."""
 
 import asyncio
 import os
@@ -13,19 +13,19 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.runtime.child import Child, ChildSpec
+from services.runtime.process.child import Child, ChildSpec
 from services.up import plan
 from services.up.console import LogConsole
 from services.up.datadir import data_directory
-from services.up.natsd import nats_server
+from services.up.nats_server import nats_server
 from services.up.options import parse
 
 LATENESS = "hushgate_pacer_lateness_seconds"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A service at one moment. ``lateness``: upper bound of each bucket in seconds, and frames up to it.
+class ServiceSample:
+    """A sample of a service. ``lateness``: upper bound of each bucket in seconds, and frames up to it.
 
     ``stolen_s``: what its core gave to other machines; ``others_idle_s``: what the core of all else had to spare.
     """
@@ -37,7 +37,7 @@ class Seen:
     stolen_s: float
     others_idle_s: float
 
-    def late(self, since: "Seen", share: float) -> float:
+    def late(self, since: "ServiceSample", share: float) -> float:
         """The lateness in ms that ``share`` of the frames since then did not exceed, interpolated in its bucket."""
         before = dict(since.lateness)
         counts = [(bound, count - before.get(bound, 0.0)) for bound, count in self.lateness]
@@ -56,7 +56,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """What runs."""
+    """The running processes."""
 
     url: str
     key: str
@@ -64,8 +64,8 @@ class Rig:
     metrics_url: str
     services: dict[str, int]
 
-    async def see(self) -> Seen:
-        """Look at the process under test."""
+    async def see(self) -> ServiceSample:
+        """Sample the process under test."""
         process = psutil.Process(self.pid)
         times = process.cpu_times()
         async with httpx.AsyncClient(timeout=10) as http:
@@ -78,7 +78,7 @@ class Rig:
                 elif sample.name in {"hushgate_bus_frames_dropped_total", "hushgate_datagrams_unsent_total"}:
                     dropped += sample.value
         cores = psutil.cpu_times(percpu=True)
-        return Seen(
+        return ServiceSample(
             cpu_s=times.user + times.system,
             rss_mb=process.memory_info().rss / 1e6,
             lateness=tuple(sorted(lateness)),
@@ -90,7 +90,7 @@ class Rig:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started meanwhile runs on ``core`` for good."""
+    """Pin processes started within the block to ``core``."""
     before = os.sched_getaffinity(0)
     if core < (os.cpu_count() or 1):  # where there is only one, all share it
         os.sched_setaffinity(0, {core})
@@ -104,7 +104,7 @@ def on_core(core: int) -> Iterator[None]:
 async def gateway(
     folder: Path, *, answer_s: float, core: int = 0, others: int = 1, from_source: bool = False
 ) -> AsyncIterator[Rig]:
-    """Metering, signaling, a media process alone on ``core``, and a talker that answers with ``answer_s`` of speech.
+    """Run metering, signaling, a media process alone on ``core``, and a talker with answers of ``answer_s``.
 
     ``from_source``: the media process runs the sources, whatever the bench itself runs.
     """
@@ -113,7 +113,7 @@ async def gateway(
     with data_directory(folder) as data, on_core(others):
         options = parse(["--port", "0", "--data", str(folder), "--advertise", "127.0.0.1", "--log-format", "json"])
         async with nats_server(data.path, identities=plan.identities(options)) as nats:
-            shared = plan.Shared(
+            shared = plan.SharedSettings(
                 options, data, nats, metering_token=secrets.token_urlsafe(32), page_secret=secrets.token_urlsafe(16)
             )
             children: dict[str, Child] = {}
@@ -141,7 +141,7 @@ async def gateway(
 
 @asynccontextmanager
 async def stock(port: int, *, core: int = 0, others: int = 1) -> AsyncIterator[Rig]:
-    """The baseline alone on ``core``."""
+    """Run the baseline alone on ``core``."""
     with on_core(others):
         async with _process("tests.bench.stock", "--port", str(port), core=core) as process:
             url = f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Pictures of the page in a real call, for the README: `make screenshots`."""
+"""Screenshots of the page in a real call, for the README: `make screenshots`."""
 
 import asyncio
 import sys
@@ -24,19 +24,19 @@ VIEWS: dict[str, dict[str, Any]] = {
 
 async def converse(caller: CallPage) -> None:
     """A question, a long answer that is interrupted, and another one."""
-    await caller.talk()
-    await caller.say(await synthesise("what time is it", voice="slt"))
+    await caller.start_call()
+    await caller.speak(await synthesise("what time is it", voice="slt"))
     await caller.event("output_audio_buffer.stopped")
-    await caller.say(await synthesise("tell me a long story", voice="slt"))
+    await caller.speak(await synthesise("tell me a long story", voice="slt"))
     await caller.event("output_audio_buffer.started", number=2)
     await caller.page.wait_for_timeout(6000)
-    await caller.say(await synthesise("count to five", voice="slt"))
+    await caller.speak(await synthesise("count to five", voice="slt"))
     await caller.event("output_audio_buffer.started", number=3)
     await caller.page.wait_for_timeout(2500)
 
 
 async def take(browser: Browser, url: str, name: str) -> None:
-    """Call once and take a picture in the call and one of its bill."""
+    """Make a call and take a screenshot in the call and one of its bill."""
     async with open_page(browser, url, **VIEWS[name]) as caller:
         await converse(caller)
         await caller.page.screenshot(path=IMAGES / f"{name}.png", full_page=name == "call-phone")
@@ -46,7 +46,7 @@ async def take(browser: Browser, url: str, name: str) -> None:
 
 
 async def main() -> int:
-    """Take all pictures; returns the exit code."""
+    """Take all screenshots; returns the exit code."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running_up(Path(folder) / "data") as up:
         async with async_playwright() as playwright:

@@ -1,7 +1,7 @@
-"""The baseline of the media bench: the same work by stock aiortc, as its documentation shows it.
+"""The baseline of the media bench: the same work with stock aiortc, as its documentation shows it.
 
 A peer connection per call, a track that plays speech, a loop that decodes what comes, 16 kHz mono to webrtcvad. No bus,
-no gate, no metering: what is left out only flatters it. Speaks as much of the Realtime wire as callers need.
+no gate, no metering: what is left out only flatters it. Speaks as much of the Realtime API as callers need.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from tests.bench.talker import TEXT
 LATENESS = media.PACER_LATENESS  # the same buckets under the same name
 
 
-class Talk(MediaStreamTrack):
-    """Plays speech for ever, paced as aiortc's examples pace it."""
+class SpeechTrack(MediaStreamTrack):
+    """Plays speech continuously, paced as in aiortc's examples."""
 
     kind = "audio"
 
@@ -41,7 +41,7 @@ class Talk(MediaStreamTrack):
         self._sent = 0
 
     async def recv(self) -> AudioFrame:
-        """The next 20 ms, when they are due."""
+        """Return the next 20 ms when they are due."""
         due = self._began_at + self._sent * FRAME_MS / 1000
         await asyncio.sleep(max(0.0, due - clock.monotonic()))
         LATENESS.observe(max(0.0, clock.monotonic() - due))
@@ -55,7 +55,7 @@ class Talk(MediaStreamTrack):
 
 
 async def hear(track: MediaStreamTrack) -> None:
-    """Decode what the caller says and ask the detector."""
+    """Decode the caller's audio and run the detector."""
     vad, resampler, left = webrtcvad.Vad(3), AudioResampler(format="s16", layout="mono", rate=UP_HZ), b""
     try:
         while True:
@@ -70,7 +70,7 @@ async def hear(track: MediaStreamTrack) -> None:
 
 
 def app(voice: np.ndarray) -> FastAPI:
-    """The HTTP side."""
+    """The HTTP routes."""
     served = FastAPI()
     peers: dict[RTCPeerConnection, list[asyncio.Task[None]]] = {}
 
@@ -81,7 +81,7 @@ def app(voice: np.ndarray) -> FastAPI:
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peers[peer] = []
         peer.on("track", lambda track: peers[peer].append(asyncio.ensure_future(hear(track))))
-        peer.addTrack(Talk(voice))
+        peer.addTrack(SpeechTrack(voice))
         await peer.setRemoteDescription(RTCSessionDescription((await request.body()).decode(), "offer"))
         await peer.setLocalDescription()
         headers = {"Location": f"/v1/realtime/calls/rtc_{len(peers)}"}

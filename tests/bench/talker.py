@@ -1,4 +1,4 @@
-"""The worker that the media bench plays: takes every call, talks all the time or answers each utterance.
+"""A simulated worker for the media bench: accepts every call, talks continuously or answers each utterance.
 
 It stands for upstream and provider on the bus, so that what a bench loads is the media process and nothing else. What
 it says is speech, in chunks as providers send them, with the events that go with an answer.
@@ -31,19 +31,19 @@ from services.contracts.ids import (
 )
 from services.contracts.messages import AnyMessage, Claim, ClaimGranted, Message, PlayoutReport, UtteranceEnd, expect
 from services.runtime import clock
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 
 TEXT = "the quick brown fox jumps over the lazy dog and then runs along the river to find a place to sleep"
 WORKER = WorkerId("talker-0")
 EPOCH = Epoch(1)
 CHUNK_SAMPLES = DOWN_HZ * 3 // 10
 AHEAD_S = 1.0
-"""How far ahead of real time the audio is: a provider's burst, within the credit."""
+"""How far ahead of real time audio is sent: a provider's burst, within the credit."""
 STEP_S = 0.1
 
 
 @dataclass(slots=True)
-class Conversation:
+class TalkerCall:
     """One call's answers."""
 
     process: ProcessId
@@ -58,20 +58,20 @@ class Conversation:
     todo: list[Frame] = field(default_factory=list)
 
     def event(self, item: ItemId | None, position: int, event: Mapping[str, object]) -> None:
-        """Queue an event that is shown at ``position``."""
+        """Queue an event to be shown at ``position``."""
         self.sequence += 1
         payload = encode_server_event(self.sequence, json.dumps(event).encode())
         self._put(Kind.SERVER_EVENT, position, item, payload)
 
     def begin(self, samples: int, *, now: float) -> None:
-        """Answer with so much sound."""
+        """Start an answer of ``samples`` samples."""
         self.item, self.response = new_item_id(), new_response_id()
         self.said, self.length, self.began_at = 0, samples, now
         added = {"type": "response.output_item.added", "response_id": self.response, "item": {"id": self.item}}
         self.event(None, 0, added)
 
     def step(self, voice: bytes, *, now: float) -> None:
-        """Say what is due."""
+        """Send what is due."""
         due = min(self.length, int((now - self.began_at + AHEAD_S) * DOWN_HZ))
         while self.item is not None and self.said < due:
             count = min(CHUNK_SAMPLES, self.length - self.said)
@@ -92,24 +92,24 @@ class Conversation:
 
 
 class Talker:
-    """All calls of the bench. ``answer_s``: how long an answer is; 0: talk all the time."""
+    """All calls of the bench. ``answer_s``: length of an answer; 0: talk continuously."""
 
     def __init__(self, bus: Bus, voice: bytes, *, answer_s: float) -> None:
         self._bus = bus
         self._voice = voice
         self._answer_samples = int(answer_s * DOWN_HZ)
-        self._calls: dict[CallId, Conversation] = {}
+        self._calls: dict[CallId, TalkerCall] = {}
         self._dice = random.Random(1)  # noqa: S311 - spreads calls in time, protects nothing
         self.frames = 0
 
     async def open(self) -> None:
-        """Listen."""
+        """Subscribe."""
         await self._bus.serve(subjects.CLAIMS, self._claim, queue=subjects.UPSTREAM_QUEUE)
-        await self._bus.listen(subjects.up_of(WORKER), self._heard)
+        await self._bus.subscribe(subjects.up_of(WORKER), self._heard)
         await self._bus.flush()
 
     async def run(self) -> None:
-        """Talk for ever, a tenth of the calls at a time."""
+        """Talk continuously, a tenth of the calls at a time."""
         turn = 0
         while True:
             now = clock.monotonic()
@@ -119,7 +119,7 @@ class Talker:
             turn += 1
             await asyncio.sleep(STEP_S / 10)
 
-    async def _step(self, call: CallId, conversation: Conversation, now: float) -> None:
+    async def _step(self, call: CallId, conversation: TalkerCall, now: float) -> None:
         if not self._answer_samples and conversation.item is None:
             conversation.begin(24 * 3600 * DOWN_HZ // 2, now=now - self._dice.random() * STEP_S)
         conversation.step(self._voice, now=now)
@@ -127,13 +127,13 @@ class Talker:
             conversation.todo.append(Frame(Kind.ALIVE, EPOCH, 0, clock.unix_ms()))
         for frame in conversation.todo:
             conversation.spoken_at = now
-            await self._bus.send(subjects.down(conversation.process, WORKER, call), frames.encode(frame))
+            await self._bus.publish_bytes(subjects.down(conversation.process, WORKER, call), frames.encode(frame))
         conversation.todo.clear()
 
     async def _claim(self, message: AnyMessage) -> Message:
         if not isinstance(message, Claim):
             raise TypeError(message.type)
-        conversation = Conversation(message.process)
+        conversation = TalkerCall(message.process)
         conversation.event(None, 0, {"type": "session.created", "session": {"type": "realtime"}})
         self._calls[message.call] = conversation
         return ClaimGranted(

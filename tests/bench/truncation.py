@@ -30,8 +30,8 @@ from services.contracts.audio import samples_to_ms
 from services.contracts.frame import Kind
 from services.contracts.messages import PlayoutReport, expect
 from services.runtime import clock
-from tests.bench.rendered import Rendered
-from tests.bench.truncation_report import Condition, Cut, as_json, plot, show
+from tests.bench.rendered import RenderedAudio
+from tests.bench.truncation_report import Condition, CutMeasurement, as_json, plot, show
 from tests.network.fate import Conditions
 from tests.network.impairer import Impairer, impairer
 from tests.system.conftest import CHROMIUM, CHROMIUM_ARGS
@@ -51,8 +51,8 @@ INTERRUPTION = "what time is it"
 
 
 @dataclass
-class Wire:
-    """Listens to what media reports of its cuts."""
+class PlayoutReports:
+    """Records media's playout reports."""
 
     cuts: "asyncio.Queue[tuple[int, int, PlayoutReport]]" = field(default_factory=asyncio.Queue)
 
@@ -63,24 +63,24 @@ class Wire:
             self.cuts.put_nowait((frame.sent_unix_ms, samples_to_ms(frame.position), report))
 
 
-class Bench:
+class TruncationBench:
     """One gateway, one browser."""
 
-    def __init__(self, up: Up, browser: Browser, wire: Wire, *, seed: int) -> None:
+    def __init__(self, up: Up, browser: Browser, wire: PlayoutReports, *, seed: int) -> None:
         self._up = up
         self._browser = browser
         self._wire = wire
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._interruption: Clip | None = None
 
-    async def measure(self, condition: Condition, *, cuts: int, advance: Callable[[], None]) -> list[Cut]:
-        """Cut ``cuts`` answers in as many calls as it takes."""
+    async def measure(self, condition: Condition, *, cuts: int, advance: Callable[[], None]) -> list[CutMeasurement]:
+        """Cut ``cuts`` answers in as many calls as necessary."""
         self._interruption = self._interruption or await synthesise(INTERRUPTION)
-        found: list[Cut] = []
+        found: list[CutMeasurement] = []
         for _ in range(MAX_CALLS):
             async with self._line(condition.delay_ms) as network, self._page(network) as caller:
                 await caller.page.evaluate("wanted => ear.reporting(wanted)", condition.reports)
-                await caller.talk()
+                await caller.start_call()
                 for number in range(min(CUTS_PER_CALL, cuts - len(found))):
                     try:
                         async with asyncio.timeout(CUT_TIMEOUT_S):
@@ -95,7 +95,7 @@ class Bench:
 
     @staticmethod
     def _line(delay_ms: int) -> AbstractAsyncContextManager[Impairer | None]:
-        """A network that is so late in each direction, if it is late at all."""
+        """A network with this delay in each direction."""
         late = Conditions(delay_ms=delay_ms)
         return impairer(up=late, down=late) if delay_ms else nullcontext()
 
@@ -110,25 +110,25 @@ class Bench:
             await caller.page.route("**/v1/realtime/calls", answer)
             yield caller
 
-    async def _cut(self, caller: CallPage, *, spoken: bool) -> Cut:
+    async def _cut(self, caller: CallPage, *, spoken: bool) -> CutMeasurement:
         await self._ask(caller, "tell me a long story")
         truncated = len(await self._truncations())
         self._wire.cuts = asyncio.Queue()
         await asyncio.sleep(self._random.uniform(*BEFORE_CUT_S))
         if spoken and self._interruption:
-            await caller.say(self._interruption)
+            await caller.speak(self._interruption)
         else:
             await caller.page.evaluate("ear.send({type: 'output_audio_buffer.clear'})")
         at_ms, played_ms, report = await self._wire.cuts.get()
         await caller.event("conversation.item.truncated", number=truncated + 1)
         await asyncio.sleep(max(0.0, AFTER_CUT_MS / 1000 - (clock.unix_ms() - at_ms) / 1000))
-        rendered = Rendered.read(await caller.page.evaluate("ear.rendered()"))
+        rendered = RenderedAudio.read(await caller.page.evaluate("ear.rendered()"))
         playout_ms = await caller.page.evaluate("ear.playoutDelayMs()")
         heard_ms, said = report.heard_ms, await self._said(truncated)
         at_tap = rendered.position_ms(said, at_ms, expected_ms=heard_ms)
         at_ear = rendered.position_ms(said, at_ms - playout_ms, expected_ms=heard_ms)
         await self._finish(caller)
-        return Cut(
+        return CutMeasurement(
             believed_delay_ms=played_ms - heard_ms,
             tap_error_ms=None if at_tap is None else heard_ms - at_tap,
             ear_error_ms=None if at_ear is None else heard_ms - at_ear,
@@ -145,7 +145,7 @@ class Bench:
         await caller.event("output_audio_buffer.started", number=before + 1)
 
     async def _finish(self, caller: CallPage) -> None:
-        """An interruption in words is answered, too: let that end, so that the next question meets silence."""
+        """Wait for the end of the answer to the interruption, so that the next question follows silence."""
         await caller.page.evaluate("ear.settled()")
         await caller.page.evaluate("ear.forget()")
 
@@ -158,7 +158,7 @@ class Bench:
             return truncations
 
     async def _said(self, number: int) -> Samples:
-        """The sound of the item that the provider cut."""
+        """The audio of the item that the provider truncated."""
         truncations = await self._truncations()
         async with httpx.AsyncClient(base_url=self._up.service("rehearsal")) as http:
             sound = await http.get(f"/audio/{truncations[number]['item_id']}")
@@ -166,17 +166,17 @@ class Bench:
 
 
 async def run(up: Up, conditions: Sequence[Condition], options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Measure all conditions; what was found is written after each."""
-    wire = Wire()
+    """Measure all conditions; results are written after each."""
+    wire = PlayoutReports()
     bus = await nats.connect(up.read()["nats_url"])
     await bus.subscribe("hg.up.>", cb=wire.take)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    found: dict[Condition, list[Cut]] = {}
+    found: dict[Condition, list[CutMeasurement]] = {}
     results: dict[str, Any] = {}
     load = 0.0
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(CHROMIUM_ARGS))
-        bench = Bench(up, browser, wire, seed=options.seed)
+        bench = TruncationBench(up, browser, wire, seed=options.seed)
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             for condition in conditions:
                 bar = progress.add_task(condition.name, total=options.cuts)

@@ -23,7 +23,7 @@ COLOURS = {True: "#2a78d6", False: "#b5651d"}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What differs. ``delay_ms``: one way."""
+    """The parameters of a series. ``delay_ms``: one way."""
 
     reports: bool
     delay_ms: int = 0
@@ -35,22 +35,22 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """One cut. Errors are `heard_ms` less what was rendered; None: that could not be found in the answer.
+class CutMeasurement:
+    """One cut. Errors are `heard_ms` minus what was rendered; None: no match in the answer.
 
     The tap is where the browser hands sound to its output; the ear is ``playout_delay_ms`` behind, by its own word.
     """
 
     believed_delay_ms: int
-    """From leaving the socket to the ear, as `heard_ms` took it to be."""
+    """From the socket to playout, as assumed for `heard_ms`."""
     tap_error_ms: float | None
     ear_error_ms: float | None
     after_cut_ms: float | None
-    """What had left the socket and not reached the tap: nothing can call it back."""
+    """What was sent by the socket and had not reached the tap: it cannot be recalled."""
     playout_delay_ms: float
 
 
-def as_json(found: Mapping[Condition, Sequence[Cut]], *, browser: str, load: float) -> dict[str, Any]:
+def as_json(found: Mapping[Condition, Sequence[CutMeasurement]], *, browser: str, load: float) -> dict[str, Any]:
     """What goes into the file. ``load``: the machine's highest load average meanwhile, to judge the figures by."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
     return {
@@ -67,7 +67,7 @@ def as_json(found: Mapping[Condition, Sequence[Cut]], *, browser: str, load: flo
     }
 
 
-def _figures(cuts: Sequence[Cut]) -> dict[str, Any]:
+def _figures(cuts: Sequence[CutMeasurement]) -> dict[str, Any]:
     ear = [cut.ear_error_ms for cut in cuts if cut.ear_error_ms is not None]
     tap = [cut.tap_error_ms for cut in cuts if cut.tap_error_ms is not None]
     return {
@@ -82,7 +82,7 @@ def _figures(cuts: Sequence[Cut]) -> dict[str, Any]:
 
 
 def _errors(signed: Sequence[float]) -> dict[str, Any]:
-    """Percentiles of the size of errors; ``median`` and ``all`` keep their sign."""
+    """Percentiles of absolute errors; ``median`` and ``all`` keep their sign."""
     sizes = summary([abs(error) for error in signed])
     return {
         **sizes,
@@ -114,7 +114,7 @@ def show(results: Mapping[str, Any], console: Console) -> None:
 
 
 def plot(results: Mapping[str, Any], path: Path) -> None:
-    """How errors are spread, a curve for each condition."""
+    """Plot the distribution of errors, one curve per condition."""
     mpl.use("agg")
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for row in results["conditions"]:

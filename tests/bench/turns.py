@@ -1,4 +1,4 @@
-"""The first figures: how fast a turn is answered, how fast an answer stops, how much of the call was sent.
+"""Turn latency, barge-in latency, and the share of a call that was sent.
 
 Runs against the `hushgate up` of --data, or starts one of its own. Writes docs/bench/first-call.json.
 """
@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from services.callers.caller import Caller
-from services.callers.conversation import Line, take_turn
+from services.callers.conversation import ScriptedLine, take_turn
 from services.callers.errors import CallerError
 from services.callers.speech import Clip, synthesise
 from services.callers.target import Target, running_target
@@ -44,8 +44,8 @@ SESSION: dict[str, Any] = {
 
 
 @dataclass(slots=True)
-class Figures:
-    """What was measured, in ms where not said otherwise."""
+class TurnFigures:
+    """The measurements, in ms unless named otherwise."""
 
     set_up: list[float] = field(default_factory=list)
     turns: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Figures:
     usage: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """What goes into the file."""
+        """Convert to plain JSON values."""
         sent = float(self.usage.get("sent_seconds", 0.0))
         return {
             "measured_at": clock.utc_now().isoformat(timespec="seconds"),
@@ -90,13 +90,13 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-async def measure(target: Target, *, turns: int, barge_ins: int, progress: Progress) -> Figures:
+async def measure(target: Target, *, turns: int, barge_ins: int, progress: Progress) -> TurnFigures:
     """Make all calls.
 
     Raises:
         CallerError: a call did not go as it should.
     """
-    figures = Figures()
+    figures = TurnFigures()
     clips = {text: await synthesise(text) for text in (*QUESTIONS, STORY, INTERRUPTION)}
     bar = progress.add_task("turns", total=turns)
     async with Caller.call(target.url, target.key, session=SESSION, events=["gate"]) as caller:
@@ -116,13 +116,13 @@ async def measure(target: Target, *, turns: int, barge_ins: int, progress: Progr
     return figures
 
 
-async def _begin(caller: Caller, figures: Figures) -> None:
-    await caller.event("session.created", timeout_s=ANSWER_TIMEOUT_S)
+async def _begin(caller: Caller, figures: TurnFigures) -> None:
+    await caller.next_event("session.created", timeout_s=ANSWER_TIMEOUT_S)
     figures.set_up.append(1000 * caller.set_up.connected_s)
 
 
-async def _turn(caller: Caller, text: str, clips: dict[str, Clip], figures: Figures) -> None:
-    turn = await take_turn(caller, Line(text, clips[text]), timeout_s=ANSWER_TIMEOUT_S)
+async def _turn(caller: Caller, text: str, clips: dict[str, Clip], figures: TurnFigures) -> None:
+    turn = await take_turn(caller, ScriptedLine(text, clips[text]), timeout_s=ANSWER_TIMEOUT_S)
     figures.speech_s += turn.speech_s
     if turn.latency_ms is None:
         raise CallerError(f"{text!r} was answered without a sound")
@@ -130,23 +130,23 @@ async def _turn(caller: Caller, text: str, clips: dict[str, Clip], figures: Figu
     figures.turns_by_media.extend(_gate_figure(caller, "answered", "latency_ms"))
 
 
-async def _barge_in(caller: Caller, clips: dict[str, Clip], figures: Figures) -> None:
-    asked = await caller.say(clips[STORY])
-    await caller.ear.first_sound(since_s=asked.ended_s, timeout_s=ANSWER_TIMEOUT_S)
+async def _barge_in(caller: Caller, clips: dict[str, Clip], figures: TurnFigures) -> None:
+    asked = await caller.speak(clips[STORY])
+    await caller.audio_sink.first_sound(since_s=asked.ended_s, timeout_s=ANSWER_TIMEOUT_S)
     await asyncio.sleep(SPOKEN_BEFORE_CUT_S)
-    spoken = await caller.say(clips[INTERRUPTION])
-    last = await caller.ear.last_sound(
+    spoken = await caller.speak(clips[INTERRUPTION])
+    last = await caller.audio_sink.last_sound(
         since_s=spoken.started_s, quiet_s=QUIET_S, timeout_s=ANSWER_TIMEOUT_S, any_packet=True
     )
     if last.at_s > spoken.ended_s:
         raise CallerError("the answer went on until the end of the interruption")
     figures.barge_ins.append(1000 * (last.at_s - spoken.started_s))
-    await caller.event("output_audio_buffer.cleared", timeout_s=ANSWER_TIMEOUT_S)
+    await caller.next_event("output_audio_buffer.cleared", timeout_s=ANSWER_TIMEOUT_S)
     figures.barge_ins_by_media.extend(_gate_figure(caller, "stopped", "stop_ms"))
 
 
 def _gate_figure(caller: Caller, state: str, name: str) -> list[float]:
-    """The newest figure of that name that media gave itself, if any: it must not be far from ours."""
+    """The latest value of media's own metric of that name, if any: it must be close to ours."""
     events = [received.event for received in caller.events.of("hushgate.gate")]
     return [float(event[name]) for event in events if event.get("state") == state][-1:]
 

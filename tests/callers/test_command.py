@@ -5,26 +5,13 @@ import sys
 import wave
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 
 from services.callers.__main__ import main
 from services.callers.load.__main__ import main as load
-
-
-class Endpoint(Protocol):
-    """What tests/callers/conftest.py gives."""
-
-    url: str
-    key: str
-    key_file: str
-    response_status: str
-    usage: dict[str, object]
-    hung_up: list[str]
-
-    def write_key(self, key: str) -> None: ...
+from tests.callers.tune_endpoint import TuneEndpoint
 
 
 async def run(*arguments: str) -> int:
@@ -44,7 +31,7 @@ def question(tmp_path: Path) -> str:
 
 
 async def test_every_line_is_answered_and_accounted_for(
-    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
+    endpoint: TuneEndpoint, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = await run(
         "--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question, "--wav", question, "--json"
@@ -58,7 +45,7 @@ async def test_every_line_is_answered_and_accounted_for(
 
 
 async def test_the_account_is_readable(
-    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    endpoint: TuneEndpoint, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question) == 0
@@ -69,13 +56,13 @@ async def test_the_account_is_readable(
     assert endpoint.key not in shown
 
 
-async def test_the_running_up_is_called_by_default(endpoint: Endpoint, tmp_path: Path) -> None:
+async def test_the_running_up_is_called_by_default(endpoint: TuneEndpoint, tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text(json.dumps({"url": endpoint.url, "tenant_key": endpoint.key}))
     assert await run("--data", str(tmp_path), "--json") == 0
 
 
 async def test_the_key_of_the_running_up_goes_to_no_other_endpoint(
-    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    endpoint: TuneEndpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "tenant_key": endpoint.key}))
     assert await run("--data", str(tmp_path), "--url", endpoint.url) == 1
@@ -83,7 +70,7 @@ async def test_the_key_of_the_running_up_goes_to_no_other_endpoint(
 
 
 async def test_a_failed_answer_is_one_line_and_an_exit_code(
-    endpoint: Endpoint, question: str, capsys: pytest.CaptureFixture[str]
+    endpoint: TuneEndpoint, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.response_status = "failed"
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question) == 1
@@ -112,7 +99,7 @@ async def test_without_an_endpoint_the_error_says_what_to_do(
     ids=["wrong", "not ascii", "line end"],
 )
 async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
-    endpoint: Endpoint, key: str, says: str, capsys: pytest.CaptureFixture[str]
+    endpoint: TuneEndpoint, key: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.write_key(key)
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file) == 1
@@ -122,7 +109,7 @@ async def test_a_wrong_key_is_one_line_that_does_not_repeat_it(
     assert error.count("\n") == 1
 
 
-async def test_the_key_may_come_by_standard_input(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_may_come_by_standard_input(endpoint: TuneEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{endpoint.key}\n"))
     assert await run("--url", endpoint.url, "--key-file", "-", "--json") == 0
 
@@ -142,7 +129,7 @@ async def test_a_key_file_that_is_not_there_is_named(tmp_path: Path, capsys: pyt
 
 
 async def test_without_flite_a_recorded_question_is_asked(
-    endpoint: Endpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    endpoint: TuneEndpoint, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--recorded", "--json") == 0
@@ -150,13 +137,13 @@ async def test_without_flite_a_recorded_question_is_asked(
     assert turn["speech_s"] > 1.5
 
 
-async def test_media_goes_to_the_address_that_is_given(endpoint: Endpoint, question: str) -> None:
+async def test_media_goes_to_the_address_that_is_given(endpoint: TuneEndpoint, question: str) -> None:
     given = ("--media-address", "127.0.0.1")
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--wav", question, "--json", *given) == 0
 
 
 async def test_a_call_without_usage_in_the_ledger_fails_where_that_is_required(
-    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+    endpoint: TuneEndpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.usage = {"status": "ended", "lines": []}
     assert await run("--url", endpoint.url, "--key-file", endpoint.key_file, "--require-booked") == 1

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from services.callers.errors import CallEndedError, NothingCameError
+from services.callers.errors import CallEndedError, WaitTimeoutError
 from services.callers.events import EventLog
 
 
@@ -11,7 +11,7 @@ async def test_each_event_is_given_out_once_in_order() -> None:
     for number in (1, 2):
         log.add({"type": "a", "n": number})
     assert [(await log.next("a", timeout_s=1)).event["n"] for _ in range(2)] == [1, 2]
-    with pytest.raises(NothingCameError):
+    with pytest.raises(WaitTimeoutError):
         await log.next("a", timeout_s=0)
 
 
@@ -31,7 +31,7 @@ async def test_skipped_events_do_not_count() -> None:
     assert (await log.next("a", timeout_s=1)).event["n"] == 2
 
 
-async def test_who_waits_is_woken_by_the_event() -> None:
+async def test_waiting_ends_when_the_event_arrives() -> None:
     log = EventLog()
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(log.next("a", timeout_s=5))
@@ -42,7 +42,7 @@ async def test_who_waits_is_woken_by_the_event() -> None:
     assert waiting.result().type == "a"
 
 
-async def test_who_waits_is_told_of_the_end_and_may_still_read_what_came() -> None:
+async def test_waiting_ends_with_the_log_and_received_events_are_still_returned() -> None:
     log = EventLog()
     log.add({"type": "a"})
     log.close()

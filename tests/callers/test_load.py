@@ -1,4 +1,4 @@
-"""`hushgate load` against plain aiortc, another Realtime endpoint, and against nobody."""
+"""`hushgate load` against plain aiortc, another Realtime endpoint, and against no endpoint."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import sys
 import wave
 from asyncio.subprocess import PIPE
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +18,7 @@ from services.callers.errors import CallerError, SpeechError
 from services.callers.load.__main__ import main
 from services.callers.load.options import LoadOptions
 from services.callers.load.run import run_load
-
-
-class Endpoint(Protocol):
-    """What tests/callers/conftest.py gives."""
-
-    url: str
-    key: str
-    key_file: str
-    heard_frames: int
-    heard: asyncio.Event
-    hung_up: list[str]
+from tests.callers.tune_endpoint import TuneEndpoint
 
 
 @pytest.fixture
@@ -53,7 +43,7 @@ async def load(url: str, key_file: str, *arguments: str) -> "subprocess.Complete
     return subprocess.CompletedProcess(command, process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_another_endpoint_is_loaded_and_what_it_has_not_is_null(endpoint: Endpoint, voice: Path) -> None:
+async def test_another_endpoint_is_loaded_and_what_it_has_not_is_null(endpoint: TuneEndpoint, voice: Path) -> None:
     options = LoadOptions(url=endpoint.url, key=endpoint.key, calls=2, minutes=0.2, talk=0.5, dtx=False, wav=voice)
     figures = (await run_load(options)).figures
     assert figures["calls"] == {"asked": 2, "connected": 2, "failed": 0, "failed_by": figures["calls"]["failed_by"]}
@@ -66,7 +56,7 @@ async def test_another_endpoint_is_loaded_and_what_it_has_not_is_null(endpoint: 
     assert figures["services"].keys() == {"callers", "load"}
 
 
-async def test_talking_all_the_time_has_no_turns(endpoint: Endpoint, voice: Path) -> None:
+async def test_talking_all_the_time_has_no_turns(endpoint: TuneEndpoint, voice: Path) -> None:
     options = LoadOptions(url=endpoint.url, key=endpoint.key, calls=1, minutes=0.1, talk=1, wav=voice)
     figures = (await run_load(options)).figures
     assert figures["frames"]["sent"] > 50
@@ -74,7 +64,7 @@ async def test_talking_all_the_time_has_no_turns(endpoint: Endpoint, voice: Path
     assert figures["turn_ms"]["p95"] is figures["barge_in_ms"]["p95"] is None
 
 
-async def test_a_broken_requirement_is_named_and_fails_the_command(endpoint: Endpoint, voice: Path) -> None:
+async def test_an_unmet_requirement_is_named_and_fails_the_command(endpoint: TuneEndpoint, voice: Path) -> None:
     requirements = ("--require", "setup_ms.p95 <0.1", "--require", "calls.failed ==0")
     ended = await load(
         endpoint.url, endpoint.key_file, "--calls", "1", "--minutes", "0.02", "--wav", str(voice), *requirements
@@ -84,7 +74,7 @@ async def test_a_broken_requirement_is_named_and_fails_the_command(endpoint: End
     assert "calls.failed == 0 is required" not in ended.stderr
 
 
-async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_path: Path) -> None:
+async def test_ctrl_c_hangs_up_and_reports(endpoint: TuneEndpoint, voice: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     arguments = [
         "--url",
@@ -101,7 +91,7 @@ async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_
     command = [sys.executable, "-m", "services.cli", "load", *arguments, "--json", str(report)]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     async with asyncio.timeout(60):
-        await endpoint.heard.wait()
+        await endpoint.utterance_received.wait()
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 130
@@ -109,7 +99,7 @@ async def test_ctrl_c_hangs_up_and_reports(endpoint: Endpoint, voice: Path, tmp_
     assert endpoint.hung_up == ["rtc_one"]
 
 
-async def test_nobody_there_is_told_and_fails_the_command(voice: Path) -> None:
+async def test_an_unreachable_endpoint_is_reported_and_fails_the_command(voice: Path) -> None:
     key = voice.parent / "key"
     key.write_text("hg_any")
     ended = await load("http://127.0.0.1:1", str(key), "--calls", "2", "--minutes", "0.02", "--wav", str(voice))
@@ -119,7 +109,7 @@ async def test_nobody_there_is_told_and_fails_the_command(voice: Path) -> None:
     assert "is it running" in " ".join(ended.stdout.split())
 
 
-async def test_a_wrong_key_is_told_by_reason(endpoint: Endpoint, voice: Path) -> None:
+async def test_a_wrong_key_is_reported_by_reason(endpoint: TuneEndpoint, voice: Path) -> None:
     options = LoadOptions(url=endpoint.url, key="hg_wrong", calls=3, minutes=0.01, per_second=50, wav=voice)
     results = await run_load(options)
     assert results.connected == 0
@@ -128,9 +118,13 @@ async def test_a_wrong_key_is_told_by_reason(endpoint: Endpoint, voice: Path) ->
 
 @pytest.mark.parametrize(
     ("changed", "complaint"),
-    [({"key": "ek_one"}, "good for one call"), ({"cpus": (4096,)}, "no CPU 4096"), ({"wav": Path("/proc")}, "no .wav")],
+    [
+        ({"key": "ek_one"}, "valid for one call"),
+        ({"cpus": (4096,)}, "no CPU 4096"),
+        ({"wav": Path("/proc")}, "no .wav"),
+    ],
 )
-async def test_what_cannot_be_is_told_before_anything_starts(changed: dict[str, Any], complaint: str) -> None:
+async def test_contradictory_options_are_reported_before_the_start(changed: dict[str, Any], complaint: str) -> None:
     options = LoadOptions(**{"url": "http://127.0.0.1:1", "key": "hg_any", "calls": 2, **changed})
     with pytest.raises((CallerError, SpeechError), match=complaint):
         await run_load(options)
@@ -147,7 +141,7 @@ async def test_what_cannot_be_is_told_before_anything_starts(changed: dict[str, 
         (["--minutes", "nan"], "more than 0"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_starts(
+def test_wrong_arguments_are_reported_before_the_start(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

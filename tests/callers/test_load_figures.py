@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from services.callers.core.bottleneck import Usage
+from services.callers.core.bottleneck import ServiceLoad
 from services.callers.core.clip import EncodedClip, level
-from services.callers.core.figures import Account, Failure, Point, Run, figures, known_figures
+from services.callers.core.figures import Failure, Point, ProcessFigures, Run, figures, known_figures
 
-ACCOUNT = TypeAdapter(Account)
+ACCOUNT = TypeAdapter(ProcessFigures)
 CLIP = TypeAdapter(EncodedClip)
 
 
-def account(*, connected: int = 0, sent: int = 0, unsent: int = 0, bills: int = 0) -> Account:
-    made = Account(connected=connected, sent=sent, unsent=unsent, bills=bills)
+def account(*, connected: int = 0, sent: int = 0, unsent: int = 0, bills: int = 0) -> ProcessFigures:
+    made = ProcessFigures(connected=connected, sent=sent, unsent=unsent, bills=bills)
     made.set_up.add(100)
-    made.heard.lateness.add_all((0, 61, 300))
-    made.heard.lost = 2
+    made.received.lateness.add_all((0, 61, 300))
+    made.received.lost = 2
     return made
 
 
-def run(made: Account, *, talk: float = 0.42, concealed: int | None = None, interrupted: bool = False) -> Run:
+def run(made: ProcessFigures, *, talk: float = 0.42, concealed: int | None = None, interrupted: bool = False) -> Run:
     return Run(
         url="http://there",
         calls=4,
@@ -29,7 +29,7 @@ def run(made: Account, *, talk: float = 0.42, concealed: int | None = None, inte
         seconds=12.34,
         processes=2,
         account=made,
-        services={"callers": Usage(8, 200), "media-0": Usage(33.33, 120)},
+        services={"callers": ServiceLoad(8, 200), "media-0": ServiceLoad(33.33, 120)},
         points=[Point(1, 2, {"callers": 5}), Point(2, 4, {"callers": 6, "media-0": 40})],
         gateway_concealed=concealed,
         interrupted=interrupted,
@@ -40,7 +40,7 @@ def notes(of: Run) -> str:
     return "\n".join(figures(of)["notes"])
 
 
-def test_what_two_processes_saw_adds_up() -> None:
+def test_figures_of_two_processes_add_up() -> None:
     whole, other = account(connected=1, sent=10, bills=1), account(connected=2, sent=5, unsent=1)
     other.failed(Failure.REFUSED, "no room")
     other.cost_usd, other.saved_usd = Decimal("0.1"), Decimal("0.2")
@@ -48,7 +48,7 @@ def test_what_two_processes_saw_adds_up() -> None:
     assert (whole.connected, whole.sent, whole.unsent, whole.bills) == (3, 15, 1, 1)
     assert (whole.cost_usd, whole.saved_usd) == (Decimal("0.1"), Decimal("0.2"))
     assert whole.failures == {Failure.REFUSED: 1}
-    assert whole.heard.lost == 4
+    assert whole.received.lost == 4
     assert whole.set_up.total == 2
 
 
@@ -78,12 +78,12 @@ def test_failures_are_counted_by_reason_and_the_first_is_quoted() -> None:
 
 
 def test_what_was_not_measured_is_null_and_not_zero() -> None:
-    found = figures(run(Account(), talk=1))
+    found = figures(run(ProcessFigures(), talk=1))
     assert found["turn_ms"] == {"p50": None, "p95": None, "p99": None}
     assert found["cost_usd"] is found["saved_usd"] is None
     assert found["talk"]["measured"] is None
     assert found["rig"]["cpu_pct_per_call"] is None
-    assert "there are no turns" in notes(run(Account(), talk=1))
+    assert "there are no turns" in notes(run(ProcessFigures(), talk=1))
 
 
 def test_what_the_gateway_concealed_comes_before_what_a_receiver_must_conceal() -> None:
@@ -93,7 +93,7 @@ def test_what_the_gateway_concealed_comes_before_what_a_receiver_must_conceal() 
     assert "more than 60 ms late" in notes(run(account()))
 
 
-def test_calls_without_a_bill_are_told() -> None:
+def test_calls_without_a_bill_are_noted() -> None:
     made = account(connected=4, bills=3)
     made.cost_usd = Decimal("0.5")
     assert figures(run(made))["cost_usd"] == 0.5
@@ -101,14 +101,14 @@ def test_calls_without_a_bill_are_told() -> None:
     assert "have a bill" not in notes(run(account(connected=4, bills=4)))
 
 
-@pytest.mark.parametrize(("late_ms", "told"), [(5, False), (25, True)])
-def test_a_rig_that_is_late_itself_says_so(late_ms: float, *, told: bool) -> None:
+@pytest.mark.parametrize(("late_ms", "reported"), [(5, False), (25, True)])
+def test_a_late_load_tool_is_noted(late_ms: float, *, reported: bool) -> None:
     made = account()
     made.pacing.add(late_ms)
-    assert ("The rig itself was late" in notes(run(made))) is told
+    assert ("The rig itself was late" in notes(run(made))) is reported
 
 
-def test_an_interrupted_run_says_so() -> None:
+def test_an_interrupted_run_is_noted() -> None:
     assert "Interrupted after 12 s" in notes(run(account(), interrupted=True))
 
 

@@ -71,7 +71,7 @@ def test_every_process_of_the_gateway_is_watched(figures: dict[str, Any]) -> Non
     assert max(figures["series"]["connected"]) == 4
 
 
-def test_a_broken_requirement_fails_the_command(loaded: tuple["subprocess.CompletedProcess[str]", Path]) -> None:
+def test_an_unmet_requirement_fails_the_command(loaded: tuple["subprocess.CompletedProcess[str]", Path]) -> None:
     ended, _ = loaded
     assert ended.returncode == 1
     assert "turn_ms.p50 < 1 is required, but it is" in ended.stderr

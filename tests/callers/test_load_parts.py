@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 
 from services.callers.core.clip import EncodedClip
-from services.callers.core.conversation import Sound
 from services.callers.core.histogram import Histogram
+from services.callers.core.simulated_caller import OutgoingFrame
 from services.callers.datagrams import DatagramSocket
+from services.callers.load.clips import encoded
 from services.callers.load.pacer import Pacer
 from services.callers.load.plots import distribution, over_time
-from services.callers.load.speech import encoded
-from services.callers.load.voice import Voice
+from services.callers.load.rtp_payloads import RtpPayloads
 from services.callers.speech import clip
 from services.runtime import clock
 
 CLIP = EncodedClip("hello", (b"one", b"two"), (30, 127), 0.0, 0.03)
 
 
-def test_where_no_level_is_wanted_a_body_is_the_payload() -> None:
-    voice = Voice([CLIP], b"quiet")
-    assert voice.body(Sound(CLIP, 1), 0) == b"two"
-    assert voice.body(Sound(None), 0) == b"quiet"
+def test_without_a_negotiated_level_a_body_is_the_payload() -> None:
+    voice = RtpPayloads([CLIP], b"quiet")
+    assert voice.body(OutgoingFrame(CLIP, 1), 0) == b"two"
+    assert voice.body(OutgoingFrame(None), 0) == b"quiet"
 
 
 def test_a_level_is_rfc_6464_in_front_of_the_payload() -> None:
-    voice = Voice([CLIP], b"quiet")
-    assert voice.body(Sound(CLIP, 0), 3) == struct.pack("!HHBBxx", 0xBEDE, 1, 0x30, 0x80 | 30) + b"one"
-    assert voice.body(Sound(CLIP, 1), 3) == struct.pack("!HHBBxx", 0xBEDE, 1, 0x30, 127) + b"two"
-    assert voice.body(Sound(None), 3)[8:] == b"quiet"
+    voice = RtpPayloads([CLIP], b"quiet")
+    assert voice.body(OutgoingFrame(CLIP, 0), 3) == struct.pack("!HHBBxx", 0xBEDE, 1, 0x30, 0x80 | 30) + b"one"
+    assert voice.body(OutgoingFrame(CLIP, 1), 3) == struct.pack("!HHBBxx", 0xBEDE, 1, 0x30, 127) + b"two"
+    assert voice.body(OutgoingFrame(None), 3)[8:] == b"quiet"
 
 
 def test_a_clip_is_cut_to_its_speech_and_its_bounds_are_known() -> None:
@@ -48,14 +48,14 @@ class Member:
         self.done = asyncio.Event()
         self._turns = turns
 
-    def tick(self, frame: int, now: float) -> None:
+    def on_frame_due(self, frame: int, now: float) -> None:
         assert now <= clock.monotonic()
         self.frames.append(frame)
         if len(self.frames) == self._turns:
             self.done.set()
 
 
-async def test_every_member_has_its_turn_in_every_frame() -> None:
+async def test_every_member_is_called_in_every_frame() -> None:
     lateness = Histogram()
     pacer, members = Pacer(lateness), [Member(10) for _ in range(25)]
     for member in members:
@@ -69,7 +69,7 @@ async def test_every_member_has_its_turn_in_every_frame() -> None:
     assert lateness.total >= 10
 
 
-async def test_who_has_left_has_no_turn() -> None:
+async def test_a_removed_member_is_not_called() -> None:
     pacer, gone, other = Pacer(Histogram()), Member(1), Member(5)
     pacer.add(gone)
     pacer.remove(gone)
@@ -82,7 +82,7 @@ async def test_who_has_left_has_no_turn() -> None:
     assert gone.frames == before
 
 
-class Peer(asyncio.DatagramProtocol):
+class UdpPeer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.got: asyncio.Queue[bytes] = asyncio.Queue()
         self.lost = asyncio.Event()
@@ -96,11 +96,11 @@ class Peer(asyncio.DatagramProtocol):
         self.lost.set()
 
 
-async def test_audio_goes_to_the_ear_with_its_arrival_and_the_rest_to_the_protocol() -> None:
+async def test_rtp_is_passed_on_with_its_arrival_and_the_rest_to_the_protocol() -> None:
     heard: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue()
-    peer = Peer()
+    peer = UdpPeer()
     receiving = DatagramSocket("127.0.0.1", peer, lambda data, at_s: heard.put_nowait((data, at_s)))
-    sending = DatagramSocket("127.0.0.1", Peer(), lambda _data, _at_s: None)
+    sending = DatagramSocket("127.0.0.1", UdpPeer(), lambda _data, _at_s: None)
     began, address = clock.monotonic(), receiving.get_extra_info("sockname")
     rtp, rtcp, stun = b"\x80\x60rtp", b"\x80\xc8rtcp", b"\x00\x01stun"
     assert sending.send_audio(rtp, address)

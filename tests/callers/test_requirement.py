@@ -1,7 +1,7 @@
 import pytest
 
 from services.callers.core.figures import known_figures
-from services.callers.core.requirement import Requirement, RequirementSyntaxError, broken, parse
+from services.callers.core.requirement import Requirement, RequirementSyntaxError, parse, unmet
 
 KNOWN = known_figures()
 FIGURES = {"setup_ms": {"p95": 512.5, "p99": None}, "calls": {"failed": 0}, "services": {"media-0": {"cpu_pct": 99.0}}}
@@ -44,16 +44,16 @@ def test_every_number_of_the_report_can_be_asked_for(path: str) -> None:
         ("services.media-0.cpu_pct < 100", True),
     ],
 )
-def test_a_requirement_is_met_or_broken(text: str, *, met: bool) -> None:
-    assert (broken(parse(text, known=KNOWN), FIGURES) is None) is met
+def test_a_requirement_is_met_or_unmet(text: str, *, met: bool) -> None:
+    assert (unmet(parse(text, known=KNOWN), FIGURES) is None) is met
 
 
-def test_a_broken_one_tells_by_how_much() -> None:
-    found = broken(parse("setup_ms.p95 < 500", known=KNOWN), FIGURES)
+def test_an_unmet_one_shows_the_difference() -> None:
+    found = unmet(parse("setup_ms.p95 < 500", known=KNOWN), FIGURES)
     assert str(found) == "setup_ms.p95 < 500 is required, but it is 512.5 (12.5 off)"
 
 
 @pytest.mark.parametrize("path", ["setup_ms.p99", "turn_ms.p50", "services.media-7.cpu_pct"])
 def test_what_was_not_measured_meets_nothing(path: str) -> None:
-    found = broken(parse(f"{path} > 0", known=KNOWN), FIGURES)
+    found = unmet(parse(f"{path} > 0", known=KNOWN), FIGURES)
     assert str(found) == f"{path} > 0 is required, but nothing was measured"

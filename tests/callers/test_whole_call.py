@@ -13,7 +13,7 @@ import pytest
 from services.callers.__main__ import main
 from services.callers.caller import Caller
 from services.callers.correlation import best_match
-from services.callers.hearing import grammar, recognise
+from services.callers.recogniser import grammar, recognise
 from services.callers.speech import Samples, synthesise
 from tests.network.fate import Conditions
 from tests.network.impairer import impairer
@@ -30,7 +30,7 @@ SESSION = {"type": "realtime", "audio": {"input": {"transcription": {"model": "g
 @pytest.fixture
 async def caller(up: Up) -> AsyncIterator[Caller]:
     async with Caller.call(up.url, up.tenant_key, session=SESSION) as calling:
-        await calling.event("session.created", timeout_s=10)
+        await calling.next_event("session.created", timeout_s=10)
         yield calling
 
 
@@ -44,9 +44,9 @@ async def sent_by_rehearsal(up: Up) -> Samples:
 
 
 async def test_the_answer_that_arrives_is_the_sound_that_the_rehearsal_sent(up: Up, caller: Caller) -> None:
-    spoken = await caller.say(await synthesise("count to five"))
-    await caller.event("output_audio_buffer.stopped", timeout_s=30)
-    heard = caller.ear.pcm(hz=HZ, since_s=spoken.ended_s)
+    spoken = await caller.speak(await synthesise("count to five"))
+    await caller.next_event("output_audio_buffer.stopped", timeout_s=30)
+    heard = caller.audio_sink.pcm(hz=HZ, since_s=spoken.ended_s)
     sent = await sent_by_rehearsal(up)
     middle = sent[len(sent) // 2 - HZ // 2 : len(sent) // 2 + HZ // 2]
     assert best_match(middle, heard).peak > 0.9
@@ -60,19 +60,19 @@ async def test_a_call_can_go_through_a_bad_network(up: Up) -> None:
         impairer(up=slow, down=slow) as network,
         Caller.call(up.url, up.tenant_key, session=SESSION, rewrite_answer=network.rewrite_answer) as caller,
     ):
-        await caller.say(await synthesise("count to five"))
-        await caller.event("output_audio_buffer.stopped", timeout_s=30)
+        await caller.speak(await synthesise("count to five"))
+        await caller.next_event("output_audio_buffer.stopped", timeout_s=30)
         assert network.up.counts.media > 50
         assert network.down.counts.media > 50
         await caller.hang_up()
 
 
 async def test_speech_over_a_long_answer_stops_it(caller: Caller) -> None:
-    asked = await caller.say(await synthesise("tell me a long story"))
-    await caller.ear.first_sound(since_s=asked.ended_s, timeout_s=30)
-    spoken = await caller.say(await synthesise("what time is it"))
-    last = await caller.ear.last_sound(since_s=spoken.started_s, quiet_s=0.2, timeout_s=30, any_packet=True)
-    cleared = await caller.event("output_audio_buffer.cleared", timeout_s=30)
+    asked = await caller.speak(await synthesise("tell me a long story"))
+    await caller.audio_sink.first_sound(since_s=asked.ended_s, timeout_s=30)
+    spoken = await caller.speak(await synthesise("what time is it"))
+    last = await caller.audio_sink.last_sound(since_s=spoken.started_s, quiet_s=0.2, timeout_s=30, any_packet=True)
+    cleared = await caller.next_event("output_audio_buffer.cleared", timeout_s=30)
     assert spoken.started_s < last.at_s
     assert cleared.at_s < spoken.ended_s
 

@@ -1,4 +1,4 @@
-"""The command line as a newcomer tries it."""
+"""The command line: help, versions and errors."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def test_an_unknown_argument_is_refused_and_starts_nothing(command: str) -> None
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_help_of_a_service_lists_its_settings(service: str) -> None:
     shown = hushgate(service, "--help").stdout
-    assert f"  {service.upper()}_HTTP_PORT=0\n      0 takes a free port" in shown
+    assert f"  {service.upper()}_HTTP_PORT=0\n      0 binds a free port" in shown
 
 
 @pytest.mark.parametrize("arguments", [["backup"], ["backup", "a", "b"], ["audit", "now"], ["frobnicate"]])

@@ -1,4 +1,4 @@
-"""`make cluster-test KUBECONFIG=…`: all that the chart promises, on a real cluster, step by step.
+"""`make cluster-test KUBECONFIG=…`: checks the chart on a real cluster, step by step.
 
 Prints a table and writes it into docs/kubernetes.md. Needs helm and kubectl on PATH and the image on the nodes.
 """
@@ -16,12 +16,12 @@ from rich.table import Table
 from services.runtime import clock
 from tests.cluster import faults, steps
 from tests.cluster.kube import RELEASE, Cluster, ClusterError, missing_tools
-from tests.cluster.load import Door
-from tests.cluster.steps import Seen, Step
+from tests.cluster.load import PublicEndpoint
+from tests.cluster.steps import ClusterStep, StepResult
 
 DOCS = Path("docs/kubernetes.md")
 _BEGIN, _END = "<!-- cluster-test -->", "<!-- /cluster-test -->"
-STEPS: dict[str, Step] = {
+STEPS: dict[str, ClusterStep] = {
     "install": steps.install,
     "test": steps.helm_test,
     "autoscale": steps.autoscale,
@@ -40,42 +40,44 @@ STEPS: dict[str, Step] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One step as the table shows it."""
+class StepRow:
+    """A step's row in the table."""
 
     what: str
     figure: str
     result: str
 
 
-def take(step: Step, cluster: Cluster, door: Door) -> Seen:
-    """One step; whatever it raises is what it saw."""
+def run_step(step: ClusterStep, cluster: Cluster, endpoint: PublicEndpoint) -> StepResult:
+    """Run one step; an error becomes its result."""
     try:
-        return step(cluster, door)
+        return step(cluster, endpoint)
     except (ClusterError, json.JSONDecodeError, KeyError, IndexError) as exc:
-        return Seen(f"{type(exc).__name__}: {exc}", well=False)
+        return StepResult(f"{type(exc).__name__}: {exc}", as_promised=False)
 
 
-def go(names: Sequence[str], cluster: Cluster, url: str, console: Console) -> list[Row]:
-    """Take the steps in order. Without an installation nothing else can be tried."""
-    rows: list[Row] = []
-    door = Door(url, "")
+def run_steps(names: Sequence[str], cluster: Cluster, url: str, console: Console) -> list[StepRow]:
+    """Run the steps in order; stop if the installation fails."""
+    rows: list[StepRow] = []
+    endpoint = PublicEndpoint(url, "")
     for name in names:
         step = STEPS[name]
         console.print(f"[bold]{what(step)}[/bold] …")
-        if not door.key and name not in ("install", "plain"):
-            door = Door(url, cluster.secret(f"{RELEASE}-demo-tenant", "tenant-key"))
+        if not endpoint.key and name not in ("install", "plain"):
+            endpoint = PublicEndpoint(url, cluster.secret(f"{RELEASE}-demo-tenant", "tenant-key"))
         began = clock.monotonic()
-        seen = take(step, cluster, door)
-        rows.append(Row(what(step), seen.figure, "yes" if seen.well else "NO"))
-        console.print(f"  {'[green]' if seen.well else '[red]'}{seen.figure}[/] ({clock.monotonic() - began:.0f} s)")
-        if name == "install" and not seen.well:
+        result = run_step(step, cluster, endpoint)
+        rows.append(StepRow(what(step), result.figure, "yes" if result.as_promised else "NO"))
+        console.print(
+            f"  {'[green]' if result.as_promised else '[red]'}{result.figure}[/] ({clock.monotonic() - began:.0f} s)"
+        )
+        if name == "install" and not result.as_promised:
             break
     return rows
 
 
-def write(rows: Sequence[Row], version: str) -> None:
-    """Put the rows between the marks in docs/kubernetes.md; those of steps that were not taken now stay."""
+def write(rows: Sequence[StepRow], version: str) -> None:
+    """Write the rows between the marks in docs/kubernetes.md; rows of steps that did not run stay."""
     text = DOCS.read_text()
     before, _, rest = text.partition(_BEGIN)
     old, _, after = rest.partition(_END)
@@ -93,20 +95,20 @@ def write(rows: Sequence[Row], version: str) -> None:
     DOCS.write_text(before + "\n".join(lines) + after)
 
 
-def what(step: Step) -> str:
-    """What a step does, as the table says it."""
+def what(step: ClusterStep) -> str:
+    """Return a step's description in the table, its docstring."""
     return (step.__doc__ or "").strip().rstrip(".")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: every step was as promised."""
+    """Run the steps; return 0 if every one was as promised."""
     parser = argparse.ArgumentParser(prog="cluster-test", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--namespace", default="hushgate-test", help="made for the test (default: %(default)s)")
     parser.add_argument("--image", default="hushgate:dev", help="that the nodes have (default: %(default)s)")
     parser.add_argument("--values", action="append", help="values file (default: deploy/helm/values-kind.yaml)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as helm's; may be repeated")
-    parser.add_argument("--url", default="http://127.0.0.1:30080", help="the door from outside (default: %(default)s)")
+    parser.add_argument("--url", default="http://127.0.0.1:30080", help="the public URL (default: %(default)s)")
     parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="STEP")
     parser.add_argument("--write", action="store_true", help=f"write the table into {DOCS}")
     asked = parser.parse_args(arguments)
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     values = asked.values or ["deploy/helm/values-kind.yaml"]
     cluster = Cluster(asked.kubeconfig, asked.namespace, asked.image, values, asked.set)
     version = json.loads(cluster.run("kubectl", "version", "--output", "json"))["serverVersion"]["gitVersion"]
-    rows = go(asked.steps, cluster, asked.url, console)
+    rows = run_steps(asked.steps, cluster, asked.url, console)
     table = Table(title=f"Kubernetes {version}", title_justify="left")
     for name in ("step", "figure", "as promised"):
         table.add_column(name)

@@ -1,4 +1,4 @@
-"""What the steps do to the cluster: kubectl and helm from PATH, against one kubeconfig and one namespace."""
+"""kubectl and helm from PATH, with one kubeconfig and one namespace."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ print(urllib.request.urlopen("http://127.0.0.1:8080" + sys.argv[1], timeout=10).
 
 
 class ClusterError(Exception):
-    """A command failed, or something did not come about in time."""
+    """A command failed, or a condition was not met in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Cluster:
     settings: Sequence[str]
 
     def run(self, *command: str, given: str = "", timeout_s: float = 300) -> str:
-        """Run a command that reads ``given``; returns what it printed.
+        """Run a command with ``given`` as its input; return its output.
 
         Raises:
             ClusterError: it failed.
@@ -63,7 +63,7 @@ class Cluster:
         return self.run("kubectl", "--namespace", self.namespace, *arguments, timeout_s=timeout_s)
 
     def get(self, *arguments: str) -> Any:  # noqa: ANN401 - what Kubernetes answers
-        """`kubectl get` as JSON."""
+        """Return the JSON of `kubectl get`."""
         return json.loads(self.kubectl("get", *arguments, "--output", "json"))
 
     def helm(self, verb: str, *arguments: str, timeout_s: float = 600) -> str:
@@ -80,17 +80,17 @@ class Cluster:
         self.helm(verb, str(CHART), *values, *sets, *more, "--wait", "--timeout", "5m")
 
     def pods(self, component: str) -> list[str]:
-        """The names of a service's pods that are not being deleted."""
+        """Return the names of a service's pods that are not being deleted."""
         found = self.get("pods", "--selector", f"app.kubernetes.io/component={component}")["items"]
         return sorted(pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"])
 
-    def ask(self, pod: str, path: str) -> str:
-        """What the service in ``pod`` answers at its own port."""
+    def fetch(self, pod: str, path: str) -> str:
+        """Return the response of the service in ``pod`` at its own port."""
         return self.kubectl("exec", pod, "--", "python3", "-c", _GET, path)
 
     def metric(self, pod: str, name: str, **labels: str) -> float:
-        """The sum of a metric's samples in one pod."""
-        families = text_string_to_metric_families(self.ask(pod, "/metrics"))
+        """Return the sum of a metric's samples in one pod."""
+        families = text_string_to_metric_families(self.fetch(pod, "/metrics"))
         return sum(
             sample.value
             for family in families
@@ -99,7 +99,7 @@ class Cluster:
         )
 
     def calls(self) -> dict[str, int]:
-        """Active calls by media pod."""
+        """Return the number of active calls by media pod."""
         return {pod: int(self.metric(pod, "hushgate_media_calls_active")) for pod in self.pods("media")}
 
     def ready(self, kind: str, component: str) -> None:
@@ -107,25 +107,25 @@ class Cluster:
         self.kubectl("rollout", "status", f"{kind}/{RELEASE}-{component}", "--timeout", "240s")
 
     def secret(self, name: str, key: str) -> str:
-        """A value of a Secret."""
+        """Return a value of a Secret."""
         return base64.b64decode(self.get("secret", name)["data"][key]).decode()
 
 
 def _environment() -> dict[str, str]:
-    """PATH and HOME: commands get nothing else of ours."""
+    """Return PATH and HOME, the only variables that commands inherit."""
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - for children
 
 
 def missing_tools() -> list[str]:
-    """Which of the commands that the steps need are not on PATH."""
+    """Return the required commands that are not on PATH."""
     return [tool for tool in TOOLS if shutil.which(tool) is None]
 
 
 def until(what: str, happened: Callable[[], bool], *, timeout_s: float = 120) -> float:
-    """Ask again and again; returns the seconds that it took.
+    """Poll until the condition is met; return the seconds that it took.
 
     Raises:
-        ClusterError: it did not come about in time.
+        ClusterError: it was not met in time.
     """
     began, pause = clock.monotonic(), threading.Event()
     while not happened():

@@ -1,4 +1,4 @@
-"""Callers outside the cluster: `hushgate load` as a child."""
+"""Callers outside the cluster: `hushgate load` as a child process."""
 
 import json
 import subprocess
@@ -14,16 +14,16 @@ from tests.cluster.kube import ClusterError
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where callers call, and with which tenant's key."""
+class PublicEndpoint:
+    """The public URL and the tenant's key."""
 
     url: str
     key: str
 
 
 @dataclass(slots=True)
-class Calls:
-    """A load that runs. `over` waits for its end."""
+class RunningLoad:
+    """A running load. `over` waits for its end."""
 
     number: int
     process: subprocess.Popen[str]
@@ -31,25 +31,25 @@ class Calls:
     figures: Any = None
 
     def over(self) -> Any:  # noqa: ANN401 - the figures of docs/load.md
-        """Wait until the callers have hung up; their figures.
+        """Wait until the callers have hung up; return their figures.
 
         Raises:
             ClusterError: there are none.
         """
         if self.figures is None:
-            _, told = self.process.communicate(timeout=420)
+            _, errors = self.process.communicate(timeout=420)
             if not self.report.exists():
-                raise ClusterError(f"hushgate load: {told.strip()[-400:]}")
+                raise ClusterError(f"hushgate load: {errors.strip()[-400:]}")
             self.figures = json.loads(self.report.read_text())
         return self.figures
 
     @property
     def failed(self) -> int:
-        """Calls that did not come up, or ended before their time."""
+        """The number of calls that were not connected, or ended early."""
         return int(self.over()["calls"]["failed"])
 
-    def told(self) -> str:
-        """The figures in a few words."""
+    def summary(self) -> str:
+        """Return the figures as one short text."""
         figures = self.over()
         calls, turns = figures["calls"], figures["turns"]
         reasons = ", ".join(f"{count} {reason}" for reason, count in calls["failed_by"].items() if count)
@@ -59,18 +59,18 @@ class Calls:
 
 
 @contextmanager
-def calling(door: Door, calls: int, *, seconds: float, per_second: float = 4) -> Iterator[Calls]:
-    """So many callers call from here on, for ``seconds`` after the last was placed."""
+def calling(endpoint: PublicEndpoint, calls: int, *, seconds: float, per_second: float = 4) -> Iterator[RunningLoad]:
+    """Run ``calls`` callers, for ``seconds`` after the last was placed."""
     with tempfile.TemporaryDirectory(prefix="hushgate-cluster-") as folder:
         report, key = Path(folder) / "load.json", Path(folder) / "key"
-        key.write_text(door.key)
-        command = [sys.executable, "-m", "services.cli", "load", "--url", door.url, "--key-file", str(key)]
+        key.write_text(endpoint.key)
+        command = [sys.executable, "-m", "services.cli", "load", "--url", endpoint.url, "--key-file", str(key)]
         command += ["--calls", str(calls), "--ramp", str(per_second), "--minutes", str(seconds / 60)]
         process = subprocess.Popen(  # noqa: S603 - our own words
             [*command, "--json", str(report)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         try:
-            yield Calls(calls, process, report)
+            yield RunningLoad(calls, process, report)
         finally:
             if process.poll() is None:
                 process.terminate()

@@ -1,4 +1,4 @@
-"""What a customer does with the chart: install, call, scale, upgrade, uninstall. Each step returns what it saw."""
+"""The steps of an operator: install, call, scale, upgrade, uninstall. Each returns a `StepResult`."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.runtime import clock
 from tests.cluster.kube import RELEASE, Cluster, ClusterError, until
-from tests.cluster.load import Calls, Door, calling
+from tests.cluster.load import PublicEndpoint, RunningLoad, calling
 
 CALLS = 20
 _LEFT = (
@@ -17,18 +17,18 @@ _LEFT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """``figure`` is what the table says; ``well``: it is what was promised."""
+class StepResult:
+    """``figure``: the text for the table. ``as_promised``: whether the step succeeded."""
 
     figure: str
-    well: bool
+    as_promised: bool
 
 
-Step = Callable[[Cluster, Door], Seen]
+ClusterStep = Callable[[Cluster, PublicEndpoint], StepResult]
 
 
-def connected(cluster: Cluster, calls: Calls) -> None:
-    """Wait until all of ``calls`` are up.
+def connected(cluster: Cluster, calls: RunningLoad) -> None:
+    """Wait until all of ``calls`` are connected.
 
     Raises:
         ClusterError: they end before that, or take longer than a minute.
@@ -36,18 +36,18 @@ def connected(cluster: Cluster, calls: Calls) -> None:
 
     def up() -> bool:
         if calls.process.poll() is not None:
-            raise ClusterError(f"the callers are gone: {calls.told()}")
+            raise ClusterError(f"the callers are gone: {calls.summary()}")
         return sum(cluster.calls().values()) >= calls.number
 
     until(f"{calls.number} calls are up", up, timeout_s=60)
 
 
-def install(cluster: Cluster, _: Door) -> Seen:
+def install(cluster: Cluster, _: PublicEndpoint) -> StepResult:
     """`helm install`, until all pods are ready."""
     began = clock.monotonic()
     cluster.deploy("install", *SMALL)
     pods = cluster.get("pods")["items"]
-    return Seen(f"{len(pods)} pods ready after {clock.monotonic() - began:.0f} s", well=True)
+    return StepResult(f"{len(pods)} pods ready after {clock.monotonic() - began:.0f} s", as_promised=True)
 
 
 SMALL = (
@@ -60,78 +60,80 @@ LOW_TARGET = "120m"
 """CPU of a pod above which twenty calls are; not from the start, or the start of the first pod would be the load."""
 
 
-def helm_test(cluster: Cluster, _: Door) -> Seen:
+def helm_test(cluster: Cluster, _: PublicEndpoint) -> StepResult:
     """`helm test`: a real call, through to a row of the ledger."""
     began = clock.monotonic()
     cluster.helm("test", "--timeout", "3m")
-    return Seen(f"a call through to the ledger in {clock.monotonic() - began:.0f} s", well=True)
+    return StepResult(f"a call through to the ledger in {clock.monotonic() - began:.0f} s", as_promised=True)
 
 
-def calls_from_outside(_: Cluster, door: Door) -> Seen:
+def calls_from_outside(_: Cluster, endpoint: PublicEndpoint) -> StepResult:
     """Twenty callers outside the cluster."""
-    with calling(door, CALLS, seconds=20) as calls:
-        return Seen(calls.told(), well=calls.failed == 0)
+    with calling(endpoint, CALLS, seconds=20) as calls:
+        return StepResult(calls.summary(), as_promised=calls.failed == 0)
 
 
-def autoscale(cluster: Cluster, door: Door) -> Seen:
+def autoscale(cluster: Cluster, endpoint: PublicEndpoint) -> StepResult:
     """The autoscaler of upstream sees the load."""
 
-    def wanted() -> int:
+    def desired() -> int:
         return int(cluster.get("hpa", f"{RELEASE}-upstream")["status"].get("desiredReplicas", 0))
 
     target = [{"op": "replace", "path": "/spec/metrics/0/resource/target/averageValue", "value": LOW_TARGET}]
     cluster.kubectl("patch", "hpa", f"{RELEASE}-upstream", "--type", "json", "--patch", json.dumps(target))
-    until("the autoscaler knows its pods", lambda: wanted() > 0, timeout_s=90)
-    before = wanted()
-    with calling(door, CALLS, seconds=60) as calls:
-        took = until("upstream is scaled up", lambda: wanted() > before, timeout_s=120)
-        scaled = wanted()
+    until("the autoscaler knows its pods", lambda: desired() > 0, timeout_s=90)
+    before = desired()
+    with calling(endpoint, CALLS, seconds=60) as calls:
+        took = until("upstream is scaled up", lambda: desired() > before, timeout_s=120)
+        scaled = desired()
         cluster.ready("statefulset", "upstream")
-        told, well = calls.told(), calls.failed == 0
-    return Seen(f"upstream {before} → {scaled} pods after {took:.0f} s of load; {told}", well=well)
+        summary, as_promised = calls.summary(), calls.failed == 0
+    return StepResult(
+        f"upstream {before} → {scaled} pods after {took:.0f} s of load; {summary}", as_promised=as_promised
+    )
 
 
-def scale_media(cluster: Cluster, door: Door) -> Seen:
+def scale_media(cluster: Cluster, endpoint: PublicEndpoint) -> StepResult:
     """Media 1 → 3 while calls go on; new calls are spread."""
-    with calling(door, CALLS, seconds=75) as old:
+    with calling(endpoint, CALLS, seconds=75) as old:
         connected(cluster, old)
         cluster.kubectl("scale", f"statefulset/{RELEASE}-media", "--replicas", "3")
         cluster.ready("statefulset", "media")
         before = cluster.calls()
-        with calling(door, CALLS, seconds=15) as new:
-            connected(cluster, Calls(2 * CALLS, new.process, new.report))
+        with calling(endpoint, CALLS, seconds=15) as new:
+            connected(cluster, RunningLoad(2 * CALLS, new.process, new.report))
             spread = {pod: active - before.get(pod, 0) for pod, active in cluster.calls().items()}
             failed = new.failed
         failed_before = old.failed
-    well = not failed + failed_before and sum(share > 0 for share in spread.values()) > 1
+    as_promised = not failed + failed_before and sum(share > 0 for share in spread.values()) > 1
     shares = ", ".join(f"{pod.removeprefix(RELEASE + '-')} +{share}" for pod, share in sorted(spread.items()))
     figure = f"new calls: {shares}; failed: {failed_before} of {CALLS} old calls, {failed} of {CALLS} new ones"
-    return Seen(figure, well=well)
+    return StepResult(figure, as_promised=as_promised)
 
 
-def upgrade(cluster: Cluster, door: Door) -> Seen:
+def upgrade(cluster: Cluster, endpoint: PublicEndpoint) -> StepResult:
     """`helm upgrade` renews signaling; calls go on."""
-    with calling(door, CALLS, seconds=45) as calls:
+    with calling(endpoint, CALLS, seconds=45) as calls:
         connected(cluster, calls)
         began = clock.monotonic()
         cluster.deploy("upgrade", *SMALL, "signaling.settings.SIGNALING_LOG_LEVEL=debug", "media.replicas=3")
         took = clock.monotonic() - began
-        return Seen(f"done in {took:.0f} s; {calls.told()}", well=calls.failed == 0)
+        return StepResult(f"done in {took:.0f} s; {calls.summary()}", as_promised=calls.failed == 0)
 
 
-def rollback(cluster: Cluster, door: Door) -> Seen:
+def rollback(cluster: Cluster, endpoint: PublicEndpoint) -> StepResult:
     """`helm rollback`; calls go on."""
-    with calling(door, CALLS, seconds=45) as calls:
+    with calling(endpoint, CALLS, seconds=45) as calls:
         connected(cluster, calls)
         began = clock.monotonic()
         cluster.helm("rollback", "1", "--wait", "--timeout", "5m")
         took = clock.monotonic() - began
         level = cluster.kubectl("get", f"deployment/{RELEASE}-signaling", "--output", "yaml")
         back = re.search(r"SIGNALING_LOG_LEVEL\s+value: .?info", level) is not None
-        return Seen(f"done in {took:.0f} s; {calls.told()}", well=back and calls.failed == 0)
+        return StepResult(f"done in {took:.0f} s; {calls.summary()}", as_promised=back and calls.failed == 0)
 
 
-def uninstall(cluster: Cluster, _: Door) -> Seen:
+def uninstall(cluster: Cluster, _: PublicEndpoint) -> StepResult:
     """`helm uninstall` leaves nothing."""
     cluster.helm("uninstall", "--wait", "--timeout", "5m")
 
@@ -140,10 +142,10 @@ def uninstall(cluster: Cluster, _: Door) -> Seen:
         return cluster.kubectl("get", _LEFT, "--selector", selector, "--output", "name").split()
 
     took = until("all objects are gone", lambda: not left(), timeout_s=180)
-    return Seen(f"no object left after {took:.0f} s", well=True)
+    return StepResult(f"no object left after {took:.0f} s", as_promised=True)
 
 
-def plain(cluster: Cluster, _: Door) -> Seen:
+def plain(cluster: Cluster, _: PublicEndpoint) -> StepResult:
     """`helm install` with no values at all (media on its node's own ports), `helm test`, `helm uninstall`."""
     bare = replace(cluster, namespace=f"{cluster.namespace}-plain", values=(), settings=())
     began = clock.monotonic()
@@ -156,4 +158,4 @@ def plain(cluster: Cluster, _: Door) -> Seen:
     finally:
         bare.run("kubectl", "delete", "namespace", bare.namespace, "--ignore-not-found")
     figure = f"ready after {ready - began:.0f} s, a call through to the ledger in {called - ready:.0f} s"
-    return Seen(figure, well=True)
+    return StepResult(figure, as_promised=True)

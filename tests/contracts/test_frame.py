@@ -12,8 +12,8 @@ from services.contracts.frame import (
     encode,
     encode_audio_up,
     encode_server_event,
-    said_again,
-    unflagged,
+    mark_resent,
+    without_flags,
 )
 from services.contracts.ids import Epoch, ItemId
 
@@ -72,7 +72,7 @@ def test_a_server_event_carries_its_sequence() -> None:
 
 def test_what_is_said_again_says_so_and_is_the_same_without_its_flags() -> None:
     once = encode(audio_down())
-    again = said_again(once)
+    again = mark_resent(once)
     assert decode(again).flags == Flag.ITEM_END | Flag.RESENT
-    assert unflagged(again) == unflagged(once)
-    assert unflagged(once) != unflagged(encode(replace(audio_down(), position=481)))
+    assert without_flags(again) == without_flags(once)
+    assert without_flags(once) != without_flags(encode(replace(audio_down(), position=481)))

@@ -3,7 +3,7 @@ from services.contracts.liveness import BUS_AWAY_S, SILENT_S, Liveness
 
 def test_a_side_that_is_not_heard_for_5_s_is_gone() -> None:
     other = Liveness(100.0)
-    other.heard(now=103.0)
+    other.record_activity(now=103.0)
     assert other.gone(bus=True, now=103.0 + SILENT_S - 0.1) is None
     assert other.gone(bus=True, now=103.0 + SILENT_S) == "silent"
 

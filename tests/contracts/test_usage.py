@@ -1,4 +1,4 @@
-"""The usage event is a wire: its golden JSON must round-trip, and what is no event must not pass."""
+"""The usage event is a public format: its golden JSON must round-trip, and invalid events are refused."""
 
 import json
 from datetime import UTC, datetime

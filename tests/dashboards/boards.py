@@ -37,7 +37,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class BoardPanel:
     """A panel of a dashboard's JSON."""
 
     board: str
@@ -71,13 +71,13 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
-def panels(name: str) -> Iterator[Panel]:
+def panels(name: str) -> Iterator[BoardPanel]:
     """All panels of the dashboard ``name``, without its rows."""
     for panel in read(name)["panels"]:
         if panel["type"] != "row":
-            yield Panel(name, panel)
+            yield BoardPanel(name, panel)
 
 
-def everything() -> list[Panel]:
+def everything() -> list[BoardPanel]:
     """The panels of all dashboards."""
     return [panel for name in NAMES for panel in panels(name)]

@@ -11,23 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from tests.dashboards.boards import Panel
+from tests.dashboards.boards import BoardPanel
 from tests.dashboards.numbers import written
 from tests.dashboards.page import COLOURS, FAINT, GRID, INK, PANEL, Page
-from tests.dashboards.prometheus import Labels, Series
+from tests.dashboards.prometheus import QueryLabels, Series
 
-Answers = list[list[Series]]
+QueryResults = list[list[Series]]
 """What each query of a panel gave, in their order."""
 PALETTE = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#37872d", "#fade2a", "#ff9830")
 _ROWS_OF_A_TABLE = 9
 
 
-def draw(page: Page, panel: Panel, answers: Answers) -> None:
+def draw(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     """Draw ``panel`` where it belongs."""
     _KINDS[panel.kind](page, panel, answers)
 
 
-def named(panel: Panel, answers: Answers) -> list[tuple[str, Series]]:
+def named(panel: BoardPanel, answers: QueryResults) -> list[tuple[str, Series]]:
     """All series with what the legend calls them."""
     return [
         (_name(asked.legend, series.labels), series)
@@ -36,20 +36,20 @@ def named(panel: Panel, answers: Answers) -> list[tuple[str, Series]]:
     ]
 
 
-def _name(legend: str, labels: Labels) -> str:
+def _name(legend: str, labels: QueryLabels) -> str:
     return re.sub(r"{{(\w+)}}", lambda label: labels.get(label[1], ""), legend)
 
 
-def _defaults(panel: Panel) -> Mapping[str, Any]:
+def _defaults(panel: BoardPanel) -> Mapping[str, Any]:
     defaults: Mapping[str, Any] = panel.json["fieldConfig"]["defaults"]
     return defaults
 
 
-def _write(panel: Panel, value: float) -> str:
+def _write(panel: BoardPanel, value: float) -> str:
     return written(value, panel.unit, _defaults(panel).get("decimals"))
 
 
-def _stat(page: Page, panel: Panel, answers: Answers) -> None:
+def _stat(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     points = [point for series in answers[0] for point in series.points if not math.isnan(point[1])]
     value = points[-1][1] if points else math.nan
     coloured = panel.json["options"]["colorMode"] == "background"
@@ -69,7 +69,7 @@ def _stat(page: Page, panel: Panel, answers: Answers) -> None:
     page.number(box, _write(panel, value), "white" if coloured else COLOURS[colour])
 
 
-def _timeseries(page: Page, panel: Panel, answers: Answers) -> None:
+def _timeseries(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     box = page.panel(panel.json["gridPos"], panel.title)
     axes = page.axes(box)
     stacked = _defaults(panel)["custom"].get("stacking", {}).get("mode") == "normal"
@@ -91,7 +91,7 @@ def _timeseries(page: Page, panel: Panel, answers: Answers) -> None:
     page.legend(box, entries)
 
 
-def _finish(axes: Axes, panel: Panel, page: Page) -> None:
+def _finish(axes: Axes, panel: BoardPanel, page: Page) -> None:
     """Axes of time and of the panel's unit, and the promise where it is in sight."""
     defaults = _defaults(panel)
     highest = max(float(np.nanmax(np.asarray(line.get_ydata(), dtype=float), initial=0)) for line in axes.lines)
@@ -112,7 +112,7 @@ def _time_axis(axes: Axes, page: Page) -> None:
     axes.set_xlim(*page.span)
 
 
-def _heatmap(page: Page, panel: Panel, answers: Answers) -> None:
+def _heatmap(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     box = page.panel(panel.json["gridPos"], panel.title)
     axes = page.axes(box)
     found = sorted(answers[0], key=lambda series: float(series.labels["le"]))
@@ -137,7 +137,7 @@ def _bound(series: Series) -> str:
     return "more" if series.labels["le"] == "+Inf" else written(float(series.labels["le"]), "s")
 
 
-def _bars(page: Page, panel: Panel, answers: Answers) -> None:
+def _bars(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     box = page.panel(panel.json["gridPos"], panel.title)
     axes = page.axes(box, left=78, right=78, bottom=8)
     found = sorted(named(panel, answers), key=lambda pair: pair[1].points[-1][1])
@@ -158,7 +158,7 @@ def _bars(page: Page, panel: Panel, answers: Answers) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _table(page: Page, panel: Panel, answers: Answers) -> None:
+def _table(page: Page, panel: BoardPanel, answers: QueryResults) -> None:
     box = page.panel(panel.json["gridPos"], panel.title)
     axes = page.axes(box, left=0, right=0, bottom=0)
     axes.set_axis_off()
@@ -182,7 +182,7 @@ def _table(page: Page, panel: Panel, answers: Answers) -> None:
         axes.text(1, 0.25, f"{len(answers[0])} rows, scroll", color=FAINT, fontsize=8, ha="right")
 
 
-_KINDS: Mapping[str, Callable[[Page, Panel, Answers], None]] = {
+_KINDS: Mapping[str, Callable[[Page, BoardPanel, QueryResults], None]] = {
     "stat": _stat,
     "timeseries": _timeseries,
     "heatmap": _heatmap,

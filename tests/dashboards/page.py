@@ -35,7 +35,7 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.spines.left": False,
 }
-Box = tuple[float, float, float, float]
+BoundingBox = tuple[float, float, float, float]
 """Left, top, width and height, in pixels from the upper left corner."""
 
 
@@ -54,7 +54,7 @@ class Page:
         left, top, _, height = self._box(grid)
         self._say(left + 4, top + height / 2 + 5, f"▾  {title}", size=12, weight="bold")
 
-    def panel(self, grid: Mapping[str, int], title: str, colour: str = PANEL) -> Box:
+    def panel(self, grid: Mapping[str, int], title: str, colour: str = PANEL) -> BoundingBox:
         """Draw the card of a panel; gives what is left for its content."""
         left, top, width, height = self._box(grid)
         card = FancyBboxPatch(
@@ -73,7 +73,7 @@ class Page:
         self._say(left + 10, top + 19, title, size=9.5, weight="bold")
         return left + 10, top + 30, width - 20, height - 38
 
-    def axes(self, box: Box, *, left: float = 60, right: float = 6, top: float = 4, bottom: float = 42) -> Axes:
+    def axes(self, box: BoundingBox, *, left: float = 60, right: float = 6, top: float = 4, bottom: float = 42) -> Axes:
         """Axes within ``box``, with margins for labels and legend, in pixels."""
         x, y, width, height = box
         inner = (x + left, y + top, width - left - right, height - top - bottom)
@@ -86,7 +86,7 @@ class Page:
             )
         )
 
-    def number(self, box: Box, text: str, colour: str) -> None:
+    def number(self, box: BoundingBox, text: str, colour: str) -> None:
         """A large number in the middle of ``box``."""
         x, y, width, height = box
         size = min(30.0, 1.25 * width / max(4, len(text)))
@@ -94,7 +94,7 @@ class Page:
             x + width / 2, y + height / 2 + size * 0.45, text, size=size, weight="bold", colour=colour, at="center"
         )
 
-    def legend(self, box: Box, entries: Sequence[tuple[str, str]]) -> None:
+    def legend(self, box: BoundingBox, entries: Sequence[tuple[str, str]]) -> None:
         """Names with their colours along the lower edge of ``box``; what has no room is left out, with dots."""
         x, y, width, height = box
         left, baseline = x, y + height - 2
@@ -113,7 +113,7 @@ class Page:
         self._figure.savefig(path, facecolor=PAGE, metadata={"Software": ""}, pil_kwargs={"optimize": True})
 
     @staticmethod
-    def _box(grid: Mapping[str, int]) -> Box:
+    def _box(grid: Mapping[str, int]) -> BoundingBox:
         column = (WIDTH_PX - GAP_PX) / 24
         left, top = GAP_PX + grid["x"] * column, HEADER_PX + grid["y"] * (CELL_PX + GAP_PX)
         return left, top, grid["w"] * column - GAP_PX, grid["h"] * (CELL_PX + GAP_PX) - GAP_PX

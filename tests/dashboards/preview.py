@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.runtime import clock
-from tests.dashboards.boards import NAMES, Panel, everything, read
+from tests.dashboards.boards import NAMES, BoardPanel, everything, read
 from tests.dashboards.drawing import draw
 from tests.dashboards.page import Page, dark
 from tests.dashboards.prometheus import Series
@@ -22,11 +22,11 @@ RATE_S = 20
 CALLS = (5, 3)
 MINUTES = 1.9
 SPAN = "span"
-Recorded = dict[str, Any]
+RecordedPanels = dict[str, Any]
 """By the panel's name: for each query its series, as [labels, points]; and the time that is shown."""
 
 
-def record() -> Recorded:
+def record() -> RecordedPanels:
     """What each panel gets after a load."""
     with tempfile.TemporaryDirectory() as folder, watched(Path(folder), rate_s=RATE_S) as running:
         running.load(calls=CALLS, minutes=MINUTES)
@@ -35,7 +35,7 @@ def record() -> Recorded:
         return {SPAN: span, **{str(panel): _asked(running, panel) for panel in everything()}}
 
 
-def _asked(running: Watched, panel: Panel) -> list[list[tuple[dict[str, str], list[tuple[float, float]]]]]:
+def _asked(running: Watched, panel: BoardPanel) -> list[list[tuple[dict[str, str], list[tuple[float, float]]]]]:
     window = running.window
     return [
         [(dict(series.labels), series.points) for series in running.prometheus.ask(asked, window=window)]
@@ -43,7 +43,7 @@ def _asked(running: Watched, panel: Panel) -> list[list[tuple[dict[str, str], li
     ]
 
 
-def paint(name: str, recorded: Recorded) -> None:
+def paint(name: str, recorded: RecordedPanels) -> None:
     """Draw the dashboard ``name``."""
     board = read(name)
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
@@ -52,7 +52,7 @@ def paint(name: str, recorded: Recorded) -> None:
         if drawn["type"] == "row":
             page.heading(drawn["gridPos"], drawn["title"])
             continue
-        panel = Panel(name, drawn)
+        panel = BoardPanel(name, drawn)
         answers = [
             [Series(labels, [(at, float(value)) for at, value in points]) for labels, points in found]
             for found in recorded[str(panel)]

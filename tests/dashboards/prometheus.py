@@ -18,14 +18,14 @@ from tests.dashboards.tools import RULES, tool
 from tests.system.gateway import wait_until
 
 NAMESPACE = "voice"
-Labels = Mapping[str, str]
+QueryLabels = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """A series of numbers: (unix seconds, number)."""
 
-    labels: Labels
+    labels: QueryLabels
     points: list[tuple[float, float]]
 
     @property

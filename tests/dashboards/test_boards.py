@@ -3,7 +3,7 @@
 import pytest
 
 from deploy.dashboards.__main__ import BOARDS, text
-from tests.dashboards.boards import FOLDER, NAMES, VARIABLES, Panel, everything, panels, read
+from tests.dashboards.boards import FOLDER, NAMES, VARIABLES, BoardPanel, everything, panels, read
 
 
 def test_all_boards_ship() -> None:
@@ -16,7 +16,7 @@ def test_the_json_is_what_the_code_draws(name: str) -> None:
 
 
 @pytest.mark.parametrize("panel", everything(), ids=str)
-def test_a_panel_says_what_it_tells_in_a_unit(panel: Panel) -> None:
+def test_a_panel_says_what_it_tells_in_a_unit(panel: BoardPanel) -> None:
     assert len(panel.json["description"]) > 40
     assert panel.unit
     assert panel.json["datasource"]["uid"] == "${datasource}"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.dashboards.boards import Panel, everything
+from tests.dashboards.boards import BoardPanel, everything
 from tests.dashboards.prometheus import NAMESPACE
 from tests.dashboards.tools import ROOT, RULES
 from tests.dashboards.watched import TENANTS, Watched
@@ -17,7 +17,7 @@ SUGGESTED = sorted(
 
 
 @pytest.mark.parametrize("panel", everything(), ids=str)
-def test_a_panel_shows_something_after_a_load(loaded: Watched, panel: Panel) -> None:
+def test_a_panel_shows_something_after_a_load(loaded: Watched, panel: BoardPanel) -> None:
     for asked in panel.asks:
         found = loaded.prometheus.ask(asked, window=loaded.window)
         assert any(series.says_something for series in found), asked.expr

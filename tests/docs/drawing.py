@@ -19,7 +19,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 _LINE = 16
 _HEADS = {"media": "#0969da", "control": "#57606a", "secret": "#bc4c00"}
 
-Kind = Literal["media", "control", "secret"]
+LinkKind = Literal["media", "control", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Arrow:
 
     points: tuple[tuple[int, int], ...]
     name: str
-    kind: Kind = "control"
+    kind: LinkKind = "control"
     both: bool = False
     lift: int = -7
     """How far the name is below the line's middle, in pixels."""

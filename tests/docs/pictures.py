@@ -25,7 +25,7 @@ def host_port() -> str:
 
 
 def node_port() -> str:
-    """One port number all the way."""
+    """The same port number outside, at the node and in the pod."""
     return sheet(
         (760, 300),
         "nodePort: the node port, the pod's port and the advertised port are the same number",
@@ -48,7 +48,7 @@ def turn() -> str:
         (760, 340),
         "turn: a browser sends media to coturn, which sends it on to the pod address of the media process",
         Box((20, 130), (130, 80), "browser", ("or an app",)),
-        Zone((230, 20), (510, 300), "cluster: pods are reached by nobody outside"),
+        Zone((230, 20), (510, 300), "cluster: pods are not reachable from outside"),
         Box((260, 55), (150, 62), "Ingress", ("token, SDP; TLS 443",)),
         Box((540, 55), (170, 62), "signaling", ("makes credentials",)),
         Box((260, 225), (150, 70), "coturn", ("3478 UDP and TCP", "443 or 5349 TLS")),
@@ -63,24 +63,24 @@ def turn() -> str:
 
 
 def trust() -> str:
-    """Who trusts whom."""
+    """Trust boundaries."""
     return sheet(
         (860, 470),
-        "Trust boundaries: the internet, the doors, the bus and what holds secrets",
+        "Trust boundaries: the internet, the endpoints, the bus, and other parties",
         Zone((15, 15), (180, 440), "1  anybody"),
         Box((35, 60), (140, 62), "browser, app", ("ephemeral token",)),
         Box((35, 150), (140, 62), "tenant's backend", ("tenant key",)),
         Box((35, 290), (140, 62), "strangers", ("datagrams, HTTP",)),
-        Zone((225, 15), (190, 440), "2  the doors"),
+        Zone((225, 15), (190, 440), "2  the endpoints"),
         Box((245, 70), (150, 70), "signaling", ("hashes of keys,", "TURN secret")),
         Box((245, 210), (150, 62), "media", ("calls, DTLS key",)),
         Box((245, 350), (150, 62), "coturn", ("TURN secret",)),
         Zone((445, 15), (190, 440), "3  inside"),
-        Box((465, 70), (150, 62), "nats-server", ("a user per role",)),
+        Box((465, 70), (150, 62), "nats-server", ("a user a process",)),
         Box((465, 210), (150, 70), "upstream", ("provider key",)),
         Box((465, 350), (150, 62), "metering", ("ledger",)),
         Zone((665, 15), (180, 440), "4  other parties"),
-        Box((685, 210), (140, 70), "AI provider", ("hears the call",)),
+        Box((685, 210), (140, 70), "AI provider", ("receives the audio",)),
         Box((685, 350), (140, 62), "PostgreSQL", ("or a volume",)),
         Arrow(((175, 91), (245, 95)), "HTTPS"),
         Arrow(((175, 195), (245, 130)), "HTTPS", lift=24),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from services.contracts.audio import DOWN_HZ
-from services.media.core.downlink import REPORT_SAMPLES
-from services.media.core.uplink import MAX_BATCH_FRAMES
+from services.media.core.conversation.downlink import REPORT_SAMPLES
+from services.media.core.conversation.uplink import MAX_BATCH_FRAMES
 from services.media.usage import EVERY_S
 from services.signaling.core.placement import MAX_LOAD
 
@@ -32,28 +32,28 @@ SIZES = (50, 200, 500, 1000, 5000)
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class TalkShare:
     """How much is said: the bench's name for it, and the share of the time in which each side is heard."""
 
     series: str
     share: float
 
 
-SERIES = (Talk("both_ways", 1.0), Talk("talk42_dtx", 0.42))
+SERIES = (TalkShare("both_ways", 1.0), TalkShare("talk42_dtx", 0.42))
 
 
-def per_process(measured: dict[str, Any], talk: Talk) -> int:
+def per_process(measured: dict[str, Any], talk: TalkShare) -> int:
     """Calls that signaling gives a process whose MEDIA_MAX_CALLS is what a core carries."""
     return math.floor(MAX_LOAD * int(measured["calls_per_core"][talk.series]))
 
 
-def call_kbits(talk: Talk) -> tuple[int, int]:
+def call_kbits(talk: TalkShare) -> tuple[int, int]:
     """From and to the caller, with headers, on average."""
     headers = HEADERS_BYTES * 8 * FRAMES_A_S / 1000
     return round(talk.share * (UP_KBITS + headers)), round(talk.share * (DOWN_KBITS + headers))
 
 
-def messages_a_s(talk: Talk) -> float:
+def messages_a_s(talk: TalkShare) -> float:
     """On the bus for one call, both ways."""
     sound = FRAMES_A_S / MAX_BATCH_FRAMES + CHUNKS_A_S + DOWN_HZ / REPORT_SAMPLES
     usage = 2 * 2 / EVERY_S  # from media and upstream, each with its acknowledgement

@@ -1,4 +1,4 @@
-"""The threat model names tests that exist, and leaves nothing open without saying so."""
+"""The threat model and the ASVS page name tests that exist, and mark what is open."""
 
 import re
 from functools import cache
@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDE = ROOT / "docs" / "threat-model.md"
+DOCS = ROOT / "docs"
+GUIDE, ASVS = DOCS / "threat-model.md", DOCS / "asvs.md"
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LINK = re.compile(r"\[[^\]]+\]\(([\w./-]+\.md)(?:#([\w-]+))?\)")
 OPEN = re.compile(r"\bnot yet\b|^not used$")
 ATTACKS = 48
+MAX_CELL = 110
 IDS = {
     "4": "1.1-5 2.1-5 3.1-2 4.1-4",
     "11": "1.1-4 2.1-5 3.1-5 4.1-4 5.1-2 6.1-2 7.1-2",
@@ -25,9 +27,9 @@ IDS = {
 """All requirements of the chapters that are gone through whole (ASVS 5.0.0): of each section the first to the last."""
 
 
-def rows(heading: str) -> list[list[str]]:
+def rows(page: Path, heading: str) -> list[list[str]]:
     """The cells of the table under a heading, without its head and the lines that name a chapter."""
-    text = GUIDE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    text = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("|")][2:]
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in found if not row[0].startswith("**")]
@@ -44,22 +46,28 @@ def functions(path: str) -> frozenset[str]:
     )
 
 
-def shown_by(row: list[str]) -> str:
-    return row[-1]
+ATTACK_ROWS, TEST_ROWS, ASVS_ROWS = rows(GUIDE, "Attacks"), rows(GUIDE, "Tests by attack"), rows(ASVS, "Requirements")
 
 
-ATTACK_ROWS, ASVS_ROWS = rows("Attacks"), rows("OWASP ASVS 5.0")
-
-
-@pytest.mark.parametrize("row", [*ATTACK_ROWS, *ASVS_ROWS], ids=lambda row: row[0])
+@pytest.mark.parametrize("row", [*TEST_ROWS, *ASVS_ROWS], ids=lambda row: row[0])
 def test_a_row_names_a_test_that_exists_or_a_document_or_says_not_yet(row: list[str]) -> None:
-    named, linked = TEST.findall(shown_by(row)), LINK.findall(shown_by(row))
+    shown_by = row[-1]
+    named, linked = TEST.findall(shown_by), LINK.findall(shown_by)
     missing = [f"{path}::{name}" for path, name in named if name not in functions(path)]
     assert not missing
-    assert named or linked or OPEN.search(shown_by(row)), "say by which test, or `not yet`"
-    assert shown_by(row).count("tests/") == len(named), "a test that is named in another form is not checked"
+    assert named or linked or OPEN.search(shown_by), "say by which test, or `not yet`"
+    assert shown_by.count("tests/") == len(named), "a test that is named in another form is not checked"
     for target, anchor in linked:
-        assert not anchor or anchor in anchors(GUIDE.parent / target)
+        assert not anchor or anchor in anchors(DOCS / target)
+
+
+@pytest.mark.parametrize("row", ATTACK_ROWS, ids=lambda row: row[0])
+def test_an_attack_names_the_files_of_its_tests_or_says_not_yet(row: list[str]) -> None:
+    listed = [tests for number, tests in TEST_ROWS if number == row[0]]
+    files = {path.removeprefix("tests/").removesuffix(".py") for path, _ in TEST.findall(" ".join(listed))}
+    assert set(re.findall(r"`([\w/]+)`", row[4])) == files
+    assert files or OPEN.search(row[5]), "say by which test, or `not yet`"
+    assert max(len(cell) for cell in (*row[:4], *row[5:])) <= MAX_CELL, "a row can be read at a glance"
 
 
 def anchors(file: Path) -> set[str]:

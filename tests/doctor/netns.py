@@ -1,4 +1,4 @@
-"""A network namespace of a test's own, with a loopback, one more address, and firewall rules."""
+"""A network namespace for a test, with loopback, one more address, and firewall rules."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Namespace:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
 
     def doctor(self, *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
-        """Exit code, and findings by check."""
+        """Run doctor; return its exit code and findings by check."""
         done = self.hushgate("doctor", "--json", *arguments)
         assert done.returncode in (0, 1), done.stderr
         return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)}

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from services.doctor.access import check_certificate, check_key, check_microphone
 from services.runtime import clock
-from services.runtime.http import serve_http
+from services.runtime.http.server import serve_http
 
 LONG = "k" * 40
 KEY = SecretStr(f"sk-{LONG}")
@@ -21,7 +21,7 @@ KEY = SecretStr(f"sk-{LONG}")
 def certificate(
     folder: Path, *names: str, begins_d: float = -1, ends_d: float = 90, password: bytes = b""
 ) -> tuple[Path, Path]:
-    """A self-signed certificate for ``names``, valid from and to so many days from now."""
+    """Create a self-signed certificate for ``names``, valid between the given days from now."""
     private, now = ec.generate_private_key(ec.SECP256R1()), clock.utc_now()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     builder = (
@@ -44,7 +44,7 @@ def certificate(
 
 
 @pytest.mark.parametrize(
-    ("names", "days", "host", "state", "says"),
+    ("names", "days", "host", "state", "expected"),
     [
         (("voice.example.com",), (-1, 90), "voice.example.com", "ok", "until"),
         (("*.example.com",), (-1, 90), "voice.example.com", "ok", "until"),
@@ -59,12 +59,12 @@ def certificate(
     ],
 )
 def test_a_certificate_is_judged_as_a_browser_would(
-    names: tuple[str, ...], days: tuple[float, float], host: str, state: str, says: str, tmp_path: Path
+    names: tuple[str, ...], days: tuple[float, float], host: str, state: str, expected: str, tmp_path: Path
 ) -> None:
     cert, key = certificate(tmp_path, *names, begins_d=days[0], ends_d=days[1])
     finding = check_certificate(cert, key, host)
     assert finding.state == state
-    assert says in finding.found
+    assert expected in finding.found
     assert bool(finding.mend) is (state != "ok")
 
 

@@ -1,4 +1,4 @@
-"""What doctor says of endpoints that are broken in one way each. They are not ours: no gateway can be so on purpose."""
+"""Findings of doctor for endpoints with one fault each, served by stand-ins for the gateway."""
 
 import socket
 from contextlib import AsyncExitStack
@@ -12,9 +12,9 @@ from fastapi import FastAPI, Response
 from services.doctor import __main__ as doctor
 from services.doctor.endpoint import check_endpoint, skew
 from services.doctor.finding import Finding, fail
-from services.doctor.stun import Target, answer_targets, check_target
+from services.doctor.stun import StunTarget, answer_targets, check_target
 from services.runtime import clock
-from services.runtime.http import Tls, serve_http
+from services.runtime.http.server import Tls, serve_http
 from tests.doctor.test_access import certificate
 
 KEY = "hg_example"
@@ -112,8 +112,8 @@ async def test_a_port_that_speaks_no_tls_is_told() -> None:
 async def test_a_silent_address_is_told_apart_from_one_where_nothing_listens() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        assert "no response" in str(await check_target(Target("127.0.0.1", silent.getsockname()[1], "a:b", "x")))
-    assert await check_target(Target("127.0.0.1", 9, "a:b", "x")) == "nothing listens there"
+        assert "no response" in str(await check_target(StunTarget("127.0.0.1", silent.getsockname()[1], "a:b", "x")))
+    assert await check_target(StunTarget("127.0.0.1", 9, "a:b", "x")) == "nothing listens there"
 
 
 def test_candidates_are_read_from_the_answer() -> None:

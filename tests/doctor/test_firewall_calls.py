@@ -1,4 +1,4 @@
-"""Whole calls through `hushgate up` where a firewall of the machine stands in the way."""
+"""Whole calls through `hushgate up` on a machine whose firewall blocks part of the traffic."""
 
 import contextlib
 import subprocess
@@ -44,7 +44,7 @@ def test_calls_use_another_address_where_loopback_udp_is_dropped(tmp_path: Path)
         assert called.returncode == 0, called.stderr
 
         network.run("ip", "address", "add", f"{NEW}/32", "dev", "lo")
-        for _ in range(5):  # each takes longer than the media process needs to hear of the new address
+        for _ in range(5):  # each takes longer than the media process needs to notice the new address
             _, findings = network.doctor("--data", str(data))
             if f"{NEW}:" in findings["offer"]["found"]:
                 break

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.doctor.machine import check_clock, check_data, check_nats, check_port
-from services.up.natsd import nats_server
+from services.up.nats_server import nats_server
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
 

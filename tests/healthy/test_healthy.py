@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from services.healthy.__main__ import main
-from services.runtime.health import Health, health_app
-from services.runtime.http import serve_http
+from services.runtime.http.server import serve_http
+from services.runtime.process.health import Health, health_app
 
 
 async def test_a_service_that_answers_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +20,7 @@ async def test_a_port_that_nobody_serves_is_not(
         port = url.rpartition(":")[2]
     monkeypatch.setenv("UPSTREAM_HTTP_PORT", port)
     assert await _in_thread() == 1
-    assert "upstream: no answer" in capsys.readouterr().err
+    assert "upstream: no reply" in capsys.readouterr().err
 
 
 def test_without_a_fixed_port_it_says_what_to_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,14 +22,14 @@ def loaded() -> helm_python.Chart:
     return helm_python.Chart.load(CHART)
 
 
-def render(values: dict[str, Any] | None = None, *, name: str = "hushgate") -> "Rendered":
+def render(values: dict[str, Any] | None = None, *, name: str = "hushgate") -> "RenderedChart":
     texts = loaded().render(values or {}, name=name, namespace=NAMESPACE)
-    return Rendered({template: text for template, text in texts.items() if text.strip()})
+    return RenderedChart({template: text for template, text in texts.items() if text.strip()})
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """What one set of values gives."""
+class RenderedChart:
+    """The chart rendered with one set of values."""
 
     texts: dict[str, str]
 
@@ -43,7 +43,7 @@ class Rendered:
         return [each for text in manifests for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
     def of(self, kind: str, component: str = "") -> list[Object]:
-        """The objects of a kind, and of a component if one is named."""
+        """Return the objects of a kind, and of a component if one is named."""
         return [
             each
             for each in self.objects
@@ -51,7 +51,7 @@ class Rendered:
         ]
 
     def one(self, kind: str, name: str) -> Object:
-        """The object with a name; without `hushgate-` before it."""
+        """Return the object with a name, given without `hushgate-`."""
         (found,) = [each for each in self.of(kind) if each["metadata"]["name"] == f"hushgate-{name}"]
         return found
 
@@ -59,7 +59,7 @@ class Rendered:
         return {key: base64.b64decode(text).decode() for key, text in self.one("Secret", name)["data"].items()}
 
     def pods(self) -> Iterator[tuple[Object, Object]]:
-        """Each object that makes pods, and the spec of its pods."""
+        """Return each object that creates pods, and the spec of its pods."""
         for each in self.objects:
             if each["kind"] in ("Deployment", "StatefulSet"):
                 yield each, each["spec"]["template"]["spec"]
@@ -67,7 +67,7 @@ class Rendered:
                 yield each, each["spec"]
 
     def pod(self, component: str) -> Object:
-        """The spec of a component's pods."""
+        """Return the spec of a component's pods."""
         (found,) = [
             spec
             for owner, spec in self.pods()
@@ -76,7 +76,7 @@ class Rendered:
         return found
 
     def environment(self, component: str) -> dict[str, str]:
-        """A component's environment; what the cluster fills in as the path of its field."""
+        """Return a component's environment; values from the cluster as the path of their field."""
         (container,) = self.pod(component)["containers"]
         return {
             each["name"]: each["value"] if "value" in each else each["valueFrom"]["fieldRef"]["fieldPath"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.helm.chart import CHART, Rendered, render
+from tests.helm.chart import CHART, RenderedChart, render
 
 FILES = {
     path.stem.removesuffix("-values"): path for path in (*CHART.glob("ci/*.yaml"), *sorted(CHART.glob("values-*.yaml")))
@@ -23,5 +23,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 @cache
-def rendered(name: str) -> Rendered:
+def rendered(name: str) -> RenderedChart:
     return render(values(name))

@@ -15,7 +15,7 @@ _KEY = re.compile(r"(?P<indent> *)(?P<name>[A-Za-z_]\w*):(?P<value> .*)?$")
 
 
 @dataclass(frozen=True)
-class Row:
+class ValueRow:
     """A key with its place, what is written behind it, and the comment above it."""
 
     path: tuple[str, ...]
@@ -23,7 +23,7 @@ class Row:
     comment: str
 
 
-def rows(text: str) -> Iterator[Row]:
+def rows(text: str) -> Iterator[ValueRow]:
     """The keys of a YAML file in its order; only maps are nested, as in ours."""
     path: list[str] = []
     comment: list[str] = []
@@ -32,7 +32,7 @@ def rows(text: str) -> Iterator[Row]:
             comment.append(line.strip()[1:].strip())
         elif found := _KEY.match(line):
             path[len(found["indent"]) // 2 :] = [found["name"]]
-            yield Row(tuple(path), (found["value"] or "").strip(), " ".join(comment))
+            yield ValueRow(tuple(path), (found["value"] or "").strip(), " ".join(comment))
             comment = []
         else:
             comment = []

@@ -1,4 +1,4 @@
-"""What the chart installs, run on this machine: nats-server with its configuration, services with their environment.
+"""Runs on this machine what the chart installs: nats-server with its configuration, services with their environment.
 
 Only what the cluster would give is replaced: addresses, ports, and where volumes are mounted.
 """
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.runtime.child import Child, ChildSpec, stop
-from services.runtime.settings import NatsLogin
-from services.up.natsd import binary
-from tests.helm.chart import Object, Rendered
+from services.runtime.process.child import Child, ChildSpec, stop
+from services.runtime.process.settings import NatsLogin
+from services.up.nats_server import binary
+from tests.helm.chart import Object, RenderedChart
 
 _SECRETS = "/etc/hushgate/secrets"
 _BUS = "/etc/hushgate/bus"
 
 
 class Log:
-    """Keeps what services say."""
+    """Records the log lines of services."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Mapping[str, Any]]] = []
 
-    def event(self, child: str, event: Mapping[str, Any], /) -> None:
+    def write_child_event(self, child: str, event: Mapping[str, Any], /) -> None:
         self.events.append((child, event))
 
-    def say(self, event: str, /, *, level: str = "info", **fields: object) -> None:
+    def write_event(self, event: str, /, *, level: str = "info", **fields: object) -> None:
         self.events.append(("", {"event": event, "level": level, **fields}))
 
     def named(self, event: str) -> list[Mapping[str, Any]]:
@@ -37,8 +37,8 @@ class Log:
 
 
 @asynccontextmanager
-async def nats(rendered: Rendered, home: Path) -> AsyncIterator[str]:
-    """nats-server with the chart's own configuration; gives its URL."""
+async def nats(rendered: RenderedChart, home: Path) -> AsyncIterator[str]:
+    """Run nats-server with the chart's own configuration; yield its URL."""
     config = _configure(rendered, home)
     passwords = {_variable(key): text for key, text in rendered.secret("nats").items()}
     process = await asyncio.create_subprocess_exec(
@@ -50,7 +50,7 @@ async def nats(rendered: Rendered, home: Path) -> AsyncIterator[str]:
         await stop(process)
 
 
-def _configure(rendered: Rendered, home: Path) -> Path:
+def _configure(rendered: RenderedChart, home: Path) -> Path:
     text = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
     text = re.sub(r"^listen: .*$", "listen: 127.0.0.1:-1", text, flags=re.MULTILINE)
     text = re.sub(r"^http: .*$", f'ports_file_dir: "{home}"', text, flags=re.MULTILINE)
@@ -73,22 +73,22 @@ def _variable(key: str) -> str:
     return f"NATS_PASSWORD_{key.replace('-', '_').upper()}"
 
 
-def users(rendered: Rendered) -> dict[str, str]:
-    """The users of the server's configuration, with their keys in the Secret."""
+def users(rendered: RenderedChart) -> dict[str, str]:
+    """Return the users of the server's configuration, with their keys in the Secret."""
     text = rendered.one("ConfigMap", "nats")["data"]["nats.conf"]
     keys = {_variable(key): key for key in rendered.secret("nats")}
     return {name: keys[variable] for name, variable in re.findall(r'user: "(\S+)", password: \$(\w+)', text)}
 
 
-def login(rendered: Rendered, user: str) -> NatsLogin:
+def login(rendered: RenderedChart, user: str) -> NatsLogin:
     return NatsLogin(user, rendered.secret("nats")[users(rendered)[user]])
 
 
 @dataclass
 class Release:
-    """The services of a release as they run here."""
+    """The services of a release, running on this machine."""
 
-    rendered: Rendered
+    rendered: RenderedChart
     home: Path
     nats_url: str
     log: Log
@@ -103,24 +103,23 @@ class Release:
         return self.rendered.secret("demo-tenant")["tenant-key"]
 
     def spec(self, component: str) -> ChildSpec:
-        """What the pod's container is told, with this machine in the place of the cluster."""
+        """Return the command and environment of the pod's container, with this machine in the place of the cluster."""
         prefix = component.upper()
-        told = self.rendered.environment(component) | {
+        environment = self.rendered.environment(component) | {
             f"{prefix}_HTTP_HOST": "127.0.0.1",
             f"{prefix}_HTTP_PORT": "0",
             f"{prefix}_PROCESS_ID": f"hushgate-{component}-0",
             f"{prefix}_DATA_DIR": str(self.home / component),
         }
-        if told.get(f"{prefix}_NATS_USER") == "metadata.name":
-            told[f"{prefix}_NATS_USER"] = f"hushgate-{component}-0"
+        if environment.get(f"{prefix}_NATS_USER") == "metadata.name":
+            environment[f"{prefix}_NATS_USER"] = f"hushgate-{component}-0"
         for name in (f"{prefix}_NATS_URL", "SIGNALING_METERING_URL", "UPSTREAM_URL"):
-            if name in told:
-                told[name] = self._here(told[name])
+            if name in environment:
+                environment[name] = self._here(environment[name])
         if component == "media":
-            told |= {"MEDIA_ADVERTISED_ADDRESS": "127.0.0.1", "MEDIA_UDP_PORT": "0"}
+            environment |= {"MEDIA_ADVERTISED_ADDRESS": "127.0.0.1", "MEDIA_UDP_PORT": "0"}
         self._mount(component)
         here = {_SECRETS: self._secrets(component), _BUS: self._bus(component) / f"hushgate-{component}-0"}
-        environment = dict(told)
         for mounted, folder in here.items():
             environment = {name: text.replace(mounted, str(folder)) for name, text in environment.items()}
         return ChildSpec(component, component, environment, f"{prefix}_HTTP_PORT")
@@ -150,7 +149,7 @@ class Release:
             self._mount_own(component, volumes["bus"]["secret"])
 
     def _mount_own(self, component: str, secret: Object) -> None:
-        """What the kubelet does of a volume with `subPathExpr`: the container sees the folder with its pod's name."""
+        """Mount a volume with `subPathExpr` as the kubelet does: the container gets the folder with its pod's name."""
         data = self.rendered.secret(secret["secretName"].removeprefix("hushgate-"))
         own = {each["path"]: data[each["key"]] for each in secret["items"]}
         for path, text in own.items():
@@ -160,7 +159,7 @@ class Release:
                 file.write_text(text)
 
     async def start(self, stack: AsyncExitStack, *components: str) -> None:
-        """Start ``components`` side by side."""
+        """Start ``components`` concurrently."""
         fresh = {component: Child(self.spec(component), self.log) for component in components}
         for child in fresh.values():
             stack.push_async_callback(child.stop, 3.0)
@@ -169,8 +168,8 @@ class Release:
 
 
 @asynccontextmanager
-async def running(rendered: Rendered, home: Path) -> AsyncIterator[Release]:
-    """The whole release on this machine."""
+async def running(rendered: RenderedChart, home: Path) -> AsyncIterator[Release]:
+    """Run the whole release on this machine."""
     async with nats(rendered, home / "nats") as url, AsyncExitStack() as stack:
         release = Release(rendered, home, url, Log(), {})
         await release.start(stack, "rehearsal", "metering", "media")

@@ -1,4 +1,4 @@
-"""How the chart starts coturn."""
+"""The chart's coturn."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the chart makes is what Kubernetes takes."""
+"""The chart's manifests are valid for Kubernetes."""
 
 import json
 from functools import cache
@@ -73,6 +73,6 @@ def test_each_selector_finds_the_pods_it_is_for(name: str) -> None:
     rendered = matrix.rendered(name)
     pods = [owner["spec"]["template"]["metadata"]["labels"] for owner, _ in rendered.pods() if owner["kind"] != "Pod"]
     for each in rendered.of("Service") + rendered.of("PodDisruptionBudget"):
-        wanted = each["spec"]["selector"].get("matchLabels", each["spec"]["selector"])
-        if "statefulset.kubernetes.io/pod-name" not in wanted:
-            assert len([labels for labels in pods if wanted.items() <= labels.items()]) == 1, each["metadata"]["name"]
+        selected = each["spec"]["selector"].get("matchLabels", each["spec"]["selector"])
+        if "statefulset.kubernetes.io/pod-name" not in selected:
+            assert len([labels for labels in pods if selected.items() <= labels.items()]) == 1, each["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""Each process has its own user on the bus, and may do what it does and no more: by the chart, and by `hushgate up`."""
+"""Each process has its own user on the bus, with the permissions it needs: in the chart and in `hushgate up`."""
 
 import asyncio
 import json
@@ -7,22 +7,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
 from prometheus_client import REGISTRY
 
 from services.callers.__main__ import RECORDED
-from services.callers.conversation import Line, converse
+from services.callers.conversation import ScriptedLine, converse
 from services.callers.speech import read_wav
 from services.contracts import subjects
 from services.contracts.messages import Done
 from services.contracts.permissions import permissions
-from services.contracts.subjects import Role
-from services.runtime.bus import Bus
-from services.runtime.errors import BusUnavailableError, RequestTimeoutError
-from services.runtime.settings import NatsLogin
-from services.runtime.streams import (
+from services.contracts.subjects import ServiceRole
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import (
     Share,
     access_bucket,
     bound,
@@ -32,9 +31,11 @@ from services.runtime.streams import (
     grants_bucket,
     leases_bucket,
 )
-from services.up.natsd import Identity, nats_server
+from services.runtime.errors import BusUnavailableError, RequestTimeoutError
+from services.runtime.process.settings import NatsLogin
+from services.up.nats_server import Identity, nats_server
 from tests.helm import release, table
-from tests.helm.chart import Rendered, render
+from tests.helm.chart import RenderedChart, render
 from tests.helm.table import ACME, ROLES, ROWS
 
 TWO = {
@@ -58,7 +59,7 @@ OTHERS = {
 async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_service_do(tmp_path: Path) -> None:
     recorded = render({"rehearsal": {"settings": {"REHEARSAL_VOICE": "echo"}}})
     async with release.running(recorded, tmp_path) as here:
-        line = Line("what time is it", read_wav(RECORDED))
+        line = ScriptedLine("what time is it", read_wav(RECORDED))
         account = await converse(here.url, here.tenant_key, [line], session={"type": "realtime"}, answer_timeout_s=30)
         assert account.usage is not None
         assert account.usage["status"] == "ended"
@@ -69,7 +70,7 @@ async def test_a_call_goes_through_to_the_ledger_with_what_the_chart_lets_each_s
 
 @dataclass(frozen=True)
 class Server:
-    """A server with all identities, whoever configured it."""
+    """A server with all identities, configured by the chart or by `hushgate up`."""
 
     url: str
     login: Callable[[str], NatsLogin]
@@ -97,30 +98,30 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 class Tried:
-    """A connection that says what the server refuses it."""
+    """A connection that records what the server refuses."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._errors: asyncio.Queue[str] = asyncio.Queue()
 
     async def on_error(self, error: Exception) -> None:
-        self._said.put_nowait(str(error))
+        self._errors.put_nowait(str(error))
 
     async def publish(self, subject: str) -> None:
         await self._client.publish(subject, b"x")
 
-    async def hear(self, subject: str, *, queue: str = "") -> None:
+    async def subscribe(self, subject: str, *, queue: str = "") -> None:
         await self._client.subscribe(subject, queue=queue)
 
     async def refused(self) -> set[tuple[str, str]]:
-        """All that was refused so far: the server answers in order, so a last one that must be refused tells."""
+        """Return what was refused so far: all before a last attempt that must be refused, as replies are in order."""
         await self.publish("the.end")
         found: set[tuple[str, str]] = set()
         async with asyncio.timeout(10):
             while ("publish", "the.end") not in found:
-                said = re.match(r'nats: permissions violation for (\S+) to "(.*?)"', await self._said.get())
-                assert said is not None
-                found.add(("publish" if said[1] == "publish" else "hear", said[2]))
+                violation = re.match(r'nats: permissions violation for (\S+) to "(.*?)"', await self._errors.get())
+                assert violation is not None
+                found.add(("publish" if violation[1] == "publish" else "subscribe", violation[2]))
         return found - {("publish", "the.end")}
 
 
@@ -143,7 +144,7 @@ def test_every_subject_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_role_sends_nothing_that_is_not_its_own(role: Role, server: Server) -> None:
+async def test_a_role_sends_nothing_that_is_not_its_own(role: ServiceRole, server: Server) -> None:
     me, other = MINE[role], OTHERS[role]
     allowed: dict[str, bool] = {}
     async with trying(server, me) as tried:
@@ -159,25 +160,25 @@ async def test_a_role_sends_nothing_that_is_not_its_own(role: Role, server: Serv
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_role_hears_nothing_that_is_not_its_own(role: Role, server: Server) -> None:
+async def test_a_role_hears_nothing_that_is_not_its_own(role: ServiceRole, server: Server) -> None:
     me, other = MINE[role], OTHERS[role]
     allowed: dict[str, bool] = {}
     async with trying(server, me) as tried:
         for row in ROWS.values():
             for process in (me, other):
                 subject, own = row.of(process), process == me or row.of(me) == row.of(other)
-                allowed[subject] = role in (row.hear if own else row.any_hear)
-                await tried.hear(subject)
+                allowed[subject] = role in (row.subscribe if own else row.any_subscribe)
+                await tried.subscribe(subject)
         refused = await tried.refused()
-    assert refused == {("hear", subject.lower()) for subject, may in allowed.items() if not may}
+    assert refused == {("subscribe", subject.lower()) for subject, may in allowed.items() if not may}
 
 
 async def test_claims_are_heard_in_the_queue_group_only(server: Server) -> None:
     async with trying(server, MINE["upstream"]) as tried:
-        await tried.hear(subjects.CLAIMS, queue=subjects.UPSTREAM_QUEUE)
+        await tried.subscribe(subjects.CLAIMS, queue=subjects.UPSTREAM_QUEUE)
         assert await tried.refused() == set()
-        await tried.hear(subjects.CLAIMS, queue="mine")
-        assert await tried.refused() == {("hear", subjects.CLAIMS)}
+        await tried.subscribe(subjects.CLAIMS, queue="mine")
+        assert await tried.refused() == {("subscribe", subjects.CLAIMS)}
 
 
 def test_the_chart_lets_each_user_do_what_the_code_says() -> None:
@@ -191,8 +192,11 @@ def test_the_chart_lets_each_user_do_what_the_code_says() -> None:
         + ["allow_responses" in body]
         for name, body in re.findall(r'user: "(\S+)".*?permissions \{(.*?)\n      \}', config, re.DOTALL)
     }
-    roles = {**{f"hushgate-media-{p}-{n}": "media" for p in (0, 1) for n in (0, 1)}}
-    roles |= {f"hushgate-upstream-{p}": "upstream" for p in (0, 1)} | {"signaling": "signaling", "metering": "metering"}
+    roles = {**{f"hushgate-media-{p}-{n}": "media" for p in range(8) for n in (0, 1)}}
+    roles |= {f"hushgate-upstream-{p}": "upstream" for p in range(8)} | {
+        "signaling": "signaling",
+        "metering": "metering",
+    }
     assert found.keys() == roles.keys()
     for name, role in roles.items():
         allowed = permissions(role, name)  # type: ignore[arg-type]
@@ -268,7 +272,7 @@ async def test_without_its_password_nobody_is_let_in(login: NatsLogin | None, se
 
 
 def test_a_container_sees_the_passwords_of_its_own_pod_only() -> None:
-    rendered: Rendered = render(TWO)
+    rendered: RenderedChart = render(TWO)
     for role, prefix in (("media", "MEDIA"), ("upstream", "UPSTREAM")):
         pod = rendered.pod(role)
         (container,) = pod["containers"]
@@ -282,4 +286,20 @@ def test_a_container_sees_the_passwords_of_its_own_pod_only() -> None:
             user = name + file.removeprefix("nats-password")
             assert release.users(rendered)[user] == item["key"]
     secret = json.dumps(rendered.secret("nats"))
-    assert len(set(json.loads(secret).values())) == len(json.loads(secret)) == 8
+    assert len(set(json.loads(secret).values())) == len(json.loads(secret)) == 2 + 8 * 2 + 8
+
+
+@pytest.mark.parametrize(
+    ("values", "pods"),
+    [
+        ({}, 8),
+        ({"media": {"replicas": 9}}, 9),
+        ({"media": {"autoscaling": {"enabled": True, "maxReplicas": 12}}}, 12),
+        ({"nats": {"auth": {"existingSecret": "bus"}}}, 1),
+    ],
+)
+def test_pods_that_kubectl_scale_adds_have_passwords_up_to_eight_unless_the_passwords_are_given(
+    values: dict[str, Any], pods: int
+) -> None:
+    config = render(values).one("ConfigMap", "nats")["data"]["nats.conf"]
+    assert re.findall(r'user: "(hushgate-media-\d+)"', config) == [f"hushgate-media-{number}" for number in range(pods)]

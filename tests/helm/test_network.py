@@ -1,23 +1,23 @@
-"""Who may talk to whom, by the NetworkPolicies."""
+"""The NetworkPolicies: which pods may connect to which."""
 
 from typing import Any
 
 import pytest
 
 from tests.helm import matrix
-from tests.helm.chart import Rendered, render
+from tests.helm.chart import RenderedChart, render
 
 NAMES = [name for name in matrix.NAMES if matrix.rendered(name).of("NetworkPolicy")]
 _COMPONENT = "app.kubernetes.io/component"
 
 
-def policy(rendered: Rendered, component: str) -> dict[str, Any]:
+def policy(rendered: RenderedChart, component: str) -> dict[str, Any]:
     (found,) = rendered.of("NetworkPolicy", component)
     return dict(found["spec"])
 
 
 def peers(rules: list[dict[str, Any]], side: str) -> set[tuple[str, str]]:
-    """Each peer and port of rules, as (component, namespace or block, `any`; protocol/port)."""
+    """Return each peer and port of rules, as (component, namespace or block, `any`; protocol/port)."""
     found = set()
     for rule in rules:
         for port in rule["ports"]:
@@ -50,7 +50,7 @@ def test_every_pod_is_closed_by_default(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "heard", "asked"),
+    ("component", "senders", "asked"),
     [
         ("signaling", {("any", "TCP/http")}, DNS | {NATS, ("metering", "TCP/http")}),
         ("media", {("any", "UDP/20000-20000"), SCRAPED}, DNS | {NATS}),
@@ -61,9 +61,9 @@ def test_every_pod_is_closed_by_default(name: str) -> None:
         ("test", set(), DNS | {("signaling", "TCP/http"), ("any", "UDP/20000-20000")}),
     ],
 )
-def test_a_role_reaches_what_it_needs_and_no_more(component: str, heard: set[Any], asked: set[Any]) -> None:
+def test_a_role_reaches_what_it_needs_and_no_more(component: str, senders: set[Any], asked: set[Any]) -> None:
     spec = policy(matrix.rendered("default"), component)
-    assert peers(spec.get("ingress", []), "from") == heard
+    assert peers(spec.get("ingress", []), "from") == senders
     assert peers(spec.get("egress", []), "to") == asked
 
 

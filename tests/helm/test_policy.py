@@ -1,4 +1,4 @@
-"""What every pod must be, whatever the values say."""
+"""Security properties of every pod, whatever the values are."""
 
 import re
 from collections.abc import Iterator

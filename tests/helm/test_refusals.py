@@ -1,4 +1,4 @@
-"""Wrong values are refused before anything is installed, with a sentence that says what to write."""
+"""Wrong values are refused before anything is installed, with a message that says what to write."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ NODE_PORT = {"exposure": "nodePort", "advertisedAddress": "192.0.2.1", "settings
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"media": {"exposure": "host"}}, "'/media/exposure': value must be one of 'hostPort', 'nodePort', 'turn'"),
         ({"media": {"exposur": "turn"}}, "'/media': additional properties 'exposur' not allowed"),
@@ -32,12 +32,12 @@ NODE_PORT = {"exposure": "nodePort", "advertisedAddress": "192.0.2.1", "settings
         ({"hushgate": {}}, "additional properties 'hushgate' not allowed"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named_with_what_is_right(values: dict[str, Any], says: str) -> None:
-    assert says in refusal(values)
+def test_a_value_of_the_wrong_kind_is_named_with_what_is_right(values: dict[str, Any], message: str) -> None:
+    assert message in refusal(values)
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"rehearsal": {"enabled": False}}, "set upstream.existingSecret: provider"),
         ({"upstream": {"settings": {"UPSTREAM_URL": "wss://host/v1"}}}, "Set upstream.existingSecret, or rehearsal.en"),
@@ -97,12 +97,12 @@ def test_a_value_of_the_wrong_kind_is_named_with_what_is_right(values: dict[str,
             "those go into nats.auth.existingSecret",
         ),
         ({"tracing": {"endpoint": "collector:4318"}}, "Write the base URL of an OTLP collector"),
-        ({"test": {"url": "voice.example.com"}}, "Write the root of this release's door"),
+        ({"test": {"url": "voice.example.com"}}, "Write the root of this release's public URL"),
         ({"image": {"tag": "latest"}}, "latest names no version"),
     ],
 )
-def test_values_that_do_not_go_together_are_refused_with_what_to_write(values: dict[str, Any], says: str) -> None:
-    assert says in refusal(values)
+def test_values_that_do_not_go_together_are_refused_with_what_to_write(values: dict[str, Any], message: str) -> None:
+    assert message in refusal(values)
 
 
 def test_every_value_is_in_the_schema_and_no_other() -> None:

@@ -41,10 +41,10 @@ def test_with_host_ports_each_process_has_one_and_the_node_gives_the_address() -
 
 def test_nodes_are_told_by_several_addresses() -> None:
     values = {"extraAddresses": ["10.8.0.1", "fd00::1"], "externalAddresses": {"10.0.0.5": "192.0.2.10"}}
-    told = render({"media": values}).environment("media")
-    assert told["MEDIA_ADVERTISED_ADDRESS"] == "status.hostIP"
-    assert told["MEDIA_EXTRA_ADDRESSES"] == "10.8.0.1,fd00::1"
-    assert json.loads(told["MEDIA_EXTERNAL_ADDRESSES"]) == {"10.0.0.5": "192.0.2.10"}
+    environment = render({"media": values}).environment("media")
+    assert environment["MEDIA_ADVERTISED_ADDRESS"] == "status.hostIP"
+    assert environment["MEDIA_EXTRA_ADDRESSES"] == "10.8.0.1,fd00::1"
+    assert json.loads(environment["MEDIA_EXTERNAL_ADDRESSES"]) == {"10.0.0.5": "192.0.2.10"}
     several = render({"media": {"advertisedAddress": "192.0.2.1, 192.0.2.2,2001:db8::1"}}).environment("media")
     assert several["MEDIA_ADVERTISED_ADDRESS"] == "192.0.2.1, 192.0.2.2,2001:db8::1"
 
@@ -68,9 +68,9 @@ def test_behind_turn_pods_stay_on_their_own_addresses() -> None:
     rendered = matrix.rendered("turn")
     assert rendered.environment("media")["MEDIA_ADVERTISED_ADDRESS"] == "status.podIP"
     assert not any("hostPort" in each for each in udp_ports(rendered.pod("media")))
-    told = rendered.environment("signaling")
-    assert json.loads(told["SIGNALING_TURN_URLS"])[0] == "turn:turn.example.com:3478?transport=udp"
-    assert told["SIGNALING_TURN_ONLY"] == "true"
+    environment = rendered.environment("signaling")
+    assert json.loads(environment["SIGNALING_TURN_URLS"])[0] == "turn:turn.example.com:3478?transport=udp"
+    assert environment["SIGNALING_TURN_ONLY"] == "true"
 
 
 @pytest.mark.parametrize("name", matrix.NAMES)
@@ -172,8 +172,8 @@ def test_what_the_page_says_of_the_provider_is_true() -> None:
 
 
 def _shown(values: dict[str, Any]) -> tuple[str, str]:
-    told = render(values).environment("signaling")
-    return told["SIGNALING_PROVIDER"], told["SIGNALING_CHARGED"]
+    environment = render(values).environment("signaling")
+    return environment["SIGNALING_PROVIDER"], environment["SIGNALING_CHARGED"]
 
 
 def test_the_world_does_not_see_metrics_through_the_ingress() -> None:
@@ -235,7 +235,7 @@ def test_the_test_calls_with_the_key_and_asks_for_the_ledger() -> None:
 
 def test_the_notes_say_who_answers_and_what_to_do_next() -> None:
     notes = matrix.rendered("default").notes
-    assert "NO PROVIDER KEY IS NAMED: calls are answered by the rehearsal" in notes
+    assert "NO PROVIDER KEY IS SET: the rehearsal" in notes
     for command in (
         "helm -n voice test hushgate",
         "kubectl -n voice port-forward svc/hushgate-signaling 8080:8080",

@@ -1,4 +1,4 @@
-"""The chart's environment and the services' Settings know the same names."""
+"""The chart's environment and the services' Settings have the same names."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from services.media.settings import MediaSettings
 from services.metering.settings import MeteringSettings
 from services.rehearsal.settings import RehearsalSettings
-from services.runtime.settings import ServiceSettings, load
+from services.runtime.process.settings import ServiceSettings, load
 from services.signaling.settings import SignalingSettings
 from services.upstream.settings import UpstreamSettings
 from tests.helm import matrix
@@ -26,6 +26,7 @@ FROM_THE_CLUSTER = {
     "status.hostIP": "192.0.2.1",
     "status.podIP": "10.244.0.7",
     "metadata.labels['apps.kubernetes.io/pod-index']": "2",
+    "metadata.labels['topology.kubernetes.io/zone']": "a",
 }
 
 
@@ -40,7 +41,7 @@ def unused(component: str) -> set[str]:
     return by_file | {name for name in names(component) if name.startswith(bus)}
 
 
-def told(name: str, component: str) -> dict[str, str]:
+def environment_of(name: str, component: str) -> dict[str, str]:
     environment = matrix.rendered(name).environment(component)
     return {key: FROM_THE_CLUSTER.get(text, text) for key, text in environment.items()}
 
@@ -56,7 +57,7 @@ def components(name: str) -> list[str]:
 def test_a_service_takes_the_environment_that_its_pod_has(
     name: str, component: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = told(name, component)
+    environment = environment_of(name, component)
     assert set(environment) <= names(component)
     for key, text in environment.items():
         monkeypatch.setenv(key, text)
@@ -66,7 +67,9 @@ def test_a_service_takes_the_environment_that_its_pod_has(
 @pytest.mark.parametrize("component", sorted(SETTINGS))
 def test_every_setting_can_be_set_by_values_or_is_by_the_chart(component: str) -> None:
     by_values = set(loaded().values[component]["settings"])
-    by_chart = {key for name in matrix.NAMES if component in components(name) for key in told(name, component)}
+    by_chart = {
+        key for name in matrix.NAMES if component in components(name) for key in environment_of(name, component)
+    }
     assert names(component) - by_values - by_chart - unused(component) == set()
     assert by_values <= names(component)
 
@@ -77,6 +80,7 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
         "SIGNALING_DEMO_TENANT": "acme",
         "SIGNALING_PROVIDER": "example",
         "SIGNALING_TRUSTED_PROXIES": ["10.0.0.0/8"],
+        "SIGNALING_ZONE": "a",
         "MEDIA_ZONE": "a",
         "METERING_METRIC_TENANTS": ["acme"],
         "REHEARSAL_FAULTS": "stalling",
@@ -85,6 +89,13 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
     given = {key: examples.get(key, value) for key, value in settings.items()}
     environment = render({component: {"settings": given}}).environment(component)
     assert set(given) - set(environment) == set()
+
+
+@pytest.mark.parametrize(("component", "setting"), [("signaling", "SIGNALING_ZONE"), ("media", "MEDIA_ZONE")])
+def test_the_zone_is_the_nodes_unless_the_values_name_one(component: str, setting: str) -> None:
+    label = "metadata.labels['topology.kubernetes.io/zone']"
+    assert render({}).environment(component)[setting] == label
+    assert render({component: {"settings": {setting: "a"}}}).environment(component)[setting] == "a"
 
 
 def test_a_test_cluster_answers_with_recorded_answers_so_that_its_load_is_the_gateways() -> None:

@@ -1,4 +1,4 @@
-"""Clients of a leg: a stock aiortc peer that hears and speaks, and the leg's own side as a test sees it."""
+"""A stock aiortc peer as the client of a leg, and the owner of a leg for tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,12 +18,14 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from services.contracts.audio import DOWN_FRAME_SAMPLES
+from services.contracts.connect import WebRtcOffer
 from services.contracts.ids import new_leg_id
 from services.media.leg import LegInput
-from services.media.rtc.answerer import WebRtcAnswerer
-from services.media.rtc.peer import WebRtcLeg
-from services.media.rtc.stack import Stack, StackConfig, open_stack
+from services.media.legs.webrtc.answerer import WebRtcAnswerer
+from services.media.legs.webrtc.leg import WebRtcLeg
+from services.media.legs.webrtc.stack import Stack, StackConfig, open_stack
 from services.signaling.core import sdp
+from tests.signaling.offers import sanitise
 
 TONE_HZ = 440
 WAIT_S = 20
@@ -35,7 +37,7 @@ def tone(samples: int, *, start: int, hz: int, rate: int) -> np.ndarray:
 
 
 class ToneTrack(AudioStreamTrack):
-    """A microphone that hears a tone."""
+    """A microphone track that sends a tone."""
 
     async def recv(self) -> AudioFrame:
         silent = await super().recv()
@@ -45,8 +47,8 @@ class ToneTrack(AudioStreamTrack):
         return frame
 
 
-class Client:
-    """A stock aiortc peer, as a browser would be."""
+class AiortcClient:
+    """A stock aiortc peer that behaves like a browser."""
 
     def __init__(  # noqa: PLR0913 - the ways in which a peer may differ
         self,
@@ -89,7 +91,7 @@ class Client:
         """The offer as signaling passes it on."""
         await self.peer.setLocalDescription()
         written = self.peer.localDescription.sdp.replace(sdp.AUDIO_PROFILES[0], self.profile)
-        return sdp.sanitise(written.encode())
+        return sanitise(written.encode())
 
     async def accept(self, answer: str) -> None:
         assert f" {self.profile} " in answer
@@ -104,14 +106,14 @@ class Client:
 
 
 class Owner:
-    """The call that a test plays: keeps what comes, plays a tone while it is told to."""
+    """A leg owner for tests: records inputs, and plays a tone while `playing` is set."""
 
     def __init__(self) -> None:
         self.items: asyncio.Queue[LegInput] = asyncio.Queue()
         self.playing = False
         self.pulled = 0
 
-    def take(self, item: LegInput, *, now: float) -> None:
+    def on_leg_input(self, item: LegInput, *, now: float) -> None:
         assert now > 0
         self.items.put_nowait(item)
 
@@ -124,7 +126,7 @@ class Owner:
         return tone(DOWN_FRAME_SAMPLES, start=start, hz=TONE_HZ, rate=24000).tobytes()
 
     async def first(self, wanted: Callable[[LegInput], bool] | type) -> LegInput:
-        """The next item that is wanted; those before it are thrown away."""
+        """Wait for the next input that matches ``wanted``; discard those before it."""
         async with asyncio.timeout(WAIT_S):
             while True:
                 item = await self.items.get()
@@ -139,18 +141,17 @@ def a_stack(*, advertised: tuple[str, ...] = ("127.0.0.1",), lost_s: float = 5, 
         assert len(stack.mux.routes) == 0, "the tables must be empty when all legs are closed"
 
 
-async def answered(stack: Stack, client: Client) -> tuple[WebRtcLeg, Owner, str]:
-    """A leg that waits for ``client``."""
-    leg, answer = await WebRtcAnswerer(stack)(new_leg_id(), await client.offer())
-    assert isinstance(leg, WebRtcLeg)
+async def answered(stack: Stack, client: AiortcClient) -> tuple[WebRtcLeg, Owner, str]:
+    """Return a leg that waits for ``client``, its owner and the SDP answer."""
+    leg, connect = await WebRtcAnswerer(stack)(new_leg_id(), WebRtcOffer(sdp=await client.offer()))
     owner = Owner()
     leg.attach(owner)
-    return leg, owner, answer
+    return leg, owner, connect.sdp
 
 
 @asynccontextmanager
-async def connected(client: Client, stack: Stack | None = None) -> AsyncIterator[tuple[WebRtcLeg, Owner]]:
-    """A leg and a client that talk."""
+async def connected(client: AiortcClient, stack: Stack | None = None) -> AsyncIterator[tuple[WebRtcLeg, Owner]]:
+    """A leg and its connected client."""
     if stack is None:
         with a_stack() as own:
             async with connected(client, own) as both:

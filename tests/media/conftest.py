@@ -2,10 +2,10 @@ from functools import partial
 
 import pytest
 
-from services.runtime.bus import Bus
-from tests.media.house import Opener, open_house
+from services.runtime.bus.client import Bus
+from tests.media.harness import HarnessOpener, pool_harness
 
 
 @pytest.fixture
-def house(bus: Bus) -> Opener:
-    return partial(open_house, bus)
+def open_harness(bus: Bus) -> HarnessOpener:
+    return partial(pool_harness, bus)

@@ -1,4 +1,4 @@
-"""A conversation that a test draws, and what its commands say."""
+"""A conversation driven by a drawing, one character a frame, and readers of its commands."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from services.contracts.audio import DOWN_FRAME_SAMPLES, UP_FRAME_BYTES, PcmFram
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.grant import OwnEvent
 from services.contracts.ids import Epoch, ItemId
-from services.media.core.commands import Command, CountDropped, SendEvent, SendUp
-from services.media.core.conversation import Conversation, ConversationConfig
-from services.media.core.gate import GateConfig
+from services.media.core.commands import CallCommand, CountDropped, SendEvent, SendUp
+from services.media.core.conversation.conversation import Conversation, ConversationConfig
+from services.media.core.speech.gate import GateConfig
 
 EPOCH = Epoch(7)
 A, B = ItemId("item_a"), ItemId("item_b")
@@ -24,31 +24,36 @@ class Drawn:
     """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame, `=` two at once."""
 
     def __init__(
-        self, *, events: tuple[OwnEvent, ...] = (), delay_ms: int = 0, max_seconds: int = 60, listens: bool = True
+        self,
+        *,
+        events: tuple[OwnEvent, ...] = (),
+        delay_ms: int = 0,
+        max_seconds: int = 60,
+        receives_audio: bool = True,
     ) -> None:
-        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms, listens=listens)
+        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms, receives_audio=receives_audio)
         self.now = 100.0
         self.call = Conversation(config, now=self.now)
         self.index = 0
         self.sequence = 0
 
-    def draw(self, drawing: str) -> list[Command]:
-        out: list[Command] = []
+    def draw(self, drawing: str) -> list[CallCommand]:
+        out: list[CallCommand] = []
         for letter in drawing:
             if letter in ">=":
                 out += self.call.pull(1 + (letter == "="), now=self.now)[1]
             else:
                 frame = PcmFrame(self.index, bytes(UP_FRAME_BYTES))
-                out += self.call.caller_frame(frame, speech=letter == "s", now=self.now)
+                out += self.call.on_caller_frame(frame, probability=float(letter == "s"), now=self.now)
                 self.index += 1
             self.now += 0.04 if letter == "=" else 0.02
         return out
 
-    def frame(self, kind: Kind, position: int = 0, **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields
+    def frame(self, kind: Kind, position: int = 0, **fields: Any) -> list[CallCommand]:  # noqa: ANN401 - the frame's fields
         fields.setdefault("epoch", EPOCH)
-        return self.call.worker_frame(Frame(kind, position=position, sent_unix_ms=0, **fields), now=self.now)
+        return self.call.on_worker_frame(Frame(kind, position=position, sent_unix_ms=0, **fields), now=self.now)
 
-    def audio(self, item: ItemId, frames: int, *, position: int = 0, end: bool = True) -> list[Command]:
+    def audio(self, item: ItemId, frames: int, *, position: int = 0, end: bool = True) -> list[CallCommand]:
         pcm = np.full(frames * DOWN_FRAME_SAMPLES, 1000, "<i2").tobytes()
         flags = Flag.ITEM_END if end else NO_FLAGS
         return self.frame(Kind.AUDIO_DOWN, position, item_id=item, flags=flags, payload=pcm)
@@ -56,32 +61,32 @@ class Drawn:
     def half_a_frame(self, item: ItemId) -> Frame:
         return Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, item, payload=bytes(DOWN_FRAME_SAMPLES))
 
-    def event(self, event: dict[str, Any], **fields: Any) -> list[Command]:  # noqa: ANN401 - the frame's fields
+    def event(self, event: dict[str, Any], **fields: Any) -> list[CallCommand]:  # noqa: ANN401 - the frame's fields
         self.sequence += 1
         payload = encode_server_event(self.sequence, json.dumps(event).encode())
         return self.frame(Kind.SERVER_EVENT, payload=payload, **fields)
 
     def answering(self, frames: int = 100, *, end: bool = True) -> None:
-        self.call.opened()
+        self.call.channel_opened()
         self.event({"type": "response.output_item.added", "response_id": "resp_a", "item": {"id": A}})
         self.audio(A, frames, end=end)
 
 
-def kinds(commands: list[Command]) -> list[Kind]:
+def kinds(commands: list[CallCommand]) -> list[Kind]:
     return [command.kind for command in commands if isinstance(command, SendUp)]
 
 
-def ups(commands: list[Command], kind: Kind) -> list[SendUp]:
+def ups(commands: list[CallCommand], kind: Kind) -> list[SendUp]:
     return [command for command in commands if isinstance(command, SendUp) and command.kind is kind]
 
 
-def shown(commands: list[Command]) -> list[dict[str, Any]]:
+def shown(commands: list[CallCommand]) -> list[dict[str, Any]]:
     return [json.loads(command.text) for command in commands if isinstance(command, SendEvent)]
 
 
-def types(commands: list[Command]) -> list[str]:
+def types(commands: list[CallCommand]) -> list[str]:
     return [event["type"] for event in shown(commands)]
 
 
-def dropped(commands: list[Command]) -> list[str]:
+def dropped(commands: list[CallCommand]) -> list[str]:
     return [command.reason for command in commands if isinstance(command, CountDropped)]

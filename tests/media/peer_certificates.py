@@ -1,4 +1,4 @@
-"""Peers of a leg with keys, suites and versions of all kinds: aiortc's DTLS on a test's own OpenSSL context."""
+"""DTLS peers with any key, cipher suite and version: aiortc's DTLS on an OpenSSL context of the test."""
 
 import contextlib
 import datetime as dt
@@ -14,11 +14,11 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from services.runtime import clock
-from tests.media.clients import Client
+from tests.media.clients import AiortcClient
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 ALL_SUITES = b"ALL:!ADH:!AECDH:@SECLEVEL=0"
-"""GStreamer's list, but for its order."""
+"""GStreamer's list in another order."""
 _RECORD_HEADER_BYTES = 13  # RFC 6347 §4.1
 SRTP = b"SRTP_AES128_CM_SHA1_80"
 
@@ -45,7 +45,7 @@ def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
 
 @dataclass
 class Ways:
-    """How a peer does DTLS."""
+    """A peer's DTLS parameters."""
 
     key: Key = field(default_factory=rsa_key)
     suites: bytes = ALL_SUITES
@@ -56,7 +56,7 @@ class Ways:
 
 
 class PeerCertificate(RTCCertificate):
-    """What a peer brings to DTLS, its OpenSSL context included."""
+    """A peer's certificate and OpenSSL context."""
 
     def __init__(self, ways: Ways) -> None:
         super().__init__(ways.key, certificate(ways.key, days=ways.days))  # type: ignore[arg-type]
@@ -77,9 +77,9 @@ class PeerCertificate(RTCCertificate):
         return context
 
 
-def client_with(ways: Ways) -> Client:
-    """A client that does DTLS in ``ways``."""
-    client = Client(certificate=PeerCertificate(ways))
+def client_with(ways: Ways) -> AiortcClient:
+    """Return a client with the DTLS parameters ``ways``."""
+    client = AiortcClient(certificate=PeerCertificate(ways))
     transport = client.peer.getSenders()[0].transport
     transport._write_ssl = partial(_send_records, transport)  # type: ignore[method-assign]  # noqa: SLF001
     return client

@@ -1,4 +1,4 @@
-"""A media process as it ships, as a child on a real bus. The test is the worker, and the client behind a network."""
+"""A media process as it is deployed, on a real bus, with a simulated worker and a client behind a network."""
 
 import asyncio
 import json
@@ -12,28 +12,29 @@ from pathlib import Path
 from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
+from services.contracts.connect import WebRtcOffer
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, TenantId, new_call_id, new_leg_id
 from services.contracts.messages import Ended, Offer, OfferAnswered, UtteranceEnd, expect
 from services.runtime import clock
-from services.runtime.bus import Bus
-from services.signaling.core.sdp import sanitise
-from services.up.natsd import nats_server
-from tests.media.worker import PROCESS, WORKER, Worker
-from tests.network.browser import Browser
+from services.runtime.bus.client import Bus
+from services.up.nats_server import nats_server
+from tests.media.worker import PROCESS, WORKER, StubWorker
+from tests.network.browser import BrowserPeer
 from tests.network.impairer import Impairer
+from tests.signaling.offers import sanitise
 
 ALIVE_S = 1.0
 OFFER_S = 5.0
 CONNECT_S = 20.0
 EVERYTHING_PASSES = {"MEDIA_VAD_HANGOVER_MS": "5000", "MEDIA_VAD_TAIL_MS": "5000", "MEDIA_VAD_MAX_UTTERANCE_S": "600"}
-"""The gate at its most patient: once open it lets pauses of up to five seconds pass with the speech around them."""
+"""The longest hangover: once open, the gate sends pauses of up to five seconds along with the speech around them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A frame of the caller at the worker, how many the caller's microphone had taken by then, and when it was."""
+    """A frame received by the worker, when, and the number of frames that the microphone had captured by then."""
 
     index: int
     pcm: bytes
@@ -42,13 +43,13 @@ class Came:
 
     @property
     def lag(self) -> int:
-        """How many frames the caller was ahead. Both count from a start of their own: only changes say something."""
+        """How many frames the caller was ahead. The counts have different origins: only differences are meaningful."""
         return self.sent - self.index
 
 
 @dataclass
 class Uptake:
-    """All that the worker hears of one call."""
+    """The frames of one call that the worker received."""
 
     spoken: Callable[[], int]
     frames: list[Came] = field(default_factory=list)
@@ -57,7 +58,7 @@ class Uptake:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, frame: Frame) -> None:
-        """Note what came."""
+        """Record a frame."""
         match frame.kind:
             case Kind.AUDIO_UP:
                 for number, at in enumerate(range(0, len(frame.payload), UP_FRAME_BYTES)):
@@ -73,12 +74,12 @@ class Uptake:
         self._news = asyncio.Event()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for something that frames bring about."""
+        """Wait until a condition on the received frames is true."""
         while not true():
             await self._news.wait()
 
     async def more(self, count: int) -> list[Came]:
-        """The next ``count`` frames."""
+        """Wait for the next ``count`` frames."""
         before = len(self.frames)
         await self.until(lambda: len(self.frames) >= before + count)
         return self.frames[before : before + count]
@@ -86,42 +87,41 @@ class Uptake:
 
 @dataclass
 class LiveCall:
-    """A call that is up."""
+    """An established call."""
 
     id: CallId
-    browser: Browser
+    browser: BrowserPeer
     network: Impairer
     up: Uptake
 
 
 @dataclass
-class MediaHouse:
-    """The process, its bus, and the worker that the test plays."""
+class MediaHarness:
+    """The process, its bus, and the simulated worker."""
 
     bus: Bus
-    worker: Worker
+    worker: StubWorker
     pid: int = 0
     http_url: str = ""
     uptakes: dict[CallId, Uptake] = field(default_factory=dict)
 
     def route(self, subject: str, data: bytes) -> None:
-        """A frame of the process."""
+        """Route a frame of the process to its call."""
         if uptake := self.uptakes.get(subjects.call_of(subject)):
             uptake.take(frames.decode(data))
 
     @asynccontextmanager
     async def call(self, network: Impairer, *, loss: float = 0.0) -> AsyncIterator[LiveCall]:
-        """A call through ``network``; ``loss`` is what the client's encoder reckons with."""
-        browser = Browser(loss=loss)
+        """Establish a call through ``network``; ``loss``: the packet loss that the client's encoder expects."""
+        browser = BrowserPeer(loss=loss)
         call, uptake = new_call_id(), Uptake(lambda: browser.microphone.frames)
         self.uptakes[call] = uptake
         grant = Grant(tenant=TenantId("acme"), session={"model": "gpt-realtime"})
         alive = asyncio.create_task(self._keep_alive(call), name="alive")
         try:
             async with asyncio.timeout(CONNECT_S):
-                offer = Offer(
-                    call=call, leg=new_leg_id(), attempt=1, sdp=sanitise((await browser.offer()).encode()), grant=grant
-                )
+                connect = WebRtcOffer(sdp=sanitise((await browser.offer()).encode()))
+                offer = Offer(call=call, leg=new_leg_id(), attempt=1, connect=connect, grant=grant)
                 answer = await self.bus.request(subjects.offer(PROCESS), offer, timeout_s=OFFER_S)
                 assert isinstance(answer, OfferAnswered), answer
                 await browser.accept(answer.sdp, network.rewrite_answer)
@@ -138,12 +138,12 @@ class MediaHouse:
 
 
 @asynccontextmanager
-async def media_house(folder: Path, **settings: str) -> AsyncIterator[MediaHouse]:
+async def media_harness(folder: Path, **settings: str) -> AsyncIterator[MediaHarness]:
     """Start nats-server and one media process, with ``settings`` (``MEDIA_…``) besides the defaults."""
     async with nats_server(folder) as server, Bus.connect(server.url, name="test") as bus:
-        house = MediaHouse(bus, Worker(bus))
-        await house.worker.open()
-        await bus.listen(subjects.up_of(WORKER), house.route)
+        harness = MediaHarness(bus, StubWorker(bus))
+        await harness.worker.open()
+        await bus.subscribe(subjects.up_of(WORKER), harness.route)
         await bus.flush()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -156,9 +156,9 @@ async def media_house(folder: Path, **settings: str) -> AsyncIterator[MediaHouse
         log = asyncio.create_task(_log(process.stdout, ready := asyncio.get_running_loop().create_future()), name="log")
         try:
             async with asyncio.timeout(CONNECT_S):
-                house.http_url = await ready
-            house.pid = process.pid
-            yield house
+                harness.http_url = await ready
+            harness.pid = process.pid
+            yield harness
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -179,7 +179,7 @@ def _environment(nats_url: str, folder: Path) -> dict[str, str]:
 
 
 async def _log(reader: asyncio.StreamReader, ready: "asyncio.Future[str]") -> None:
-    """Read what the process says to its end, so that it never has to wait; what it failed at is shown."""
+    """Read the process's log to its end, so that its pipe never fills; print errors."""
     while line := await reader.readline():
         fields = json.loads(line)
         if fields.get("event") == "service_ready":
@@ -191,5 +191,5 @@ async def _log(reader: asyncio.StreamReader, ready: "asyncio.Future[str]") -> No
 
 
 def frames_in(seconds: float) -> int:
-    """How many frames last so long."""
+    """Return the number of frames in ``seconds``."""
     return round(seconds * 1000 / FRAME_MS)

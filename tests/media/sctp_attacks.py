@@ -1,4 +1,4 @@
-"""Attacks on the SCTP of a call by its own client: each an endless, or a short, run of packets."""
+"""SCTP attacks by the client of a call: each is an endless or short sequence of packets."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -8,8 +8,8 @@ from aiortc import RTCDataChannel, RTCPeerConnection, RTCSctpTransport
 from tests.media.sctp_wire import FIRST, chunk, data, forward, init, packet, parameter, reset, sack
 
 
-class Wire:
-    """A client's SCTP association, to write packets of it by hand."""
+class RawAssociation:
+    """A client's SCTP association, for sending handmade packets."""
 
     def __init__(self, peer: RTCPeerConnection, channel: RTCDataChannel) -> None:
         assert peer.sctp is not None
@@ -18,16 +18,16 @@ class Wire:
 
     @property
     def tsn(self) -> int:
-        """The next of its own."""
+        """The client's next TSN."""
         return self.sctp._local_tsn  # noqa: SLF001 - an attacker has no manners
 
     @property
     def heard(self) -> int:
-        """The last of ours that came."""
+        """The last of our TSNs that the client received."""
         return self.sctp._last_received_tsn or 0  # noqa: SLF001
 
     def packet(self, *chunks: bytes, tag: int | None = None) -> bytes:
-        """A packet of the association."""
+        """Return a packet of the association."""
         return packet(*chunks, tag=self.sctp._remote_verification_tag if tag is None else tag)  # noqa: SLF001
 
     async def send(self, data: bytes) -> None:
@@ -35,11 +35,11 @@ class Wire:
         await self.sctp.transport._send_data(data)  # noqa: SLF001
 
 
-Attack = Callable[[Wire], Iterator[bytes]]
+SctpAttack = Callable[[RawAssociation], Iterator[bytes]]
 
 
 def again(packets: Iterator[bytes]) -> Iterator[bytes]:
-    """Those of an attack, and the last of a short one again and again."""
+    """Yield the packets of an attack, then repeat the last."""
     last = b""
     for last in packets:
         yield last
@@ -47,93 +47,93 @@ def again(packets: Iterator[bytes]) -> Iterator[bytes]:
         yield last
 
 
-def every_gap(wire: Wire) -> Iterator[bytes]:
+def every_gap(wire: RawAssociation) -> Iterator[bytes]:
     yield wire.packet(sack(wire.heard, [(1, 65535)] * 270))
 
 
-def acknowledges_the_future(wire: Wire) -> Iterator[bytes]:
+def acknowledges_the_future(wire: RawAssociation) -> Iterator[bytes]:
     yield wire.packet(sack(wire.heard + 1000))
 
 
-def unfinished_fragments(wire: Wire) -> Iterator[bytes]:
+def unfinished_fragments(wire: RawAssociation) -> Iterator[bytes]:
     for first in count(wire.tsn, 60):
         yield wire.packet(
             *(data(first + n, flags=FIRST if first + n == wire.tsn else 0, stream=wire.stream) for n in range(60))
         )
 
 
-def fragments_with_holes(wire: Wire) -> Iterator[bytes]:
+def fragments_with_holes(wire: RawAssociation) -> Iterator[bytes]:
     for first in count(wire.tsn + 1, 60):
         yield wire.packet(*(data(first + 2 * n, flags=0, stream=wire.stream) for n in range(60)))
 
 
-def one_byte_messages(wire: Wire) -> Iterator[bytes]:
+def one_byte_messages(wire: RawAssociation) -> Iterator[bytes]:
     for first in count(wire.tsn, 54):
         yield wire.packet(*(data(first + n, stream=wire.stream, sequence=first + n) for n in range(54)))
 
 
-def streams(wire: Wire) -> Iterator[bytes]:
+def streams(wire: RawAssociation) -> Iterator[bytes]:
     for first in count(0, 50):
         yield wire.packet(*(data(wire.tsn + first + n, stream=1000 + first + n) for n in range(50)))
 
 
-def skipped_streams(wire: Wire) -> Iterator[bytes]:
+def skipped_streams(wire: RawAssociation) -> Iterator[bytes]:
     for first in count(0, 300):
         yield wire.packet(forward(wire.tsn + first, range(first % 60_000, first % 60_000 + 300)))
 
 
-def refilled_windows(wire: Wire) -> Iterator[bytes]:
+def refilled_windows(wire: RawAssociation) -> Iterator[bytes]:
     for tsn in count(wire.tsn, 240):
         for start in range(2, 240, 60):
             yield wire.packet(*(data(tsn + start + n, flags=0, stream=wire.stream) for n in range(0, 60, 2)))
         yield wire.packet(forward(tsn + 239))
 
 
-def heartbeats(wire: Wire) -> Iterator[bytes]:
+def heartbeats(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(*[chunk(4)] * 300)
 
 
-def few_heartbeats(wire: Wire) -> Iterator[bytes]:
+def few_heartbeats(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(*[chunk(4)] * 8)
 
 
-def resets(wire: Wire) -> Iterator[bytes]:
+def resets(wire: RawAssociation) -> Iterator[bytes]:
     for sequence in count():
         yield wire.packet(chunk(130, reset(sequence, range(100, 400))))
 
 
-def many_resets(wire: Wire) -> Iterator[bytes]:
+def many_resets(wire: RawAssociation) -> Iterator[bytes]:
     for sequence in count():
         yield wire.packet(chunk(130, b"".join(reset(sequence + n) for n in range(80))))
 
 
-def inits(wire: Wire) -> Iterator[bytes]:
+def inits(wire: RawAssociation) -> Iterator[bytes]:
     for tsn in count(0, 1000):
         yield wire.packet(init(tsn), tag=0)
 
 
-def cookies(wire: Wire) -> Iterator[bytes]:
+def cookies(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(*[chunk(10, bytes(24))] * 8)
 
 
-def shutdowns(wire: Wire) -> Iterator[bytes]:
+def shutdowns(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(*[chunk(7, bytes(4))] * 2)
 
 
-def endless_parameters(wire: Wire) -> Iterator[bytes]:
+def endless_parameters(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(chunk(4, parameter(1, length=0)))
 
 
-def sacks(wire: Wire) -> Iterator[bytes]:
+def sacks(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet(*[sack(wire.heard)] * 80)
 
 
-def nonsense(wire: Wire) -> Iterator[bytes]:
+def nonsense(wire: RawAssociation) -> Iterator[bytes]:
     while True:
         yield wire.packet()

@@ -1,4 +1,4 @@
-"""SCTP packets as an attacker makes them, byte by byte."""
+"""Builds SCTP packets byte by byte, also invalid ones."""
 
 import struct
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 import pytest
 
-from services.media.core.addresses import MAX_ADVERTISED, Present, advertised, every, parse
+from services.media.core.network.addresses import MAX_ADVERTISED, Present, advertised, every, parse
 
 LAPTOP = (
     Present("lo", "127.0.0.1"),

@@ -4,7 +4,7 @@ import pytest
 from aiortc.sdp import SessionDescription
 
 from services.media.core import sdp
-from services.media.core.sdp import AudioSection, DataSection, InvalidOfferError, LocalTransport
+from services.media.core.sdp import AudioSection, DataSection, LocalTransport, UnreadableOfferError
 from services.signaling.core.sdp import AUDIO_PROFILES
 
 TRANSPORT = f"""a=ice-ufrag:theirs
@@ -99,12 +99,14 @@ def test_the_answer_repeats_the_profile(profile: str, direction: str, setup: str
 
 
 @pytest.mark.parametrize(
-    ("direction", "listens", "speaks"),
+    ("direction", "receives_audio", "sends_audio"),
     [("sendrecv", True, True), ("sendonly", False, True), ("recvonly", True, False)],
 )
-def test_the_direction_says_who_listens_and_who_speaks(direction: str, *, listens: bool, speaks: bool) -> None:
+def test_the_direction_says_who_listens_and_who_speaks(
+    direction: str, *, receives_audio: bool, sends_audio: bool
+) -> None:
     audio = sdp.parse(offer(AUDIO.replace("a=sendrecv", f"a={direction}"))).audio
-    assert (audio.listens, audio.speaks) == (listens, speaks)
+    assert (audio.receives_audio, audio.sends_audio) == (receives_audio, sends_audio)
 
 
 def test_signaling_and_media_have_the_same_profiles() -> None:
@@ -154,5 +156,5 @@ def test_we_open_dtls_unless_the_client_insists() -> None:
     ],
 )
 def test_what_signaling_does_not_write_is_no_offer(text: str) -> None:
-    with pytest.raises(InvalidOfferError):
+    with pytest.raises(UnreadableOfferError):
         sdp.parse(text)

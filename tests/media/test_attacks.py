@@ -1,4 +1,4 @@
-"""Attacks 1 to 3 and 7 to 10 on the media port: their outcomes. What they may cost is for `make bench-attacks`."""
+"""Outcomes of attacks 1 to 3 and 7 to 10 on the media port; `make bench-attacks` measures their cost."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from prometheus_client import REGISTRY
 from services.contracts.audio import PcmFrame
 from services.contracts.endings import EndReason
 from services.media.leg import LegClosed, LegConnected, LegOpened
-from services.media.rtc.stack import Stack
-from tests.media.clients import WAIT_S, Client, Owner, a_stack, answered, connected
+from services.media.legs.webrtc.stack import Stack
+from tests.media.clients import WAIT_S, AiortcClient, Owner, a_stack, answered, connected
 
 CLIENT_HELLO = bytes.fromhex("16fefd0000000000000000") + b"\x00\x40" + b"\x01" + os.urandom(63)
 
@@ -23,7 +23,7 @@ def dropped(reason: str) -> float:
     return REGISTRY.get_sample_value("hushgate_datagrams_dropped_total", {"reason": reason}) or 0.0
 
 
-def from_client(client: Client) -> Callable[[bytes], None]:
+def from_client(client: AiortcClient) -> Callable[[bytes], None]:
     """Send from the socket that the client's call uses."""
     assert client.peer.sctp is not None
     connection = client.peer.sctp.transport.transport._connection  # noqa: SLF001 - an attacker has no manners
@@ -33,7 +33,7 @@ def from_client(client: Client) -> Callable[[bytes], None]:
 
 @contextlib.contextmanager
 def stranger(stack: Stack) -> Iterator[socket.socket]:
-    """Somebody who knows the port and nothing else; must never be answered."""
+    """A sender that knows only the port; it must never get a reply."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         sock.connect(("127.0.0.1", stack.mux.port))
         yield sock
@@ -42,7 +42,7 @@ def stranger(stack: Stack) -> Iterator[socket.socket]:
 
 
 async def hear(owner: Owner, count: int) -> list[int]:
-    """The indices of the next frames."""
+    """Wait for ``count`` frames; return their indices."""
     heard = []
     for _ in range(count):
         item = await owner.first(PcmFrame)
@@ -66,7 +66,7 @@ def ufrag_of(sdp: str) -> str:
 
 
 async def test_1_a_bogus_client_hello_before_and_during_the_handshake_changes_nothing() -> None:
-    client, before = Client(), dropped("unknown_source")
+    client, before = AiortcClient(), dropped("unknown_source")
     with a_stack() as stack, stranger(stack) as attacker:
         leg, owner, sdp = await answered(stack, client)
         attacker.send(CLIENT_HELLO)
@@ -84,7 +84,7 @@ async def test_1_a_bogus_client_hello_before_and_during_the_handshake_changes_no
 
 
 async def test_2_a_flood_of_checks_for_nobody_is_met_with_silence_and_the_call_goes_on() -> None:
-    client, before = Client(), dropped("stun_unknown_ufrag")
+    client, before = AiortcClient(), dropped("stun_unknown_ufrag")
     with a_stack() as stack, stranger(stack) as attacker:
         async with connected(client, stack) as (_, owner):
             first = (await hear(owner, 1))[0]
@@ -98,7 +98,7 @@ async def test_2_a_flood_of_checks_for_nobody_is_met_with_silence_and_the_call_g
 
 
 async def test_3_a_check_with_the_right_ufrag_and_the_wrong_signature_teaches_nothing() -> None:
-    client, before = Client(), dropped("stun_unverified")
+    client, before = AiortcClient(), dropped("stun_unverified")
     with a_stack() as stack, stranger(stack) as attacker:
         leg, owner, sdp = await answered(stack, client)
         attacker.send(check_for(ufrag_of(sdp), "wrong"))
@@ -115,7 +115,7 @@ async def test_3_a_check_with_the_right_ufrag_and_the_wrong_signature_teaches_no
 
 
 async def test_3_a_check_that_was_signed_for_another_client_of_ours_teaches_nothing() -> None:
-    mine, theirs = Client(), Client()
+    mine, theirs = AiortcClient(), AiortcClient()
     with a_stack() as stack, stranger(stack) as attacker:
         my_leg, _, my_sdp = await answered(stack, mine)
         leg, owner, sdp = await answered(stack, theirs)
@@ -131,11 +131,11 @@ async def test_3_a_check_that_was_signed_for_another_client_of_ours_teaches_noth
 
 
 async def test_7_a_client_with_another_certificate_than_it_said_gets_no_call() -> None:
-    client = Client()
+    client = AiortcClient()
     offer = await client.offer()
     real = next(line for line in offer.splitlines() if line.startswith("a=fingerprint:"))
 
-    class Liar(Client):
+    class Liar(AiortcClient):
         async def offer(self) -> str:
             return offer.replace(real, "a=fingerprint:sha-256 " + ":".join(["AB"] * 32))
 
@@ -152,17 +152,18 @@ async def test_7_a_client_with_another_certificate_than_it_said_gets_no_call() -
 
 @pytest.mark.interpreted
 async def test_8_rtp_of_strangers_and_random_or_replayed_srtp_is_not_heard() -> None:
-    client, before = Client(), (dropped("unknown_source"), dropped("srtp_unverified"))
+    client, before = AiortcClient(), (dropped("unknown_source"), dropped("srtp_unverified"))
     with a_stack() as stack, stranger(stack) as attacker:
         leg, owner, sdp = await answered(stack, client)
         seen: list[bytes] = []
-        take = leg.rtp
+        inbound = leg._inbound  # noqa: SLF001 - what it gets is to be seen
+        take = inbound.on_packet
 
         def listen(data: bytes, *, now: float) -> None:
             seen.append(data)
             take(data, now=now)
 
-        leg.rtp = listen  # type: ignore[method-assign]
+        inbound.on_packet = listen  # type: ignore[method-assign]
         await client.accept(sdp)
         first = (await hear(owner, 1))[0]
         send = from_client(client)
@@ -180,7 +181,7 @@ async def test_8_rtp_of_strangers_and_random_or_replayed_srtp_is_not_heard() -> 
 
 @pytest.mark.interpreted
 async def test_9_a_flood_from_the_client_itself_is_policed_then_hung_up_and_others_do_not_notice() -> None:
-    flooder, other = Client(), Client()
+    flooder, other = AiortcClient(), AiortcClient()
     before = dropped("rtp_too_many")
     with a_stack() as stack:
         async with connected(flooder, stack) as (_, owner), connected(other, stack) as (_, calm):
@@ -201,7 +202,7 @@ async def test_9_a_flood_from_the_client_itself_is_policed_then_hung_up_and_othe
 
 
 async def test_10_a_hundred_channels_end_the_call() -> None:
-    client = Client()
+    client = AiortcClient()
     async with connected(client) as (_, owner):
         await owner.first(LegOpened)
         for number in range(100):
@@ -210,7 +211,7 @@ async def test_10_a_hundred_channels_end_the_call() -> None:
 
 
 async def test_10_a_few_other_channels_are_closed_and_the_call_goes_on() -> None:
-    client = Client()
+    client = AiortcClient()
     async with connected(client) as (_, owner):
         await owner.first(LegOpened)
         closed = [asyncio.Event() for _ in range(3)]
@@ -223,7 +224,7 @@ async def test_10_a_few_other_channels_are_closed_and_the_call_goes_on() -> None
 
 
 async def test_10_a_message_that_never_ends_ends_the_call() -> None:
-    client = Client()
+    client = AiortcClient()
     async with connected(client) as (_, owner):
         await owner.first(LegOpened)
         assert client.peer.sctp is not None
@@ -235,7 +236,7 @@ async def test_10_a_message_that_never_ends_ends_the_call() -> None:
 
 
 async def test_10_bytes_that_are_no_sctp_break_nothing() -> None:
-    client = Client()
+    client = AiortcClient()
     async with connected(client) as (_, owner):
         await owner.first(LegOpened)
         assert client.peer.sctp is not None

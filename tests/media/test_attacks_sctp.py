@@ -12,14 +12,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.contracts.endings import EndReason
-from services.media.core import rtp
-from services.media.core.sdp import RemoteTransport
+from services.contracts.ids import LegId
+from services.media.core.rtp import rtp_packet
 from services.media.leg import LegClosed, LegConnected, LegInput, LegMessage, LegOpened
-from services.media.rtc.transport import Transport
+from services.media.legs.webrtc.owner_link import OwnerLink
 from services.runtime import clock
 from tests.media import sctp_attacks
-from tests.media.clients import WAIT_S, Client, Owner, a_stack, connected
-from tests.media.sctp_attacks import Attack, Wire, again
+from tests.media.clients import WAIT_S, AiortcClient, Owner, a_stack, connected
+from tests.media.sctp_attacks import RawAssociation, SctpAttack, again
 from tests.media.sctp_wire import chunk, data, parameter, sack
 from tests.media.test_attacks import dropped, from_client, hear
 
@@ -27,20 +27,20 @@ FLOOD = LegClosed(EndReason.FLOOD)
 
 
 @asynccontextmanager
-async def attacked() -> AsyncIterator[tuple[Wire, Owner, Client, Owner]]:
-    """A call with an open channel whose client attacks, and a call beside it."""
-    client, other = Client(), Client()
+async def attacked() -> AsyncIterator[tuple[RawAssociation, Owner, AiortcClient, Owner]]:
+    """A call whose client attacks by its open data channel, and another call."""
+    client, other = AiortcClient(), AiortcClient()
     with a_stack() as stack:
         async with connected(client, stack) as (_, owner), connected(other, stack) as (_, calm):
             await owner.first(LegOpened)
             await calm.first(LegConnected)
             async with asyncio.timeout(WAIT_S):
                 await client.open.wait()
-            yield Wire(client.peer, client.channel), owner, client, calm
+            yield RawAssociation(client.peer, client.channel), owner, client, calm
 
 
 async def ending(owner: Owner, calm: Owner, attack: Iterator[Callable[[], object]]) -> LegInput:
-    """Attack, some packets for each frame of the call beside, until the call ends; the other is heard all the time."""
+    """Send attack packets with each frame of the other call, until the call ends; no frame of the other is lost."""
     closed = asyncio.create_task(owner.first(LegClosed))
     first, heard = (await hear(calm, 1))[0], 0
     while not closed.done():
@@ -81,7 +81,7 @@ async def ending(owner: Owner, calm: Owner, attack: Iterator[Callable[[], object
     ],
 )
 async def test_a_client_that_writes_such_packets_is_hung_up_and_the_call_beside_goes_on(
-    attack: Attack,
+    attack: SctpAttack,
 ) -> None:
     async with attacked() as (wire, owner, _, calm):
         packets = attack(wire)
@@ -91,11 +91,12 @@ async def test_a_client_that_writes_such_packets_is_hung_up_and_the_call_beside_
 
 @pytest.mark.parametrize("kind", [1, 2, 4, 5, 6, 9, 130])
 async def test_a_parameter_of_no_length_is_dropped_and_the_call_goes_on(kind: int) -> None:
-    async with attacked() as (wire, owner, _, calm):
+    async with attacked() as (wire, owner, client, calm):
         before = dropped("sctp_malformed")
         body = bytes(16 if kind in (1, 2) else 0) + parameter(1, length=0)
         await wire.send(wire.packet(chunk(kind, body), tag=0 if kind == 1 else None))
-        await hear(owner, 3)
+        client.channel.send("read after the packet")
+        assert await owner.first(LegMessage) == LegMessage("read after the packet")
         await hear(calm, 3)
         assert dropped("sctp_malformed") == before + 1
 
@@ -159,7 +160,8 @@ async def test_reports_beyond_what_a_bad_network_has_are_dropped_and_the_call_go
         send = from_client(client)
         for _ in range(100):
             send(protected.protect_rtcp(nack))
-        await hear(owner, 3)
+        client.channel.send("read after the reports")
+        assert await owner.first(LegMessage) == LegMessage("read after the reports")
         assert dropped("rtcp_too_many") >= before + 30
 
 
@@ -167,42 +169,23 @@ async def test_a_client_that_sends_by_one_source_after_another_is_kept_to_a_few_
     async with attacked() as (wire, owner, client, _):
         protected, send = wire.sctp.transport._tx_srtp, from_client(client)  # noqa: SLF001
         for ssrc in (*range(1, 31), *range(1, 31)):
-            send(protected.protect(rtp.header(111, 1, 960, ssrc) + bytes(20)))
+            send(protected.protect(rtp_packet.header(111, 1, 960, ssrc) + bytes(20)))
             if ssrc % 10 == 0:
                 send(protected.protect_rtcp(b"\x80\xc9" + struct.pack("!HL", 1, 1000 + ssrc)))
         client.channel.send("still there")
         assert await owner.first(LegMessage) == LegMessage("still there")
 
 
-class Listener:
-    """A leg that is told what goes wrong, and when."""
-
-    def __init__(self) -> None:
-        self.wrong: list[tuple[str, EndReason]] = []
-
-    def rtp(self, data: bytes, *, now: float) -> None: ...
-
-    def heard(self, *, now: float) -> None: ...
-
-    def moved(self, how: str) -> None: ...
-
-    def gone_wrong(self, stage: str, reason: EndReason) -> None:
-        self.wrong.append((stage, reason))
-
-
 @pytest.mark.parametrize(
     ("share", "per_s", "floods"),
     [(0.2, 50, False), (0.2, 2, False), (0.24, 300, False), (0.4, 50, True), (1.0, 300, True), (2.0, 1, True)],
 )
-async def test_a_call_that_takes_more_than_a_quarter_of_a_core_for_what_it_sends_is_a_flood(
+def test_a_call_that_takes_more_than_a_quarter_of_a_core_for_what_it_sends_is_a_flood(
     share: float,
     per_s: int,
     floods: bool,  # noqa: FBT001
 ) -> None:
-    listener = Listener()
-    with a_stack() as stack:
-        transport = Transport(stack.mux, listener, remote=RemoteTransport("remo", "p" * 24, "", "actpass"))
-        for number in range(10 * per_s):
-            transport.spent(clock.cpu_s() - share / per_s, now=1000 + number / per_s)
-        transport.close()
-    assert (("cpu", EndReason.FLOOD) in listener.wrong) is floods
+    link = OwnerLink(LegId("leg_a"))
+    for number in range(10 * per_s):
+        link.charge_cpu(clock.cpu_s() - share / per_s, now=1000 + number / per_s)
+    assert link.flooded is link.closed is floods

@@ -35,7 +35,8 @@ def test_what_was_heard_goes_by_the_clock_also_when_frames_leave_in_pairs(drawin
     drawn.draw(drawing)
     drawn.now = began + 0.2 + 0.015
     (report,) = ups(
-        drawn.call.client_message(json.dumps({"type": "output_audio_buffer.clear"}), now=drawn.now), Kind.PLAYOUT_REPORT
+        drawn.call.on_client_message(json.dumps({"type": "output_audio_buffer.clear"}), now=drawn.now),
+        Kind.PLAYOUT_REPORT,
     )
     assert report.position == left * DOWN_FRAME_SAMPLES
     assert expect(PlayoutReport, report.payload).heard_ms == 215 - 60
@@ -83,7 +84,7 @@ def test_a_client_clears_the_output_and_upstream_hears_of_it_by_the_report_only(
     drawn = Drawn()
     drawn.answering()
     drawn.draw(">")
-    commands = drawn.call.client_message('{"type":"output_audio_buffer.clear"}', now=drawn.now)
+    commands = drawn.call.on_client_message('{"type":"output_audio_buffer.clear"}', now=drawn.now)
     assert types(commands) == ["output_audio_buffer.cleared"]
     (report,) = ups(commands, Kind.PLAYOUT_REPORT)
     assert kinds(commands) == [Kind.PLAYOUT_REPORT]

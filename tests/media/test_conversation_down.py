@@ -5,8 +5,8 @@ import pytest
 from services.contracts.frame import Flag, Kind, encode_server_event
 from services.contracts.ids import Epoch
 from services.contracts.messages import PlayoutReport, expect
-from services.media.core import downlink
-from services.media.core.playout import MAX_REMEMBERED_ITEMS
+from services.media.core.conversation import downlink
+from services.media.core.conversation.playout import MAX_REMEMBERED_ITEMS
 from tests.media.drawn import A, B, Drawn, dropped, kinds, shown, types, ups
 
 
@@ -31,7 +31,7 @@ def test_events_at_the_end_of_an_item_come_before_stopped() -> None:
 
 def test_without_a_known_response_nothing_is_authored() -> None:
     drawn = Drawn()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     drawn.event({"type": "response.content_part.added", "response_id": 5, "item_id": A})
     drawn.event({"type": "x", "of": "response.content_part.added"})
     drawn.audio(A, 1)
@@ -40,7 +40,7 @@ def test_without_a_known_response_nothing_is_authored() -> None:
 
 def test_content_part_names_the_response_too() -> None:
     drawn = Drawn()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     drawn.event({"type": "response.content_part.added", "response_id": "resp_b", "item_id": B})
     drawn.audio(B, 1)
     assert {event["response_id"] for event in shown(drawn.draw(">"))} == {"resp_b"}

@@ -17,57 +17,57 @@ def test_an_ending_that_cannot_be_read_is_an_ending() -> None:
 
 def test_we_are_alive_at_once_and_after_a_second_of_nothing_else() -> None:
     drawn = Drawn()
-    assert kinds(drawn.call.tick(now=100.0)) == [Kind.ALIVE]
-    assert drawn.call.tick(now=100.9) == []
-    drawn.call.client_message('{"type":"x"}', now=100.95)
-    assert drawn.call.tick(now=101.5) == []
-    assert kinds(drawn.call.tick(now=101.95)) == [Kind.ALIVE]
+    assert kinds(drawn.call.on_timer(now=100.0)) == [Kind.ALIVE]
+    assert drawn.call.on_timer(now=100.9) == []
+    drawn.call.on_client_message('{"type":"x"}', now=100.95)
+    assert drawn.call.on_timer(now=101.5) == []
+    assert kinds(drawn.call.on_timer(now=101.95)) == [Kind.ALIVE]
 
 
 def test_a_leg_that_does_not_connect_within_10_s_ends_the_call() -> None:
     drawn = Drawn()
     drawn.now = 106.0
     drawn.frame(Kind.ALIVE)
-    assert not any(isinstance(command, EndCall) for command in drawn.call.tick(now=109.9))
-    assert drawn.call.tick(now=110.0) == [EndCall(EndReason.SETUP_TIMEOUT)]
+    assert not any(isinstance(command, EndCall) for command in drawn.call.on_timer(now=109.9))
+    assert drawn.call.on_timer(now=110.0) == [EndCall(EndReason.SETUP_TIMEOUT)]
 
 
 def test_a_worker_that_is_silent_for_5_s_ends_the_call() -> None:
     drawn = Drawn()
-    drawn.call.connected()
+    drawn.call.media_connected()
     drawn.now = 103.0
     drawn.frame(Kind.ALIVE)
-    assert not any(isinstance(command, EndCall) for command in drawn.call.tick(now=107.9))
-    assert drawn.call.tick(now=108.0) == [EndCall(EndReason.PROVIDER_ERROR)]
+    assert not any(isinstance(command, EndCall) for command in drawn.call.on_timer(now=107.9))
+    assert drawn.call.on_timer(now=108.0) == [EndCall(EndReason.PROVIDER_ERROR)]
 
 
 def test_silence_while_the_bus_is_away_is_nobodys_fault_for_a_minute() -> None:
     drawn = Drawn(max_seconds=600)
-    drawn.call.connected()
-    assert not any(isinstance(command, EndCall) for command in drawn.call.tick(now=104.0, bus=False))
-    assert not any(isinstance(command, EndCall) for command in drawn.call.tick(now=163.9, bus=False))
-    assert drawn.call.tick(now=164.0, bus=False) == [EndCall(EndReason.INTERNAL)]
+    drawn.call.media_connected()
+    assert not any(isinstance(command, EndCall) for command in drawn.call.on_timer(now=104.0, bus=False))
+    assert not any(isinstance(command, EndCall) for command in drawn.call.on_timer(now=163.9, bus=False))
+    assert drawn.call.on_timer(now=164.0, bus=False) == [EndCall(EndReason.INTERNAL)]
 
 
 def test_a_call_ends_at_its_longest_duration() -> None:
     drawn = Drawn()
-    drawn.call.connected()
+    drawn.call.media_connected()
     drawn.now = 159.0
     drawn.frame(Kind.ALIVE)
-    assert drawn.call.tick(now=160.0) == [EndCall(EndReason.MAX_SECONDS)]
+    assert drawn.call.on_timer(now=160.0) == [EndCall(EndReason.MAX_SECONDS)]
 
 
 def test_missing_packets_end_an_utterance_by_the_wall_clock() -> None:
     drawn = Drawn()
     drawn.draw("sss")
-    commands = drawn.call.tick(now=drawn.now + 1)
+    commands = drawn.call.on_timer(now=drawn.now + 1)
     assert kinds(commands) == [Kind.AUDIO_UP, Kind.UTTERANCE_END]
     assert expect(UtteranceEnd, ups(commands, Kind.UTTERANCE_END)[0].payload).reason == "no_packets"
 
 
 def test_the_end_closes_the_utterance_tells_the_worker_and_shows_who_asked() -> None:
     drawn = Drawn(events=("gate",))
-    drawn.call.opened()
+    drawn.call.channel_opened()
     drawn.draw("sss")
     commands = drawn.call.end(EndReason.MAX_SECONDS, now=drawn.now)
     assert kinds(commands) == [Kind.AUDIO_UP, Kind.UTTERANCE_END, Kind.ENDED]
@@ -85,6 +85,6 @@ def test_after_the_end_nothing_is_accepted() -> None:
     drawn.call.end(EndReason.HANGUP, now=drawn.now)
     assert drawn.call.end(EndReason.HANGUP, now=drawn.now) == []
     assert drawn.draw("sss") == []
-    assert drawn.call.client_message('{"type":"x"}', now=drawn.now) == []
+    assert drawn.call.on_client_message('{"type":"x"}', now=drawn.now) == []
     assert drawn.frame(Kind.ALIVE) == []
-    assert drawn.call.tick(now=drawn.now) == []
+    assert drawn.call.on_timer(now=drawn.now) == []

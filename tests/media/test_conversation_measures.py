@@ -32,7 +32,7 @@ def test_the_gate_is_shown_to_who_asked_for_it() -> None:
 
 def test_the_gate_is_not_shown_to_others_whose_turns_count_all_the_same() -> None:
     drawn = Drawn()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     assert shown(drawn.draw("ss....")) == []
     drawn.audio(A, 3)
     commands = drawn.draw(">>")
@@ -43,7 +43,7 @@ def test_the_gate_is_not_shown_to_others_whose_turns_count_all_the_same() -> Non
 def test_own_events_wait_for_the_channel() -> None:
     drawn = Drawn(events=("gate",))
     assert shown(drawn.draw("ss")) == []
-    assert types(drawn.call.opened()) == ["hushgate.gate"]
+    assert types(drawn.call.channel_opened()) == ["hushgate.gate"]
 
 
 def test_meters_are_cumulative_milliseconds() -> None:

@@ -1,4 +1,4 @@
-"""A client that takes no sound from us (a `sendonly` offer): nothing is played, nothing was heard, events go on."""
+"""A client that receives no audio (a `sendonly` offer): nothing is played or counted as heard, events continue."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,16 +8,16 @@ from services.contracts.frame import Flag, Kind
 from services.contracts.ids import ItemId
 from services.contracts.messages import PlayoutReport, expect
 from services.contracts.usage import Meter
-from services.media.core.commands import Command, CountGateOpen, CountTurn, SendUp
-from services.media.core.playout import MAX_REMEMBERED_ITEMS
+from services.media.core.commands import CallCommand, CountGateOpen, CountTurn, SendUp
+from services.media.core.conversation.playout import MAX_REMEMBERED_ITEMS
 from tests.media.drawn import A, B, Drawn, kinds, shown, types, ups
 
 
 def unheard() -> Drawn:
-    return Drawn(listens=False, events=("gate",))
+    return Drawn(receives_audio=False, events=("gate",))
 
 
-def reports(commands: list[Command]) -> list[tuple[int, int, bool]]:
+def reports(commands: list[CallCommand]) -> list[tuple[int, int, bool]]:
     found = [one for one in commands if isinstance(one, SendUp) and one.kind is Kind.PLAYOUT_REPORT]
     read = [(report.position, expect(PlayoutReport, report.payload)) for report in found]
     return [(position, report.heard_ms, report.cut) for position, report in read]
@@ -25,7 +25,7 @@ def reports(commands: list[Command]) -> list[tuple[int, int, bool]]:
 
 def test_nothing_of_an_answer_is_played_and_nothing_counts_as_heard() -> None:
     drawn = unheard()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     commands = drawn.audio(A, 50)
     assert reports(commands) == [(24_000, 0, False)]
     assert types(commands) == []  # no output_audio_buffer
@@ -45,7 +45,7 @@ def test_credit_goes_on_while_an_item_lasts() -> None:
 
 def test_transcripts_and_the_end_of_a_response_follow_what_went_by() -> None:
     drawn = unheard()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     assert drawn.event({"type": "delta"}, item_id=A, position=4800, flags=Flag.CUTTABLE) == []
     assert types(drawn.audio(A, 10, end=False)) == ["delta"]
     assert drawn.event({"type": "response.done"}, item_id=A, position=9600) == []
@@ -71,7 +71,7 @@ def test_no_turn_is_answered_by_what_nobody_hears() -> None:
 
 def test_an_item_that_the_worker_stops_is_truncated_at_nothing() -> None:
     drawn = unheard()
-    drawn.call.opened()
+    drawn.call.channel_opened()
     drawn.audio(A, 10, end=False)
     drawn.event({"type": "late"}, item_id=A, position=9600, flags=Flag.CUTTABLE)
     commands = drawn.frame(Kind.CLEAR, item_id=A)
@@ -86,7 +86,7 @@ def test_an_item_that_the_worker_stops_is_truncated_at_nothing() -> None:
 def test_a_client_that_clears_its_buffer_has_none() -> None:
     drawn = unheard()
     drawn.audio(A, 10, end=False)
-    clear = drawn.call.client_message('{"type":"output_audio_buffer.clear"}', now=drawn.now)
+    clear = drawn.call.on_client_message('{"type":"output_audio_buffer.clear"}', now=drawn.now)
     assert Kind.PLAYOUT_REPORT not in kinds(clear)
 
 

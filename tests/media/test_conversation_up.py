@@ -39,7 +39,7 @@ def test_frames_that_do_not_follow_each_other_are_not_put_together() -> None:
 def test_a_client_event_does_not_overtake_audio() -> None:
     drawn = Drawn()
     drawn.draw("sss")
-    commands = drawn.call.client_message('{"type": "input_audio_buffer.commit"}', now=drawn.now)
+    commands = drawn.call.on_client_message('{"type": "input_audio_buffer.commit"}', now=drawn.now)
     assert kinds(commands) == [Kind.AUDIO_UP, Kind.CLIENT_EVENT]
     assert commands[1] == SendUp(Kind.CLIENT_EVENT, 3, b'{"type": "input_audio_buffer.commit"}')
 
@@ -61,28 +61,28 @@ def test_a_client_event_does_not_overtake_audio() -> None:
 )
 def test_what_is_no_event_is_dropped_with_a_reason(message: str | bytes, reason: str) -> None:
     drawn = Drawn()
-    assert drawn.call.client_message(message, now=drawn.now) == [CountDropped(reason)]  # type: ignore[arg-type]
+    assert drawn.call.on_client_message(message, now=drawn.now) == [CountDropped(reason)]  # type: ignore[arg-type]
 
 
 def test_a_flood_of_events_is_cut_and_recovers() -> None:
     drawn = Drawn()
-    said = [drawn.call.client_message('{"type":"x"}', now=drawn.now) for _ in range(300)]
+    said = [drawn.call.on_client_message('{"type":"x"}', now=drawn.now) for _ in range(300)]
     assert sum(dropped(commands) == ["client_event_too_many"] for commands in said) == 100
-    assert dropped(drawn.call.client_message('{"type":"x"}', now=drawn.now + 1)) == []
+    assert dropped(drawn.call.on_client_message('{"type":"x"}', now=drawn.now + 1)) == []
 
 
 def test_a_client_that_reports_its_jitter_buffer_changes_what_was_heard_and_nothing_goes_up() -> None:
     drawn = Drawn()
     stats = '{"type":"hushgate.client_stats","jitter_buffer_ms":100.5,"round_trip_ms":40}'
-    assert drawn.call.client_message(stats, now=drawn.now) == []
+    assert drawn.call.on_client_message(stats, now=drawn.now) == []
     assert drawn.call.down.ear.ms == 120
 
 
 def test_a_client_that_knows_how_late_its_loudspeaker_is_says_so_too() -> None:
     drawn = Drawn()
     stats = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":30.2,"round_trip_ms":40}'
-    assert drawn.call.client_message(stats, now=drawn.now) == []
+    assert drawn.call.on_client_message(stats, now=drawn.now) == []
     assert drawn.call.down.ear.ms == 100
     strange = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":"late","round_trip_ms":40}'
-    assert drawn.call.client_message(strange, now=drawn.now) == []
+    assert drawn.call.on_client_message(strange, now=drawn.now) == []
     assert drawn.call.down.ear.ms == 70

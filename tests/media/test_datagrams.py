@@ -3,7 +3,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.media.core.datagrams import Protocol, answered_transaction, asked_ufrag, protocol
+from services.media.core.network.datagrams import Protocol, answered_transaction, asked_ufrag, protocol
 
 
 def request(username: str = "ours:theirs", *, kind: stun.Class = stun.Class.REQUEST) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 import webrtcvad
 
 from services.contracts.audio import PcmFrame
-from services.media.core.detector import DETECTORS, DetectorConfig
+from services.media.core.speech.detector import DETECTORS, DetectorConfig, WebrtcDetector
 
 
 def vowel(level: float) -> list[PcmFrame]:
@@ -17,11 +17,11 @@ def vowel(level: float) -> list[PcmFrame]:
 
 
 def heard(level: float, config: DetectorConfig) -> float:
-    detector = DETECTORS["webrtcvad"](config)
+    detector = WebrtcDetector(config)
     quiet = [PcmFrame(n, bytes(640)) for n in range(25)]
     for frame in quiet:
-        detector.is_speech(frame)
-    return sum(detector.is_speech(frame) for frame in vowel(level)) / 50
+        detector.probability(frame)
+    return sum(detector.probability(frame) for frame in vowel(level)) / 50
 
 
 def test_a_voice_is_speech_and_silence_is_not() -> None:
@@ -31,27 +31,33 @@ def test_a_voice_is_speech_and_silence_is_not() -> None:
 
 def test_every_detector_in_the_list_can_be_made() -> None:
     for make in DETECTORS.values():
-        assert not make(DetectorConfig()).is_speech(PcmFrame(0, bytes(640)))
+        detector = make(DetectorConfig())
+        one, other = detector.new_state(), detector.new_state()
+        batch = [(one, PcmFrame(0, bytes(640))), (other, vowel(3000)[10]), (one, PcmFrame(1, bytes(640)))]
+        found = detector.probabilities(batch)
+        assert len(found) == 3
+        assert found[0] < 0.5 > found[2]
+        assert all(0 <= probability <= 1 for probability in found)
 
 
 def test_a_quiet_talker_is_lifted_once_the_detector_knows_how_quiet() -> None:
-    detector, deaf = (DETECTORS["webrtcvad"](DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    detector, deaf = (WebrtcDetector(DetectorConfig(max_gain_db=db)) for db in (20, 0))
     for frame in vowel(20) * 20:
-        lifted, plain = detector.is_speech(frame), deaf.is_speech(frame)
+        lifted, plain = detector.probability(frame), deaf.probability(frame)
     assert lifted >= plain
 
 
 def test_a_loud_talker_is_heard_the_same_with_a_lift_to_spare() -> None:
-    lifted, plain = (DETECTORS["webrtcvad"](DetectorConfig(max_gain_db=db)) for db in (20, 0))
-    assert [lifted.is_speech(frame) for frame in vowel(3000)] == [plain.is_speech(frame) for frame in vowel(3000)]
+    lifted, plain = (WebrtcDetector(DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    assert [lifted.probability(frame) for frame in vowel(3000)] == [plain.probability(frame) for frame in vowel(3000)]
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_silence_that_is_not_looked_at_changes_nothing(seed: int) -> None:
     dice = np.random.default_rng(seed)
-    detector, plain = DETECTORS["webrtcvad"](DetectorConfig()), webrtcvad.Vad(3)
+    detector, plain = WebrtcDetector(DetectorConfig()), webrtcvad.Vad(3)
     for _ in range(30):
         sound = vowel(float(dice.choice([0, 5, 100, 3000])))[: dice.integers(0, 20)]
         noise = [PcmFrame(0, dice.normal(0, 40, 320).astype("<i2").tobytes()) for _ in range(dice.integers(0, 20))]
         for frame in sound + noise + [PcmFrame(0, bytes(640))] * int(dice.integers(0, 60)):
-            assert detector.is_speech(frame) == plain.is_speech(frame.pcm, 16_000)
+            assert detector.probability(frame) == plain.is_speech(frame.pcm, 16_000)

@@ -16,18 +16,19 @@ from OpenSSL import SSL
 from prometheus_client import REGISTRY
 
 from services.contracts.audio import PcmFrame
+from services.contracts.connect import WebRtcOffer
 from services.contracts.endings import EndReason
 from services.contracts.ids import new_leg_id
-from services.media.core.handshake import DtlsFailure, Handshake
+from services.media.core.network.handshake import DtlsFailure, Handshake
 from services.media.leg import LegClosed, LegConnected, LegInput, LegOpened
-from services.media.rtc import tls
-from services.media.rtc.answerer import WebRtcAnswerer
-from services.media.rtc.peer import WebRtcLeg
-from services.media.rtc.private import Certificate
-from tests.media.clients import WAIT_S, Client, Owner, a_stack
+from services.media.legs.webrtc import tls
+from services.media.legs.webrtc.answerer import WebRtcAnswerer
+from services.media.legs.webrtc.leg import WebRtcLeg
+from services.media.legs.webrtc.private import Certificate
+from tests.media.clients import WAIT_S, AiortcClient, Owner, a_stack
 from tests.media.peer_certificates import Key, Ways, client_with, rsa_key
 
-Setup = Literal["active", "passive", "actpass"]
+OfferedSetup = Literal["active", "passive", "actpass"]
 BOTH_ROLES = pytest.mark.parametrize("setup", ["active", "passive"])
 """The client's: `active` opens DTLS, and we are the server."""
 DTLS_1_0 = 0xFEFF
@@ -40,17 +41,16 @@ def failures(cause: DtlsFailure) -> float:
 
 @asynccontextmanager
 async def meeting(
-    client: Client, setup: Setup, change: Callable[[str], str] = lambda offer: offer
+    client: AiortcClient, setup: OfferedSetup, change: Callable[[str], str] = lambda offer: offer
 ) -> AsyncIterator[tuple[WebRtcLeg, Owner]]:
-    """A leg and a client in its role, on the way to each other."""
+    """A leg and a client in its role, connecting."""
     with a_stack() as stack:
         offer = change((await client.offer()).replace("a=setup:actpass", f"a=setup:{setup}"))
-        leg, answer = await WebRtcAnswerer(stack)(new_leg_id(), offer)
-        assert isinstance(leg, WebRtcLeg)
+        leg, connect = await WebRtcAnswerer(stack)(new_leg_id(), WebRtcOffer(sdp=offer))
         owner = Owner()
         leg.attach(owner)
         try:
-            await client.accept(answer)
+            await client.accept(connect.sdp)
             yield leg, owner
         finally:
             await leg.close()
@@ -58,7 +58,7 @@ async def meeting(
 
 
 async def outcome(owner: Owner) -> LegInput:
-    """Whether it came to a connection."""
+    """Whether the connection was established."""
     return await owner.first(lambda item: isinstance(item, LegConnected | LegClosed))
 
 
@@ -73,7 +73,7 @@ async def outcome(owner: Owner) -> LegInput:
         pytest.param(lambda: ec.generate_private_key(ec.SECP521R1()), id="p-521"),
     ],
 )
-async def test_media_and_events_flow_whatever_key_the_peer_has(setup: Setup, key: Callable[[], Key]) -> None:
+async def test_media_and_events_flow_whatever_key_the_peer_has(setup: OfferedSetup, key: Callable[[], Key]) -> None:
     client = client_with(Ways(key=key()))
     async with meeting(client, setup) as (leg, owner):
         await owner.first(LegOpened)
@@ -90,7 +90,7 @@ async def test_a_client_that_opens_dtls_may_have_an_ed25519_key() -> None:
 
 
 @BOTH_ROLES
-async def test_dates_of_a_certificate_say_nothing(setup: Setup) -> None:
+async def test_dates_of_a_certificate_say_nothing(setup: OfferedSetup) -> None:
     async with meeting(client_with(Ways(days=-1)), setup) as (_, owner):
         assert await outcome(owner) == LegConnected()
 
@@ -100,13 +100,13 @@ async def test_dates_of_a_certificate_say_nothing(setup: Setup) -> None:
     "suites",
     ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-SHA", "AES256-SHA"],
 )
-async def test_a_peer_that_has_one_suite_only_is_met_by_it(setup: Setup, suites: str) -> None:
+async def test_a_peer_that_has_one_suite_only_is_met_by_it(setup: OfferedSetup, suites: str) -> None:
     auth = "ECDSA" if setup == "active" else "RSA"  # the server's key: ours, or the client's
     async with meeting(client_with(Ways(suites=f"ECDHE-{auth}-{suites}".encode())), setup) as (_, owner):
         assert await outcome(owner) == LegConnected()
 
 
-REFUSED: list[tuple[str, Setup, Callable[[], Ways], DtlsFailure]] = [
+REFUSED: list[tuple[str, OfferedSetup, Callable[[], Ways], DtlsFailure]] = [
     ("rsa-1024 server", "passive", lambda: Ways(rsa_key(1024)), DtlsFailure.KEY_NOT_ACCEPTED),
     ("rsa-1024 client", "active", lambda: Ways(rsa_key(1024)), DtlsFailure.KEY_NOT_ACCEPTED),
     ("no suite, server", "passive", lambda: Ways(suites=b"AES128-SHA256"), DtlsFailure.PEER_ALERT),
@@ -123,7 +123,7 @@ REFUSED: list[tuple[str, Setup, Callable[[], Ways], DtlsFailure]] = [
 
 @pytest.mark.parametrize(("setup", "ways", "cause"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 async def test_a_handshake_that_fails_ends_the_call_as_that(
-    setup: Setup, ways: Callable[[], Ways], cause: DtlsFailure
+    setup: OfferedSetup, ways: Callable[[], Ways], cause: DtlsFailure
 ) -> None:
     before = failures(cause)
     async with meeting(client_with(ways()), setup) as (_, owner):
@@ -132,12 +132,12 @@ async def test_a_handshake_that_fails_ends_the_call_as_that(
 
 
 @BOTH_ROLES
-async def test_a_certificate_that_the_offer_does_not_name_is_refused(setup: Setup) -> None:
+async def test_a_certificate_that_the_offer_does_not_name_is_refused(setup: OfferedSetup) -> None:
     def forge(offer: str) -> str:
         return re.sub("a=fingerprint:sha-256 [0-9A-F:]+", f"a=fingerprint:sha-256 {':'.join(['5A'] * 32)}", offer)
 
     before = failures(DtlsFailure.FINGERPRINT_MISMATCH)
-    client = Client()
+    client = AiortcClient()
     async with meeting(client, setup, forge) as (_, owner):
         assert await outcome(owner) == LegClosed(EndReason.DTLS_FAILED)
         async with asyncio.timeout(WAIT_S):
@@ -193,5 +193,5 @@ def test_no_datagrams_make_a_handshake_raise(datagrams: list[bytes], as_server: 
 
     connection = SSL.Connection(certificate._create_ssl_context(SRTP_PROFILES))  # noqa: SLF001
     connection.set_accept_state() if as_server else connection.set_connect_state()
-    made = asyncio.run(tls.shake_hands(connection, Handshake("none"), receive=receive, flush=flush))
+    made = asyncio.run(tls.run_handshake(connection, Handshake("none"), receive=receive, flush=flush))
     assert isinstance(made, DtlsFailure)

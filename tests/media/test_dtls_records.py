@@ -1,6 +1,6 @@
 import pytest
 
-from services.media.core import dtls
+from services.media.core.network import dtls
 
 
 def record(kind: int, body: bytes = b"x", *, length: int | None = None) -> bytes:

@@ -1,6 +1,6 @@
 import pytest
 
-from services.media.core.encoding import ChangeEncoder, EncoderChoice, EncoderChooser, Profile
+from services.media.core.rtp.encoding import ChangeEncoder, EncoderChoice, EncoderChooser, Profile
 
 
 def feed(chooser: EncoderChooser, losses: list[float], *, start: float = 0.0) -> list[Profile | None]:

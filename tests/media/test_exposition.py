@@ -1,7 +1,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.media.core.exposition import merge
+from services.runtime.telemetry.exposition import merge
 
 
 def exposition(calls: int, reason: str) -> str:

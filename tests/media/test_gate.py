@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from services.contracts.audio import PcmFrame
-from services.media.core.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
 
 SMALL = GateConfig(
     onset_frames=2,
@@ -19,7 +19,7 @@ def feed(gate: VadGate, drawing: str, *, start: int = 0, playing: bool = False) 
     events: list[GateEvent] = []
     for index, letter in enumerate(drawing, start):
         frame = PcmFrame(index, b"")
-        events += gate.push(frame, speech=letter == "s", playing=playing, now=index * 0.02)
+        events += gate.on_frame(frame, probability=float(letter == "s"), playing=playing, now=index * 0.02)
     return events
 
 
@@ -99,17 +99,17 @@ def test_a_long_utterance_is_closed_and_speech_opens_it_again() -> None:
 def test_missing_packets_close_by_the_wall_clock() -> None:
     gate = VadGate(SMALL)
     feed(gate, "sss")
-    assert gate.tick(now=0.04 + 0.07) == []
-    closed = gate.tick(now=0.04 + 0.09)
+    assert gate.on_timer(now=0.04 + 0.07) == []
+    closed = gate.on_timer(now=0.04 + 0.09)
     assert closed == [GateClosed("no_packets", index=3, speech_end_index=3, speech_end_at=0.04, hangover_ms=90)]
-    assert gate.tick(now=9) == []
+    assert gate.on_timer(now=9) == []
 
 
 def test_a_closed_gate_does_not_mind_missing_packets() -> None:
     gate = VadGate(SMALL)
-    assert gate.tick(now=9) == []
+    assert gate.on_timer(now=9) == []
     feed(gate, "...")
-    assert gate.tick(now=9) == []
+    assert gate.on_timer(now=9) == []
 
 
 def test_frames_from_before_a_pause_of_the_packets_are_no_pre_roll() -> None:

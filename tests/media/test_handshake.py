@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.endings import EndReason
-from services.media.core.handshake import DtlsFailure, Handshake, KeyKind, end_reason, refusal
+from services.media.core.network.handshake import DtlsFailure, Handshake, KeyKind, end_reason, refusal
 
 OURS = ":".join(["5A"] * 32)
 OTHER = ":".join(["5B"] * 32)

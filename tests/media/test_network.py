@@ -15,7 +15,7 @@ from services.callers.speech import Clip, clip, synthesise
 from services.contracts.audio import DOWN_HZ
 from services.contracts.endings import EndReason
 from services.contracts.ids import ItemId
-from tests.media.process import EVERYTHING_PASSES, Came, LiveCall, MediaHouse, frames_in, media_house
+from tests.media.process import EVERYTHING_PASSES, Came, LiveCall, MediaHarness, frames_in, media_harness
 from tests.network.fate import Burst, Conditions
 from tests.network.impairer import impairer
 
@@ -31,7 +31,7 @@ SETTLED = 3  # frames: what the phase of two clocks and the pairing of frames ma
 
 
 async def monologue(seconds: float) -> Clip:
-    """Speech without a pause in which an encoder would stop sending, and without a moment of digital silence."""
+    """Return speech without pauses that trigger DTX, and without digital silence."""
     spoken = await synthesise(TEXT)
     once = spoken.samples[spoken.onset : spoken.end]
     samples = np.resize(once, int(seconds * 16_000)).astype(np.int32)
@@ -40,23 +40,23 @@ async def monologue(seconds: float) -> Clip:
 
 
 @asynccontextmanager
-async def talking(house: MediaHouse, *, seconds: float, seed: str, up: Conditions) -> AsyncIterator[LiveCall]:
-    """A call whose caller speaks all the time; the block begins when the worker hears it."""
-    async with asyncio.timeout(40), impairer(seed=seed) as network, house.call(network, loss=up.loss) as call:
+async def talking(harness: MediaHarness, *, seconds: float, seed: str, up: Conditions) -> AsyncIterator[LiveCall]:
+    """A call whose caller speaks all the time; the block begins when the worker receives its frames."""
+    async with asyncio.timeout(40), impairer(seed=seed) as network, harness.call(network, loss=up.loss) as call:
         network.set(up=up)
-        call.browser.microphone.say(await monologue(seconds))
+        call.browser.microphone.play(await monologue(seconds))
         await call.up.more(frames_in(0.5))
         yield call
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MediaHouse]:
-    async with media_house(tmp_path_factory.mktemp("house"), **EVERYTHING_PASSES) as running:
+async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MediaHarness]:
+    async with media_harness(tmp_path_factory.mktemp("harness"), **EVERYTHING_PASSES) as running:
         yield running
 
 
 def with_sound(came: Sequence[Came]) -> set[int]:
-    """The frames that are not digital silence: what was neither received nor concealed."""
+    """Return the frames that are not digital silence, that is, were received or concealed."""
     return {frame.index for frame in came if any(frame.pcm)}
 
 
@@ -69,8 +69,8 @@ def long_answer(seconds: float) -> bytes:
     return wave.astype("<i2").tobytes()
 
 
-async def test_at_3_percent_loss_99_percent_of_the_frames_reach_the_gate(house: MediaHouse) -> None:
-    async with talking(house, seconds=11, seed="loss", up=Conditions(loss=0.03)) as call:
+async def test_at_3_percent_loss_99_percent_of_the_frames_reach_the_gate(harness: MediaHarness) -> None:
+    async with talking(harness, seconds=11, seed="loss", up=Conditions(loss=0.03)) as call:
         came = await call.up.more(frames_in(8))
     assert call.network.up.counts.lost > 5
     span = range(came[0].index, came[-1].index + 1)
@@ -79,8 +79,8 @@ async def test_at_3_percent_loss_99_percent_of_the_frames_reach_the_gate(house: 
     assert lag(came[-50:]) <= lag(came[:50]) + SETTLED
 
 
-async def test_after_a_burst_of_loss_the_caller_is_heard_as_early_as_before(house: MediaHouse) -> None:
-    async with talking(house, seconds=12, seed="burst", up=Conditions()) as call:
+async def test_after_a_burst_of_loss_the_caller_is_heard_as_early_as_before(harness: MediaHarness) -> None:
+    async with talking(harness, seconds=12, seed="burst", up=Conditions()) as call:
         before = await call.up.more(frames_in(1))
         call.network.set(up=Conditions(burst=Burst.of(loss=0.2, length=5)))
         in_trouble = await call.up.more(frames_in(2))
@@ -94,31 +94,31 @@ async def test_after_a_burst_of_loss_the_caller_is_heard_as_early_as_before(hous
     assert lag(after) <= lag(before) + SETTLED
 
 
-async def test_reordered_packets_cost_no_frame(house: MediaHouse) -> None:
-    async with talking(house, seconds=8, seed="order", up=Conditions(reorder=0.05, reorder_ms=30)) as call:
+async def test_reordered_packets_cost_no_frame(harness: MediaHarness) -> None:
+    async with talking(harness, seconds=8, seed="order", up=Conditions(reorder=0.05, reorder_ms=30)) as call:
         came = await call.up.more(frames_in(4))
     assert call.network.up.counts.reordered > 3
     assert [frame.index for frame in came] == list(range(came[0].index, came[-1].index + 1))
     assert len(with_sound(came)) == len(came)
 
 
-async def test_after_a_nat_rebind_the_call_goes_on_both_ways(house: MediaHouse) -> None:
-    async with asyncio.timeout(40), impairer() as network, house.call(network) as call:
+async def test_after_a_nat_rebind_the_call_goes_on_both_ways(harness: MediaHarness) -> None:
+    async with asyncio.timeout(40), impairer() as network, harness.call(network) as call:
         (old,) = {*network.gateway_side}
-        await house.worker.say(call.id, ITEM, long_answer(9))
-        await call.browser.ear.first_sound(since_s=0, timeout_s=10)
+        await harness.worker.say(call.id, ITEM, long_answer(9))
+        await call.browser.audio_sink.first_sound(since_s=0, timeout_s=10)
         network.rebind()
         assert old not in network.gateway_side
-        heard = len(call.browser.ear.rtp)
-        await network.until(lambda: len(call.browser.ear.rtp) >= heard + frames_in(1))
-        call.browser.microphone.say(await monologue(6))
+        heard = len(call.browser.audio_sink.rtp)
+        await network.until(lambda: len(call.browser.audio_sink.rtp) >= heard + frames_in(1))
+        call.browser.microphone.play(await monologue(6))
         came = await call.up.more(frames_in(2))
         assert network.stale < frames_in(8)
     assert len(with_sound(came)) == len(came)
 
 
-async def test_a_call_survives_two_seconds_without_a_network(house: MediaHouse) -> None:
-    async with talking(house, seconds=15, seed="dark", up=Conditions()) as call:
+async def test_a_call_survives_two_seconds_without_a_network(harness: MediaHarness) -> None:
+    async with talking(harness, seconds=15, seed="dark", up=Conditions()) as call:
         before = await call.up.more(frames_in(1))
         call.network.black_out()
         dark = call.network.up.counts.lost_in_blackouts
@@ -126,26 +126,26 @@ async def test_a_call_survives_two_seconds_without_a_network(house: MediaHouse) 
         call.network.black_out(dark=False)
         await call.up.more(frames_in(0.5))
         after = await call.up.more(frames_in(1))
-        await house.worker.say(call.id, ITEM, long_answer(1))
-        heard = await call.browser.ear.first_sound(since_s=0, timeout_s=10)
+        await harness.worker.say(call.id, ITEM, long_answer(1))
+        heard = await call.browser.audio_sink.first_sound(since_s=0, timeout_s=10)
         assert call.up.ended is None
-    assert heard.sounds
+    assert heard.has_sound
     assert len(with_sound(after)) == len(after)
     assert lag(after) <= lag(before) + SETTLED
 
 
 async def test_a_client_who_stays_away_is_gone(tmp_path: Path) -> None:
     patience = {"MEDIA_LOST_AFTER_S": str(LOST_AFTER_S), "MEDIA_GONE_AFTER_S": str(GONE_AFTER_S)}
-    async with media_house(tmp_path, **EVERYTHING_PASSES, **patience) as house:
-        async with talking(house, seconds=5, seed="gone", up=Conditions()) as call:
+    async with media_harness(tmp_path, **EVERYTHING_PASSES, **patience) as harness:
+        async with talking(harness, seconds=5, seed="gone", up=Conditions()) as call:
             call.network.black_out()
             await call.up.until(lambda: call.up.ended is not None)
         assert call.up.ended is not None
         assert call.up.ended.reason is EndReason.CLIENT_GONE
 
 
-async def test_another_ssrc_in_the_middle_of_speech_is_followed(house: MediaHouse) -> None:
-    async with talking(house, seconds=8, seed="ssrc", up=Conditions()) as call:
+async def test_another_ssrc_in_the_middle_of_speech_is_followed(harness: MediaHarness) -> None:
+    async with talking(harness, seconds=8, seed="ssrc", up=Conditions()) as call:
         before = await call.up.more(frames_in(1))
         call.browser.change_ssrc()
         await call.up.more(frames_in(0.5))

@@ -1,69 +1,69 @@
 import pytest
 
-from services.media.core.pacer import MediaClock, Rota, is_second
+from services.media.core.rtp.pacer import MediaClock, SlotSchedule, is_second
 
 
-def turns(rota: Rota[str], until_ms: int, *, start_ms: int = 0) -> list[tuple[float, str]]:
-    """Who had a turn, and when it was due in ms, while time passes by the millisecond."""
+def turns(schedule: SlotSchedule[str], until_ms: int, *, start_ms: int = 0) -> list[tuple[float, str]]:
+    """Return the members that were due and their times in ms, polling each millisecond."""
     out: list[tuple[float, str]] = []
     for ms in range(start_ms, until_ms + 1):
-        while (turn := rota.turn(now=ms / 1000 + 1e-6)) is not None:
+        while (turn := schedule.turn(now=ms / 1000 + 1e-6)) is not None:
             out += [(round(turn[0] * 1000, 1), member) for member in turn[1]]
     return out
 
 
 def test_a_member_has_a_turn_every_20_ms() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    rota.join("a")
-    rota.join("a")
-    assert turns(rota, 80) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    schedule.join("a")
+    schedule.join("a")
+    assert turns(schedule, 80) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
 
 
 def test_who_joins_waits_for_the_next_slot_only() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    turns(rota, 6)
-    rota.join("a")
-    assert turns(rota, 31, start_ms=7) == [(10, "a"), (30, "a")]
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    turns(schedule, 6)
+    schedule.join("a")
+    assert turns(schedule, 31, start_ms=7) == [(10, "a"), (30, "a")]
 
 
 def test_members_that_spread_do_not_meet() -> None:
-    rota: Rota[str] = Rota(now=0.0)
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
     for name in "abcdefgh":
-        rota.join(name, spread=True)
-    dues = [due for due, _ in turns(rota, 19)]
+        schedule.join(name, spread=True)
+    dues = [due for due, _ in turns(schedule, 19)]
     assert sorted(dues) == [0, 0, 5, 5, 10, 10, 15, 15]
-    assert len(rota) == 8
+    assert len(schedule) == 8
 
 
 def test_who_left_has_no_turn() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    rota.join("a")
-    rota.leave("a")
-    rota.leave("a")
-    assert turns(rota, 100) == []
-    assert len(rota) == 0
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    schedule.join("a")
+    schedule.leave("a")
+    schedule.leave("a")
+    assert turns(schedule, 100) == []
+    assert len(schedule) == 0
 
 
 def test_a_member_may_leave_in_its_turn() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    rota.join("a")
-    rota.join("b")
-    assert rota.turn(now=0.0) == (0.0, ("a", "b"))
-    rota.leave("a")
-    assert turns(rota, 20, start_ms=1) == [(20, "b")]
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    schedule.join("a")
+    schedule.join("b")
+    assert schedule.turn(now=0.0) == (0.0, ("a", "b"))
+    schedule.leave("a")
+    assert turns(schedule, 20, start_ms=1) == [(20, "b")]
 
 
 def test_a_little_late_is_caught_up_in_order() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    rota.join("a")
-    assert turns(rota, 90, start_ms=90) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    schedule.join("a")
+    assert turns(schedule, 90, start_ms=90) == [(0, "a"), (20, "a"), (40, "a"), (60, "a"), (80, "a")]
 
 
 def test_after_a_stall_turns_are_skipped_instead_of_bursting() -> None:
-    rota: Rota[str] = Rota(now=0.0)
-    rota.join("a")
-    assert turns(rota, 15) == [(0, "a")]
-    caught_up = turns(rota, 535, start_ms=500)
+    schedule: SlotSchedule[str] = SlotSchedule(now=0.0)
+    schedule.join("a")
+    assert turns(schedule, 15) == [(0, "a")]
+    caught_up = turns(schedule, 535, start_ms=500)
     assert len(caught_up) == 2
     assert caught_up[1][0] - caught_up[0][0] == pytest.approx(20)
 
@@ -72,7 +72,7 @@ def stamps(*dues: float) -> list[tuple[int, bool]]:
     clock = MediaClock(hz=48_000, start=1000)
     out = []
     for due in dues:
-        begins = clock.take(due=due)
+        begins = clock.stamp_packet(due=due)
         out.append((clock.timestamp, begins))
     return out
 
@@ -92,13 +92,13 @@ def test_turns_that_were_skipped_leave_a_gap_too() -> None:
 def test_a_packet_of_two_frames_lasts_for_two_turns() -> None:
     clock = MediaClock(hz=48_000, start=1000)
     assert not clock.lasts(due=5.0)
-    assert clock.take(2, due=5.0)
+    assert clock.stamp_packet(2, due=5.0)
     assert clock.lasts(due=5.02)
     assert not clock.lasts(due=5.04)
-    assert not clock.take(due=5.04)
+    assert not clock.stamp_packet(due=5.04)
     assert clock.timestamp == 1000 + 1920
     assert not clock.lasts(due=5.06)
-    assert clock.take(2, due=5.1)
+    assert clock.stamp_packet(2, due=5.1)
     assert clock.timestamp == 1000 + 1920 + 2880
 
 
@@ -109,6 +109,6 @@ def test_every_second_turn_is_one_for_even_numbers_and_one_for_odd() -> None:
 
 def test_rtp_time_wraps() -> None:
     clock = MediaClock(hz=48_000, start=(1 << 32) - 960)
-    clock.take(due=1.0)
-    clock.take(due=1.02)
+    clock.stamp_packet(due=1.0)
+    clock.stamp_packet(due=1.02)
     assert clock.timestamp == 0

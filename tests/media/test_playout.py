@@ -2,8 +2,8 @@ import numpy as np
 
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES
 from services.contracts.ids import ItemId
-from services.media.core import playout as module
-from services.media.core.playout import MAX_BUFFERED_SAMPLES, MAX_REMEMBERED_ITEMS, Cut, Playout, Pulled
+from services.media.core.conversation import playout as module
+from services.media.core.conversation.playout import MAX_BUFFERED_SAMPLES, MAX_REMEMBERED_ITEMS, Cut, Playout, Pulled
 
 A, B = ItemId("item_a"), ItemId("item_b")
 FRAME = DOWN_FRAME_SAMPLES
@@ -35,8 +35,8 @@ def test_nothing_plays_when_nothing_came() -> None:
 
 def test_a_burst_leaves_in_frames_and_in_order() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(2 * FRAME), end=False)
-    playout.push(A, 2 * FRAME, sound(FRAME), end=True)
+    playout.queue_audio(A, 0, sound(2 * FRAME), end=False)
+    playout.queue_audio(A, 2 * FRAME, sound(FRAME), end=True)
     assert playout.pullable
     pulled = drain(playout)
     assert [(frame.start, frame.end, frame.first, frame.last) for frame in pulled[:3]] == [
@@ -49,16 +49,16 @@ def test_a_burst_leaves_in_frames_and_in_order() -> None:
 
 def test_chunks_that_are_no_multiple_of_a_frame_are_joined() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(700), end=False)
-    playout.push(A, 700, sound(260), end=True)
+    playout.queue_audio(A, 0, sound(700), end=False)
+    playout.queue_audio(A, 700, sound(260), end=True)
     assert [(frame.start, frame.end) for frame in drain(playout)[:2]] == [(0, 480), (480, 960)]
 
 
 def test_items_play_one_after_the_other() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
-    playout.push(B, 0, sound(FRAME), end=True)
-    playout.push(A, FRAME, sound(FRAME), end=True)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(B, 0, sound(FRAME), end=True)
+    playout.queue_audio(A, FRAME, sound(FRAME), end=True)
     assert playout.current == A
     assert [frame.item_id for frame in drain(playout)][:3] == [A, A, B]
     assert playout.is_over(A)
@@ -68,7 +68,7 @@ def test_items_play_one_after_the_other() -> None:
 
 def test_the_last_short_frame_falls_to_silence_without_a_step() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME + 100), end=True)
+    playout.queue_audio(A, 0, sound(FRAME + 100), end=True)
     playout.pull()
     last = samples(playout.pull()).astype(int)
     assert np.abs(np.diff(last)).max() <= 1000 / module.RAMP_SAMPLES + 1
@@ -78,7 +78,7 @@ def test_the_last_short_frame_falls_to_silence_without_a_step() -> None:
 
 def test_audio_that_ends_with_a_whole_frame_is_followed_by_a_fade() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=True)
+    playout.queue_audio(A, 0, sound(FRAME), end=True)
     playout.pull()
     assert playout.pullable
     fade = playout.pull()
@@ -91,14 +91,14 @@ def test_audio_that_ends_with_a_whole_frame_is_followed_by_a_fade() -> None:
 
 def test_an_under_run_fades_out_and_in() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
     first = samples(playout.pull())
     assert (first[0], first[-1]) == (0, 1000)
     out = samples(playout.pull())
     assert (out[0], out[-1]) == (1000, 0)
     assert playout.pull() is None
     assert playout.underruns == 1
-    playout.push(A, FRAME, sound(module.CUSHION_SAMPLES), end=False)
+    playout.queue_audio(A, FRAME, sound(module.CUSHION_SAMPLES), end=False)
     again = samples(playout.pull())
     assert (again[0], again[-1]) == (0, 1000)
     assert playout.active
@@ -106,29 +106,29 @@ def test_an_under_run_fades_out_and_in() -> None:
 
 def test_a_very_short_piece_is_faded_as_far_as_it_goes() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(10), end=True)
+    playout.queue_audio(A, 0, sound(10), end=True)
     assert samples(playout.pull())[0] == 0
 
 
 def test_the_end_may_come_after_the_last_sound() -> None:
     playout = Playout()
-    assert playout.push(A, 0, sound(FRAME), end=False) == []
+    assert playout.queue_audio(A, 0, sound(FRAME), end=False) == []
     playout.pull()
-    assert playout.push(A, FRAME, b"", end=True) == [A]
+    assert playout.queue_audio(A, FRAME, b"", end=True) == [A]
     assert not playout.active
 
 
 def test_an_item_without_any_sound_is_over_when_its_turn_comes() -> None:
     playout = Playout()
-    assert playout.push(A, 0, b"", end=True) == [A]
-    playout.push(A, 0, sound(FRAME), end=False)
+    assert playout.queue_audio(A, 0, b"", end=True) == [A]
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
     assert not playout.active
 
 
 def test_a_cut_forgets_all_and_says_how_far_each_item_was() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(3 * FRAME), end=True)
-    playout.push(B, 0, sound(3 * FRAME), end=True)
+    playout.queue_audio(A, 0, sound(3 * FRAME), end=True)
+    playout.queue_audio(B, 0, sound(3 * FRAME), end=True)
     playout.pull()
     assert playout.cut() == [Cut(A, FRAME, started=True), Cut(B, 0, started=False)]
     assert not playout.active
@@ -141,74 +141,74 @@ def test_a_cut_forgets_all_and_says_how_far_each_item_was() -> None:
 
 def test_audio_of_a_cut_item_that_comes_later_is_ignored() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
     playout.cut()
-    assert playout.push(A, FRAME, sound(FRAME), end=True) == []
+    assert playout.queue_audio(A, FRAME, sound(FRAME), end=True) == []
     assert playout.pull() is None
 
 
 def test_one_item_can_be_cut_even_before_it_came() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=True)
+    playout.queue_audio(A, 0, sound(FRAME), end=True)
     assert playout.cut(B) == [Cut(B, 0, started=False)]
     assert playout.cut(B) == []
-    playout.push(B, 0, sound(FRAME), end=True)
+    playout.queue_audio(B, 0, sound(FRAME), end=True)
     assert [frame.item_id for frame in drain(playout)] == [A, None]
 
 
 def test_the_same_audio_twice_is_played_once() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
-    playout.push(A, 0, sound(2 * FRAME, 500), end=True)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(A, 0, sound(2 * FRAME, 500), end=True)
     assert [(frame.start, frame.end) for frame in drain(playout)[:2]] == [(0, FRAME), (FRAME, 2 * FRAME)]
 
 
 def test_a_hole_keeps_the_positions_of_what_follows() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(100), end=False)
-    playout.push(A, 1000, sound(FRAME), end=True)
+    playout.queue_audio(A, 0, sound(100), end=False)
+    playout.queue_audio(A, 1000, sound(FRAME), end=True)
     assert [(frame.start, frame.end) for frame in drain(playout)[:2]] == [(0, 100), (1000, 1000 + FRAME)]
     assert playout.played_ms == 24
 
 
 def test_half_a_sample_is_thrown_away() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME) + b"\x01", end=True)
+    playout.queue_audio(A, 0, sound(FRAME) + b"\x01", end=True)
     drain(playout)
     assert playout.played(A) == FRAME
 
 
 def test_a_worker_beyond_its_credit_loses_what_is_too_much() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(MAX_BUFFERED_SAMPLES), end=False)
-    playout.push(A, MAX_BUFFERED_SAMPLES, sound(1), end=True)
+    playout.queue_audio(A, 0, sound(MAX_BUFFERED_SAMPLES), end=False)
+    playout.queue_audio(A, MAX_BUFFERED_SAMPLES, sound(1), end=True)
     assert playout.overruns == 1
 
 
 def test_only_so_many_items_are_remembered() -> None:
     playout = Playout()
     for number in range(MAX_REMEMBERED_ITEMS + 1):
-        playout.push(ItemId(f"item_{number}"), 0, b"", end=True)
+        playout.queue_audio(ItemId(f"item_{number}"), 0, b"", end=True)
     assert not playout.is_over(ItemId("item_0"))
     assert playout.is_over(ItemId("item_1"))
 
 
 def test_played_time_counts_all_items() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=True)
-    playout.push(B, 0, sound(FRAME // 2), end=True)
+    playout.queue_audio(A, 0, sound(FRAME), end=True)
+    playout.queue_audio(B, 0, sound(FRAME // 2), end=True)
     drain(playout)
     assert playout.played_ms == 30
 
 
 def test_an_answer_that_ran_dry_goes_on_with_enough_for_a_while() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
     drain(playout)
-    playout.push(A, FRAME, sound(module.CUSHION_SAMPLES - 1), end=False)
+    playout.queue_audio(A, FRAME, sound(module.CUSHION_SAMPLES - 1), end=False)
     assert not playout.pullable
     assert playout.pull() is None
-    playout.push(A, FRAME + module.CUSHION_SAMPLES - 1, sound(1), end=False)
+    playout.queue_audio(A, FRAME + module.CUSHION_SAMPLES - 1, sound(1), end=False)
     assert playout.pullable
     assert [frame.item_id for frame in drain(playout)][:15] == [A] * 15
     assert playout.underruns == 2
@@ -216,24 +216,24 @@ def test_an_answer_that_ran_dry_goes_on_with_enough_for_a_while() -> None:
 
 def test_an_answer_that_is_complete_goes_on_with_what_there_is() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(FRAME), end=False)
+    playout.queue_audio(A, 0, sound(FRAME), end=False)
     drain(playout)
-    playout.push(A, FRAME, sound(5), end=True)
+    playout.queue_audio(A, FRAME, sound(5), end=True)
     assert playout.pullable
     assert drain(playout)[0].last
 
 
 def test_no_answer_begins_with_less_than_a_frame() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(1), end=False)
+    playout.queue_audio(A, 0, sound(1), end=False)
     assert playout.pull() is None
-    playout.push(A, 1, sound(FRAME - 1), end=False)
+    playout.queue_audio(A, 1, sound(FRAME - 1), end=False)
     assert playout.pull() is not None
     assert playout.underruns == 0
 
 
 def test_the_end_of_a_sound_is_pushed_out_of_the_encoder() -> None:
     playout = Playout()
-    playout.push(A, 0, sound(2 * FRAME - module.RAMP_SAMPLES - 10), end=True)
+    playout.queue_audio(A, 0, sound(2 * FRAME - module.RAMP_SAMPLES - 10), end=True)
     heard = np.concatenate([samples(frame) for frame in drain(playout)])
     assert len(heard) - np.flatnonzero(heard)[-1] > module.SILENT_SAMPLES

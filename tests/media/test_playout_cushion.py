@@ -1,16 +1,16 @@
-"""A provider that is too slow, or late now and then: when playout waits, and for how long."""
+"""A provider that is too slow, or late at times: when playout rebuffers, and for how long."""
 
 import random
 
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ
 from services.contracts.ids import ItemId
-from services.media.core.playout import CUSHION_SAMPLES, MAX_WAIT_S, Playout, Pulled
+from services.media.core.conversation.playout import CUSHION_SAMPLES, MAX_WAIT_S, Playout, Pulled
 
 A, B = ItemId("item_a"), ItemId("item_b")
 FRAME = DOWN_FRAME_SAMPLES
 
 
-class Player:
+class CushionPlayer:
     """A provider and a pacer in steps of 10 ms; `#` is a frame of the item, `f` a fade, `-` nothing."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Player:
 
     def brings(self, frames: float, *, end: bool = False) -> None:
         samples = int(frames * FRAME)
-        self.playout.push(A, self.position, b"\x00\x10" * samples, end=end, now=self.now)
+        self.playout.queue_audio(A, self.position, b"\x00\x10" * samples, end=end, now=self.now)
         self.position += samples
 
     def plays(self, frames: int) -> str:
@@ -28,7 +28,7 @@ class Player:
         for _ in range(frames):
             drawing += letter(self.playout.pull())
             self.now += 0.02
-            self.playout.tick(now=self.now)
+            self.playout.on_timer(now=self.now)
         return drawing
 
 
@@ -39,13 +39,13 @@ def letter(pulled: Pulled | None) -> str:
 
 
 def test_an_answer_begins_with_its_first_frame() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1)
     assert player.plays(1) == "#"
 
 
 def test_less_than_a_frame_waits_for_the_rest() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(0.5)
     assert player.plays(2) == "--"
     player.brings(0.5)
@@ -54,7 +54,7 @@ def test_less_than_a_frame_waits_for_the_rest() -> None:
 
 
 def test_what_is_played_without_company_and_runs_out_is_an_under_run() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(0.5)
     assert player.plays(round(MAX_WAIT_S / 0.02)) == "-" * 25
     assert player.plays(2) == "#f"
@@ -62,7 +62,7 @@ def test_what_is_played_without_company_and_runs_out_is_an_under_run() -> None:
 
 
 def test_after_an_under_run_playout_waits_for_a_cushion() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(2)
     assert player.plays(4) == "##f-"
     player.brings(CUSHION_SAMPLES / FRAME - 1)
@@ -73,7 +73,7 @@ def test_after_an_under_run_playout_waits_for_a_cushion() -> None:
 
 
 def test_the_end_of_an_item_needs_no_cushion() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1)
     player.plays(3)
     player.brings(0.5, end=True)
@@ -82,7 +82,7 @@ def test_the_end_of_an_item_needs_no_cushion() -> None:
 
 
 def test_an_end_without_sound_lets_out_what_waits() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1)
     player.plays(3)
     player.brings(2)
@@ -92,7 +92,7 @@ def test_an_end_without_sound_lets_out_what_waits() -> None:
 
 
 def test_what_waits_too_long_is_played() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1)
     player.plays(2)
     player.brings(1.5)
@@ -103,33 +103,33 @@ def test_what_waits_too_long_is_played() -> None:
 
 
 def test_a_stall_is_one_under_run_however_long() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1.5)
     assert player.plays(60).count("#") == 2
     assert player.playout.underruns == 1
 
 
 def test_the_next_item_needs_no_cushion_because_the_one_before_did() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(1)
     player.plays(3)
     player.brings(0, end=True)
-    player.playout.push(B, 0, b"\x00\x10" * FRAME, end=False, now=player.now)
+    player.playout.queue_audio(B, 0, b"\x00\x10" * FRAME, end=False, now=player.now)
     assert player.plays(1) == "#"
 
 
 def test_the_audio_of_a_cut_item_is_let_go() -> None:
-    player = Player()
+    player = CushionPlayer()
     player.brings(5)
     player.plays(1)
     player.playout.cut()
     assert player.plays(2) == "f-"
 
 
-def late_chunks(seed: int, *, jitter_s: float, chunk: float, seconds: int) -> Player:
+def late_chunks(seed: int, *, jitter_s: float, chunk: float, seconds: int) -> CushionPlayer:
     """A provider at real time whose chunks are late by chance."""
     rng = random.Random(seed)  # noqa: S311 - a drawing, not a secret
-    player = Player()
+    player = CushionPlayer()
     count = int(seconds * 50 / chunk)
     due = [n * chunk / 50 + abs(rng.gauss(0, jitter_s)) for n in range(count)]
     brought = 0

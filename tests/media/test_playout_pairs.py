@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES, SAMPLE_BYTES
 from services.contracts.ids import ItemId
-from services.media.core.playout import Playout, Pulled
+from services.media.core.conversation.playout import Playout, Pulled
 
 ITEM = ItemId("item_a")
 FRAME = DOWN_FRAME_SAMPLES
@@ -18,7 +18,7 @@ def filled(chunks: list[tuple[int, int]]) -> Playout:
     for number, (samples, hole) in enumerate(chunks):
         position += hole
         pcm = b"".join((1 + (position + n) % 9999).to_bytes(2, "little") for n in range(samples))
-        playout.push(ITEM, position, pcm, end=number == len(chunks) - 1)
+        playout.queue_audio(ITEM, position, pcm, end=number == len(chunks) - 1)
         position += samples
     return playout
 
@@ -55,7 +55,7 @@ def test_a_long_chunk_leaves_in_pairs_from_its_first_frame_on() -> None:
 
 def test_what_is_not_in_hand_is_not_waited_for() -> None:
     playout = Playout()
-    playout.push(ITEM, 0, bytes(range(1, 241)) * 4, end=False)
+    playout.queue_audio(ITEM, 0, bytes(range(1, 241)) * 4, end=False)
     pulled = playout.pull(2)
     assert pulled is not None
     assert len(pulled.pcm) == DOWN_FRAME_BYTES

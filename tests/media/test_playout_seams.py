@@ -7,7 +7,7 @@ import pytest
 
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES, DOWN_HZ
 from services.contracts.ids import ItemId
-from services.media.core.playout import CUSHION_SAMPLES, RAMP_SAMPLES, Playout
+from services.media.core.conversation.playout import CUSHION_SAMPLES, RAMP_SAMPLES, Playout
 
 A, B = ItemId("item_a"), ItemId("item_b")
 FRAME = DOWN_FRAME_SAMPLES
@@ -23,7 +23,7 @@ def hum(start: int, samples: int) -> bytes:
 
 
 def leave(playout: Playout, frames: int) -> bytes:
-    """What so many places of the pacer carry; silence where nothing is pulled."""
+    """Return the audio of ``frames`` slots; silence where nothing is pulled."""
     pulled = (playout.pull() for _ in range(frames))
     return b"".join(frame.pcm if frame else bytes(DOWN_FRAME_BYTES) for frame in pulled)
 
@@ -34,7 +34,7 @@ def largest_step(pcm: bytes) -> int:
 
 def test_a_hum_is_played_as_it_is_but_for_its_ends() -> None:
     playout = Playout()
-    playout.push(A, 0, hum(37, 10 * FRAME), end=True)
+    playout.queue_audio(A, 0, hum(37, 10 * FRAME), end=True)
     pcm = leave(playout, 12)
     assert pcm[DOWN_FRAME_BYTES : 10 * DOWN_FRAME_BYTES] == hum(37 + FRAME, 9 * FRAME)
     assert largest_step(pcm) <= LARGEST_STEP
@@ -43,26 +43,26 @@ def test_a_hum_is_played_as_it_is_but_for_its_ends() -> None:
 @pytest.mark.parametrize("left", [1, 100, FRAME - RAMP_SAMPLES // 2, FRAME - 1, FRAME])
 def test_an_item_may_end_anywhere_in_a_frame_and_another_follow(left: int) -> None:
     playout = Playout()
-    playout.push(A, 0, hum(0, FRAME + left), end=True)
-    playout.push(B, 0, hum(61, 3 * FRAME), end=True)
+    playout.queue_audio(A, 0, hum(0, FRAME + left), end=True)
+    playout.queue_audio(B, 0, hum(61, 3 * FRAME), end=True)
     assert largest_step(leave(playout, 8)) <= LARGEST_STEP
 
 
 @pytest.mark.parametrize("left", [1, 100, FRAME - RAMP_SAMPLES // 2, FRAME - 1])
 def test_a_hole_is_no_click(left: int) -> None:
     playout = Playout()
-    playout.push(A, 0, hum(0, FRAME + left), end=False)
-    playout.push(A, 5000, hum(31, 3 * FRAME), end=True)
+    playout.queue_audio(A, 0, hum(0, FRAME + left), end=False)
+    playout.queue_audio(A, 5000, hum(31, 3 * FRAME), end=True)
     assert largest_step(leave(playout, 8)) <= LARGEST_STEP
 
 
 @pytest.mark.parametrize("frames", range(1, 6))
 def test_a_cut_is_no_click_and_neither_is_what_comes_at_once_afterwards(frames: int) -> None:
     playout = Playout()
-    playout.push(A, 0, hum(frames * 13, 10 * FRAME), end=True)
+    playout.queue_audio(A, 0, hum(frames * 13, 10 * FRAME), end=True)
     before = leave(playout, frames)
     playout.cut()
-    playout.push(B, 0, hum(90, 2 * FRAME), end=True)
+    playout.queue_audio(B, 0, hum(90, 2 * FRAME), end=True)
     assert largest_step(before + leave(playout, 4)) <= LARGEST_STEP
 
 
@@ -72,7 +72,7 @@ def test_a_provider_that_falls_behind_at_every_chunk_makes_no_clicks(chunk: int,
     playout = Playout()
     pcm = b""
     for n in range(40):
-        playout.push(A, n * chunk, hum(n * chunk, chunk), end=n == 39)
+        playout.queue_audio(A, n * chunk, hum(n * chunk, chunk), end=n == 39)
         pcm += leave(playout, chunk // FRAME + late)
     pcm += leave(playout, 210)
     assert playout.is_over(A)
@@ -82,7 +82,7 @@ def test_a_provider_that_falls_behind_at_every_chunk_makes_no_clicks(chunk: int,
 
 def test_a_client_that_was_away_is_faded_in() -> None:
     playout = Playout()
-    playout.push(A, 0, hum(0, 10 * FRAME), end=True)
+    playout.queue_audio(A, 0, hum(0, 10 * FRAME), end=True)
     leave(playout, 3)
     playout.pause()
     assert playout.pull() is None
@@ -94,9 +94,9 @@ def test_a_client_that_was_away_is_faded_in() -> None:
 
 def test_audio_that_goes_on_after_an_under_run_loses_no_sample() -> None:
     playout = Playout()
-    playout.push(A, 0, hum(0, FRAME + 100), end=False)
+    playout.queue_audio(A, 0, hum(0, FRAME + 100), end=False)
     leave(playout, 3)
-    playout.push(A, FRAME + 100, hum(FRAME + 100, CUSHION_SAMPLES), end=True)
+    playout.queue_audio(A, FRAME + 100, hum(FRAME + 100, CUSHION_SAMPLES), end=True)
     positions = []
     while (pulled := playout.pull()) and pulled.item_id:
         positions.append((pulled.start, pulled.end))

@@ -11,29 +11,29 @@ from services.contracts.ids import Epoch, WorkerId, new_call_id
 from services.contracts.messages import Ended, PlayoutReport, expect
 from services.media.call import Call
 from services.media.leg import LegMeasured, LegMessage, LegOwner
-from tests.media.house import Opener, count
+from tests.media.harness import HarnessOpener, count
 from tests.media.worker import EPOCH, ITEM, PROCESS, WORKER
 
 
-async def test_speech_goes_up_and_silence_does_not(house: Opener) -> None:
-    async with house() as home:
-        _, leg = await home.call()
+async def test_speech_goes_up_and_silence_does_not(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        _, leg = await harness.call()
         leg.speak("....ssss" + "." * 20)
         wanted = (Kind.UTTERANCE_START, Kind.AUDIO_UP, Kind.UTTERANCE_END)
-        got = [await home.worker.next(*wanted)]
+        got = [await harness.worker.next(*wanted)]
         while got[-1].kind is not Kind.UTTERANCE_END:
-            got.append(await home.worker.next(*wanted))
+            got.append(await harness.worker.next(*wanted))
         assert got[0].kind is Kind.UTTERANCE_START
         assert sum(len(frame.payload) for frame in got[1:-1]) == 7 * UP_FRAME_BYTES
         assert max(len(frame.payload) for frame in got[1:-1]) == 2 * UP_FRAME_BYTES
 
 
-async def test_an_answer_is_played_with_its_events_in_step(house: Opener) -> None:
-    async with house() as home:
-        call, leg = await home.call()
-        await home.worker.event(call, {"type": "session.created"})
-        await home.worker.answer(call, 2)
-        await home.worker.event(call, {"type": "response.done"}, item_id=ITEM, position=960)
+async def test_an_answer_is_played_with_its_events_in_step(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        call, leg = await harness.call()
+        await harness.worker.event(call, {"type": "session.created"})
+        await harness.worker.answer(call, 2)
+        await harness.worker.event(call, {"type": "response.done"}, item_id=ITEM, position=960)
         assert (await leg.event())["type"] == "session.created"
         assert (await leg.event())["type"] == "response.output_item.added"
         first = await leg.pull()
@@ -42,14 +42,14 @@ async def test_an_answer_is_played_with_its_events_in_step(house: Opener) -> Non
         assert (await leg.event())["type"] == "output_audio_buffer.started"
         await leg.pull()
         assert [(await leg.event())["type"] for _ in range(2)] == ["response.done", "output_audio_buffer.stopped"]
-        report = await home.worker.next(Kind.PLAYOUT_REPORT)
+        report = await harness.worker.next(Kind.PLAYOUT_REPORT)
         assert (report.position, report.item_id) == (960, ITEM)
 
 
-async def test_nothing_more_to_play_makes_the_leg_wait(house: Opener) -> None:
-    async with house() as home:
-        call, leg = await home.call()
-        await home.worker.answer(call, 1)
+async def test_nothing_more_to_play_makes_the_leg_wait(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        call, leg = await harness.call()
+        await harness.worker.answer(call, 1)
         assert await leg.pull() is not None
         assert await leg.pull() is not None  # the fade
         assert await leg.pull() is None
@@ -57,16 +57,16 @@ async def test_nothing_more_to_play_makes_the_leg_wait(house: Opener) -> None:
             await asyncio.wait_for(leg.pull(), 0)
 
 
-async def test_a_barge_in_reports_what_was_heard_before_the_new_utterance(house: Opener) -> None:
-    async with house() as home:
+async def test_a_barge_in_reports_what_was_heard_before_the_new_utterance(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
         before = count("barge_in_total")
-        call, leg = await home.call()
-        await home.worker.answer(call, 8, end=False)
+        call, leg = await harness.call()
+        await harness.worker.answer(call, 8, end=False)
         for _ in range(5):
             await leg.pull()
         leg.speak("sss")
         wanted = (Kind.PLAYOUT_REPORT, Kind.UTTERANCE_START, Kind.AUDIO_UP)
-        got = [await home.worker.next(*wanted) for _ in range(3)]
+        got = [await harness.worker.next(*wanted) for _ in range(3)]
         assert [frame.kind for frame in got] == list(wanted)
         report = expect(PlayoutReport, got[0].payload)
         assert (report.cut, report.cause, got[0].position) == (True, "barge_in", 2400)
@@ -75,42 +75,42 @@ async def test_a_barge_in_reports_what_was_heard_before_the_new_utterance(house:
         assert count("barge_in_total") == before + 1
 
 
-async def test_client_events_go_up(house: Opener) -> None:
-    async with house() as home:
-        _, leg = await home.call()
-        leg.comes(LegMessage('{"type":"session.update"}'))
-        assert (await home.worker.next(Kind.CLIENT_EVENT)).payload == b'{"type":"session.update"}'
+async def test_client_events_go_up(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        _, leg = await harness.call()
+        leg.deliver(LegMessage('{"type":"session.update"}'))
+        assert (await harness.worker.next(Kind.CLIENT_EVENT)).payload == b'{"type":"session.update"}'
 
 
-async def test_frames_of_another_owner_are_counted_and_dropped(house: Opener) -> None:
-    async with house() as home:
+async def test_frames_of_another_owner_are_counted_and_dropped(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
         before = count("bus_frames_dropped_total", reason="stale_epoch")
-        call, leg = await home.call()
-        await home.worker.event(call, {"type": "old"}, epoch=Epoch(41))
-        home.worker.sequence = 0
-        await home.worker.event(call, {"type": "new"})
+        call, leg = await harness.call()
+        await harness.worker.event(call, {"type": "old"}, epoch=Epoch(41))
+        harness.worker.sequence = 0
+        await harness.worker.event(call, {"type": "new"})
         assert (await leg.event())["type"] == "new"
         assert count("bus_frames_dropped_total", reason="stale_epoch") == before + 1
 
 
-async def test_rubbish_on_the_bus_harms_nobody(house: Opener) -> None:
-    async with house() as home:
-        call, leg = await home.call()
+async def test_rubbish_on_the_bus_harms_nobody(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        call, leg = await harness.call()
         for rubbish in (b"", b"\0" * 40, b"x" * 300):
-            await home.bus.send(subjects.down(PROCESS, WORKER, call), rubbish)
-            await home.bus.send(subjects.down(PROCESS, WORKER, new_call_id()), rubbish)
-        await home.worker.event(call, {"type": "still here"})
+            await harness.bus.publish_bytes(subjects.down(PROCESS, WORKER, call), rubbish)
+            await harness.bus.publish_bytes(subjects.down(PROCESS, WORKER, new_call_id()), rubbish)
+        await harness.worker.event(call, {"type": "still here"})
         assert (await leg.event())["type"] == "still here"
 
 
-async def test_the_measured_round_trip_moves_what_was_heard(house: Opener) -> None:
-    async with house() as home:
-        call, leg = await home.call()
-        leg.comes(LegMeasured(1000))
-        await home.worker.answer(call, 8, end=False)
+async def test_the_measured_round_trip_moves_what_was_heard(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        call, leg = await harness.call()
+        leg.deliver(LegMeasured(1000))
+        await harness.worker.answer(call, 8, end=False)
         await leg.pull()
         leg.speak("ss")
-        assert expect(PlayoutReport, (await home.worker.next(Kind.PLAYOUT_REPORT)).payload).heard_ms == 0
+        assert expect(PlayoutReport, (await harness.worker.next(Kind.PLAYOUT_REPORT)).payload).heard_ms == 0
 
 
 def test_a_call_is_the_owner_of_its_leg() -> None:
@@ -118,13 +118,13 @@ def test_a_call_is_the_owner_of_its_leg() -> None:
     assert owner is Call
 
 
-async def test_a_frame_that_another_worker_sent_is_dropped_and_counted(house: Opener) -> None:
-    async with house() as home:
-        call, leg = await home.call()
+async def test_a_frame_that_another_worker_sent_is_dropped_and_counted(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness:
+        call, leg = await harness.call()
         dropped = count("bus_frames_dropped_total", reason="wrong_sender")
         ended = frames.encode(Frame(Kind.ENDED, EPOCH, 0, 0, payload=Ended(reason=EndReason.INTERNAL).encode()))
-        await home.bus.send(subjects.down(PROCESS, WorkerId("up-1"), call), ended)
-        await home.worker.answer(call, 3)  # comes after it
+        await harness.bus.publish_bytes(subjects.down(PROCESS, WorkerId("up-1"), call), ended)
+        await harness.worker.answer(call, 3)  # comes after it
         await leg.pull()
         assert count("bus_frames_dropped_total", reason="wrong_sender") == dropped + 1
-        assert home.pool.active == 1
+        assert harness.pool.admission.active == 1

@@ -5,28 +5,9 @@ import pytest
 from aiortc.rtcdtlstransport import SRTP_PROFILES
 from pylibsrtp import Error, Policy, Session
 
-from services.media.core import rtp
-from services.media.rtc import private
-from services.media.rtc.private import TESTED, Certificate, UnsupportedVersionError
-
-
-class Changed:
-    """A class of a later aiortc."""
-
-
-def test_the_installed_stack_is_the_one_that_was_checked() -> None:
-    private.check(dict(TESTED))
-
-
-@pytest.mark.parametrize("package", sorted(TESTED))
-def test_another_version_stops_the_process_with_a_word_of_which(package: str) -> None:
-    with pytest.raises(UnsupportedVersionError, match=rf"{package} 9\.9\.9.*built for {TESTED[package]}"):
-        private.check({**TESTED, package: "9.9.9"})
-
-
-def test_a_name_that_is_gone_is_named() -> None:
-    with pytest.raises(UnsupportedVersionError, match=r"Changed\._recv_next is gone"):
-        private.check(dict(TESTED), (("aiortc", Changed, ("_recv_next",)),))
+from services.media.core.rtp import rtp_packet
+from services.media.legs.webrtc import private
+from services.media.legs.webrtc.private import Certificate
 
 
 async def test_a_step_that_waits_after_all_is_an_error_and_not_half_done_in_silence() -> None:
@@ -38,9 +19,9 @@ async def test_a_step_that_waits_after_all_is_an_error_and_not_half_done_in_sile
             await asyncio.sleep(waiting)
         done.append("done")
 
-    private.at_once(step(None))
+    private.run_synchronously(step(None))
     with pytest.raises(RuntimeError, match=r"step.* waits"):
-        private.at_once(step(1))
+        private.run_synchronously(step(1))
     assert done == ["begun", "done", "begun"]
 
 
@@ -59,7 +40,7 @@ class Keyed(private.Dtls):
 
 
 KEYS = (os.urandom(30), os.urandom(30))
-PACKET = rtp.header(111, 1, 960, 7) + b"what is said"
+PACKET = rtp_packet.header(111, 1, 960, 7) + b"what is said"
 
 
 def test_what_one_protects_the_other_can_read_and_nobody_else() -> None:

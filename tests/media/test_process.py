@@ -12,10 +12,10 @@ from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat, OfferRefused, expect
 from services.media.__main__ import main
 from services.media.settings import MediaSettings
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 from services.runtime.errors import NoRespondersError, SettingsError
-from services.runtime.settings import load
-from tests.media.house import an_offer
+from services.runtime.process.settings import load
+from tests.media.harness import an_offer
 
 PROCESS = ProcessId("media-7")
 
@@ -44,7 +44,7 @@ async def test_a_process_beats_refuses_without_a_worker_drains_and_exits_with_0(
     bus: Bus, nats_url: str, tmp_path: Path
 ) -> None:
     beats: asyncio.Queue[Heartbeat] = asyncio.Queue()
-    await bus.listen(subjects.HEARTBEATS, lambda _, data: beats.put_nowait(expect(Heartbeat, data)))
+    await bus.subscribe(subjects.HEARTBEATS, lambda _, data: beats.put_nowait(expect(Heartbeat, data)))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

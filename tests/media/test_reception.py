@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.media.core.reception import Reception, ReceptionReport
-from services.media.core.reporting import ReportClock
-from services.media.core.sending import MAX_ROUND_TRIP_S, SenderReport, Sending
+from services.media.core.rtcp.reception import Reception, ReceptionReport
+from services.media.core.rtcp.reporting import ReportClock
+from services.media.core.rtcp.sending import MAX_ROUND_TRIP_S, SenderReport, Sending
 
 OURS, THEIRS = 1, 2
 NTP = 0x0123_4567_89AB_CDEF
@@ -14,10 +14,10 @@ MIDDLE = 0x4567_89AB
 
 
 def heard(numbers: Iterable[int]) -> Reception:
-    """One that got these sequence numbers, each when it was due."""
+    """Return a `Reception` of packets with these sequence numbers, each received on time."""
     reception = Reception(THEIRS)
     for number in numbers:
-        reception.push(number & 0xFFFF, number * 960, now=number * 0.02)
+        reception.packet_received(number & 0xFFFF, number * 960, now=number * 0.02)
     return reception
 
 
@@ -35,7 +35,7 @@ def test_the_fraction_is_that_since_the_last_report_and_the_number_that_of_all()
     first = reception.report(now=1)
     assert (first.packets_lost, first.fraction_lost) == (2, 2 * 256 // 20)
     for number in (20, 22, 23):
-        reception.push(number, number * 960, now=number * 0.02)
+        reception.packet_received(number, number * 960, now=number * 0.02)
     second = reception.report(now=2)
     assert (second.packets_lost, second.fraction_lost) == (3, 256 // 4)
     assert reception.report(now=3).fraction_lost == 0
@@ -44,8 +44,8 @@ def test_the_fraction_is_that_since_the_last_report_and_the_number_that_of_all()
 def test_all_lost_is_as_much_as_a_byte_holds() -> None:
     reception = heard([0])
     reception.report(now=1)
-    reception.push(2000, 0, now=2)
-    reception.push(2000, 0, now=2)
+    reception.packet_received(2000, 0, now=2)
+    reception.packet_received(2000, 0, now=2)
     assert reception.report(now=3).fraction_lost == 255
 
 
@@ -72,9 +72,9 @@ def test_a_late_packet_from_before_the_wrap_does_not_wrap_again() -> None:
 
 def test_one_number_far_off_is_ignored_and_two_in_a_row_begin_anew() -> None:
     reception = heard(range(10))
-    reception.push(30_000, 0, now=1)
+    reception.packet_received(30_000, 0, now=1)
     assert (reception.packets_lost, reception.received) == (0, 10)
-    reception.push(30_001, 0, now=1)
+    reception.packet_received(30_001, 0, now=1)
     assert reception.report(now=1).highest_sequence == 30_001
     assert (reception.packets_lost, reception.received) == (0, 1)
 
@@ -83,7 +83,7 @@ def test_packets_on_time_have_no_jitter_and_late_ones_have() -> None:
     assert heard(range(100)).jitter == pytest.approx(0, abs=1e-6)
     reception = Reception(THEIRS)
     for number in range(200):
-        reception.push(number, number * 960, now=number * 0.02 + (number % 2) * 0.01)
+        reception.packet_received(number, number * 960, now=number * 0.02 + (number % 2) * 0.01)
     assert reception.jitter_s == pytest.approx(0.01, rel=0.01)
     assert reception.report(now=5).jitter == pytest.approx(480, abs=5)
 
@@ -91,7 +91,7 @@ def test_packets_on_time_have_no_jitter_and_late_ones_have() -> None:
 def test_jitter_does_not_see_the_wrap_of_timestamps_nor_pauses() -> None:
     reception = Reception(THEIRS)
     for number, column in enumerate((0, 1, 2, 40, 41)):
-        reception.push(number, (0xFFFFFFFF - 960 + column * 960) & 0xFFFFFFFF, now=column * 0.02)
+        reception.packet_received(number, (0xFFFFFFFF - 960 + column * 960) & 0xFFFFFFFF, now=column * 0.02)
     assert reception.jitter == pytest.approx(0, abs=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_the_last_sender_report_is_named_with_its_age() -> None:
 def test_whatever_comes_a_report_fits_its_fields(packets: list[tuple[int, int, float]]) -> None:
     reception = Reception(THEIRS)
     for sequence, timestamp, now in packets:
-        reception.push(sequence, timestamp, now=now)
+        reception.packet_received(sequence, timestamp, now=now)
         report = reception.report(now=0)
         assert 0 <= report.fraction_lost <= 255
         assert -0x800000 <= report.packets_lost <= 0x7FFFFF
@@ -120,8 +120,8 @@ def test_who_sent_nothing_has_nothing_to_report() -> None:
 
 def test_a_sender_report_says_what_was_sent_and_what_time_it_is_in_rtp() -> None:
     sending = Sending(OURS)
-    sending.push(100, 0xFFFFFFFF - 959, now=10.0)
-    sending.push(50, 0, now=10.02)
+    sending.packet_sent(100, 0xFFFFFFFF - 959, now=10.0)
+    sending.packet_sent(50, 0, now=10.02)
     assert sending.report(NTP, now=11.02) == SenderReport(NTP, timestamp=48_000, packets=2, octets=150)
 
 
@@ -131,7 +131,7 @@ def reported(*, last_report: int = MIDDLE, delay_s: float = 0.0, ssrc: int = OUR
 
 def sending() -> Sending:
     made = Sending(OURS)
-    made.push(1, 0, now=9.0)
+    made.packet_sent(1, 0, now=9.0)
     made.report(NTP, now=10.0)
     return made
 

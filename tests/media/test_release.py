@@ -2,14 +2,14 @@ import pytest
 
 from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId
-from services.media.core import release as module
-from services.media.core.release import HeldEvent, ReleaseQueue
+from services.media.core.conversation import release as module
+from services.media.core.conversation.release import HeldEvent, ReleaseQueue
 
 A, B = ItemId("item_a"), ItemId("item_b")
 
 
 class Playing:
-    """Progress that a test sets."""
+    """Playout progress set by the test."""
 
     def __init__(self) -> None:
         self.samples: dict[ItemId, int] = {}
@@ -29,18 +29,18 @@ def event(text: str, item: ItemId | None = None, position: int = 0, flags: Flag 
 def opened(progress: Playing | None = None) -> tuple[ReleaseQueue, Playing]:
     playing = progress or Playing()
     queue = ReleaseQueue(playing)
-    queue.open()
+    queue.channel_opened()
     return queue, playing
 
 
 def test_an_event_without_an_item_is_shown_at_once() -> None:
     queue, _ = opened()
-    assert queue.put(event("a")) == ["a"]
+    assert queue.enqueue(event("a")) == ["a"]
 
 
 def test_an_event_waits_until_its_sound_has_been_played() -> None:
     queue, playing = opened()
-    assert queue.put(event("word", A, 100)) == []
+    assert queue.enqueue(event("word", A, 100)) == []
     playing.samples[A] = 99
     assert queue.release() == []
     playing.samples[A] = 100
@@ -49,15 +49,15 @@ def test_an_event_waits_until_its_sound_has_been_played() -> None:
 
 def test_what_stands_behind_a_waiting_event_waits_too() -> None:
     queue, playing = opened()
-    queue.put(event("word", A, 100))
-    assert queue.put(event("other")) == []
+    queue.enqueue(event("word", A, 100))
+    assert queue.enqueue(event("other")) == []
     playing.samples[A] = 100
     assert queue.release() == ["word", "other"]
 
 
 def test_an_item_that_is_over_releases_all_its_events() -> None:
     queue, playing = opened()
-    queue.put(event("done", A, 10_000))
+    queue.enqueue(event("done", A, 10_000))
     playing.over.add(A)
     assert queue.release() == ["done"]
 
@@ -65,8 +65,8 @@ def test_an_item_that_is_over_releases_all_its_events() -> None:
 def test_a_cut_hides_cuttable_events_beyond_it_and_releases_the_rest() -> None:
     queue, playing = opened()
     playing.samples[A] = 100
-    queue.put(event("unheard", A, 101, Flag.CUTTABLE))
-    queue.put(event("kept", A, 500))
+    queue.enqueue(event("unheard", A, 101, Flag.CUTTABLE))
+    queue.enqueue(event("kept", A, 500))
     playing.over.add(A)
     assert queue.cut(A, played=100) == ["kept"]
 
@@ -75,16 +75,16 @@ def test_a_cuttable_event_that_comes_after_the_cut_is_hidden_too() -> None:
     queue, playing = opened()
     playing.over.add(A)
     queue.cut(A, played=100)
-    assert queue.put(event("late", A, 101, Flag.CUTTABLE)) == []
-    assert queue.put(event("heard", A, 100, Flag.CUTTABLE)) == ["heard"]
-    assert queue.put(event("other", B, 0, Flag.CUTTABLE)) == ["other"]
+    assert queue.enqueue(event("late", A, 101, Flag.CUTTABLE)) == []
+    assert queue.enqueue(event("heard", A, 100, Flag.CUTTABLE)) == ["heard"]
+    assert queue.enqueue(event("other", B, 0, Flag.CUTTABLE)) == ["other"]
 
 
 def test_an_event_of_a_function_call_releases_everything_in_front_of_it_and_nothing_behind() -> None:
     queue, playing = opened()
-    queue.put(event("word", A, 100))
-    assert queue.put(event("call", None, 0, Flag.RELEASE_ALL)) == ["word", "call"]
-    queue.put(event("more", A, 200))
+    queue.enqueue(event("word", A, 100))
+    assert queue.enqueue(event("call", None, 0, Flag.RELEASE_ALL)) == ["word", "call"]
+    queue.enqueue(event("more", A, 200))
     assert queue.release() == []
     playing.samples[A] = 200
     assert queue.release() == ["more"]
@@ -92,30 +92,30 @@ def test_an_event_of_a_function_call_releases_everything_in_front_of_it_and_noth
 
 def test_release_all_before_the_channel_opens_is_remembered() -> None:
     queue = ReleaseQueue(Playing())
-    queue.put(event("word", A, 100))
-    queue.put(event("call", None, 0, Flag.RELEASE_ALL))
-    queue.put(event("later", A, 200))
-    assert queue.open() == ["word", "call"]
+    queue.enqueue(event("word", A, 100))
+    queue.enqueue(event("call", None, 0, Flag.RELEASE_ALL))
+    queue.enqueue(event("later", A, 200))
+    assert queue.channel_opened() == ["word", "call"]
 
 
 def test_an_event_without_a_place_overtakes() -> None:
     queue, _ = opened()
-    queue.put(event("word", A, 100))
-    assert queue.put(event("error", None, 0, Flag.AT_ONCE)) == ["error"]
+    queue.enqueue(event("word", A, 100))
+    assert queue.enqueue(event("error", None, 0, Flag.AT_ONCE)) == ["error"]
 
 
 def test_nothing_is_shown_before_the_channel_is_open() -> None:
     queue = ReleaseQueue(Playing())
-    assert queue.put(event("limits", None, 0, Flag.AT_ONCE)) == []
-    assert queue.put(event("session.created")) == []
-    assert queue.open() == ["session.created", "limits"]
+    assert queue.enqueue(event("limits", None, 0, Flag.AT_ONCE)) == []
+    assert queue.enqueue(event("session.created")) == []
+    assert queue.channel_opened() == ["session.created", "limits"]
 
 
 def test_a_repeated_sequence_number_is_thrown_away() -> None:
     queue, _ = opened()
-    assert queue.take(event("a"), sequence=1) == ["a"]
-    assert queue.take(event("a"), sequence=1) == []
-    assert queue.take(event("b"), sequence=2) == ["b"]
+    assert queue.enqueue_server_event(event("a"), sequence=1) == ["a"]
+    assert queue.enqueue_server_event(event("a"), sequence=1) == []
+    assert queue.enqueue_server_event(event("b"), sequence=2) == ["b"]
     assert queue.out_of_sequence == 1
 
 
@@ -123,12 +123,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD_EVENTS", 2)
     queue = ReleaseQueue(Playing())
     for text in "abc":
-        queue.put(event(text))
-        queue.put(event(text.upper(), None, 0, Flag.AT_ONCE))
+        queue.enqueue(event(text))
+        queue.enqueue(event(text.upper(), None, 0, Flag.AT_ONCE))
     assert queue.overflowed == 2
-    assert queue.open() == ["b", "c", "B", "C"]
+    assert queue.channel_opened() == ["b", "c", "B", "C"]
     for item in "xyz":
         queue.cut(ItemId(item), played=0)
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 3)
-    queue.put(event("long", A, 1))
+    queue.enqueue(event("long", A, 1))
     assert queue.overflowed == 3

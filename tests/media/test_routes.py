@@ -3,7 +3,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.media.core.routes import MAX_ADDRESSES, MAX_ASKED, Address, Routes
+from services.media.core.network.routes import MAX_ADDRESSES, MAX_ASKED, Address, Routes
 
 
 def fixed(*ufrags: str) -> Callable[[], str]:
@@ -19,7 +19,7 @@ def test_a_ufrag_that_is_taken_is_made_again() -> None:
     routes: Routes[str] = Routes()
     assert routes.add("a", fixed("x")) == "x"
     assert routes.add("b", fixed("x", "x", "y")) == "y"
-    assert (routes.named("x"), routes.named("y"), routes.named("z")) == ("a", "b", None)
+    assert (routes.peer_of("x"), routes.peer_of("y"), routes.peer_of("z")) == ("a", "b", None)
 
 
 def test_an_address_of_another_call_is_not_taken_away_by_a_check_alone() -> None:
@@ -35,11 +35,11 @@ def test_a_request_is_known_until_its_call_is_over_or_has_sent_very_many() -> No
     routes: Routes[str] = Routes()
     routes.add("a", fixed("x"))
     for number in range(MAX_ASKED + 1):
-        routes.ask(bytes([number]), "a")
-    assert (routes.asker(bytes([0])), routes.asker(bytes([1])), routes.asker(b"never")) == (None, "a", None)
-    routes.forget("a")
+        routes.add_request(bytes([number]), "a")
+    assert (routes.requester(bytes([0])), routes.requester(bytes([1])), routes.requester(b"never")) == (None, "a", None)
+    routes.remove("a")
     assert len(routes) == 0
-    routes.ask(b"late", "a")
+    routes.add_request(b"late", "a")
     assert len(routes) == 0
 
 
@@ -51,7 +51,7 @@ def test_an_address_belongs_to_the_call_for_which_it_answered_last() -> None:
     routes.learn(at(1), "a", proven=False)
     routes.learn(at(1), "b", proven=True)
     assert routes.by_address == {at(1): "b"}
-    routes.forget("a")
+    routes.remove("a")
     assert routes.by_address == {at(1): "b"}
 
 
@@ -67,7 +67,7 @@ def test_a_retired_ufrag_is_unknown_and_its_addresses_stay() -> None:
     routes.learn(at(1), "a", proven=True)
     routes.retire("x")
     routes.retire("x")
-    assert routes.named("x") is None
+    assert routes.peer_of("x") is None
     assert routes.by_address == {at(1): "a"}
 
 
@@ -76,7 +76,7 @@ def test_of_too_many_addresses_the_one_in_use_stays() -> None:
     routes.add("a", fixed("x"))
     routes.learn(at(0), "a", proven=False)
     for port in range(1, MAX_ADDRESSES + 5):
-        routes.keep(at(0), "a")
+        routes.refresh(at(0), "a")
         routes.learn(at(port), "a", proven=False)
     assert len(routes.by_address) == MAX_ADDRESSES
     assert at(0) in routes.by_address
@@ -85,12 +85,12 @@ def test_of_too_many_addresses_the_one_in_use_stays() -> None:
 
 def test_keeping_what_is_not_there_changes_nothing() -> None:
     routes: Routes[str] = Routes()
-    routes.keep(at(0), "a")
+    routes.refresh(at(0), "a")
     assert len(routes) == 0
 
 
 class Tables(RuleBasedStateMachine):
-    """Whatever happens, the tables agree, and are empty when the last call has gone."""
+    """For any sequence of operations the tables are consistent, and empty after the last call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,18 +108,18 @@ class Tables(RuleBasedStateMachine):
 
     @rule(peer=st.integers(0, 4), transaction_id=st.binary(min_size=12, max_size=12))
     def ask(self, peer: int, transaction_id: bytes) -> None:
-        before = self.routes.asker(transaction_id)
-        self.routes.ask(transaction_id, peer)
+        before = self.routes.requester(transaction_id)
+        self.routes.add_request(transaction_id, peer)
         expected = before if before is not None else peer if peer in self.live else None
-        assert self.routes.asker(transaction_id) == expected
+        assert self.routes.requester(transaction_id) == expected
 
     @rule(peer=st.integers(0, 4), port=st.integers(0, 20))
     def keep(self, peer: int, port: int) -> None:
-        self.routes.keep(at(port), peer)
+        self.routes.refresh(at(port), peer)
 
     @rule(peer=st.integers(0, 4))
     def forget(self, peer: int) -> None:
-        self.routes.forget(peer)
+        self.routes.remove(peer)
         self.live.discard(peer)
 
     @invariant()

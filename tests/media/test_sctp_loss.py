@@ -1,4 +1,4 @@
-"""What honest peers do on bad networks passes our SCTP: nothing of it is taken for an attack."""
+"""Conforming peers on bad networks pass the SCTP inspection: nothing is mistaken for an attack."""
 
 import asyncio
 import random
@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 
-from services.media.core.sctp import SctpDropped
-from services.media.rtc.sctp import Sctp
+from services.media.core.network.sctp_inspector import SctpDropped
+from services.media.legs.webrtc.sctp import Sctp
 
 WAIT_S = 60
 CAPABILITIES = RTCSctpCapabilities(maxMessageSize=128 * 1024)
 
 
-class Network:
-    """Loses packets and lets them overtake each other. It stands for the DTLS of one side."""
+class LossyNetwork:
+    """Loses and reorders packets; takes the place of the DTLS of one side."""
 
     state = "connected"
 
@@ -24,7 +24,7 @@ class Network:
         self._role = role
         self._dice, self._loss, self._jitter_s = dice, loss, jitter_s
         self._receiver: Any = None
-        self.other: Network
+        self.other: LossyNetwork
 
     def _register_data_receiver(self, receiver: object) -> None:
         self._receiver = receiver
@@ -44,7 +44,7 @@ class Network:
 
 
 class Verdicts:
-    """Keeps what was dropped of an honest peer's packets, and whether it was taken for a flood."""
+    """Records dropped packets of a conforming peer, and whether they count as a flood."""
 
     def __init__(self) -> None:
         self.drops: list[SctpDropped] = []
@@ -59,9 +59,9 @@ class Verdicts:
 
 
 async def talk(texts: list[str], *, loss: float, jitter_s: float, seed: int, ordered: bool = True) -> Verdicts:
-    """Both sides send ``texts`` at once; returns when all have come."""
+    """Send ``texts`` from both sides at once; return when all were received."""
     dice, verdicts = random.Random(seed), Verdicts()  # noqa: S311
-    near, far = (Network(role, dice, loss=loss, jitter_s=jitter_s) for role in ("server", "client"))
+    near, far = (LossyNetwork(role, dice, loss=loss, jitter_s=jitter_s) for role in ("server", "client"))
     near.other, far.other = far, near
     ours, theirs = Sctp(near, verdicts), RTCSctpTransport(far)  # type: ignore[arg-type]
     channel = RTCDataChannel(theirs, RTCDataChannelParameters(label="any", ordered=ordered))

@@ -2,7 +2,7 @@ import pytest
 
 from services.media.settings import MediaSettings
 from services.runtime.errors import SettingsError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 
 UNREACHABLE = ("", "gateway.example", "0.0.0.0", "::", "224.0.0.1", "fe80::1", "::ffff:192.0.2.1")  # noqa: S104
 NINE = ",".join(f"192.0.2.{n}" for n in range(1, 10))

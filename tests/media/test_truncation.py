@@ -1,6 +1,6 @@
 import pytest
 
-from services.media.core.truncation import MAX_RUNS, EarDelay, HeardClock
+from services.media.core.conversation.truncation import MAX_RUNS, EarDelay, HeardClock
 
 
 def play(clock: HeardClock, frames: int, *, start: int = 0, at: float = 0.0) -> None:

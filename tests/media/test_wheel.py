@@ -3,13 +3,13 @@ from collections.abc import Callable
 
 import pytest
 
-from services.media.rtc.wheel import Stage, Wheel
+from services.media.legs.webrtc.wheel import StageFunction, Wheel
 
 WAIT_S = 10
 
 
 class NoDatagrams:
-    """A port to which nothing comes."""
+    """A port that receives nothing."""
 
     def __init__(self) -> None:
         self.wakes = asyncio.Event()
@@ -25,11 +25,11 @@ class NoDatagrams:
         self.on_read()
 
 
-class Player:
-    """Notes its steps; fails where it is told to."""
+class RecordingPlayer:
+    """Records its steps; raises in the step `fails`."""
 
     def __init__(self, *, fails: str = "", ends_with: str = "transmit") -> None:
-        self.stages: tuple[Stage, ...] = (self.fetch, self.encode, self.transmit)
+        self.stages: tuple[StageFunction, ...] = (self.fetch, self.encode, self.transmit)
         self.ends_with = ends_with
         self.steps: list[str] = []
         self.fails = fails
@@ -52,12 +52,12 @@ class Player:
     def transmit(self, _: float) -> bool:
         return self._step("transmit")
 
-    def tick(self, *, now: float) -> None:
+    def on_timer(self, *, now: float) -> None:
         assert now > 0
-        self._step("tick")
+        self._step("timer")
 
-    def broke(self) -> None:
-        self._step("broke")
+    def failed(self) -> None:
+        self._step("failed")
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -67,8 +67,8 @@ class Player:
 
 
 async def test_a_frame_is_fetched_encoded_and_sent_turn_after_turn() -> None:
-    wheel, player = Wheel(NoDatagrams()), Player()
-    wheel.play(player)
+    wheel, player = Wheel(NoDatagrams()), RecordingPlayer()
+    wheel.add_player(player)
     await player.until(lambda: len(player.steps) >= 6)
     wheel.stop()
     assert player.steps[:6] == ["fetch", "encode", "transmit"] * 2
@@ -76,16 +76,16 @@ async def test_a_frame_is_fetched_encoded_and_sent_turn_after_turn() -> None:
 
 async def test_each_stage_is_taken_by_all_before_the_next() -> None:
     wheel, taken = Wheel(NoDatagrams()), list[tuple[str, str]]()
-    players = {name: Player() for name in "ab"}
+    players = {name: RecordingPlayer() for name in "ab"}
     for name, player in players.items():
         player.stages = tuple(_noted(taken, name, stage) for stage in player.stages)
-        wheel.play(player)
+        wheel.add_player(player)
     await players["b"].until(lambda: "transmit" in players["b"].steps)
     wheel.stop()
     assert taken[:6] == [(stage, name) for stage in ("fetch", "encode", "transmit") for name in "ab"]
 
 
-def _noted(taken: list[tuple[str, str]], name: str, stage: Stage) -> Stage:
+def _noted(taken: list[tuple[str, str]], name: str, stage: StageFunction) -> StageFunction:
     def noted(at: float) -> bool:
         taken.append((stage.__name__, name))
         return stage(at)
@@ -94,51 +94,51 @@ def _noted(taken: list[tuple[str, str]], name: str, stage: Stage) -> Stage:
 
 
 async def test_who_has_nothing_to_do_in_a_stage_skips_those_behind_it() -> None:
-    wheel, idle, busy = Wheel(NoDatagrams()), Player(ends_with="fetch"), Player()
+    wheel, idle, busy = Wheel(NoDatagrams()), RecordingPlayer(ends_with="fetch"), RecordingPlayer()
     for player in (idle, busy):
-        wheel.play(player)
+        wheel.add_player(player)
     await busy.until(lambda: busy.steps.count("transmit") >= 2)
     wheel.stop()
     assert set(idle.steps) == {"fetch"}
 
 
-async def test_an_ear_takes_its_stages_once_for_each_time_that_it_has_something_to_hear() -> None:
-    datagrams, member, ear = NoDatagrams(), Player(), Player()
+async def test_a_receiver_takes_its_stages_once_for_each_time_that_it_has_something_to_hear() -> None:
+    datagrams, member, receiver = NoDatagrams(), RecordingPlayer(), RecordingPlayer()
     wheel = Wheel(datagrams)
-    datagrams.on_read = lambda: wheel.hear(ear) if datagrams.reads == 2 else None
-    wheel.enter(member)
+    datagrams.on_read = lambda: wheel.add_receiver(receiver) if datagrams.reads == 2 else None
+    wheel.add_member(member)
     await member.until(lambda: datagrams.reads >= 4)
     wheel.stop()
-    assert ear.steps == ["fetch", "encode", "transmit"]
+    assert receiver.steps == ["fetch", "encode", "transmit"]
 
 
 @pytest.mark.parametrize("step", ["fetch", "encode", "transmit"])
 async def test_a_call_that_fails_in_a_step_does_not_stop_the_others(step: str) -> None:
-    wheel, broken, sound = Wheel(NoDatagrams()), Player(fails=step), Player()
+    wheel, broken, sound = Wheel(NoDatagrams()), RecordingPlayer(fails=step), RecordingPlayer()
     for player in (broken, sound):
-        wheel.play(player)
+        wheel.add_player(player)
     await sound.until(lambda: sound.steps.count("transmit") >= 3)
     wheel.stop()
-    assert "broke" in broken.steps
-    assert "broke" not in sound.steps
+    assert "failed" in broken.steps
+    assert "failed" not in sound.steps
 
 
 async def test_a_leg_that_fails_in_its_duties_does_not_stop_the_others() -> None:
-    wheel, broken, sound = Wheel(NoDatagrams()), Player(fails="tick"), Player()
+    wheel, broken, sound = Wheel(NoDatagrams()), RecordingPlayer(fails="timer"), RecordingPlayer()
     for member in (broken, sound):
-        wheel.enter(member)
-    await sound.until(lambda: sound.steps.count("tick") >= 3)
+        wheel.add_member(member)
+    await sound.until(lambda: sound.steps.count("timer") >= 3)
     wheel.stop()
-    assert "broke" in broken.steps
+    assert "failed" in broken.steps
 
 
 async def test_datagrams_are_read_by_the_wheel_while_it_turns_and_wake_the_loop_while_it_stands() -> None:
     datagrams = NoDatagrams()
-    wheel, member = Wheel(datagrams), Player()
-    wheel.enter(member)
+    wheel, member = Wheel(datagrams), RecordingPlayer()
+    wheel.add_member(member)
     assert not datagrams.wakes.is_set()
     await member.until(lambda: bool(member.steps))
     assert datagrams.reads > 0
-    wheel.leave(member, member)
+    wheel.remove(member, member)
     async with asyncio.timeout(WAIT_S):
         await datagrams.wakes.wait()

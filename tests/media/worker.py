@@ -1,4 +1,4 @@
-"""The worker that a test plays, at the upstream end of a real bus."""
+"""A simulated worker on a real bus."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from services.contracts.audio import DOWN_FRAME_SAMPLES
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, SessionId, WorkerId
 from services.contracts.messages import AnyMessage, Claim, ClaimGranted, ClaimRefusal, ClaimRefused, Message
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 
 PROCESS, WORKER, EPOCH = ProcessId("media-0"), WorkerId("up-0"), Epoch(42)
 ITEM = ItemId("item_a")
@@ -23,27 +23,27 @@ GRANTED = ClaimGranted(
 
 
 @dataclass
-class Worker:
-    """The upstream's end of the bus."""
+class StubWorker:
+    """The upstream side of a call: grants claims, receives and sends frames."""
 
     bus: Bus
     refuse: list[ClaimRefusal] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    hesitates: asyncio.Event | None = None
+    hold: asyncio.Event | None = None
     got: asyncio.Queue[tuple[CallId, Frame]] = field(default_factory=asyncio.Queue)
     sequence: int = 0
 
     async def open(self) -> None:
         await self.bus.serve(subjects.CLAIMS, self._claim, queue=subjects.UPSTREAM_QUEUE)
-        await self.bus.listen(subjects.up_of(WORKER), self._frame)
+        await self.bus.subscribe(subjects.up_of(WORKER), self._frame)
 
     async def _claim(self, message: AnyMessage) -> Message:
         assert isinstance(message, Claim)
         self.claims.append(message)
         self.asked.set()
-        if self.hesitates is not None:
-            await self.hesitates.wait()
+        if self.hold is not None:
+            await self.hold.wait()
         if self.refuse:
             return ClaimRefused(reason=self.refuse.pop(0))
         return GRANTED
@@ -60,7 +60,7 @@ class Worker:
     async def send(self, call: CallId, kind: Kind, position: int = 0, **fields: Any) -> None:  # noqa: ANN401 - the frame's
         fields.setdefault("epoch", EPOCH)
         frame = Frame(kind, position=position, sent_unix_ms=0, **fields)
-        await self.bus.send(subjects.down(PROCESS, WORKER, call), frames.encode(frame))
+        await self.bus.publish_bytes(subjects.down(PROCESS, WORKER, call), frames.encode(frame))
 
     async def event(self, call: CallId, event: dict[str, Any], **fields: Any) -> None:  # noqa: ANN401 - the frame's
         self.sequence += 1

@@ -1,125 +1,23 @@
-"""Makes usage events and ledgers for the tests of metering."""
+"""Usage events and ledgers for the tests of metering."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 
-from services.contracts import subjects
-from services.contracts.ids import CallId, Epoch, ProcessId, SessionId, TenantId, WorkerId
-from services.contracts.messages import CallPlaced
-from services.contracts.subjects import UsageRole
-from services.contracts.usage import MEDIA_METERS, Meter, UsageData, UsageEvent, usage_event
-from services.metering.aside import Delivery
 from services.metering.core.pricing import Books
 from services.metering.dialect import ledger_url
 from services.metering.pricebooks import load_books
 from services.metering.store import Ledger
-
-_CALL = CallId("rtc_" + "a" * 26)
-MEDIA, WORKER = ProcessId("media-0"), WorkerId("upstream-0")
-SOURCES: dict[UsageRole, str] = {"media": f"{MEDIA}-{'a' * 16}", "upstream": f"{WORKER}-{'b' * 16}"}
-PROCESSES: dict[UsageRole, str] = {"media": MEDIA, "upstream": WORKER}
-
-
-def role_of(meters: Iterable[str]) -> UsageRole:
-    """Whoever measures that."""
-    return "media" if {Meter(meter) for meter in meters} <= MEDIA_METERS else "upstream"
-
-
-@dataclass(slots=True)
-class Maker:
-    """Events of a call's media process and of its worker, each in an outbox of its own, numbered as they are made."""
-
-    now: datetime = datetime(2026, 11, 20, 12, tzinfo=UTC)
-    call: CallId = _CALL
-    made: int = 0
-    written: Counter[UsageRole] = field(default_factory=Counter)
-    media_outbox: str = SOURCES["media"]
-    worker_outbox: str = SOURCES["upstream"]
-
-    def data(self, meters: dict[str, int], **changes: Any) -> UsageData:  # noqa: ANN401 - any field
-        fields: dict[str, Any] = {
-            "call_id": self.call,
-            "session_id": SessionId("sess_1"),
-            "epoch": Epoch(7),
-            "seq": self.made,
-            "provider": "rehearsal",
-            "model": "gpt-realtime-2.1",
-            "meters": {Meter(name): quantity for name, quantity in meters.items()},
-            "worker": WORKER if role_of(meters) == "media" else "",
-        }
-        return UsageData(**fields | changes)
-
-    def event(self, meters: dict[str, int], **changes: Any) -> UsageEvent:  # noqa: ANN401 - any field
-        role = role_of(meters)
-        self.made += 1
-        self.written[role] += 1
-        envelope: dict[str, Any] = {
-            "event_id": f"event-{self.made}",
-            "source": SOURCES[role],
-            "tenant": TenantId("acme"),
-            "time": self.now,
-            "sequence": self.written[role],
-            "floor": 1,
-        }
-        envelope |= {name: changes.pop(name) for name in list(changes) if name in envelope}
-        return usage_event(self.data(meters, **changes), **envelope)
-
-    def delivery(self, event: UsageEvent) -> Delivery:
-        role = role_of(event.data.meters)
-        return Delivery(subjects.usage(role, PROCESSES[role], event.subject), event.encode())
-
-    def placed(self, **changes: Any) -> CallPlaced:  # noqa: ANN401 - any field
-        fields: dict[str, Any] = {
-            "call": self.call,
-            "tenant": TenantId("acme"),
-            "process": MEDIA,
-            "model": "gpt-realtime-2.1",
-            "max_seconds": 86_400,
-            "placed_unix_ms": round(self.at(days=-1).timestamp() * 1000),
-        }
-        return CallPlaced(**fields | changes)
-
-    def place(self, ledger: Ledger, *events: UsageEvent, **changes: Any) -> None:  # noqa: ANN401 - any field
-        """Let signaling place the call, and its media process name the owner of the sessions of ``events``."""
-        now = self.at(days=-1)
-        ledger.record_placed([Delivery(subjects.PLACED, self.placed(**changes).encode())], now=now)
-        for key in {(event.data.session_id, event.data.epoch) for event in events} or {(SessionId("sess_1"), Epoch(7))}:
-            mine = [event.data for event in events if (event.data.session_id, event.data.epoch) == key]
-            said = {"provider": mine[0].provider} if mine else {}
-            owner = self.event({"call_ms": 0}, session_id=key[0], epoch=key[1], source=f"{MEDIA}-{'c' * 16}", **said)
-            self.written["media"] -= 1  # it is of another outbox
-            assert ledger.record([self.delivery(owner)], now=self.now).results.total()
-
-    def at(self, **delta: float) -> datetime:
-        return self.now + timedelta(**delta)
-
-    def place_another(self, ledger: Ledger, event: UsageEvent) -> None:
-        """Let signaling place the call of ``event``, and its media process name the owner."""
-        other = replace(self, call=event.data.call_id, written=Counter())
-        call = event.data.call_id
-        placed = self.placed(call=call, tenant=event.subject)
-        ledger.record_placed([Delivery(subjects.PLACED, placed.encode())], now=self.at(days=-1))
-        owner = other.event({"call_ms": 0}, tenant=event.subject, event_id=f"owner-{call}")
-        ledger.record([other.delivery(owner)], now=self.now)
+from tests.metering.event_maker import EventMaker
+from tests.metering.polling import Until
 
 
 @pytest.fixture
-def make() -> Maker:
-    return Maker()
-
-
-class Until(Protocol):
-    """Asks again and again; only for what no event tells. ``because``: why none does."""
-
-    async def __call__(self, holds: Callable[[], Awaitable[bool]], *, because: str) -> None: ...
+def make() -> EventMaker:
+    return EventMaker()
 
 
 @pytest.fixture
@@ -147,8 +45,8 @@ def open_ledger(tmp_path: Path, books: Books) -> Iterator[Callable[[], Ledger]]:
 
 
 @pytest.fixture
-def ledger(open_ledger: Callable[[], Ledger], make: Maker) -> Ledger:
-    """A ledger that knows the call and who owns its first session."""
+def ledger(open_ledger: Callable[[], Ledger], make: EventMaker) -> Ledger:
+    """A ledger with the call's placement and the owner of its first session."""
     opened = open_ledger()
     make.place(opened)
     return opened

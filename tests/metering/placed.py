@@ -1,4 +1,4 @@
-"""A call that signaling has placed, with the outboxes of its media process and of its worker."""
+"""A placed call, with the outboxes of its media process and its worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,24 +10,24 @@ from typing import Any
 from services.contracts import subjects
 from services.contracts.ids import TenantId
 from services.contracts.usage import MEDIA_METERS, UsageData
-from services.runtime import streams
-from services.runtime.bus import Bus
-from services.runtime.outbox import Outbox, OutboxTiming
+from services.runtime.bus import streams
+from services.runtime.bus.client import Bus
+from services.runtime.outbox.outbox import Outbox, OutboxTiming
+from tests.metering.event_maker import EventMaker
 
-Maker = Any  # that of conftest.py, which nothing can import
 ACME = TenantId("acme")
 PLAIN = OutboxTiming(settle_s=0)
 
 
 @dataclass
 class PlacedCall:
-    """Usage goes into the outbox of whoever measures it."""
+    """Writes usage to the outbox of the process that measures it."""
 
     media: Outbox
     worker: Outbox
 
-    async def put(self, tenant: TenantId, data: UsageData) -> None:
-        await (self.media if set(data.meters) <= MEDIA_METERS else self.worker).put(tenant, data)
+    async def store(self, tenant: TenantId, data: UsageData) -> None:
+        await (self.media if set(data.meters) <= MEDIA_METERS else self.worker).store(tenant, data)
 
     async def settled(self, timeout_s: float) -> bool:
         return all(await asyncio.gather(self.media.settled(timeout_s), self.worker.settled(timeout_s)))
@@ -37,12 +37,12 @@ class PlacedCall:
 async def placed_call(
     bus: Bus,
     folder: Path,
-    make: Maker,
+    make: EventMaker,
     *,
     timing: OutboxTiming = PLAIN,
     **changes: Any,  # noqa: ANN401 - any field
 ) -> AsyncIterator[PlacedCall]:
-    """``changes``: of the usage by which media names the owner."""
+    """Place a call. ``changes``: to the usage event by which media names the session's owner."""
     await streams.ensure_placed_stream(bus.jetstream)
     await streams.ensure_usage_stream(bus.jetstream)
     await bus.jetstream.publish(subjects.PLACED, make.placed().encode())
@@ -51,5 +51,5 @@ async def placed_call(
         Outbox.open(folder / "worker.sqlite", bus=bus, role="upstream", process="upstream-0", timing=timing) as worker,
     ):
         call = PlacedCall(media, worker)
-        await call.put(ACME, make.data({"call_ms": 0}, **changes))
+        await call.store(ACME, make.data({"call_ms": 0}, **changes))
         yield call

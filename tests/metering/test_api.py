@@ -1,8 +1,7 @@
-"""The internal HTTP answers, over a real socket."""
+"""The internal HTTP API over a real socket."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import pytest
@@ -10,10 +9,10 @@ from sqlalchemy import text
 
 from services.metering.api import make_app
 from services.metering.store import Ledger
-from services.runtime.health import Health
-from services.runtime.http import serve_http
+from services.runtime.http.server import serve_http
+from services.runtime.process.health import Health
+from tests.metering.event_maker import EventMaker
 
-Maker = Any  # that of conftest.py, which nothing can import
 TOKEN = "a-token"  # noqa: S105 - of the test
 
 
@@ -28,7 +27,7 @@ async def client(ledger: Ledger, *, token: str = TOKEN, shown: str = TOKEN) -> A
         yield http
 
 
-async def test_a_call_is_answered_from_the_ledger(ledger: Ledger, make: Maker) -> None:
+async def test_a_call_is_answered_from_the_ledger(ledger: Ledger, make: EventMaker) -> None:
     ledger.record([make.delivery(make.event({"tokens_audio_in": 100}, provider_ref="r"))], now=make.now)
     async with client(ledger) as http:
         reply = await http.get(f"/internal/v1/calls/{make.call}/usage", params={"tenant": "acme"})
@@ -40,7 +39,7 @@ async def test_a_call_is_answered_from_the_ledger(ledger: Ledger, make: Maker) -
 @pytest.mark.parametrize(
     ("call", "tenant"), [("rtc_" + "a" * 26, "other"), ("rtc_" + "b" * 26, "acme"), ("nonsense", "acme")]
 )
-async def test_what_is_not_this_tenants_is_not_there(ledger: Ledger, make: Maker, call: str, tenant: str) -> None:
+async def test_what_is_not_this_tenants_is_not_there(ledger: Ledger, make: EventMaker, call: str, tenant: str) -> None:
     ledger.record([make.delivery(make.event({"call_ms": 1}))], now=make.now)
     async with client(ledger) as http:
         reply = await http.get(f"/internal/v1/calls/{call}/usage", params={"tenant": tenant})
@@ -62,7 +61,7 @@ async def test_on_loopback_without_a_token_everybody_may_ask(open_ledger: Callab
 
 
 @pytest.mark.parametrize("period", [{}, {"from": "2026-11-20"}, {"from": "2026-11-20T00:00:00+01:00"}])
-async def test_a_period_is_given_in_iso_8601(ledger: Ledger, make: Maker, period: dict[str, str]) -> None:
+async def test_a_period_is_given_in_iso_8601(ledger: Ledger, make: EventMaker, period: dict[str, str]) -> None:
     ledger.record([make.delivery(make.event({"call_ms": 1}))], now=make.now)
     async with client(ledger) as http:
         query = {"tenant": "acme", "to": "2026-11-20T12:00:01Z", **period}
@@ -90,7 +89,7 @@ async def test_a_period_beyond_the_calendar_is_refused_with_what_to_write(ledger
     assert "from 1970 to 9999" in error["message"]
 
 
-async def test_the_longest_period_is_answered_in_utc(ledger: Ledger, make: Maker) -> None:
+async def test_the_longest_period_is_answered_in_utc(ledger: Ledger, make: EventMaker) -> None:
     ledger.record([make.delivery(make.event({"call_ms": 1}))], now=make.now)
     query = {"tenant": "acme", "from": "1970-01-01T01:00:00+01:00", "to": "9999-12-31T23:59:59.999Z"}
     async with client(ledger) as http:

@@ -1,16 +1,16 @@
-"""The answers about usage."""
+"""Answers of the usage API."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from services.contracts.ids import CallId, TenantId
 from services.contracts.usage import Meter
-from services.metering.core.bill import Call, call_usage, tenant_usage, usd
-from services.metering.core.ledger import Line, LineKey
+from services.metering.core.bill import BilledCall, call_usage, tenant_usage, usd
+from services.metering.core.ledger import LedgerLine, LineKey
 from services.metering.core.pricing import Books
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
-LIVE = Call("rtc_1", "rehearsal", "gpt-realtime-2.1", BEGAN)
+LIVE = BilledCall("rtc_1", "rehearsal", "gpt-realtime-2.1", BEGAN)
 
 
 def line_key(meter: Meter, provider: str = "rehearsal", model: str = "gpt-realtime-2.1") -> LineKey:
@@ -35,7 +35,7 @@ def test_a_live_call_without_usage_has_a_bill_of_nothing(books: Books) -> None:
 
 
 def test_an_ended_call_says_when_and_why(books: Books) -> None:
-    ended = Call("rtc_1", "rehearsal", "m", BEGAN, BEGAN, BEGAN.replace(minute=3), "hangup")
+    ended = BilledCall("rtc_1", "rehearsal", "m", BEGAN, BEGAN, BEGAN.replace(minute=3), "hangup")
     bill = call_usage(ended, {}, books)
     assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
     assert (bill["started_at"], bill["ended_at"]) == ("2026-11-20T12:00:00.000Z", "2026-11-20T12:03:00.000Z")
@@ -46,12 +46,12 @@ def test_a_bill_has_a_line_for_each_price(books: Books) -> None:
     bill = call_usage(
         LIVE,
         {
-            line_key(Meter.TOKENS_AUDIO_IN): Line(100, 3_200_000, 0, book),
-            line_key(Meter.TOKENS_AUDIO_OUT): Line(0, 0, 0, book),
-            line_key(Meter.AUDIO_SENT_MS): Line(1500, 0, 0, book),
-            line_key(Meter.AUDIO_GENERATED_MS): Line(4000, 0, 0, book),
-            line_key(Meter.AUDIO_PLAYED_MS): Line(3000, 0, 0, book),
-            line_key(Meter.AUDIO_GATED_MS): Line(9000, 0, 0, book),
+            line_key(Meter.TOKENS_AUDIO_IN): LedgerLine(100, 3_200_000, 0, book),
+            line_key(Meter.TOKENS_AUDIO_OUT): LedgerLine(0, 0, 0, book),
+            line_key(Meter.AUDIO_SENT_MS): LedgerLine(1500, 0, 0, book),
+            line_key(Meter.AUDIO_GENERATED_MS): LedgerLine(4000, 0, 0, book),
+            line_key(Meter.AUDIO_PLAYED_MS): LedgerLine(3000, 0, 0, book),
+            line_key(Meter.AUDIO_GATED_MS): LedgerLine(9000, 0, 0, book),
         },
         books,
     )
@@ -74,8 +74,8 @@ def test_a_bill_has_a_line_for_each_price(books: Books) -> None:
 
 
 def test_a_line_without_a_price_is_shown_and_flagged(books: Books) -> None:
-    unknown = {line_key(Meter.TOKENS_AUDIO_IN, "nobody", "m"): Line(7, unpriced=True)}
-    bill = call_usage(Call("rtc_1", "nobody", "m", BEGAN), unknown, books)
+    unknown = {line_key(Meter.TOKENS_AUDIO_IN, "nobody", "m"): LedgerLine(7, unpriced=True)}
+    bill = call_usage(BilledCall("rtc_1", "nobody", "m", BEGAN), unknown, books)
     assert (bill["unpriced"], bill["price_book"], bill["charged"]) == (True, "", True)
     assert isinstance(bill["lines"], list)
     assert isinstance(bill["lines"][0], dict)
@@ -84,8 +84,10 @@ def test_a_line_without_a_price_is_shown_and_flagged(books: Books) -> None:
 
 
 def test_a_model_that_its_book_does_not_know_is_flagged_too(books: Books) -> None:
-    unknown = {line_key(Meter.TOKENS_AUDIO_IN, "openai", "m"): Line(7, price_book="openai@2026-01-01", unpriced=True)}
-    bill = call_usage(Call("rtc_1", "openai", "m", BEGAN), unknown, books)
+    unknown = {
+        line_key(Meter.TOKENS_AUDIO_IN, "openai", "m"): LedgerLine(7, price_book="openai@2026-01-01", unpriced=True)
+    }
+    bill = call_usage(BilledCall("rtc_1", "openai", "m", BEGAN), unknown, books)
     assert (bill["unpriced"], bill["charged"]) == (True, True)
 
 
@@ -95,9 +97,9 @@ def test_the_sums_of_a_tenant_are_also_given_by_model(books: Books) -> None:
         BEGAN.replace(hour=13),
         3,
         {
-            line_key(Meter.AUDIO_SENT_MS, "xai", "grok"): Line(60_000, 50_000_000, 0, "xai@2026-01-01"),
-            line_key(Meter.AUDIO_GATED_MS, "xai", "grok"): Line(60_000, 0, 50_000_000, "xai@2026-01-01"),
-            line_key(Meter.TOKENS_AUDIO_IN): Line(100, 3_200_000, 0, "rehearsal@2026-01-01"),
+            line_key(Meter.AUDIO_SENT_MS, "xai", "grok"): LedgerLine(60_000, 50_000_000, 0, "xai@2026-01-01"),
+            line_key(Meter.AUDIO_GATED_MS, "xai", "grok"): LedgerLine(60_000, 0, 50_000_000, "xai@2026-01-01"),
+            line_key(Meter.TOKENS_AUDIO_IN): LedgerLine(100, 3_200_000, 0, "rehearsal@2026-01-01"),
         },
         books,
     )

@@ -1,4 +1,4 @@
-"""Price books are refused with their file, the key and what to write."""
+"""Invalid price books are refused with the file, the key and the expected value."""
 
 from copy import deepcopy
 from decimal import Decimal
@@ -50,7 +50,7 @@ PRICES = (*MODEL, "prices")
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "expected"),
     [
         (("provider",), "Acme Inc", "provider: String should match"),
         (("charged",), "yes", "charged: Input should be a valid boolean"),
@@ -71,7 +71,7 @@ PRICES = (*MODEL, "prices")
         ((*PRICES,), {"audio_sent_ms": "1 / minute"}, 'prices: audio_generated_ms missing; write "0 / …"'),
     ],
 )
-def test_a_wrong_book_says_where_and_what_to_write(path: tuple[Any, ...], value: object, said: str) -> None:
+def test_a_wrong_book_says_where_and_what_to_write(path: tuple[Any, ...], value: object, expected: str) -> None:
     content = deepcopy(GOOD)
     place = content
     for step in path[:-1]:
@@ -80,7 +80,7 @@ def test_a_wrong_book_says_where_and_what_to_write(path: tuple[Any, ...], value:
     with pytest.raises(BadBookError) as caught:
         parse(content, file="acme.yaml")
     assert "acme.yaml" in str(caught.value)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_an_empty_file_is_no_book() -> None:

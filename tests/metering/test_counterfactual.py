@@ -1,12 +1,12 @@
-"""Savings are what they are, often nothing."""
+"""Savings of the gate by meter kind, often zero."""
 
 from decimal import Decimal
 
 from services.contracts.usage import Meter
 from services.metering.core.counterfactual import saved_nano, saved_note
-from services.metering.core.pricing import MeterKind, Rate, UnitPrice
+from services.metering.core.pricing import MeterKind, PriceRule, UnitPrice
 
-BY_THE_MINUTE = Rate("*", MeterKind.AUDIO_SECONDS, {Meter.AUDIO_SENT_MS: UnitPrice(Decimal("0.05"), 60_000)})
+BY_THE_MINUTE = PriceRule("*", MeterKind.AUDIO_SECONDS, {Meter.AUDIO_SENT_MS: UnitPrice(Decimal("0.05"), 60_000)})
 
 
 def test_held_back_audio_saves_its_price_where_audio_is_billed() -> None:
@@ -14,7 +14,7 @@ def test_held_back_audio_saves_its_price_where_audio_is_billed() -> None:
 
 
 def test_where_responses_are_billed_silence_was_free_anyway() -> None:
-    assert saved_nano(Rate("*", MeterKind.RESPONSE_TOKENS, {}), 120_000) == 0
+    assert saved_nano(PriceRule("*", MeterKind.RESPONSE_TOKENS, {}), 120_000) == 0
     assert saved_note([MeterKind.RESPONSE_TOKENS, MeterKind.TRANSCRIPTION]) == "This provider does not bill silence."
 
 

@@ -71,11 +71,11 @@ def test_a_directory_without_books_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "cannot be read: while parsing"), ("provider: acme", "charged: Field required")]
+    ("content", "expected"), [("{", "cannot be read: while parsing"), ("provider: acme", "charged: Field required")]
 )
-def test_a_wrong_file_is_named(tmp_path: Path, content: str, said: str) -> None:
+def test_a_wrong_file_is_named(tmp_path: Path, content: str, expected: str) -> None:
     (tmp_path / "acme.yaml").write_text(content)
-    with pytest.raises(PriceBookError, match=said) as caught:
+    with pytest.raises(PriceBookError, match=expected) as caught:
         load_books(tmp_path)
     assert "acme.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)

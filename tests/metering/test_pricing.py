@@ -13,7 +13,7 @@ from services.metering.core.pricing import (
     MeterKind,
     PriceBook,
     Priced,
-    Rate,
+    PriceRule,
     UnitPrice,
     price,
 )
@@ -22,11 +22,11 @@ TOKENS = UnitPrice(Decimal(32), 1_000_000)
 MINUTES = UnitPrice(Decimal("0.05"), 60_000)
 
 
-def rate(pattern: str, kind: MeterKind = MeterKind.RESPONSE_TOKENS, **prices: UnitPrice) -> Rate:
-    return Rate(pattern, kind, {Meter(name): unit for name, unit in prices.items()})
+def rate(pattern: str, kind: MeterKind = MeterKind.RESPONSE_TOKENS, **prices: UnitPrice) -> PriceRule:
+    return PriceRule(pattern, kind, {Meter(name): unit for name, unit in prices.items()})
 
 
-def book(*rates: Rate, day: str = "2026-01-01", provider: str = "acme") -> PriceBook:
+def book(*rates: PriceRule, day: str = "2026-01-01", provider: str = "acme") -> PriceBook:
     return PriceBook(provider, date.fromisoformat(day), charged=True, source="test", rates=rates)
 
 

@@ -1,7 +1,6 @@
-"""Whatever arrives in whatever order, how often ever: the same ledger and the same cents."""
+"""The ledger's sums do not depend on order or duplicates of events."""
 
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,26 +9,25 @@ from sqlalchemy import func, select
 from services.contracts.usage import UsageEvent
 from services.metering import rows, tables
 from services.metering.audit import audit
-from services.metering.core.ledger import Line, LineKey
+from services.metering.core.ledger import LedgerLine, LineKey
 from services.metering.core.pricing import Books
 from services.metering.dialect import ledger_url
 from services.metering.store import Ledger
-
-Maker = Any  # that of conftest.py, which nothing can import
+from tests.metering.event_maker import EventMaker
 
 UNHURRIED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 steps = st.lists(st.integers(0, 12_345), min_size=1, max_size=12)
 
 
-def state(ledger: Ledger) -> dict[LineKey, Line]:
+def state(ledger: Ledger) -> dict[LineKey, LedgerLine]:
     assert audit(ledger.engine) == []
     with ledger.engine.begin() as db:
         assert db.scalar(select(func.coalesce(func.sum(tables.posting.c.amount_nano), 0))) == 0
         return rows.lines(db, select(tables.line))
 
 
-def booked(books: Books, make: Maker, events: list[UsageEvent], *, size: int = 100) -> dict[LineKey, Line]:
+def booked(books: Books, make: EventMaker, events: list[UsageEvent], *, size: int = 100) -> dict[LineKey, LedgerLine]:
     deliveries = [make.delivery(event) for event in events]
     with Ledger.open(ledger_url("sqlite://", Path()), books) as ledger:
         make.place(ledger, *events)
@@ -38,7 +36,7 @@ def booked(books: Books, make: Maker, events: list[UsageEvent], *, size: int = 1
         return state(ledger)
 
 
-def conversation(make: Maker, growth: list[int], tokens: list[int]) -> list[UsageEvent]:
+def conversation(make: EventMaker, growth: list[int], tokens: list[int]) -> list[UsageEvent]:
     total, events = 0, []
     for step in growth:
         total += step
@@ -55,7 +53,7 @@ def conversation(make: Maker, growth: list[int], tokens: list[int]) -> list[Usag
 @given(growth=steps, tokens=steps, data=st.data())
 def test_copies_and_any_order_give_the_same_ledger_and_the_same_cents(
     books: Books,
-    make: Maker,
+    make: EventMaker,
     growth: list[int],
     tokens: list[int],
     data: st.DataObject,
@@ -68,8 +66,8 @@ def test_copies_and_any_order_give_the_same_ledger_and_the_same_cents(
 
 @UNHURRIED
 @given(growth=steps)
-def test_reporting_more_often_does_not_change_the_price(books: Books, make: Maker, growth: list[int]) -> None:
-    def reported(totals: list[int]) -> dict[LineKey, Line]:
+def test_reporting_more_often_does_not_change_the_price(books: Books, make: EventMaker, growth: list[int]) -> None:
+    def reported(totals: list[int]) -> dict[LineKey, LedgerLine]:
         return booked(books, make, [make.event({"audio_sent_ms": total}, provider="xai") for total in totals])
 
     whole = sum(growth)
@@ -78,13 +76,15 @@ def test_reporting_more_often_does_not_change_the_price(books: Books, make: Make
 
 @UNHURRIED
 @given(parts=steps)
-def test_splitting_a_call_into_sessions_does_not_change_the_price(books: Books, make: Maker, parts: list[int]) -> None:
+def test_splitting_a_call_into_sessions_does_not_change_the_price(
+    books: Books, make: EventMaker, parts: list[int]
+) -> None:
     split = [make.event({"audio_sent_ms": part}, provider="xai", session_id=f"s{n}") for n, part in enumerate(parts)]
     assert booked(books, make, split) == booked(
         books, make, [make.event({"audio_sent_ms": sum(parts)}, provider="xai")]
     )
 
 
-def test_a_thousand_copies_are_one_event(books: Books, make: Maker) -> None:
+def test_a_thousand_copies_are_one_event(books: Books, make: EventMaker) -> None:
     events = conversation(make, [100, 200], [5])
     assert booked(books, make, events * 200) == booked(books, make, events)

@@ -1,4 +1,4 @@
-"""The way from the stream to the ledger when either end is away."""
+"""Recording from the stream to the ledger while NATS or the ledger is not available."""
 
 import asyncio
 import sqlite3
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from nats.js.errors import NotFoundError
@@ -17,12 +16,12 @@ from services.contracts.ids import TenantId
 from services.metering.core.totals import Totals
 from services.metering.recorder import CONSUMER, Recorder, usage_feed
 from services.metering.store import Ledger
-from services.runtime.bus import Bus
-from services.runtime.health import Health
-from services.runtime.outbox import Outbox, OutboxTiming
+from services.runtime.bus.client import Bus
+from services.runtime.outbox.outbox import Outbox, OutboxTiming
+from services.runtime.process.health import Health
+from tests.metering.event_maker import EventMaker
+from tests.metering.polling import Until
 
-Maker = Any  # that of conftest.py, which nothing can import
-Until = Any  # likewise
 ACME = TenantId("acme")
 
 
@@ -30,7 +29,7 @@ ACME = TenantId("acme")
 async def carrying(bus: Bus, ledger: Ledger, *, fetch_s: float = 1.0) -> AsyncIterator[Recorder]:
     with ThreadPoolExecutor(max_workers=1) as thread:
         recorder = Recorder(bus, thread, Totals(frozenset()), Health(set()), asyncio.Event(), fetch_s=fetch_s)
-        task = asyncio.create_task(recorder.carry(usage_feed(ledger)))
+        task = asyncio.create_task(recorder.run_feed(usage_feed(ledger)))
         try:
             yield recorder
         finally:
@@ -60,7 +59,7 @@ async def pull_waits(bus: Bus) -> bool:
 
 
 async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_loses_nothing(
-    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: EventMaker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
     make.place(ledger)
@@ -68,7 +67,7 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     async with carrying(bus, ledger) as recorder, asyncio.timeout(30):
-        await outbox.put(ACME, make.data({"call_ms": 20}))
+        await outbox.store(ACME, make.data({"call_ms": 20}))
         await until(lambda: not_ready(recorder), because="health is asked, it tells nobody")
         assert not await outbox.settled(0)
         other.close()
@@ -78,7 +77,7 @@ async def test_while_the_ledger_cannot_be_written_metering_is_not_ready_and_lose
 
 
 async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
-    bus: Bus, outbox: Outbox, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger], until: Until
+    bus: Bus, outbox: Outbox, tmp_path: Path, make: EventMaker, open_ledger: Callable[[], Ledger], until: Until
 ) -> None:
     ledger = open_ledger()
     make.place(ledger)
@@ -86,27 +85,29 @@ async def test_told_to_stop_while_the_ledger_cannot_be_written_it_stops(
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     async with asyncio.timeout(30), carrying(bus, ledger) as recorder:
-        await outbox.put(ACME, make.data({"call_ms": 20}))
+        await outbox.store(ACME, make.data({"call_ms": 20}))
         await until(lambda: not_ready(recorder), because="health is asked, it tells nobody")
     other.close()
     assert recorder.totals.results == {}
 
 
-async def test_a_stream_that_was_deleted_is_made_again(bus: Bus, outbox: Outbox, make: Maker, ledger: Ledger) -> None:
+async def test_a_stream_that_was_deleted_is_made_again(
+    bus: Bus, outbox: Outbox, make: EventMaker, ledger: Ledger
+) -> None:
     async with carrying(bus, ledger) as recorder, asyncio.timeout(60):
-        await outbox.put(ACME, make.data({"call_ms": 20}))
+        await outbox.store(ACME, make.data({"call_ms": 20}))
         assert await outbox.settled(20)
         await bus.jetstream.delete_stream(subjects.USAGE_STREAM)
-        await outbox.put(ACME, make.data({"call_ms": 40}, seq=2))
+        await outbox.store(ACME, make.data({"call_ms": 40}, seq=2))
         assert await outbox.settled(40)
         assert recorder.totals.results["booked"] == 2
 
 
 async def test_told_to_stop_it_books_what_was_just_published_and_does_not_wait_its_fetch_out(
-    bus: Bus, outbox: Outbox, make: Maker, ledger: Ledger
+    bus: Bus, outbox: Outbox, make: EventMaker, ledger: Ledger
 ) -> None:
     async with asyncio.timeout(30), carrying(bus, ledger, fetch_s=600) as recorder:
-        await outbox.put(ACME, make.data({"call_ms": 20}))
+        await outbox.store(ACME, make.data({"call_ms": 20}))
         assert await outbox.settled(20)
         for turn in range(250):
             body = make.event({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}").encode()
@@ -118,4 +119,4 @@ async def test_told_to_stop_while_nothing_comes_it_does_not_wait_its_fetch_out(
     bus: Bus, ledger: Ledger, until: Until
 ) -> None:
     async with asyncio.timeout(30), carrying(bus, ledger, fetch_s=600):
-        await until(lambda: pull_waits(bus), because="the recorder says nothing while it waits")
+        await until(lambda: pull_waits(bus), because="the recorder sends no event while it waits")

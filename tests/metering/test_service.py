@@ -1,4 +1,4 @@
-"""Metering as it runs: its own process, a real nats-server, real outboxes."""
+"""Metering as deployed: a separate process, a real nats-server, real outboxes."""
 
 import asyncio
 import json
@@ -22,25 +22,26 @@ from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId, TenantId
 from services.contracts.messages import CallEnded, CallStarted
-from services.contracts.subjects import Role
-from services.metering.aside import Delivery
+from services.contracts.subjects import ServiceRole
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
 from services.metering.core.totals import Totals
 from services.metering.dialect import connect, ledger_url
+from services.metering.held_messages import InboundMessage
 from services.metering.recorder import Recorder, usage_feed
 from services.metering.store import Ledger
-from services.runtime import clock, streams
-from services.runtime.bus import Bus
-from services.runtime.health import Health
-from services.runtime.outbox import OutboxTiming
-from services.runtime.settings import NatsLogin
-from services.up.natsd import Identity, nats_server
+from services.runtime import clock
+from services.runtime.bus import streams
+from services.runtime.bus.client import Bus
+from services.runtime.outbox.outbox import OutboxTiming
+from services.runtime.process.health import Health
+from services.runtime.process.settings import NatsLogin
+from services.up.nats_server import Identity, nats_server
+from tests.metering.event_maker import EventMaker
 from tests.metering.placed import ACME, placed_call
+from tests.metering.polling import Until
 
-Maker = Any  # that of conftest.py, which nothing can import
-Until = Any  # likewise
-HEALING = OutboxTiming(heal_s=0.3, settle_s=0)
+HEALING = OutboxTiming(republish_s=0.3, settle_s=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ async def start(nats_url: str, data: Path, **settings: str) -> Process:
 async def ready_url(process: Process) -> str:
     assert process.stdout
     async for line in process.stdout:
-        said = json.loads(line)
-        if said["event"] == "service_ready":
-            return str(said["http_url"])
+        entry = json.loads(line)
+        if entry["event"] == "service_ready":
+            return str(entry["http_url"])
     raise AssertionError("metering ended before it was ready")
 
 
@@ -104,15 +105,15 @@ def found(data: Path) -> list[str]:
 
 
 async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and_leaves_the_outbox(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+    bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker
 ) -> None:
     async with (
         metering(nats_url, tmp_path, METRIC_TENANTS='["acme"]') as running,
         placed_call(bus, tmp_path, make) as outbox,
     ):
-        await outbox.put(ACME, make.data({"audio_sent_ms": 1500, "audio_generated_ms": 500}))
-        await outbox.put(ACME, make.data({"audio_gated_ms": 9000, "audio_played_ms": 400}))
-        await outbox.put(ACME, make.data({"tokens_audio_in": 100}, provider_ref="resp_1"))
+        await outbox.store(ACME, make.data({"audio_sent_ms": 1500, "audio_generated_ms": 500}))
+        await outbox.store(ACME, make.data({"audio_gated_ms": 9000, "audio_played_ms": 400}))
+        await outbox.store(ACME, make.data({"tokens_audio_in": 100}, provider_ref="resp_1"))
         assert await outbox.settled(20)
         bill = await running.usage(make.call)
         assert (bill["billed_seconds"], bill["gated_seconds"], bill["unheard_seconds"]) == (2.0, 9.0, 0.1)
@@ -127,7 +128,7 @@ async def test_usage_goes_from_the_outbox_through_the_stream_into_the_ledger_and
 
 
 async def test_the_history_of_a_call_reaches_its_bill(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
+    bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker, until: Until
 ) -> None:
     call: dict[str, Any] = {
         "call": make.call,
@@ -149,19 +150,19 @@ async def test_the_history_of_a_call_reaches_its_bill(
             reply = await running.http.get(f"/internal/v1/calls/{make.call}/usage?tenant=acme")
             return reply.status_code == httpx.codes.OK
 
-        await until(has_history, because="the ledger, in another process, says nothing when history arrives")
+        await until(has_history, because="the ledger, in another process, sends no event when history arrives")
         bill = await running.usage(make.call)
         assert (bill["status"], bill["ended_reason"]) == ("ended", "hangup")
 
 
 async def test_killed_again_and_again_under_load_metering_books_everything_once(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker
+    bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker
 ) -> None:
     async with placed_call(bus, tmp_path, make) as outbox:
 
         async def talk() -> None:
             for turn in range(300):
-                await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
+                await outbox.store(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(talk())
@@ -178,7 +179,7 @@ async def test_killed_again_and_again_under_load_metering_books_everything_once(
 
 
 async def test_what_was_committed_but_not_acknowledged_is_booked_once(
-    bus: Bus, tmp_path: Path, make: Maker, open_ledger: Callable[[], Ledger]
+    bus: Bus, tmp_path: Path, make: EventMaker, open_ledger: Callable[[], Ledger]
 ) -> None:
     ledger = open_ledger()
     make.place(ledger)
@@ -188,12 +189,12 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
     with ThreadPoolExecutor(max_workers=1) as thread:
         recorder = Recorder(bus, thread, totals, Health(), stopping)
         async with placed_call(bus, tmp_path, make) as outbox:
-            await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
-            subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process dies here
+            await outbox.store(ACME, make.data({"tokens_audio_in": 7}, provider_ref="resp_1"))
+            subscription = await recorder._subscribe(feed)  # noqa: SLF001 - the same consumer, whose process ends here
             batch = await subscription.fetch(10, timeout=10)
-            feed.record([Delivery(msg.subject, msg.data) for msg in batch], clock.utc_now())
+            feed.record([InboundMessage(msg.subject, msg.data) for msg in batch], clock.utc_now())
             await subscription.unsubscribe()
-            carrying = asyncio.create_task(recorder.carry(feed))
+            carrying = asyncio.create_task(recorder.run_feed(feed))
             assert await outbox.settled(20)
             stopping.set()
             await carrying
@@ -202,15 +203,15 @@ async def test_what_was_committed_but_not_acknowledged_is_booked_once(
 
 
 async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
+    bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker, until: Until
 ) -> None:
     async def stream_has_all() -> bool:
         return (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).state.messages == 6
 
     async with placed_call(bus, tmp_path, make, timing=HEALING) as outbox:
         for turn in range(5):
-            await outbox.put(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
-        await until(stream_has_all, because="neither outbox nor stream says when all is published")
+            await outbox.store(ACME, make.data({"tokens_audio_in": 7}, provider_ref=f"resp_{turn}"))
+        await until(stream_has_all, because="neither outbox nor stream reports when all is published")
         await bus.jetstream.purge_stream(subjects.USAGE_STREAM)
         async with metering(nats_url, tmp_path) as running:
             assert await outbox.settled(30)
@@ -219,11 +220,11 @@ async def test_acknowledged_events_that_the_stream_lost_are_healed_by_the_outbox
                 return await running.metric("hushgate_usage_units_total", meter="tokens_audio_in") == 35
 
             # The ledger has them; what came before their call was known is booked when it is.
-            await until(all_is_booked, because="an outbox is told what the ledger has, booked or held")
+            await until(all_is_booked, because="an outbox is informed about what the ledger has, booked or held")
             assert (await running.usage(make.call))["meters"] == {"tokens_audio_in": 35}
 
 
-async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path: Path, make: Maker) -> None:
+async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker) -> None:
     await streams.ensure_usage_stream(bus.jetstream)
     for body in (b"", b"\xff", b"{}", b"[" * 10_000, make.event({"call_ms": 1}, tenant=TenantId("other")).encode()):
         await bus.jetstream.publish(subjects.usage("media", "media-0", ACME), body)
@@ -231,7 +232,7 @@ async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path
         metering(nats_url, tmp_path) as running,
         placed_call(bus, tmp_path, make) as outbox,
     ):
-        await outbox.put(ACME, make.data({"call_ms": 20}))
+        await outbox.store(ACME, make.data({"call_ms": 20}))
         assert await outbox.settled(20)
         assert await running.metric("hushgate_ledger_quarantined_total", reason="malformed") == 3
         assert await running.metric("hushgate_ledger_quarantined_total", reason="too_large") == 1
@@ -239,9 +240,9 @@ async def test_poison_does_not_stop_the_stream(bus: Bus, nats_url: str, tmp_path
 
 
 async def test_a_media_process_that_has_fallen_bills_nobody_and_raises_the_alarm(
-    tmp_path: Path, make: Maker, until: Until
+    tmp_path: Path, make: EventMaker, until: Until
 ) -> None:
-    roles: list[tuple[Role, str]] = [("metering", "metering-0"), ("media", "media-0"), ("media", "media-1")]
+    roles: list[tuple[ServiceRole, str]] = [("metering", "metering-0"), ("media", "media-0"), ("media", "media-1")]
     async with nats_server(tmp_path, identities=[Identity(role, name) for role, name in roles]) as server:
 
         def login(name: str) -> NatsLogin:
@@ -251,30 +252,30 @@ async def test_a_media_process_that_has_fallen_bills_nobody_and_raises_the_alarm
         async with (
             metering(server.address, tmp_path, HOLD_S="1", **identity) as running,
             Bus.connect(server.url, name="operator") as operator,
-            Bus.connect(server.address, name="fallen", login=login("media-1")) as fallen,
+            Bus.connect(server.address, name="compromised", login=login("media-1")) as compromised,
             placed_call(operator, tmp_path, make) as call,
         ):
-            await call.put(ACME, make.data({"audio_sent_ms": 1000}))
+            await call.store(ACME, make.data({"audio_sent_ms": 1000}))
             assert await call.settled(20)
-            dear = {"tokens_audio_out": 10**9}
+            expensive = {"tokens_audio_out": 10**9}
             foreign = "rtc_" + "f" * 26
             mine = f"media-1-{'0' * 16}"
             events = [
-                make.event(dear, provider_ref="r", source=mine, sequence=1),
+                make.event(expensive, provider_ref="r", source=mine, sequence=1),
                 make.event({"call_ms": 10**9}, source=mine, sequence=2, worker="media-1"),
                 make.event({"call_ms": 5}, source=mine, sequence=3, call_id=foreign),
                 make.event({"call_ms": 5}, source=call.worker.source, sequence=10**6, floor=10**6),
             ]
             for event in events:
-                await fallen.jetstream.publish(subjects.usage("media", "media-1", ACME), event.encode())
+                await compromised.jetstream.publish(subjects.usage("media", "media-1", ACME), event.encode())
             for subject in (subjects.usage("media", "media-0", ACME), subjects.usage("upstream", "upstream-0", ACME)):
-                with pytest.raises(NatsError):  # the server lets it speak for nobody
-                    await fallen.jetstream.publish(subject, events[0].encode(), timeout=0.3)
+                with pytest.raises(NatsError):  # the server permits only its own subjects
+                    await compromised.jetstream.publish(subject, events[0].encode(), timeout=0.3)
 
             async def all_are_aside() -> bool:
                 return await running.metric("hushgate_ledger_events_total", result="quarantined") == len(events)
 
-            await until(all_are_aside, because="the ledger, in another process, says nothing of what it holds")
+            await until(all_are_aside, because="the ledger, in another process, sends no event about what it holds")
             for reason in ("wrong_meter", "wrong_producer", "no_call", "wrong_source"):
                 assert await running.metric("hushgate_ledger_quarantined_total", reason=reason) == 1
             assert (await running.usage(make.call))["cost_nano_usd"] == 0
@@ -284,12 +285,12 @@ async def test_a_media_process_that_has_fallen_bills_nobody_and_raises_the_alarm
 
 
 async def test_a_restart_neither_resets_nor_doubles_the_counters(
-    bus: Bus, nats_url: str, tmp_path: Path, make: Maker, until: Until
+    bus: Bus, nats_url: str, tmp_path: Path, make: EventMaker, until: Until
 ) -> None:
     values = []
     async with placed_call(bus, tmp_path, make) as outbox:
-        await outbox.put(ACME, make.data({"call_ms": 0}, provider="xai", session_id="sess_x"))
-        await outbox.put(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai", session_id="sess_x"))
+        await outbox.store(ACME, make.data({"call_ms": 0}, provider="xai", session_id="sess_x"))
+        await outbox.store(ACME, make.data({"audio_sent_ms": 60_000}, provider="xai", session_id="sess_x"))
         for _ in range(2):
             async with metering(nats_url, tmp_path) as running:
                 assert await outbox.settled(20)
@@ -332,7 +333,7 @@ async def test_sigterm_ends_it_in_order(nats_url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [False, True])
 async def test_an_audit_says_whether_the_ledger_adds_up(
     tmp_path: Path,
-    make: Maker,
+    make: EventMaker,
     books: Books,
     broken: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.metering.settings import MeteringSettings
 from services.runtime.errors import SettingsError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

@@ -1,4 +1,4 @@
-"""The ledger in its database: what is recorded, refused, answered, and whether it adds up."""
+"""The ledger in its database: booking, refusals, answers, audit."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,16 +12,15 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DatabaseError
 
 from services.metering import tables
-from services.metering.aside import Delivery
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
 from services.metering.core.reading import Reason
 from services.metering.dialect import LedgerError, LedgerInUseError, connect, ledger_url
+from services.metering.held_messages import InboundMessage
 from services.metering.pricebooks import load_books
 from services.metering.store import Ledger
 from services.runtime.errors import HushgateError
-
-Maker = Any  # that of conftest.py, which nothing can import
+from tests.metering.event_maker import EventMaker
 
 
 def rows_of(ledger: Ledger, table: Any) -> int:  # noqa: ANN401 - a table
@@ -29,7 +28,7 @@ def rows_of(ledger: Ledger, table: Any) -> int:  # noqa: ANN401 - a table
         return db.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_events_of_a_call_become_its_bill(ledger: Ledger, make: Maker) -> None:
+def test_events_of_a_call_become_its_bill(ledger: Ledger, make: EventMaker) -> None:
     batch = [
         make.event({"audio_sent_ms": 1000, "audio_generated_ms": 2000}),
         make.event({"audio_gated_ms": 4000, "audio_played_ms": 1900, "call_ms": 9000}),
@@ -46,13 +45,13 @@ def test_events_of_a_call_become_its_bill(ledger: Ledger, make: Maker) -> None:
     assert audit(ledger.engine) == []
 
 
-def test_a_call_belongs_to_its_tenant(ledger: Ledger, make: Maker) -> None:
+def test_a_call_belongs_to_its_tenant(ledger: Ledger, make: EventMaker) -> None:
     ledger.record([make.delivery(make.event({"call_ms": 20}))], now=make.now)
     assert ledger.call_usage("other", make.call) is None
     assert ledger.call_usage("acme", "rtc_" + "b" * 26) is None
 
 
-def test_copies_are_counted_and_change_nothing(ledger: Ledger, make: Maker) -> None:
+def test_copies_are_counted_and_change_nothing(ledger: Ledger, make: EventMaker) -> None:
     delivery = make.delivery(make.event({"tokens_audio_in": 100}, provider_ref="resp_1"))
     first = ledger.record([delivery, delivery], now=make.now)
     again = ledger.record([delivery], now=make.now)
@@ -63,11 +62,11 @@ def test_copies_are_counted_and_change_nothing(ledger: Ledger, make: Maker) -> N
 
 def test_what_cannot_be_booked_is_kept_whole_and_does_not_stop_what_is_behind_it(
     ledger: Ledger,
-    make: Maker,
+    make: EventMaker,
 ) -> None:
     good = make.event({"session_ms": 20}, sequence=3)
     batch = [
-        Delivery("hg.usage.media.media-0.acme", b"\xff poison"),
+        InboundMessage("hg.usage.media.media-0.acme", b"\xff poison"),
         make.delivery(make.event({"session_ms": 20}, sequence=1, time=make.at(days=40))),
         make.delivery(make.event({"tokens_audio_in": 1}, sequence=2)),
         make.delivery(good),
@@ -83,7 +82,7 @@ def test_what_cannot_be_booked_is_kept_whole_and_does_not_stop_what_is_behind_it
     assert kept[0].body == b"\xff poison"
 
 
-def test_a_message_that_breaks_the_database_is_kept_aside(ledger: Ledger, make: Maker) -> None:
+def test_a_message_that_breaks_the_database_is_kept_aside(ledger: Ledger, make: EventMaker) -> None:
     with ledger.engine.begin() as db:
         db.execute(
             text(
@@ -99,7 +98,7 @@ def test_a_message_that_breaks_the_database_is_kept_aside(ledger: Ledger, make: 
     assert rows_of(ledger, tables.event) == 2  # and the one that names the owner
 
 
-def test_the_watermark_waits_for_what_is_missing_and_skips_what_is_gone(ledger: Ledger, make: Maker) -> None:
+def test_the_watermark_waits_for_what_is_missing_and_skips_what_is_gone(ledger: Ledger, make: EventMaker) -> None:
     def mark(sequence: int, floor: int) -> int:
         event = make.event({"call_ms": sequence}, seq=sequence, sequence=sequence, floor=floor)
         return ledger.record([make.delivery(event)], now=make.now).marks[make.media_outbox]
@@ -114,7 +113,7 @@ def test_the_watermark_waits_for_what_is_missing_and_skips_what_is_gone(ledger: 
 @pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET {} = 1"])
 def test_the_database_refuses_to_change_the_record(
     ledger: Ledger,
-    make: Maker,
+    make: EventMaker,
     table: str,
     statement: str,
 ) -> None:
@@ -124,7 +123,7 @@ def test_the_database_refuses_to_change_the_record(
         db.execute(text(statement.format(table, column)))
 
 
-def test_all_journals_balance_and_every_figure_follows_from_the_record(ledger: Ledger, make: Maker) -> None:
+def test_all_journals_balance_and_every_figure_follows_from_the_record(ledger: Ledger, make: EventMaker) -> None:
     make.place(
         ledger,
         make.event({"audio_sent_ms": 0}, provider="xai", session_id="sess_x"),
@@ -145,18 +144,18 @@ def test_all_journals_balance_and_every_figure_follows_from_the_record(ledger: L
     assert audit(ledger.engine) == []
 
 
-def test_an_audit_finds_what_does_not_add_up(ledger: Ledger, make: Maker) -> None:
+def test_an_audit_finds_what_does_not_add_up(ledger: Ledger, make: EventMaker) -> None:
     ledger.record([make.delivery(make.event({"tokens_audio_in": 1}, provider_ref="r"))], now=make.now)
     with ledger.engine.begin() as db:
         db.execute(insert(tables.posting).values(journal_id=1, account="cost:acme", amount_nano=1))
         db.execute(tables.meter_total.update().values(quantity=2))
     found = "\n".join(audit(ledger.engine))
     assert "its postings sum to 1, not to 0" in found
-    assert "the line says (1, 32000), its journals (1, 32001)" in found
-    assert "live Held(quantity=2" in found
+    assert "the line has (1, 32000), its journals (1, 32001)" in found
+    assert "live MeterReading(quantity=2" in found
 
 
-def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, make: Maker, books: Books) -> None:
+def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, make: EventMaker, books: Books) -> None:
     url = ledger_url("", tmp_path)
     with Ledger.open(url, Books([])) as ledger:
         make.place(ledger)
@@ -174,12 +173,12 @@ def test_a_price_that_was_missing_is_booked_when_it_is_there(tmp_path: Path, mak
         assert audit(ledger.engine) == []
 
 
-def test_the_totals_after_a_restart_are_those_before(open_ledger: Callable[[], Ledger], make: Maker) -> None:
+def test_the_totals_after_a_restart_are_those_before(open_ledger: Callable[[], Ledger], make: EventMaker) -> None:
     ledger = open_ledger()
     events = [make.event({"audio_sent_ms": 60_000 * n}, provider="xai") for n in (1, 2)]
     make.place(ledger, *events)
     first = ledger.record([make.delivery(event) for event in events], now=make.now)
-    ledger.record([Delivery("hg.usage.media.media-0.acme", b"?")], now=make.now)
+    ledger.record([InboundMessage("hg.usage.media.media-0.acme", b"?")], now=make.now)
     everything, results, reasons = ledger.totals()
     assert sum(each.cost_nano for each in everything) == sum(each.cost_nano for each in first.growth) == 100_000_000
     assert results == {"booked": 2, "superseded": 1, "quarantined": 1, "duplicate": 0, "held": 0}
@@ -219,7 +218,7 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path, books: Books) 
         pass
 
 
-def test_a_database_that_is_locked_loses_nothing(ledger: Ledger, make: Maker, tmp_path: Path) -> None:
+def test_a_database_that_is_locked_loses_nothing(ledger: Ledger, make: EventMaker, tmp_path: Path) -> None:
     delivery = make.delivery(make.event({"call_ms": 20}))
     with ledger.engine.begin() as db:
         db.execute(text("PRAGMA busy_timeout = 1"))
@@ -232,11 +231,11 @@ def test_a_database_that_is_locked_loses_nothing(ledger: Ledger, make: Maker, tm
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [("no url", "write sqlite:"), ("nodb://x", "driver is not installed"), ("sqlite+nodriver:///x", "driver")],
 )
-def test_a_wrong_ledger_url_says_what_to_write(tmp_path: Path, url: str, said: str) -> None:
-    with pytest.raises(HushgateError, match=said):
+def test_a_wrong_ledger_url_says_what_to_write(tmp_path: Path, url: str, expected: str) -> None:
+    with pytest.raises(HushgateError, match=expected):
         connect(ledger_url(url, tmp_path))
 
 

@@ -1,8 +1,8 @@
-"""The sums behind the counters."""
+"""The sums exported as counters."""
 
 from services.contracts.ids import CallId, TenantId
 from services.contracts.usage import Meter
-from services.metering.core.ledger import Line, LineKey
+from services.metering.core.ledger import LedgerLine, LineKey
 from services.metering.core.totals import Growth, Totals, growth
 
 
@@ -12,13 +12,13 @@ def key(meter: Meter, tenant: str = "acme") -> LineKey:
 
 def test_growth_is_from_the_line_before() -> None:
     sent = key(Meter.AUDIO_SENT_MS)
-    (grown,) = growth({sent: Line(10, 100, 0, "b")}, {sent: Line(30, 300, 0, "b", unpriced=True)})
+    (grown,) = growth({sent: LedgerLine(10, 100, 0, "b")}, {sent: LedgerLine(30, 300, 0, "b", unpriced=True)})
     assert grown == Growth("acme", "xai", "grok", Meter.AUDIO_SENT_MS, 20, 200, 0, unpriced=1)
 
 
 def test_a_line_is_counted_as_unpriced_once() -> None:
     sent = key(Meter.AUDIO_SENT_MS)
-    (grown,) = growth({sent: Line(10, unpriced=True)}, {sent: Line(30, unpriced=True)})
+    (grown,) = growth({sent: LedgerLine(10, unpriced=True)}, {sent: LedgerLine(30, unpriced=True)})
     assert grown.unpriced == 0
 
 
@@ -29,11 +29,11 @@ def test_seconds_and_money_are_counted_for_the_tenants_that_are_listed() -> None
             growth(
                 {},
                 {
-                    key(Meter.AUDIO_SENT_MS, tenant): Line(1000, 5, 0, "b"),
-                    key(Meter.AUDIO_GENERATED_MS, tenant): Line(500, 3, 0, "b"),
-                    key(Meter.AUDIO_GATED_MS, tenant): Line(200, 0, 1, "b"),
-                    key(Meter.CALL_MS, tenant): Line(3000),
-                    key(Meter.TOKENS_IMAGE_IN, tenant): Line(4, unpriced=True),
+                    key(Meter.AUDIO_SENT_MS, tenant): LedgerLine(1000, 5, 0, "b"),
+                    key(Meter.AUDIO_GENERATED_MS, tenant): LedgerLine(500, 3, 0, "b"),
+                    key(Meter.AUDIO_GATED_MS, tenant): LedgerLine(200, 0, 1, "b"),
+                    key(Meter.CALL_MS, tenant): LedgerLine(3000),
+                    key(Meter.TOKENS_IMAGE_IN, tenant): LedgerLine(4, unpriced=True),
                 },
             )
         )

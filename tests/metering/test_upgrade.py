@@ -1,8 +1,7 @@
-"""A ledger of a version that knew no placements: what was measured before the upgrade is booked all the same."""
+"""A ledger of a version without placements: usage measured before the upgrade is booked unchecked."""
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic import command
@@ -10,18 +9,17 @@ from alembic.config import Config
 from sqlalchemy import select, update
 
 from services.metering import migrate, tables
-from services.metering.aside import Delivery
 from services.metering.audit import audit
 from services.metering.core.pricing import Books
 from services.metering.core.reading import Reason
 from services.metering.dialect import connect, ledger_url
+from services.metering.held_messages import InboundMessage
 from services.metering.store import Ledger
-
-Maker = Any  # that of conftest.py, which nothing can import
+from tests.metering.event_maker import EventMaker
 
 
 def first_version(folder: Path) -> None:
-    """A ledger as version 0001 left it, with an event in it."""
+    """Create a ledger with the schema of migration 0001 and one event."""
     engine = connect(ledger_url("", folder))
     with engine.begin() as db:
         config = Config()
@@ -38,15 +36,17 @@ def first_version(folder: Path) -> None:
     raw.close()
 
 
-def deliveries(make: Maker) -> list[Delivery]:
-    """What was in outboxes and in the stream: nobody named a worker, and the subjects no process."""
+def deliveries(make: EventMaker) -> list[InboundMessage]:
+    """Return messages of the older version: without a worker, on subjects without a process."""
     media = make.event({"call_ms": 2000}, worker="", source=f"outbox-media-media-0-{'a' * 16}")
     worker = make.event({"tokens_audio_in": 7}, provider_ref="r", source=f"outbox-upstream-upstream-0-{'b' * 16}")
     in_stream = make.event({"audio_sent_ms": 5}, source=f"outbox-upstream-upstream-0-{'b' * 16}")
-    return [make.delivery(media), make.delivery(worker), Delivery("hg.usage.acme", in_stream.encode())]
+    return [make.delivery(media), make.delivery(worker), InboundMessage("hg.usage.acme", in_stream.encode())]
 
 
-def test_what_was_measured_before_the_upgrade_is_booked_for_a_day(tmp_path: Path, make: Maker, books: Books) -> None:
+def test_what_was_measured_before_the_upgrade_is_booked_for_a_day(
+    tmp_path: Path, make: EventMaker, books: Books
+) -> None:
     first_version(tmp_path)
     url = ledger_url("", tmp_path)
     with Ledger.open(url, books) as ledger, ledger.engine.begin() as db:
@@ -63,7 +63,7 @@ def test_what_was_measured_before_the_upgrade_is_booked_for_a_day(tmp_path: Path
         assert ledger.record([make.delivery(too_late)], now=make.at(hours=25)).results == {"held": 1}
 
 
-def test_a_new_ledger_believes_nothing_of_before(tmp_path: Path, make: Maker, books: Books) -> None:
+def test_a_new_ledger_believes_nothing_of_before(tmp_path: Path, make: EventMaker, books: Books) -> None:
     with Ledger.open(ledger_url("", tmp_path), books) as ledger:
         recorded = ledger.record(deliveries(make), now=make.now)
         assert recorded.results == {"held": 2, "quarantined": 1}
@@ -73,10 +73,10 @@ def test_a_new_ledger_believes_nothing_of_before(tmp_path: Path, make: Maker, bo
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_copy_of_the_ledger_hears_again_of_calls_that_were_placed_after_it(
-    tmp_path: Path, make: Maker, books: Books, times: int
+    tmp_path: Path, make: EventMaker, books: Books, times: int
 ) -> None:
     with Ledger.open(ledger_url("", tmp_path), books) as ledger:
         assert ledger.placed_from() is None
         for _ in range(times):
-            ledger.record_placed([Delivery("hg.placed", make.placed().encode())], now=make.now)
+            ledger.record_placed([InboundMessage("hg.placed", make.placed().encode())], now=make.now)
         assert ledger.placed_from() == make.at(hours=-1)

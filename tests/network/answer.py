@@ -1,4 +1,4 @@
-"""The address in an SDP answer: read it, put another in its place."""
+"""Reads and replaces the address in an SDP answer."""
 
 import re
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ _PRIORITY = 2_130_706_431  # RFC 8445, section 5.1.2.1: host, highest local pref
 
 
 class NoCandidateError(ValueError):
-    """The answer names no address that could be replaced."""
+    """The answer contains no address to replace."""
 
 
 def gateway_address(sdp: str) -> tuple[str, int]:
@@ -25,6 +25,6 @@ def gateway_address(sdp: str) -> tuple[str, int]:
 
 
 def with_one_candidate(sdp: str, host: str, port: int) -> str:
-    """The same answer with this address as its only candidate, in every section that has ICE credentials."""
+    """Return the answer with this address as its only candidate, in every section that has ICE credentials."""
     line = f"a=candidate:1 1 udp {_PRIORITY} {host} {port} typ host\r\na=end-of-candidates\r\n"
     return _BEFORE.sub(lambda before: line + before[0], _ANY_CANDIDATE.sub("", sdp))

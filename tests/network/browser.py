@@ -15,7 +15,7 @@ from av import AudioCodecContext, AudioFrame, CodecContext
 from av.packet import Packet
 from av.stream import Stream
 
-from services.callers.ear import Ear
+from services.callers.audio_sink import AudioSink
 from services.callers.speech import Clip, Samples, resampled
 from services.runtime import clock
 
@@ -31,8 +31,8 @@ _MAX_LATE_S = 0.1  # a microphone does not burst
 
 
 @dataclass(frozen=True, slots=True)
-class OpusWishes:
-    """What an answer asks of the encoder: RFC 7587, section 6.1."""
+class EncoderSettings:
+    """Encoder settings that an answer requests: RFC 7587, section 6.1."""
 
     fec: bool = False
     dtx: bool = False
@@ -40,14 +40,14 @@ class OpusWishes:
     bitrate: int = _BITRATE
 
 
-def wishes(sdp: str) -> OpusWishes:
-    """Read the fmtp of Opus; without one all is as libwebrtc starts."""
+def encoder_settings(sdp: str) -> EncoderSettings:
+    """Parse the fmtp of Opus; without one, libwebrtc's defaults."""
     number = re.search(r"^a=rtpmap:(\d+) opus/48000", sdp, re.MULTILINE | re.IGNORECASE)
     line = re.search(rf"^a=fmtp:{number[1]} (.*?)\r?$", sdp, re.MULTILINE) if number else None
     pairs = [part.strip().partition("=") for part in line[1].split(";")] if line else []
     given = {name: int(value) for name, _, value in pairs if value.isdigit()}
     max_hz = given.get("maxplaybackrate", WIRE_HZ)
-    return OpusWishes(
+    return EncoderSettings(
         fec=given.get("useinbandfec") == 1,
         dtx=given.get("usedtx") == 1,
         max_hz=max_hz,
@@ -55,8 +55,8 @@ def wishes(sdp: str) -> OpusWishes:
     )
 
 
-def encoder(wanted: OpusWishes, *, loss: float) -> AudioCodecContext:
-    """libopus as libwebrtc sets it; ``loss`` is the share that the receiver's reports would tell it."""
+def encoder(wanted: EncoderSettings, *, loss: float) -> AudioCodecContext:
+    """libopus as libwebrtc configures it; ``loss`` is the share that receiver reports would tell it."""
     codec = CodecContext.create("libopus", "w")
     if not isinstance(codec, AudioCodecContext):
         raise TypeError("libopus is no audio codec here")
@@ -75,8 +75,8 @@ def encoder(wanted: OpusWishes, *, loss: float) -> AudioCodecContext:
     return codec
 
 
-class Microphone(MediaStreamTrack):
-    """Always on: speech when there is some to say, else the quiet noise of a room."""
+class ClipMicrophone(MediaStreamTrack):
+    """Sends the clips given to it, else the quiet noise of a room."""
 
     kind = "audio"
 
@@ -90,25 +90,25 @@ class Microphone(MediaStreamTrack):
         self._due_s = 0.0
         self._silent = asyncio.Event()
         self.frames = 0
-        """How many frames it has taken, those that were not sent included."""
+        """How many frames it has captured, including those that were not sent."""
         self.taken_at: list[float] = []
-        """When each of them was taken, in monotonic seconds: its last sample was spoken then."""
+        """When each of them was captured, in monotonic seconds: its last sample was spoken then."""
 
-    def heed(self, wanted: OpusWishes) -> None:
-        """Start: encode as the answer asks."""
+    def configure(self, wanted: EncoderSettings) -> None:
+        """Start encoding with the answer's settings."""
         self._codec.set_result(encoder(wanted, loss=self._loss))
 
-    def say(self, spoken: Clip) -> None:
-        """Speak from the next frame on, behind what is still being said."""
+    def play(self, spoken: Clip) -> None:
+        """Play a clip from the next frame on, after any clip that is still playing."""
         self._left = np.concatenate((self._left, resampled(spoken, hz=WIRE_HZ).samples))
         self._silent.clear()
 
-    async def silent(self) -> None:
-        """Wait until all has been said."""
+    async def wait_until_silent(self) -> None:
+        """Wait until all clips were played."""
         await self._silent.wait()
 
     async def recv(self) -> "Packet[Stream]":
-        """The next packet, when it is due; in silence with DTX that takes a while."""
+        """Return the next packet when it is due; during silence with DTX that takes a while."""
         codec = await asyncio.shield(self._codec)
         while True:
             await self._wait_until_due()
@@ -138,7 +138,7 @@ class Microphone(MediaStreamTrack):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedRtp:
     """An RTP packet: monotonic seconds of its arrival, sequence number and timestamp as they were on the wire."""
 
     at_s: float
@@ -148,48 +148,48 @@ class Heard:
 
 
 @dataclass
-class Recorder(Ear):
-    """An ear that also keeps sequence numbers, so that loss can be told from silence."""
+class SequenceRecorder(AudioSink):
+    """An audio sink that also records sequence numbers, so that loss can be told from silence."""
 
-    rtp: list[Heard] = field(default_factory=list)
+    rtp: list[ReceivedRtp] = field(default_factory=list)
 
-    def hear(self, packet: RtpPacket) -> None:
-        """Note a packet that has just arrived."""
-        Ear.hear(self, packet)
-        self.rtp.append(Heard(clock.monotonic(), packet.sequence_number, packet.timestamp, bytes(packet.payload)))
+    def record_packet(self, packet: RtpPacket) -> None:
+        """Record a packet that has just arrived."""
+        AudioSink.record_packet(self, packet)
+        self.rtp.append(ReceivedRtp(clock.monotonic(), packet.sequence_number, packet.timestamp, bytes(packet.payload)))
 
 
-class Browser:
-    """One peer: a microphone, an ear, a channel."""
+class BrowserPeer:
+    """One peer: a microphone, an audio sink, a data channel."""
 
     def __init__(self, *, loss: float = 0.0) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        self.microphone = Microphone(loss=loss)
-        self.ear = Recorder()
-        self.wishes = OpusWishes()
+        self.microphone = ClipMicrophone(loss=loss)
+        self.audio_sink = SequenceRecorder()
+        self.encoder_settings = EncoderSettings()
         self._open = asyncio.Event()
-        self.ear.attach(self.peer.addTransceiver(self.microphone, direction="sendrecv").receiver)
+        self.audio_sink.attach(self.peer.addTransceiver(self.microphone, direction="sendrecv").receiver)
         self.channel = self.peer.createDataChannel("oai-events")
         self.channel.on("open", self._open.set)
 
     async def offer(self) -> str:
-        """The offer's SDP."""
+        """Return the offer's SDP."""
         await self.peer.setLocalDescription(await self.peer.createOffer())
         return str(self.peer.localDescription.sdp)
 
     async def accept(self, sdp: str, rewrite: Callable[[str], str]) -> None:
-        """Take the answer, and wait until the connection is up."""
-        self.wishes = wishes(sdp)
-        self.microphone.heed(self.wishes)
+        """Apply the answer and wait until the connection is up."""
+        self.encoder_settings = encoder_settings(sdp)
+        self.microphone.configure(self.encoder_settings)
         await self.peer.setRemoteDescription(RTCSessionDescription(rewrite(sdp), "answer"))
         await self._open.wait()
 
     def change_ssrc(self) -> None:
-        """Go on with another SSRC, as after a change of the track's encoder."""
+        """Continue with another SSRC, as after a change of the track's encoder."""
         sender = self.peer.getSenders()[0]
         sender._ssrc = (sender._ssrc + 1) % (1 << 32)  # noqa: SLF001 - aiortc has no such wish
 
     async def close(self) -> None:
-        """Hang up without a word."""
+        """Close the connection without a hang-up."""
         self.microphone.stop()
         await self.peer.close()

@@ -1,4 +1,4 @@
-"""What a bad network does to each datagram, decided without a socket or a clock.
+"""Effects of a bad network on each datagram, computed without a socket or a clock.
 
 The same seed and the same datagrams meet the same fate. Media and all else (STUN, DTLS, RTCP) draw from random streams
 of their own, so that the moment of an ICE check does not change which speech is lost. For media a burst lasts a number
@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 Lane = Literal["media", "control"]
-DropReason = Literal["loss", "burst", "blackout"]
+LossCause = Literal["loss", "burst", "blackout"]
 
 _STEP_S = 0.02  # from one datagram of media to the next
 _RTP_FIRST = range(128, 192)  # RFC 7983, section 7
@@ -27,7 +27,7 @@ class Burst:
     loss: float = 1.0
 
     def chance(self, *, in_burst: bool, steps: int) -> float:
-        """Of being in a burst ``steps`` datagrams on."""
+        """Probability of being in a burst ``steps`` datagrams later."""
         share = self.enter / (self.enter + self.leave)
         return share + (in_burst - share) * (1 - self.enter - self.leave) ** steps
 
@@ -40,7 +40,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """Nothing passes from ``from_s`` to ``until_s``, in the seconds of `Way.decide`."""
+    """Nothing passes from ``from_s`` to ``until_s``, in the seconds of `ImpairedDirection.decide`."""
 
     from_s: float
     until_s: float
@@ -76,9 +76,9 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """It never arrives."""
+    """The datagram never arrives."""
 
-    reason: DropReason
+    reason: LossCause
 
 
 Fate = Pass | Drop
@@ -86,7 +86,7 @@ Fate = Pass | Drop
 
 @dataclass(slots=True)
 class Counts:
-    """What came and what became of it. ``media`` are the RTP datagrams that came, lost ones too."""
+    """Datagrams by outcome. ``media`` counts RTP datagrams, including lost ones."""
 
     came: int = 0
     media: int = 0
@@ -99,7 +99,7 @@ class Counts:
 
 @dataclass(slots=True)
 class _Stream:
-    """The chance of one lane. Four draws a datagram, whatever the conditions: changing one leaves the others' fates."""
+    """Random numbers of one lane. Four draws per datagram, whatever the conditions: changing one keeps the others."""
 
     random: Random
     in_burst: bool = False
@@ -107,8 +107,8 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class Way:
-    """One direction. ``dark`` is a blackout by hand; ``conditions`` may be replaced at any time."""
+class ImpairedDirection:
+    """One direction. ``dark`` is a blackout set by hand; ``conditions`` may be replaced at any time."""
 
     seed: str
     conditions: Conditions = CLEAN
@@ -116,10 +116,10 @@ class Way:
     counts: Counts = field(default_factory=Counts)
     _streams: dict[Lane, _Stream] = field(default_factory=dict)
     _newest: float = 0.0
-    """When the last datagram that kept its place arrives."""
+    """When the last datagram that was not reordered arrives."""
 
     def decide(self, datagram: bytes, *, now: float) -> Fate:
-        """The fate of a datagram that comes at ``now`` seconds."""
+        """Decide the fate of a datagram that is sent at ``now`` seconds."""
         kind = lane(datagram)
         self.counts.came += 1
         self.counts.media += kind == "media"
@@ -135,7 +135,7 @@ class Way:
         self.counts.passed += 1
         return Pass(self._arrival(late, now, held=held < self.conditions.reorder))
 
-    def _drop(self, stream: _Stream, lost: float, now: float) -> DropReason | None:
+    def _drop(self, stream: _Stream, lost: float, now: float) -> LossCause | None:
         burst = self.conditions.burst
         if self.dark or any(b.from_s <= now < b.until_s for b in self.conditions.blackouts):
             self.counts.lost_in_blackouts += 1
@@ -160,7 +160,7 @@ class Way:
 
 
 def lane(datagram: bytes) -> Lane:
-    """Whether a datagram is RTP, by its first bytes."""
+    """Classify a datagram as RTP or other by its first bytes."""
     if len(datagram) >= _RTP_HEADER_BYTES and datagram[0] in _RTP_FIRST and datagram[1] not in _RTCP_TYPES:
         return "media"
     return "control"

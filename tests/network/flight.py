@@ -1,4 +1,4 @@
-"""What is on its way: things with the moment of their arrival."""
+"""A queue of items with arrival times."""
 
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
@@ -7,19 +7,19 @@ T = TypeVar("T")
 
 
 class InFlight(Generic[T]):
-    """Gives things back in the order of their arrival, those of one moment in the order in which they came."""
+    """Returns items in the order of arrival, those of equal time in the order in which they were added."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[float, int, T]] = []
         self._serial = 0
 
     def add(self, thing: T, *, at: float) -> None:
-        """``thing`` arrives at ``at`` seconds."""
+        """Add ``thing``, which arrives at ``at`` seconds."""
         self._serial += 1
         heappush(self._queue, (at, self._serial, thing))
 
     def arrived(self, *, now: float) -> list[T]:
-        """What has arrived by ``now``."""
+        """Remove and return what has arrived by ``now``."""
         found: list[T] = []
         while self._queue and self._queue[0][0] <= now:
             found.append(heappop(self._queue)[2])
@@ -27,5 +27,5 @@ class InFlight(Generic[T]):
 
     @property
     def next_at(self) -> float | None:
-        """When the next one arrives; None when nothing is on its way."""
+        """When the next one arrives; None when the queue is empty."""
         return self._queue[0][0] if self._queue else None

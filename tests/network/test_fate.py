@@ -2,7 +2,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.network.fate import Blackout, Burst, Conditions, Drop, Fate, Pass, Way, lane
+from tests.network.fate import Blackout, Burst, Conditions, Drop, Fate, ImpairedDirection, Pass, lane
 from tests.network.flight import InFlight
 
 RTP, RTCP, STUN = (first + bytes(10) for first in (b"\x80\x6f", b"\x80\xc8", b"\x00\x01"))
@@ -10,7 +10,7 @@ FRAME_S = 0.02
 
 
 def send(conditions: Conditions, datagrams: int, *, seed: str = "seed", datagram: bytes = RTP) -> list[Fate]:
-    way = Way(seed, conditions)
+    way = ImpairedDirection(seed, conditions)
     return [way.decide(datagram, now=number * FRAME_S) for number in range(datagrams)]
 
 
@@ -44,7 +44,7 @@ def test_jitter_does_not_change_what_is_lost() -> None:
 
 
 def test_checks_in_between_do_not_change_what_media_is_lost() -> None:
-    way = Way("seed", Conditions(loss=0.1))
+    way = ImpairedDirection("seed", Conditions(loss=0.1))
     fates = []
     for number in range(300):
         way.decide(STUN if number % 3 else RTCP, now=0.0)
@@ -61,7 +61,7 @@ def test_bursts_lose_as_much_in_longer_runs() -> None:
 
 
 def test_a_burst_is_over_in_time_also_for_what_comes_seldom() -> None:
-    way = Way("seed", Conditions(burst=Burst.of(loss=0.1, length=5)))
+    way = ImpairedDirection("seed", Conditions(burst=Burst.of(loss=0.1, length=5)))
     fates = drawing([way.decide(STUN, now=5.0 * number) for number in range(5000)])
     runs = [len(list(run)) for letter, run in groupby(fates) if letter == "x"]
     assert fates.count("x") / 5000 == pytest.approx(0.1, abs=0.02)
@@ -90,7 +90,7 @@ def test_jitter_without_order_lets_datagrams_overtake() -> None:
 
 
 def test_a_reordered_datagram_does_not_hold_back_those_behind_it() -> None:
-    way = Way("seed", Conditions(reorder=0.05, reorder_ms=50))
+    way = ImpairedDirection("seed", Conditions(reorder=0.05, reorder_ms=50))
     late = [
         fate.at - 0.02 * number
         for number in range(1000)
@@ -106,7 +106,7 @@ def test_a_blackout_by_schedule_takes_all_between_its_bounds() -> None:
 
 
 def test_a_blackout_by_hand_lasts_until_it_is_over() -> None:
-    way = Way("seed")
+    way = ImpairedDirection("seed")
     way.dark = True
     assert way.decide(RTP, now=0.0) == Drop("blackout")
     way.dark = False
@@ -114,7 +114,9 @@ def test_a_blackout_by_hand_lasts_until_it_is_over() -> None:
 
 
 def test_everything_that_came_is_counted_once() -> None:
-    way = Way("seed", Conditions(loss=0.2, burst=Burst.of(loss=0.2, length=3), blackouts=(Blackout(0, 1),)))
+    way = ImpairedDirection(
+        "seed", Conditions(loss=0.2, burst=Burst.of(loss=0.2, length=3), blackouts=(Blackout(0, 1),))
+    )
     for number in range(200):
         way.decide(RTP, now=number * FRAME_S)
     counts = way.counts
@@ -134,7 +136,7 @@ def test_everything_that_came_is_counted_once() -> None:
         (b"\x16\xfe", "control"),
     ],
 )
-def test_media_is_told_from_all_else_by_the_first_bytes(datagram: bytes, expected: str) -> None:
+def test_media_is_identified_by_the_first_bytes(datagram: bytes, expected: str) -> None:
     assert lane(datagram) == expected
 
 
@@ -143,7 +145,7 @@ def test_a_runt_is_no_media(runt: bytes) -> None:
     assert lane(runt) == "control"
 
 
-def test_what_flies_lands_in_order_of_arrival_and_equals_as_they_came() -> None:
+def test_datagrams_in_flight_are_delivered_by_arrival_time() -> None:
     flying: InFlight[str] = InFlight()
     assert flying.next_at is None
     for name, at in (("third", 2.0), ("first", 1.0), ("fourth", 2.0), ("second", 1.0)):

@@ -8,7 +8,7 @@ import pytest
 from services.runtime import clock
 from tests.network.answer import NoCandidateError, gateway_address, with_one_candidate
 from tests.network.fate import CLEAN, Conditions
-from tests.network.impairer import Address, Impairer, Port, impairer
+from tests.network.impairer import Impairer, Port, SocketAddress, impairer
 
 ANSWER = (
     "v=0\r\nm=audio 40000 UDP/TLS/RTP/SAVPF 111\r\n"
@@ -22,11 +22,11 @@ class End:
     """A client or a gateway: a port with what came to it."""
 
     def __init__(self, host: str) -> None:
-        self.came: asyncio.Queue[tuple[bytes, Address]] = asyncio.Queue()
+        self.came: asyncio.Queue[tuple[bytes, SocketAddress]] = asyncio.Queue()
         self.port = Port(host, lambda datagram, sender, _: self.came.put_nowait((datagram, sender)))
         self.address = (host, self.port.number)
 
-    async def next(self) -> tuple[bytes, Address]:
+    async def next(self) -> tuple[bytes, SocketAddress]:
         async with asyncio.timeout(5):
             return await self.came.get()
 
@@ -37,7 +37,7 @@ async def ends(
 ) -> AsyncIterator[tuple[End, Impairer, End]]:
     client, gateway = End(host), End(host)
     async with impairer(up=up, down=down, host=host) as network:
-        network.stand_before(gateway.address)
+        network.set_gateway(gateway.address)
         yield client, network, gateway
     client.port.close()
     gateway.port.close()
@@ -84,7 +84,7 @@ async def test_late_datagrams_arrive_and_keep_their_order() -> None:
         assert [(await gateway.next())[0] for _ in sent] == sent
 
 
-async def test_the_network_knows_when_each_packet_arrives() -> None:
+async def test_the_network_records_when_each_packet_arrives() -> None:
     async with ends(down=Conditions(delay_ms=20)) as (client, network, gateway):
         send(client, network, b"hello")
         _, sender = await gateway.next()
@@ -121,7 +121,7 @@ async def test_nothing_passes_in_a_blackout() -> None:
         assert (await gateway.next())[0] == b"found"
 
 
-async def test_after_a_rebind_the_gateway_sees_another_port_and_the_old_one_is_dead() -> None:
+async def test_after_a_rebind_the_gateway_sees_another_port_and_the_old_one_is_closed() -> None:
     async with ends() as (client, network, gateway):
         send(client, network, b"before")
         _, old = await gateway.next()
@@ -147,7 +147,7 @@ async def test_two_clients_have_a_port_each() -> None:
         two.port.close()
 
 
-async def test_before_it_knows_a_gateway_nothing_passes() -> None:
+async def test_without_a_gateway_address_nothing_is_forwarded() -> None:
     async with impairer() as network:
         client = End("127.0.0.1")
         send(client, network, b"early")
@@ -157,7 +157,7 @@ async def test_before_it_knows_a_gateway_nothing_passes() -> None:
         client.port.close()
 
 
-async def test_what_the_machine_does_not_take_is_counted() -> None:
+async def test_datagrams_that_the_socket_rejects_are_counted() -> None:
     end = End("127.0.0.1")
     end.port.send(b"x" * 70_000, ("127.0.0.1", 9))
     assert end.port.unsent == 1

@@ -31,7 +31,7 @@ def say(**fact: Any) -> None:  # noqa: ANN401 - JSON
     sys.stdout.flush()
 
 
-class Peer:
+class GStreamerPeer:
     """The pipeline, and what comes of it."""
 
     def __init__(self, *, direction: str, channel: bool) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--channel", action="store_true")
     asked = parser.parse_args()
     Gst.init(None)
-    peer = Peer(direction=asked.direction, channel=asked.channel)
+    peer = GStreamerPeer(direction=asked.direction, channel=asked.channel)
     GLib.io_add_watch(sys.stdin, GLib.PRIORITY_DEFAULT, GLib.IOCondition.IN | GLib.IOCondition.HUP, peer.on_command)
     GLib.MainLoop().run()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from services.callers.speech import resample, synthesise
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_HZ
-from services.runtime.opus import OpusEncoder
+from services.runtime.audio.opus import OpusEncoder
 
 HERE = Path(__file__).parent
 PION = HERE / "pion"
@@ -69,7 +69,7 @@ def build_pion(folder: Path) -> Path:
     return program
 
 
-class Peer:
+class PeerProcess:
     """A peer's process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -127,11 +127,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def running(*command: str) -> AsyncIterator[Peer]:
+async def running(*command: str) -> AsyncIterator[PeerProcess]:
     """A peer with its offer."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 20)
-    peer = Peer(process)
+    peer = PeerProcess(process)
     listening = asyncio.create_task(peer.listen())
     try:
         await peer.until(lambda: bool(peer.offer), "its offer")

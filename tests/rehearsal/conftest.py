@@ -13,7 +13,7 @@ import soxr
 
 from services.rehearsal import app
 from services.rehearsal.settings import RehearsalSettings
-from services.runtime.process import Process
+from services.runtime.process.runner import Process
 from tests.rehearsal.driver import silence
 
 Serving = Callable[..., AbstractAsyncContextManager[str]]
@@ -21,7 +21,7 @@ Serving = Callable[..., AbstractAsyncContextManager[str]]
 
 
 class _ToldProcess(Process):
-    """Says where the service listens, as `service_ready` does in the log."""
+    """Reports the service's URL, as `service_ready` does in the log."""
 
     def __init__(self) -> None:
         super().__init__("rehearsal")
@@ -38,7 +38,7 @@ Speech = Callable[[str, str], Awaitable[bytes]]
 
 @pytest.fixture
 def flite(tmp_path: Path) -> Speech:
-    """Speech that the ear knows; skips where flite is not installed."""
+    """Speech that the recogniser understands; skips where flite is not installed."""
     command = shutil.which("flite")
     if command is None:
         pytest.skip("needs Debian's flite: espeak-ng is hardly understood")
@@ -57,7 +57,7 @@ def flite(tmp_path: Path) -> Speech:
 
 @pytest.fixture
 def rehearsal() -> Serving:
-    """Runs the service, with the echo unless told otherwise."""
+    """Runs the service, with the echo voice by default."""
 
     @asynccontextmanager
     async def serve(**settings: object) -> AsyncIterator[str]:

@@ -1,19 +1,19 @@
 from decimal import Decimal
 
-from services.rehearsal.core.billing import Book, price_nano
-from services.rehearsal.core.items import Tokens
+from services.rehearsal.core.billing import SessionBill, price_nano
+from services.rehearsal.core.items import TokenCount
 from services.rehearsal.core.sound import loudest_dbfs
-from services.rehearsal.core.usage import Usage
-from tests.rehearsal.driver import Client, Event, done_of, tone
+from services.rehearsal.core.usage import TokenUsage
+from tests.rehearsal.driver import RehearsalEvent, SessionDriver, done_of, tone
 
 
-def usage_of(events: list[Event]) -> Event:
-    found: Event = done_of(events)["usage"]
+def usage_of(events: list[RehearsalEvent]) -> RehearsalEvent:
+    found: RehearsalEvent = done_of(events)["usage"]
     return found
 
 
 def test_the_totals_of_a_response_add_up() -> None:
-    client = Client(hears=["hello"])
+    client = SessionDriver(transcripts=["hello"])
     client.manual()
     client.configure(instructions="Be brief.")
     client.append(tone(1010))
@@ -28,7 +28,7 @@ def test_the_totals_of_a_response_add_up() -> None:
 
 
 def test_the_whole_conversation_is_input_and_its_known_prefix_is_cached() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(instructions="Be brief.")
     first, second, third = (usage_of(client.say("hello")) for _ in range(3))
     assert first["input_token_details"]["cached_tokens"] == 0
@@ -38,21 +38,21 @@ def test_the_whole_conversation_is_input_and_its_known_prefix_is_cached() -> Non
 
 
 def test_a_change_at_the_beginning_breaks_the_cache() -> None:
-    client = Client()
+    client = SessionDriver()
     client.say("hello")
     client.configure(instructions="Now be long.")
     assert usage_of(client.say("hello"))["input_token_details"]["cached_tokens"] == 0
 
 
 def test_tools_are_input() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(tools=[{"type": "function", "name": "f", "description": "Do something."}])
     assert usage_of(client.say("hello"))["input_tokens"] > 20
 
 
-def test_the_book_is_priced_by_the_sums_of_the_session() -> None:
-    book = Book("sess_1", "gpt-realtime-2.1")
-    usage = Usage(given=Tokens(100, 50), cached=Tokens(40, 30), made=Tokens(7, 90))
+def test_the_bill_prices_the_sums_of_the_session() -> None:
+    book = SessionBill("sess_1", "gpt-realtime-2.1")
+    usage = TokenUsage(given=TokenCount(100, 50), cached=TokenCount(40, 30), made=TokenCount(7, 90))
     book.responses = [("resp_1", "completed", usage), ("resp_2", "cancelled", usage)]
     assert book.totals() == {
         "text_in": 120,
@@ -67,19 +67,19 @@ def test_the_book_is_priced_by_the_sums_of_the_session() -> None:
 
 def test_prices_are_those_of_the_list() -> None:
     million = 1_000_000
-    usd = {meter: Decimal(price_nano(meter, million)) / 10**9 for meter in Book("s", "m").totals()}
+    usd = {meter: Decimal(price_nano(meter, million)) / 10**9 for meter in SessionBill("s", "m").totals()}
     assert usd["audio_in"] == 32
     assert usd["audio_in_cached"] == usd["text_in_cached"] == Decimal("0.4")
     assert [usd[meter] for meter in ("audio_out", "text_in", "text_out")] == [64, 4, 24]
 
 
 def test_the_bill_holds_what_was_sent_and_generated() -> None:
-    client = Client(hears=["hello"])
+    client = SessionDriver(transcripts=["hello"])
     client.manual(transcription={})
     client.append(tone(500))
     client.send("input_audio_buffer.commit")
     client.respond()
-    bill: Event = client.session.book.wire()
+    bill: RehearsalEvent = client.session.book.as_json()
     assert bill["audio_received_ms"] == 500
     assert bill["audio_generated_ms"] == sum(map(len, client.kept.values())) // 48
     (response,) = bill["responses"]

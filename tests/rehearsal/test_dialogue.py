@@ -2,23 +2,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.rehearsal.core.dialogue import Context, answer, sentences_of
-from services.rehearsal.core.items import Message, Part
+from services.rehearsal.core.dialogue import AnswerContext, answer, sentences_of
+from services.rehearsal.core.items import ItemPart, MessageItem
 from services.rehearsal.core.numbers import in_words, numbers_in
 from services.rehearsal.core.story import story_text
 
 NINE = datetime(2026, 1, 1, 9, 5, tzinfo=UTC)
 
 
-def said(text: str, *, at: datetime = NINE, instructions: str = "") -> str:
-    items = [Message("item_1", "user", [Part("input_audio", text)]), Message("item_2", "assistant", [])]
-    found = answer(Context(items, instructions, at))
+def reply(text: str, *, at: datetime = NINE, instructions: str = "") -> str:
+    items = [MessageItem("item_1", "user", [ItemPart("input_audio", text)]), MessageItem("item_2", "assistant", [])]
+    found = answer(AnswerContext(items, instructions, at))
     assert isinstance(found, str)
     return found
 
 
 @pytest.mark.parametrize(
-    ("heard", "beginning"),
+    ("text", "beginning"),
     [
         ("hello", "Hello! Yes"),
         ("Good morning!", "Hello! Yes"),
@@ -42,12 +42,12 @@ def said(text: str, *, at: datetime = NINE, instructions: str = "") -> str:
         ("the bus stop is at the end of the street", "You said: the bus stop"),
     ],
 )
-def test_it_answers_what_it_understood(heard: str, beginning: str) -> None:
-    assert said(heard).startswith(beginning)
+def test_it_answers_the_transcript(text: str, beginning: str) -> None:
+    assert reply(text).startswith(beginning)
 
 
 @pytest.mark.parametrize(
-    ("heard", "last"),
+    ("text", "last"),
     [
         ("count to five", "five"),
         ("please down to ten", "ten"),
@@ -59,9 +59,9 @@ def test_it_answers_what_it_understood(heard: str, beginning: str) -> None:
         ("count to 5000", "ninety nine"),
     ],
 )
-def test_it_counts_and_knows_what_counting_sounds_like(heard: str, last: str) -> None:
-    assert said(heard).startswith("One")
-    assert said(heard).endswith(f"That was {last}.")
+def test_it_counts_and_accepts_sound_alikes(text: str, last: str) -> None:
+    assert reply(text).startswith("One")
+    assert reply(text).endswith(f"That was {last}.")
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_it_counts_and_knows_what_counting_sounds_like(heard: str, last: str) ->
     [(0, 0, "twelve o'clock AM"), (12, 30, "twelve thirty PM"), (23, 59, "eleven fifty nine PM")],
 )
 def test_it_tells_the_time(hour: int, minute: int, text: str) -> None:
-    assert said("what time is it", at=datetime(2026, 1, 1, hour, minute, tzinfo=UTC)) == f"It is {text}."
+    assert reply("what time is it", at=datetime(2026, 1, 1, hour, minute, tzinfo=UTC)) == f"It is {text}."
 
 
-def test_it_says_what_the_instructions_quote() -> None:
-    assert said("hello", instructions='Always answer with "Yes, captain."') == "Yes, captain."
-    assert said("hello", instructions="You are a helpful assistant.").startswith("Hello!")
+def test_it_answers_with_the_quoted_instructions() -> None:
+    assert reply("hello", instructions='Always answer with "Yes, captain."') == "Yes, captain."
+    assert reply("hello", instructions="You are a helpful assistant.").startswith("Hello!")
 
 
-def test_it_greets_when_nobody_has_spoken() -> None:
-    assert isinstance(greeting := answer(Context([], "", NINE)), str)
+def test_it_greets_when_there_is_no_message() -> None:
+    assert isinstance(greeting := answer(AnswerContext([], "", NINE)), str)
     assert greeting.startswith("Hello!")
 
 

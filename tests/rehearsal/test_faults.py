@@ -4,19 +4,19 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from services.rehearsal.core.faults import NO_FAULTS, PRESETS, BadFaultsError, Faults, faults_in, faults_of
-from services.rehearsal.core.refusal import RefusedError
-from services.rehearsal.core.session import Session, Terms
+from services.rehearsal.core.faults import NO_FAULTS, PRESETS, Faults, InvalidFaultsError, faults_in, faults_of
+from services.rehearsal.core.refusal import EventRefusedError
+from services.rehearsal.core.session import RehearsalSession, SessionTerms
 from services.rehearsal.core.sound import to_ms
 from services.rehearsal.settings import RehearsalSettings
-from tests.rehearsal.driver import Client, Event, error_of, only, spoken_in
+from tests.rehearsal.driver import RehearsalEvent, SessionDriver, error_of, only, spoken_in
 
 STORY = "tell me a long story"
 
 
 def deliveries(words: str, *, story: str = STORY, seconds: float = 20) -> list[tuple[float, bytes]]:
-    """When each delta of an answer came, in seconds since it was asked for, and its sound."""
-    client = Client()
+    """Time of each delta of an answer, in seconds since the request, and its audio."""
+    client = SessionDriver()
     client.configure(instructions=f"Be kind. Rehearsal faults: {words}.")
     client.text(story)
     began = client.now
@@ -27,7 +27,7 @@ def deliveries(words: str, *, story: str = STORY, seconds: float = 20) -> list[t
     ]
 
 
-def _paced(client: Client, seconds: float) -> Iterator[Event]:
+def _paced(client: SessionDriver, seconds: float) -> Iterator[RehearsalEvent]:
     until = client.now + seconds
     seen = len(client.events)
     client.send("response.create")
@@ -89,7 +89,7 @@ def test_the_same_seed_makes_the_same_faults() -> None:
 
 
 def test_a_written_answer_has_no_first_sound_to_be_late() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(instructions="rehearsal faults: first_ms=5000")
     client.text("hello")
     client.send("response.create", response={"output_modalities": ["text"]})
@@ -98,7 +98,7 @@ def test_a_written_answer_has_no_first_sound_to_be_late() -> None:
 
 
 def test_the_instructions_of_one_response_count_for_it_alone() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     client.send("response.create", response={"instructions": "rehearsal faults: first_ms=5000"})
     assert not spoken_in(client.wait(4))
@@ -107,16 +107,16 @@ def test_the_instructions_of_one_response_count_for_it_alone() -> None:
     assert spoken_in(client.wait(1))
 
 
-def test_faults_that_cannot_be_read_are_refused_when_they_are_said() -> None:
-    client = Client()
+def test_unreadable_faults_are_refused_in_the_session_update() -> None:
+    client = SessionDriver()
     refused = error_of(client.configure(instructions="Rehearsal faults: sleepy"))
     assert refused["param"] == "session.instructions"
     assert "stalling" in refused["message"]
 
 
-def test_a_session_without_words_has_the_faults_of_the_process() -> None:
-    client = Client()
-    client.session = Session(Terms("gpt-realtime-2.1", faults=faults_of("first_ms=700")), client.at)
+def test_a_session_without_its_own_faults_has_those_of_the_process() -> None:
+    client = SessionDriver()
+    client.session = RehearsalSession(SessionTerms("gpt-realtime-2.1", faults=faults_of("first_ms=700")), client.at)
     client.text("hello")
     client.send("response.create")
     assert not spoken_in(client.wait(0.6))
@@ -131,10 +131,10 @@ def test_presets_and_numbers_are_read_in_order() -> None:
 
 
 @pytest.mark.parametrize("words", ["sleepy", "rate=0", "rate=x", "speed=5"])
-def test_other_words_and_numbers_are_refused(words: str) -> None:
-    with pytest.raises(BadFaultsError):
+def test_unknown_names_and_numbers_out_of_range_are_refused(words: str) -> None:
+    with pytest.raises(InvalidFaultsError):
         faults_of(words)
-    with pytest.raises(RefusedError):
+    with pytest.raises(EventRefusedError):
         faults_in(f"rehearsal faults: {words}", NO_FAULTS)
     with pytest.raises(ValidationError):
         RehearsalSettings.model_validate({"faults": words})

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from services.rehearsal.core.config import NamedChoice, Tool, ToolChoice
 from services.rehearsal.core.functions import choose, spoken_result
-from tests.rehearsal.driver import Client, done_of, only, types
+from tests.rehearsal.driver import SessionDriver, done_of, only, types
 
 WEATHER = {
     "type": "function",
@@ -33,7 +33,7 @@ def arguments(text: str, parameters: dict[str, Any]) -> JsonValue:
 
 
 def test_a_function_call_comes_in_the_order_of_the_provider_and_is_answered() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(tools=[WEATHER])
     client.text("what is the weather in Paris?")
     events = client.respond()
@@ -59,7 +59,7 @@ def test_a_function_call_comes_in_the_order_of_the_provider_and_is_answered() ->
 
 
 def test_a_call_can_be_cancelled_in_the_middle() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(tools=[WEATHER], tool_choice="required")
     client.text("hello")
     client.send("response.create")
@@ -152,7 +152,7 @@ def test_a_result_is_put_into_words(output: str, said: str) -> None:
 
 
 def test_a_result_without_a_known_call_is_answered_too() -> None:
-    client = Client()
+    client = SessionDriver()
     output = {"type": "function_call_output", "call_id": "call_x", "output": "7"}
     client.send("conversation.item.create", item=output)
     events = client.respond(output_modalities=["text"])

@@ -2,11 +2,11 @@ import base64
 
 import pytest
 
-from tests.rehearsal.driver import Client, Event, error_of, only, silence, tone, types
+from tests.rehearsal.driver import RehearsalEvent, SessionDriver, error_of, only, silence, tone, types
 
 
 def test_a_commit_makes_an_item_and_then_its_transcript() -> None:
-    client = Client(hears=["what time is it"])
+    client = SessionDriver(transcripts=["what time is it"])
     client.manual(transcription={"model": "gpt-4o-mini-transcribe"})
     client.append(tone(500))
     events = client.send("input_audio_buffer.commit")
@@ -27,7 +27,7 @@ def test_a_commit_makes_an_item_and_then_its_transcript() -> None:
 
 
 def test_transcription_is_counted_on_its_own() -> None:
-    client = Client(hears=["hello", "hello"])
+    client = SessionDriver(transcripts=["hello", "hello"])
     client.manual(transcription={"model": "gpt-4o-transcribe"})
     client.append(tone(1020))
     usage = only(client.send("input_audio_buffer.commit"), "conversation.item.input_audio_transcription.completed")
@@ -41,8 +41,8 @@ def test_transcription_is_counted_on_its_own() -> None:
     assert [item for item, _ in client.session.book.transcriptions] == [usage["item_id"], events[-1]["item_id"]]
 
 
-def test_without_transcription_the_words_are_still_understood() -> None:
-    client = Client(hears=["hello"])
+def test_without_transcription_speech_is_still_recognised() -> None:
+    client = SessionDriver(transcripts=["hello"])
     client.manual()
     client.append(tone(500))
     events = client.send("input_audio_buffer.commit")
@@ -51,8 +51,8 @@ def test_without_transcription_the_words_are_still_understood() -> None:
     assert only(answered, "response.output_text.done")["text"].startswith("Hello!")
 
 
-def test_an_ear_that_fails_is_told_as_a_failed_transcription() -> None:
-    client = Client(hears=[None])
+def test_a_failed_recogniser_is_reported_as_a_failed_transcription() -> None:
+    client = SessionDriver(transcripts=[None])
     client.manual(transcription={})
     client.append(tone(500))
     failed = only(client.send("input_audio_buffer.commit"), "conversation.item.input_audio_transcription.failed")
@@ -61,7 +61,7 @@ def test_an_ear_that_fails_is_told_as_a_failed_transcription() -> None:
 
 @pytest.mark.parametrize("ms", [0, 40, 99])
 def test_less_than_100_ms_cannot_be_committed(ms: int) -> None:
-    client = Client()
+    client = SessionDriver()
     client.manual()
     client.append(tone(ms))
     error = error_of(client.send("input_audio_buffer.commit", event_id="c1"))
@@ -69,26 +69,26 @@ def test_less_than_100_ms_cannot_be_committed(ms: int) -> None:
     assert f"{ms}.00ms" in error["message"]
 
 
-def test_silence_occupies_no_ear_and_means_nothing() -> None:
-    client = Client()
+def test_silence_occupies_no_recogniser_and_has_no_transcript() -> None:
+    client = SessionDriver()
     client.manual(transcription={})
     client.append(silence(2000))
     completed = client.send("input_audio_buffer.commit")[-1]
     assert completed["transcript"] == ""
-    assert not client.heard
+    assert not client.recognised_audio
 
 
-def test_the_ear_gets_a_little_of_what_came_before_the_sound() -> None:
-    client = Client(answers=False)
+def test_the_recogniser_gets_some_audio_before_the_speech() -> None:
+    client = SessionDriver(answers=False)
     client.manual()
     client.append(silence(1000))
     client.append(tone(200))
     client.append(silence(100))
-    assert len(client.heard) == 48 * (300 + 200 + 100)
+    assert len(client.recognised_audio) == 48 * (300 + 200 + 100)
 
 
-def test_cleared_audio_is_gone_and_its_ear_given_back() -> None:
-    client = Client(answers=False)
+def test_clearing_discards_audio_and_releases_the_recogniser() -> None:
+    client = SessionDriver(answers=False)
     client.manual()
     client.append(tone(500))
     assert types(client.send("input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
@@ -100,28 +100,28 @@ def test_cleared_audio_is_gone_and_its_ear_given_back() -> None:
 
 @pytest.mark.parametrize("audio", ["no base64!", "é", base64.b64encode(b"odd").decode()])
 def test_audio_that_is_none_is_refused(audio: str) -> None:
-    error = error_of(Client().send("input_audio_buffer.append", audio=audio))
+    error = error_of(SessionDriver().send("input_audio_buffer.append", audio=audio))
     assert (error["code"], error["param"]) == ("invalid_value", "audio")
 
 
 def test_received_audio_is_summed_exactly() -> None:
-    client = Client()
+    client = SessionDriver()
     client.manual()
     for _ in range(3):
         client.append(bytes(2 * 17))
     assert client.session.book.received_bytes == 102
-    assert client.session.book.wire()["audio_received_ms"] == 2
+    assert client.session.book.as_json()["audio_received_ms"] == 2
 
 
 # --- server_vad --------------------------------------------------------------------------------------------------
 
 
-def turn(client: Client) -> list[Event]:
+def turn(client: SessionDriver) -> list[RehearsalEvent]:
     return client.append(silence(1000)) + client.append(tone(600)) + client.append(silence(700))
 
 
 def test_server_vad_commits_and_answers_by_itself() -> None:
-    client = Client(hears=["hello"])
+    client = SessionDriver(transcripts=["hello"])
     events = turn(client)
     assert types(events)[:5] == [
         "input_audio_buffer.speech_started",
@@ -139,21 +139,21 @@ def test_server_vad_commits_and_answers_by_itself() -> None:
 
 
 def test_server_vad_may_leave_the_answer_to_the_client() -> None:
-    client = Client(hears=["hello"])
+    client = SessionDriver(transcripts=["hello"])
     detection = {"type": "server_vad", "create_response": False, "prefix_padding_ms": 0}
     client.configure(audio={"input": {"turn_detection": detection}})
     assert types(turn(client))[-1] == "conversation.item.done"
 
 
 def test_semantic_vad_waits_longer_for_the_patient() -> None:
-    client = Client(hears=["hello"])
+    client = SessionDriver(transcripts=["hello"])
     client.configure(audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}})
     assert types(turn(client)) == ["input_audio_buffer.speech_started"]
     assert "input_audio_buffer.committed" in types(client.append(silence(300)))
 
 
 def test_speech_interrupts_an_answer() -> None:
-    client = Client(hears=["tell me a story", "stop"])
+    client = SessionDriver(transcripts=["tell me a story", "stop"])
     turn(client)
     client.wait(1)
     done = only(client.append(tone(100)), "response.done")["response"]
@@ -161,7 +161,7 @@ def test_speech_interrupts_an_answer() -> None:
 
 
 def test_speech_need_not_interrupt() -> None:
-    client = Client(hears=["tell me a story"])
+    client = SessionDriver(transcripts=["tell me a story"])
     client.configure(audio={"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False}}})
     turn(client)
     client.wait(1)
@@ -169,7 +169,7 @@ def test_speech_need_not_interrupt() -> None:
 
 
 def test_windows_are_cut_across_appends() -> None:
-    whole, pieces = Client(hears=["a"]), Client(hears=["a"])
+    whole, pieces = SessionDriver(transcripts=["a"]), SessionDriver(transcripts=["a"])
     pcm = silence(400) + tone(500) + silence(700)
     whole.append(pcm)
     for start in range(0, len(pcm), 1022):
@@ -178,7 +178,7 @@ def test_windows_are_cut_across_appends() -> None:
 
 
 def test_turn_detection_can_be_switched_in_the_middle() -> None:
-    client = Client(hears=["a"])
+    client = SessionDriver(transcripts=["a"])
     client.append(silence(500) + bytes(100))
     client.manual()
     client.append(tone(200))
@@ -188,14 +188,14 @@ def test_turn_detection_can_be_switched_in_the_middle() -> None:
     assert types(client.append(tone(100))) == ["input_audio_buffer.speech_started"]
 
 
-def test_a_very_long_utterance_stops_going_to_the_ear() -> None:
-    client = Client(answers=False)
+def test_a_very_long_utterance_is_fed_to_the_recogniser_up_to_a_limit() -> None:
+    client = SessionDriver(answers=False)
     client.manual()
     for _ in range(13):
         client.append(tone(10_000))
-    assert len(client.heard) == 48 * 120_000
+    assert len(client.recognised_audio) == 48 * 120_000
 
 
-def test_words_that_nobody_waits_for_are_ignored() -> None:
-    client = Client()
-    assert client.session.heard("item_x", "hello", client.at) == []
+def test_a_transcript_of_an_unknown_utterance_is_ignored() -> None:
+    client = SessionDriver()
+    assert client.session.transcription_finished("item_x", "hello", client.at) == []

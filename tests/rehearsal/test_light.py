@@ -1,38 +1,40 @@
-"""Recorded answers: to whom they are given, and that nothing but the recogniser is missing."""
+"""Recorded answers: which sessions get them, and that only the recogniser is missing."""
 
 import asyncio
 import base64
+from contextlib import AsyncExitStack
 
 import httpx
+import psutil
 import pytest
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.rehearsal.core.answers import ECHO, FULL, LIGHT, LIGHT_WHILE_BUSY, Answers, AnswersName, SessionLimit
-from services.rehearsal.core.commands import RecordedAnswer, Speak
+from services.rehearsal.core.commands import RecordedAnswer, SynthesiseSpeech
 from services.rehearsal.core.recordings import RECORDED_TEXTS, Recording
 from services.rehearsal.voice.pool import LocalVoice
 from services.rehearsal.voice.provided import VoiceMissingError, open_voice
 from tests.rehearsal.conftest import Serving
-from tests.rehearsal.driver import Client, Event, done_of, only, sound_of, spoken_in, tone, words_in
+from tests.rehearsal.driver import RehearsalEvent, SessionDriver, done_of, only, sound_of, spoken_in, tone, words_in
 from tests.rehearsal.test_service import endpoint, send, until
 
 RECORDINGS = [Recording(text, sound_of(text)) for text in ("One answer.", "Another answer, recorded.", "A third.")]
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
 
 
-def light(voice: Answers = LIGHT) -> Client:
-    return Client(voice=voice, recordings=RECORDINGS)
+def light(voice: Answers = LIGHT) -> SessionDriver:
+    return SessionDriver(voice=voice, recordings=RECORDINGS)
 
 
-def spoken_turn(client: Client, **response: object) -> list[Event]:
+def spoken_turn(client: SessionDriver, **response: object) -> list[RehearsalEvent]:
     client.append(tone(800))
     committed = client.send("input_audio_buffer.commit")
     return committed + client.respond(**response)
 
 
-def test_speech_is_answered_with_one_recording_after_the_other_and_its_own_words() -> None:
+def test_speech_is_answered_with_recordings_in_rotation() -> None:
     client = light()
     client.manual()
     heard = []
@@ -44,16 +46,16 @@ def test_speech_is_answered_with_one_recording_after_the_other_and_its_own_words
         heard.append(text)
     assert set(heard) == {recording.text for recording in RECORDINGS}
     assert heard[: len(RECORDINGS)] == heard[len(RECORDINGS) :]
-    assert not any(isinstance(command, Speak) for command in client.commands)
+    assert not any(isinstance(command, SynthesiseSpeech) for command in client.commands)
 
 
 def test_a_recorded_answer_has_the_events_the_pace_and_the_usage_of_a_spoken_one() -> None:
-    recorded, spoken = light(), Client()
+    recorded, spoken = light(), SessionDriver()
     text = RECORDINGS[0].text
     spoken.configure(instructions=f'Say "{text}"')
     spoken.text("hello")
     wanted = spoken.respond()
-    recorded = Client(voice=LIGHT, recordings=RECORDINGS[:1])
+    recorded = SessionDriver(voice=LIGHT, recordings=RECORDINGS[:1])
     recorded.manual()
     got = spoken_turn(recorded)
     kinds = [event["type"] for event in got]
@@ -67,7 +69,7 @@ def test_the_recogniser_of_a_light_session_is_never_fed() -> None:
     client = light()
     client.manual()
     spoken_turn(client)
-    assert client.heard == b""
+    assert client.recognised_audio == b""
     assert sum(isinstance(command, RecordedAnswer) for command in client.commands) == 1
 
 
@@ -79,7 +81,7 @@ def test_the_recogniser_of_a_light_session_is_never_fed() -> None:
         (ECHO, "transcription_failed", "REHEARSAL_VOICE=echo"),
     ],
 )
-def test_a_client_that_wants_a_transcript_is_told_why_there_is_none(voice: Answers, code: str, words: str) -> None:
+def test_a_client_that_requests_a_transcript_gets_the_reason_for_none(voice: Answers, code: str, words: str) -> None:
     client = light(voice)
     client.manual(transcription={})
     error = only(spoken_turn(client), "conversation.item.input_audio_transcription.failed")["error"]
@@ -88,7 +90,7 @@ def test_a_client_that_wants_a_transcript_is_told_why_there_is_none(voice: Answe
 
 
 def test_a_full_session_whose_recogniser_is_late_gets_a_recording_for_that_turn_alone() -> None:
-    client = Client(recordings=RECORDINGS, hears=[None, "what is your name"])
+    client = SessionDriver(recordings=RECORDINGS, transcripts=[None, "what is your name"])
     client.manual(transcription={})
     late = spoken_turn(client)
     assert only(late, "conversation.item.input_audio_transcription.failed")["error"]["code"] == "rehearsal_busy"
@@ -98,12 +100,12 @@ def test_a_full_session_whose_recogniser_is_late_gets_a_recording_for_that_turn_
 
 
 def test_where_nothing_is_recorded_the_caller_is_asked_again() -> None:
-    client = Client(hears=[None])
+    client = SessionDriver(transcripts=[None])
     client.manual()
     assert "did not catch" in only(spoken_turn(client), "response.output_audio_transcript.done")["transcript"]
 
 
-def test_written_words_are_answered_as_ever() -> None:
+def test_written_messages_are_answered_as_in_a_full_session() -> None:
     client = light()
     client.text("hello")
     assert "hear you" in only(client.respond(), "response.output_audio_transcript.done")["transcript"]
@@ -116,7 +118,7 @@ def test_a_written_answer_to_speech_is_the_text_of_a_recording() -> None:
     assert said in {recording.text for recording in RECORDINGS}
 
 
-def test_what_the_instructions_quote_is_said_to_speech_as_well() -> None:
+def test_the_quoted_instructions_answer_speech_as_well() -> None:
     client = light()
     client.manual()
     client.configure(instructions='Say "Good day."')
@@ -140,12 +142,12 @@ def test_another_speed_is_spoken_anew() -> None:
     client.manual()
     client.configure(audio={"output": {"speed": 1.5}})
     spoken_turn(client)
-    spoken = [command for command in client.commands if isinstance(command, Speak)]
+    spoken = [command for command in client.commands if isinstance(command, SynthesiseSpeech)]
     assert spoken
     assert all(command.speed == 1.5 for command in spoken)
 
 
-def test_a_recorded_answer_misbehaves_when_told() -> None:
+def test_a_recorded_answer_has_the_sessions_faults() -> None:
     client = light()
     client.manual()
     client.configure(instructions="rehearsal faults: slow")
@@ -172,7 +174,9 @@ def test_no_more_sessions_are_recognised_than_the_recogniser_serves(steps: list[
             assert (opened[-1] is FULL) is (recognised < capacity)
         elif opened:
             limit.closed(opened.pop(0))
-        assert limit.is_exceeded is any(answers is LIGHT_WHILE_BUSY for answers in opened)
+        exceeded = any(answers is LIGHT_WHILE_BUSY for answers in opened)
+        assert limit.is_exceeded is exceeded
+        assert limit.is_paused is (exceeded and len(opened) > 2 * capacity)
 
 
 @pytest.mark.parametrize(("chosen", "answers"), [("light", LIGHT), ("echo", ECHO)])
@@ -187,7 +191,7 @@ def test_what_was_chosen_has_no_limit(chosen: AnswersName, answers: Answers) -> 
 MANUAL = {"type": "realtime", "audio": {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}}
 
 
-async def ask(socket: websockets.ClientConnection) -> list[Event]:
+async def ask(socket: websockets.ClientConnection) -> list[RehearsalEvent]:
     await send(socket, "session.update", session=MANUAL)
     await send(socket, "input_audio_buffer.append", audio=base64.b64encode(tone(800)).decode())
     await send(socket, "input_audio_buffer.commit")
@@ -209,7 +213,7 @@ async def test_a_session_too_many_gets_recorded_answers_and_the_next_one_after_i
     rehearsal: Serving, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
-    async with rehearsal(voice="full", ears=1, sessions_per_ear=1) as url:
+    async with rehearsal(voice="full", recognisers=1, sessions_per_recogniser=1) as url:
         async with websockets.connect(endpoint(url)) as first, websockets.connect(endpoint(url)) as second:
             full, busy = await ask(first), await ask(second)
         assert only(full, "conversation.item.input_audio_transcription.completed")
@@ -226,19 +230,51 @@ async def test_a_session_too_many_gets_recorded_answers_and_the_next_one_after_i
     assert logs.count("recorded_answers_began") == logs.count("recorded_answers_ended") == 1
 
 
-async def test_an_utterance_that_finds_no_free_ear_is_given_up_before_its_caller_does() -> None:
+async def test_at_twice_the_limit_no_session_is_recognised_until_there_are_fewer(
+    rehearsal: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
-    async with LocalVoice.open(ears=1) as voice:
-        talking, waiting = voice.listen(), voice.listen()
+    async with rehearsal(voice="full", recognisers=1, sessions_per_recogniser=1) as url, AsyncExitStack() as sockets:
+        full, *busy = [await sockets.enter_async_context(websockets.connect(endpoint(url))) for _ in range(3)]
+        error = only(await ask(full), "conversation.item.input_audio_transcription.failed")["error"]
+        assert error["code"] == "rehearsal_busy"
+        for socket in busy:
+            await socket.close()
+        async with httpx.AsyncClient(base_url=url) as http, asyncio.timeout(10):
+            while 'sessions_active{answers="light"} 0.0' not in (await http.get("/metrics")).text:
+                pass
+        assert only(await ask(full), "conversation.item.input_audio_transcription.completed")
+    logged = capsys.readouterr()
+    logs = logged.out + logged.err
+    assert logs.count("recogniser_paused") == logs.count("recogniser_resumed") == 1
+
+
+async def test_an_utterance_without_a_free_recogniser_times_out_before_its_caller() -> None:
+    pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
+    async with LocalVoice.open(recognisers=1) as voice:
+        talking, waiting = voice.begin_utterance(), voice.begin_utterance()
         talking.feed(tone(200))
         waiting.feed(tone(200))
         assert await waiting.finish() is None
         assert await talking.finish() is not None
 
 
+async def test_a_slow_recogniser_times_out_and_runs_below_the_gateways_priority(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
+    monkeypatch.setattr("services.rehearsal.voice.pool._RECOGNITION_TIMEOUT_S", 0.0)
+    async with LocalVoice.open(recognisers=1) as voice:
+        utterance = voice.begin_utterance()
+        utterance.feed(tone(200))
+        assert await utterance.finish() is None
+        niceness = {process.role: psutil.Process(process.pid).nice() for process in voice.processes}
+    assert niceness["recogniser"] == niceness["synthesiser"] + 5
+
+
 async def test_recorded_answers_are_of_natural_length() -> None:
     pytest.importorskip("espeakng_loader", reason="needs the extra `voice`")
-    async with open_voice("light", ears=2) as voice:
+    async with open_voice("light", recognisers=2) as voice:
         seconds = [len(recording.pcm) / 48_000 for recording in voice.recordings]
         assert [recording.text for recording in voice.recordings] == list(RECORDED_TEXTS)
     assert min(seconds) >= 2
@@ -247,10 +283,10 @@ async def test_recorded_answers_are_of_natural_length() -> None:
 
 
 @pytest.mark.parametrize("choice", ["full", "light"])
-async def test_a_voice_that_is_not_installed_says_what_to_do(
+async def test_a_voice_that_is_not_installed_is_an_error_with_instructions(
     choice: AnswersName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.rehearsal.voice.provided.find_spec", lambda _: None)
     with pytest.raises(VoiceMissingError, match=f"REHEARSAL_VOICE={choice} needs"):
-        async with open_voice(choice, ears=1):
+        async with open_voice(choice, recognisers=1):
             pass

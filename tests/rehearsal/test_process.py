@@ -6,14 +6,19 @@ import sys
 
 import pytest
 
-from services.runtime.settings import inherited_environment
+from services.runtime.process.settings import inherited_environment
 
 pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
 
 
 async def started(**settings: str) -> tuple[asyncio.subprocess.Process, list[int]]:
     """`hushgate rehearsal` with its local voice, and the processes of that voice."""
-    environment = {**inherited_environment("rehearsal"), "REHEARSAL_VOICE": "full", "REHEARSAL_EARS": "1", **settings}
+    environment = {
+        **inherited_environment("rehearsal"),
+        "REHEARSAL_VOICE": "full",
+        "REHEARSAL_RECOGNISERS": "1",
+        **settings,
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.rehearsal", env=environment, stdout=asyncio.subprocess.PIPE
     )
@@ -55,7 +60,7 @@ async def test_a_signal_stops_the_service_and_its_voice() -> None:
         await ended(pid)
 
 
-async def test_a_voice_does_not_outlive_a_service_that_is_killed() -> None:
+async def test_a_voice_process_exits_with_a_killed_service() -> None:
     process, pids = await started()
     process.kill()
     await process.communicate()
@@ -63,7 +68,7 @@ async def test_a_voice_does_not_outlive_a_service_that_is_killed() -> None:
         await ended(pid)
 
 
-async def test_a_wrong_setting_is_told_in_one_line() -> None:
+async def test_a_wrong_setting_is_reported_in_one_line() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -3,16 +3,16 @@ import math
 import pytest
 
 from services.rehearsal.core.answers import ECHO
-from services.rehearsal.core.commands import Speak
+from services.rehearsal.core.commands import SynthesiseSpeech
 from services.rehearsal.core.dialogue import RECORDED_PROMPT
 from services.rehearsal.core.sound import to_ms
-from tests.rehearsal.driver import Client, done_of, error_of, only, sound_of, spoken_in, tone, types, words_in
+from tests.rehearsal.driver import SessionDriver, done_of, error_of, only, sound_of, spoken_in, tone, types, words_in
 
 STORY = "tell me a long story"
 
 
 def test_a_spoken_response_comes_in_the_order_of_the_provider() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text("hello")
     events = client.respond()
     assert [kind for kind in dict.fromkeys(types(events)) if not kind.endswith(".delta")] == [
@@ -32,8 +32,8 @@ def test_a_spoken_response_comes_in_the_order_of_the_provider() -> None:
     assert first_delta == "response.output_audio_transcript.delta"
 
 
-def test_words_and_sound_of_the_deltas_are_those_of_the_end() -> None:
-    client = Client()
+def test_the_deltas_add_up_to_the_final_transcript_and_audio() -> None:
+    client = SessionDriver()
     client.text("what is your name")
     events = client.respond()
     transcript = only(events, "response.output_audio_transcript.done")["transcript"]
@@ -41,11 +41,13 @@ def test_words_and_sound_of_the_deltas_are_those_of_the_end() -> None:
     item = done_of(events)["output"][0]
     assert item["content"] == [{"type": "output_audio", "transcript": transcript}]
     assert client.kept[item["id"]] == spoken_in(events)
-    assert len(spoken_in(events)) == sum(len(sound_of(c.text)) for c in client.commands if isinstance(c, Speak))
+    assert len(spoken_in(events)) == sum(
+        len(sound_of(c.text)) for c in client.commands if isinstance(c, SynthesiseSpeech)
+    )
 
 
-def test_a_word_goes_out_before_its_sound_but_not_long_before() -> None:
-    client = Client()
+def test_a_word_is_sent_shortly_before_its_audio() -> None:
+    client = SessionDriver()
     client.text("what is your name")
     sent_ms, letters = 0, 0
     for event in client.respond():
@@ -57,7 +59,7 @@ def test_a_word_goes_out_before_its_sound_but_not_long_before() -> None:
 
 
 def test_audio_comes_in_bursts_ten_times_faster_than_it_lasts() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     client.send("response.create")
     first = client.wait(0)
@@ -67,20 +69,20 @@ def test_audio_comes_in_bursts_ten_times_faster_than_it_lasts() -> None:
 
 
 def test_the_story_is_long_enough_to_interrupt() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     assert to_ms(len(spoken_in(client.respond()))) > 30_000
 
 
 def test_sentences_are_made_only_a_little_ahead() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     client.send("response.create")
-    assert len([c for c in client.commands if isinstance(c, Speak)]) < 5
+    assert len([c for c in client.commands if isinstance(c, SynthesiseSpeech)]) < 5
 
 
 def test_a_written_response_has_text_events() -> None:
-    client = Client()
+    client = SessionDriver()
     events = client.say("my hat is green")
     assert only(events, "response.output_text.done")["text"] == "You said: my hat is green."
     assert only(events, "response.content_part.done")["part"] == {"type": "text", "text": "You said: my hat is green."}
@@ -90,8 +92,8 @@ def test_a_written_response_has_text_events() -> None:
     assert not spoken_in(events)
 
 
-def test_a_response_waits_until_the_caller_is_understood() -> None:
-    client = Client(answers=False)
+def test_a_response_waits_for_the_callers_transcript() -> None:
+    client = SessionDriver(answers=False)
     client.manual()
     client.append(tone(300))
     client.send("input_audio_buffer.commit")
@@ -101,7 +103,7 @@ def test_a_response_waits_until_the_caller_is_understood() -> None:
 
 
 def test_a_waiting_response_can_be_cancelled_and_costs_nothing() -> None:
-    client = Client(answers=False)
+    client = SessionDriver(answers=False)
     client.manual()
     client.append(tone(300))
     client.send("input_audio_buffer.commit")
@@ -113,7 +115,7 @@ def test_a_waiting_response_can_be_cancelled_and_costs_nothing() -> None:
 
 
 def test_cancelling_ends_with_what_was_generated() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     response_id = client.send("response.create")[0]["response"]["id"]
     before = client.wait(0.5)
@@ -136,13 +138,13 @@ def test_cancelling_ends_with_what_was_generated() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"response_id": "resp_other"}])
 def test_there_must_be_something_to_cancel(fields: dict[str, str]) -> None:
-    client = Client()
+    client = SessionDriver()
     error = error_of(client.send("response.cancel", event_id="x", **fields))
     assert (error["code"], error["event_id"]) == ("response_cancel_not_active", "x")
 
 
 def test_cancelling_another_response_leaves_this_one_alone() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     client.send("response.create")
     assert error_of(client.send("response.cancel", response_id="resp_x"))["code"] == "response_cancel_not_active"
@@ -150,7 +152,7 @@ def test_cancelling_another_response_leaves_this_one_alone() -> None:
 
 
 def test_only_one_response_at_a_time() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     client.send("response.create")
     error = error_of(client.send("response.create"))
@@ -158,14 +160,14 @@ def test_only_one_response_at_a_time() -> None:
 
 
 def test_metadata_is_echoed() -> None:
-    client = Client()
+    client = SessionDriver()
     events = client.respond(metadata={"client_event_id": "abc"}, output_modalities=["text"])
     assert only(events, "response.created")["response"]["metadata"] == {"client_event_id": "abc"}
     assert done_of(events)["metadata"] == {"client_event_id": "abc"}
 
 
 def test_max_output_tokens_makes_a_response_incomplete() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text(STORY)
     done = done_of(client.respond(max_output_tokens=50))
     assert (done["status"], done["status_details"]["reason"]) == ("incomplete", "max_output_tokens")
@@ -173,13 +175,13 @@ def test_max_output_tokens_makes_a_response_incomplete() -> None:
 
 
 def test_rate_limits_follow_a_response() -> None:
-    limits = only(Client().say("hello"), "rate_limits.updated")["rate_limits"]
+    limits = only(SessionDriver().say("hello"), "rate_limits.updated")["rate_limits"]
     assert [limit["name"] for limit in limits] == ["requests", "tokens"]
     assert limits[1]["remaining"] < limits[1]["limit"]
 
 
 def test_an_out_of_band_response_leaves_no_trace_in_the_conversation() -> None:
-    client = Client()
+    client = SessionDriver()
     item = client.text("what is your name")[0]["item"]["id"]
     events = client.respond(
         conversation="none",
@@ -201,7 +203,7 @@ def test_an_out_of_band_response_leaves_no_trace_in_the_conversation() -> None:
 
 
 def test_a_response_may_have_its_own_instructions_and_voice() -> None:
-    client = Client()
+    client = SessionDriver()
     events = client.respond(
         instructions='Greet the caller: say "Welcome back." and wait.', audio={"output": {"voice": {"id": "v1"}}}
     )
@@ -211,27 +213,27 @@ def test_a_response_may_have_its_own_instructions_and_voice() -> None:
 
 
 def test_a_lost_voice_fails_the_response() -> None:
-    client = Client()
-    client.mouth_works = False
+    client = SessionDriver()
+    client.synthesiser_works = False
     client.text("hello")
     done = done_of(client.respond())
     assert (done["status"], done["status_details"]["error"]["code"]) == ("failed", "voice_lost")
 
 
 def test_a_sentence_that_comes_too_late_is_ignored() -> None:
-    client = Client(answers=False)
+    client = SessionDriver(answers=False)
     client.text("hello")
     client.send("response.create")
     client.send("response.cancel")
     client.speak(tone(100))
     assert types(client.wait()) == []
     client.send("response.create")
-    order = [c for c in client.commands if isinstance(c, Speak)][-1]
-    assert client.session.said(order.response_id, order.index + 1, tone(100), client.at) == []
+    order = [c for c in client.commands if isinstance(c, SynthesiseSpeech)][-1]
+    assert client.session.synthesis_finished(order.response_id, order.index + 1, tone(100), client.at) == []
 
 
 def test_a_sentence_without_sound_still_ends_the_response() -> None:
-    client = Client(answers=False)
+    client = SessionDriver(answers=False)
     client.text("bye")
     client.send("response.create")
     client.speak(b"")
@@ -239,8 +241,8 @@ def test_a_sentence_without_sound_still_ends_the_response() -> None:
     assert done_of(client.events)["status"] == "completed"
 
 
-def test_a_slow_mouth_does_not_make_the_next_sentence_burst() -> None:
-    client = Client(answers=False)
+def test_a_slow_synthesiser_does_not_make_the_next_sentence_burst() -> None:
+    client = SessionDriver(answers=False)
     client.text("bye")
     client.send("response.create")
     client.now += 5
@@ -248,8 +250,8 @@ def test_a_slow_mouth_does_not_make_the_next_sentence_burst() -> None:
     assert to_ms(len(spoken_in(client.wait(0)))) == 100
 
 
-def test_deleting_what_is_not_understood_yet_lets_the_response_go_on() -> None:
-    client = Client(answers=False)
+def test_deleting_an_item_without_transcript_lets_the_response_proceed() -> None:
+    client = SessionDriver(answers=False)
     client.manual()
     client.append(tone(300))
     item = client.send("input_audio_buffer.commit")[0]["item_id"]
@@ -261,8 +263,8 @@ def test_deleting_what_is_not_understood_yet_lets_the_response_go_on() -> None:
 # --- the recorded voice ------------------------------------------------------------------------------------------
 
 
-def test_without_an_ear_the_answer_is_the_recording_and_an_echo() -> None:
-    client = Client(voice=ECHO)
+def test_without_a_recogniser_the_answer_is_the_recording_and_an_echo() -> None:
+    client = SessionDriver(voice=ECHO)
     client.manual(transcription={})
     said = tone(1500)
     client.append(said)
@@ -274,8 +276,8 @@ def test_without_an_ear_the_answer_is_the_recording_and_an_echo() -> None:
     assert spoken_in(events) == sound_of(RECORDED_PROMPT) + said
 
 
-def test_without_an_ear_written_words_are_still_answered() -> None:
-    client = Client(voice=ECHO)
+def test_without_a_recogniser_written_messages_are_still_answered() -> None:
+    client = SessionDriver(voice=ECHO)
     client.text("hello")
     assert only(client.respond(), "response.output_audio_transcript.done")["transcript"] == RECORDED_PROMPT
     assert "hear you" in only(client.say("hello"), "response.output_text.done")["text"]

@@ -8,9 +8,9 @@ import pytest
 import websockets
 from openai import AsyncOpenAI
 
-from services.rehearsal.ledger import MAX_KEPT_ITEMS, Ledger
+from services.rehearsal.session_archive import MAX_KEPT_ITEMS, SessionArchive
 from tests.rehearsal.conftest import Serving, Speech
-from tests.rehearsal.driver import SERVER_EVENT, Event, silence, tone
+from tests.rehearsal.driver import SERVER_EVENT, RehearsalEvent, silence, tone
 
 KEY = "rehearsal-key"
 MODEL = "gpt-realtime-2.1"
@@ -24,9 +24,9 @@ def bearer(key: str = KEY) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-async def until(socket: websockets.ClientConnection, kind: str) -> list[Event]:
+async def until(socket: websockets.ClientConnection, kind: str) -> list[RehearsalEvent]:
     """All events up to the first of ``kind``, each checked against its type."""
-    events: list[Event] = []
+    events: list[RehearsalEvent] = []
     async with asyncio.timeout(20):
         while not events or events[-1]["type"] != kind:
             events.append(json.loads(await socket.recv()))
@@ -38,7 +38,7 @@ async def send(socket: websockets.ClientConnection, kind: str, **fields: Any) ->
     await socket.send(json.dumps({"type": kind, **fields}))
 
 
-async def refusal(url: str, headers: dict[str, str]) -> tuple[int, Event]:
+async def refusal(url: str, headers: dict[str, str]) -> tuple[int, RehearsalEvent]:
     with pytest.raises(websockets.InvalidStatus) as caught:
         async with websockets.connect(url, additional_headers=headers):
             pass
@@ -104,12 +104,12 @@ async def test_a_turn_is_spoken_billed_and_kept(rehearsal: Serving) -> None:
         assert bill["cost_nano_usd"] == session["cost_nano_usd"] > 0
 
 
-async def test_a_spoken_question_is_understood_and_answered_by_the_local_voice(
+async def test_a_spoken_question_is_recognised_and_answered_by_the_local_voice(
     rehearsal: Serving, flite: Speech
 ) -> None:
     pytest.importorskip("pocketsphinx", reason="needs the extra `voice`")
     audio_input = {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}
-    async with rehearsal(voice="full", ears=1) as url, websockets.connect(endpoint(url)) as socket:
+    async with rehearsal(voice="full", recognisers=1) as url, websockets.connect(endpoint(url)) as socket:
         await send(socket, "session.update", session={"type": "realtime", "audio": {"input": audio_input}})
         await send(socket, "input_audio_buffer.append", audio=base64.b64encode(tone(400)).decode())
         await send(socket, "input_audio_buffer.clear")
@@ -119,9 +119,9 @@ async def test_a_spoken_question_is_understood_and_answered_by_the_local_voice(
         await send(socket, "input_audio_buffer.commit")
         await send(socket, "response.create")
         events = await until(socket, "response.done")
-        said = next(e["transcript"] for e in events if e["type"].endswith("transcription.completed"))
+        transcript = next(e["transcript"] for e in events if e["type"].endswith("transcription.completed"))
         answered = next(e["transcript"] for e in events if e["type"] == "response.output_audio_transcript.done")
-        assert said == "what time is it"
+        assert transcript == "what time is it"
         assert answered.startswith("It is ")
         await send(socket, "input_audio_buffer.append", audio=base64.b64encode(tone(400)).decode())
 
@@ -193,8 +193,8 @@ async def test_health_and_metrics_are_served_on_the_same_port(rehearsal: Serving
 
 
 def test_only_the_newest_audio_is_kept() -> None:
-    ledger = Ledger()
+    ledger = SessionArchive()
     for number in range(MAX_KEPT_ITEMS + 1):
-        ledger.keep(f"item_{number}", b"\0\0")
+        ledger.append_audio(f"item_{number}", b"\0\0")
     assert ledger.audio("item_0") is None
     assert ledger.audio("item_1") == b"\0\0"

@@ -4,12 +4,12 @@ import re
 import pytest
 
 from services.rehearsal.core.commands import Now
-from services.rehearsal.core.session import Session, Terms
-from tests.rehearsal.driver import WALL, Client, error_of, only, types
+from services.rehearsal.core.session import RehearsalSession, SessionTerms
+from tests.rehearsal.driver import WALL, SessionDriver, error_of, only, types
 
 
 def test_a_session_opens_with_its_whole_object() -> None:
-    client = Client()
+    client = SessionDriver()
     session = client.events[0]["session"]
     assert types(client.events) == ["session.created", "conversation.created"]
     assert session["id"].startswith("sess_")
@@ -20,11 +20,11 @@ def test_a_session_opens_with_its_whole_object() -> None:
 
 
 def test_ids_look_like_those_of_the_provider() -> None:
-    assert re.fullmatch(r"sess_[A-Za-z0-9]{21}", Session(Terms("m"), Now(0, WALL)).id)
+    assert re.fullmatch(r"sess_[A-Za-z0-9]{21}", RehearsalSession(SessionTerms("m"), Now(0, WALL)).id)
 
 
 def test_every_event_has_an_id_of_its_own() -> None:
-    client = Client()
+    client = SessionDriver()
     client.say("hello")
     ids = [event["event_id"] for event in client.events]
     assert len(set(ids)) == len(ids)
@@ -32,7 +32,7 @@ def test_every_event_has_an_id_of_its_own() -> None:
 
 
 def test_an_update_changes_what_it_names_and_keeps_the_rest() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(instructions="Be kind.", audio={"input": {"transcription": {"model": "whisper-1"}}})
     updated = client.configure(audio={"input": {"turn_detection": None}, "output": {"speed": 1.2}})
     session = only(updated, "session.updated")["session"]
@@ -44,15 +44,15 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest() -> None:
 
 
 def test_turn_detection_is_replaced_as_a_whole() -> None:
-    client = Client()
+    client = SessionDriver()
     client.configure(audio={"input": {"turn_detection": {"type": "server_vad", "threshold": 0.9}}})
     updated = client.configure(audio={"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}})
     detection = only(updated, "session.updated")["session"]["audio"]["input"]["turn_detection"]
     assert (detection["threshold"], detection["silence_duration_ms"]) == (0.5, 200)
 
 
-def test_what_agent_sdks_send_is_accepted() -> None:
-    client = Client()
+def test_session_updates_of_agent_sdks_are_accepted() -> None:
+    client = SessionDriver()
     first = client.configure(
         model="gpt-realtime-2.1",
         output_modalities=["audio"],
@@ -67,12 +67,12 @@ def test_what_agent_sdks_send_is_accepted() -> None:
 
 
 def test_the_model_stays_that_of_the_connection() -> None:
-    updated = Client().configure(model="gpt-realtime-2.1-mini")
+    updated = SessionDriver().configure(model="gpt-realtime-2.1-mini")
     assert only(updated, "session.updated")["session"]["model"] == "gpt-realtime-2.1"
 
 
 def test_the_voice_is_fixed_after_the_first_audio() -> None:
-    client = Client()
+    client = SessionDriver()
     assert types(client.configure(audio={"output": {"voice": "cedar"}})) == ["session.updated"]
     client.text("hello")
     client.respond()
@@ -86,6 +86,12 @@ def test_the_voice_is_fixed_after_the_first_audio() -> None:
         ({}, "missing_required_parameter", "session.type"),
         ({"type": "transcription"}, "invalid_value", "session.type"),
         ({"type": "realtime", "colour": "red"}, "unknown_parameter", "session.colour"),
+        ({"type": "realtime", "audio": {"output": {"pan": 1}}}, "unknown_parameter", "session.audio.output.pan"),
+        (
+            {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "mood": 1}}}},
+            "unknown_parameter",
+            "session.audio.input.turn_detection.mood",
+        ),
         ({"type": "realtime", "instructions": 7}, "invalid_type", "session.instructions"),
         ({"type": "realtime", "output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
         (
@@ -105,41 +111,41 @@ def test_the_voice_is_fixed_after_the_first_audio() -> None:
 def test_a_wrong_session_is_refused_with_the_place_of_the_mistake(
     session: dict[str, object], code: str, param: str
 ) -> None:
-    error = error_of(Client().send("session.update", event_id="mine", session=session))
+    error = error_of(SessionDriver().send("session.update", event_id="mine", session=session))
     assert (error["code"], error["param"], error["event_id"]) == (code, param, "mine")
     assert error["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7", '"x"', "[" * 100_000])
 def test_what_is_no_json_object_is_refused(text: str) -> None:
-    error = error_of(Client().send_raw(text))
+    error = error_of(SessionDriver().send_raw(text))
     assert (error["code"], error["event_id"]) == ("invalid_json", None)
 
 
 def test_an_unknown_event_is_refused_with_its_id() -> None:
-    error = error_of(Client().send("response.dance", event_id="evt_7"))
+    error = error_of(SessionDriver().send("response.dance", event_id="evt_7"))
     assert error["type"] == "invalid_request_error"
     assert (error["code"], error["param"], error["event_id"]) == ("invalid_value", "type", "evt_7")
     assert "'response.create'" in error["message"]
 
 
 def test_an_event_without_a_type_or_with_a_strange_one_is_refused() -> None:
-    assert error_of(Client().send_raw(json.dumps({"event_id": 5})))["code"] == "missing_required_parameter"
-    assert error_of(Client().send_raw(json.dumps({"type": ["x"]})))["code"] == "invalid_value"
+    assert error_of(SessionDriver().send_raw(json.dumps({"event_id": 5})))["code"] == "missing_required_parameter"
+    assert error_of(SessionDriver().send_raw(json.dumps({"type": ["x"]})))["code"] == "invalid_value"
 
 
 def test_output_audio_buffer_clear_is_for_webrtc_only() -> None:
-    assert error_of(Client().send("output_audio_buffer.clear"))["param"] == "type"
+    assert error_of(SessionDriver().send("output_audio_buffer.clear"))["param"] == "type"
 
 
 def test_a_session_expires_with_an_error_and_a_close() -> None:
-    client = Client(max_session_s=1800)
+    client = SessionDriver(max_session_s=1800)
     assert error_of(client.wait(1801))["code"] == "session_expired"
-    assert "Close(code=1001" in repr(client.commands[-1])
+    assert "CloseSocket(code=1001" in repr(client.commands[-1])
 
 
 def test_a_socket_that_closes_in_a_response_is_billed_for_what_was_generated() -> None:
-    client = Client()
+    client = SessionDriver()
     client.text("tell me a story")
     client.send("response.create")
     client.wait(0.2)
@@ -151,7 +157,7 @@ def test_a_socket_that_closes_in_a_response_is_billed_for_what_was_generated() -
     assert client.session.book.generated_bytes > 0
 
 
-def test_a_socket_that_closes_in_silence_owes_nothing() -> None:
-    client = Client()
+def test_a_socket_that_closes_without_a_response_is_billed_nothing() -> None:
+    client = SessionDriver()
     client.close()
     assert client.session.book.responses == []

@@ -1,4 +1,4 @@
-"""Bytes to an HTTP listener, and what comes back: no HTTP client would send what these tests do."""
+"""Sends raw bytes to an HTTP listener and reads the reply: no HTTP client would send what these tests do."""
 
 import asyncio
 import contextlib
@@ -11,20 +11,20 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from services.runtime.health import Health, add_routes
+from services.runtime.process.health import Health, add_routes
 
 WITHIN_S = 20.0
 
 
 @dataclass(slots=True)
 class Raw:
-    """A connection."""
+    """A TCP connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def ask(self, data: bytes) -> tuple[int, bytes]:
-        """Send a request; its answer's status and body, by its Content-Length."""
+        """Send a request; returns the answer's status and body, by its Content-Length."""
         self.writer.write(data)
         return await self.answer()
 
@@ -36,7 +36,7 @@ class Raw:
             return int(head.split(b" ")[1]), await self.reader.readexactly(length)
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Read everything until the server closes."""
         async with asyncio.timeout(WITHIN_S):
             with contextlib.suppress(ConnectionResetError):
                 return await self.reader.read()
@@ -57,7 +57,7 @@ async def raw(url: str, *, local: str = "127.0.0.1", tls: ssl.SSLContext | None 
 
 @dataclass(slots=True)
 class Echo:
-    """An application that says what it got; `/hold` answers when it is let, `/large` with more than anybody buffers."""
+    """An application that returns the request; `/hold` answers on an event, `/large` with more than buffers hold."""
 
     held: asyncio.Event = field(default_factory=asyncio.Event)
     let: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,11 +5,11 @@ import pytest
 
 from services.contracts.ids import CallId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message
-from services.runtime import tracing
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
-from services.runtime.tracing import Context, Live
-from services.up.natsd import nats_server
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.tracing import LiveSpan, TraceContext
+from services.up.nats_server import nats_server
 
 CALL = CallId("rtc_" + "a" * 26)
 
@@ -22,7 +22,7 @@ async def test_a_request_is_answered(bus: Bus) -> None:
     assert await bus.request("hg.test", Hangup(call=CALL), timeout_s=2) == Done()
 
 
-async def test_a_request_that_nobody_listens_to_fails_at_once(bus: Bus) -> None:
+async def test_a_request_without_a_subscriber_fails_at_once(bus: Bus) -> None:
     with pytest.raises(NoRespondersError):
         await bus.request("hg.nobody", Done(), timeout_s=2)
 
@@ -46,9 +46,9 @@ async def test_messages_arrive_in_order(bus: Bus) -> None:
         if len(got) == 100:
             done.set()
 
-    await bus.listen("hg.up.w.*", handler)
+    await bus.subscribe("hg.up.w.*", handler)
     for n in range(100):
-        await bus.send("hg.up.w.c", str(n).encode())
+        await bus.publish_bytes("hg.up.w.c", str(n).encode())
     async with asyncio.timeout(5):
         await done.wait()
     assert got == [str(n).encode() for n in range(100)]
@@ -60,7 +60,7 @@ async def test_no_server_is_one_clear_error() -> None:
             pass
 
 
-async def test_a_bus_closes_even_when_its_server_has_gone(tmp_path: Path) -> None:
+async def test_a_bus_closes_even_when_its_server_is_down(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as server:
         async with Bus.connect(server.url, name="test") as bus:
             server.process.kill()
@@ -70,15 +70,15 @@ async def test_a_bus_closes_even_when_its_server_has_gone(tmp_path: Path) -> Non
         assert not bus.connected
 
 
-async def test_a_request_tells_where_in_its_trace_it_is_asked(bus: Bus) -> None:
-    heard: list[Context | None] = []
+async def test_a_request_carries_its_trace_context(bus: Bus) -> None:
+    heard: list[TraceContext | None] = []
 
     async def handler(_: AnyMessage) -> Message:
         heard.append(tracing.current().context)
         return Done()
 
     await bus.serve("hg.test", handler)
-    asking = Live(None, Context(7, 11))
+    asking = LiveSpan(None, TraceContext(7, 11))
     with asking.current():
         await bus.request("hg.test", Done(), timeout_s=2)
     await bus.request("hg.test", Done(), timeout_s=2)

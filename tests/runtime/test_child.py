@@ -1,6 +1,6 @@
 import asyncio
 
-from services.runtime.child import next_line, read_line
+from services.runtime.process.child import next_line, read_line
 
 
 async def test_a_line_that_is_too_long_does_not_end_the_log() -> None:
@@ -12,7 +12,7 @@ async def test_a_line_that_is_too_long_does_not_end_the_log() -> None:
     assert await next_line(stream) == b""
 
 
-def test_what_is_no_json_becomes_an_event_without_secrets() -> None:
+def test_a_line_that_is_not_json_becomes_a_redacted_event() -> None:
     event = read_line(b"Traceback: sk-abcdefghijklmnop\n")
     assert (event["event"], event["text"]) == ("output", "Traceback: [redacted]")
     assert read_line(b"[1]\n")["event"] == "output"

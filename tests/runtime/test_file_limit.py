@@ -4,8 +4,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from services.runtime.http import serve_http
-from services.runtime.process import raise_file_limit
+from services.runtime.http.server import serve_http
+from services.runtime.process.runner import raise_file_limit
 from tests.runtime.raw_http import Echo, get, raw
 
 FEW = 600
@@ -20,12 +20,12 @@ def few_files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_process_may_have_as_many_files_as_it_ever_may(few_files: int) -> None:
+def test_the_file_limit_is_raised_to_the_hard_limit(few_files: int) -> None:
     raise_file_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (few_files, few_files)
 
 
-async def test_with_few_files_there_are_few_connections_and_none_is_refused(few_files: int) -> None:
+async def test_a_low_file_limit_lowers_the_connection_limit(few_files: int) -> None:
     assert few_files > FEW
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve_http(Echo().app(), host="127.0.0.1", port=0))

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from services.runtime.errors import AddressInUseError
-from services.runtime.health import Health, health_app
-from services.runtime.http import listen, serve_http
+from services.runtime.http.server import listen, serve_http
+from services.runtime.process.health import Health, health_app
 
 
 async def test_health_readiness_and_metrics_are_served() -> None:

@@ -1,4 +1,4 @@
-"""Nobody holds a listener up by sending slowly, not reading or opening connections."""
+"""Slow senders, clients that do not read, and many connections do not block a listener."""
 
 import asyncio
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.runtime.http import Tls, serve_http
-from services.runtime.httpconnections import HttpLimits
+from services.runtime.http.connections import HttpLimits
+from services.runtime.http.server import Tls, serve_http
 from tests.runtime.certificate import self_signed
 from tests.runtime.raw_http import WITHIN_S, Echo, Raw, get, raw
 
@@ -22,7 +22,7 @@ def refused(reason: str) -> float:
 
 
 async def trickle(connection: Raw, first: bytes, piece: bytes) -> bytes:
-    """Send ``piece`` again and again until the server closes; what it said."""
+    """Send ``piece`` repeatedly until the server closes; returns what it sent."""
     reading = asyncio.ensure_future(connection.rest())
     connection.writer.write(first)
     while not reading.done():
@@ -44,8 +44,8 @@ async def trickle(connection: Raw, first: bytes, piece: bytes) -> bytes:
 )
 async def test_a_request_that_comes_a_little_at_a_time_has_one_deadline(first: bytes, piece: bytes) -> None:
     async with serve_http(Echo().app(), host="127.0.0.1", port=0, limits=SOON) as url, raw(url) as connection:
-        said = await trickle(connection, first, piece)
-        assert b"HTTP/1.1 408" in said or b"HTTP/1.1 401" in said
+        received = await trickle(connection, first, piece)
+        assert b"HTTP/1.1 408" in received or b"HTTP/1.1 401" in received
 
 
 async def test_a_connection_that_sends_nothing_is_closed() -> None:
@@ -80,7 +80,7 @@ async def test_a_tls_handshake_that_does_not_end_is_cut(certificate: Tls) -> Non
         assert await halfway.rest() == b""
 
 
-async def test_handshakes_have_a_place_among_the_connections(certificate: Tls) -> None:
+async def test_handshakes_count_as_connections(certificate: Tls) -> None:
     limits = HttpLimits(max_connections=64, max_connections_per_address=16)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(
@@ -102,7 +102,7 @@ async def test_with_many_idle_connections_new_ones_are_served() -> None:
         assert await idle[0].rest() == b""  # the oldest gave way
 
 
-async def test_one_address_takes_no_place_from_others() -> None:
+async def test_one_address_cannot_use_up_the_connections() -> None:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve_http(Echo().app(), host="127.0.0.1", port=0, limits=SMALL))
         waiting = await stack.enter_async_context(raw(url, local="127.0.1.1"))
@@ -111,7 +111,7 @@ async def test_one_address_takes_no_place_from_others() -> None:
         assert (await waiting.ask(get("/echo")))[0] == 200
 
 
-async def test_a_trusted_proxy_has_everybodys_connections() -> None:
+async def test_a_trusted_proxy_has_no_limit_per_address() -> None:
     limits = HttpLimits(max_connections=64, max_connections_per_address=16, trusted_proxies=("127.0.1.0/24",))
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve_http(Echo().app(), host="127.0.0.1", port=0, limits=limits))
@@ -120,7 +120,7 @@ async def test_a_trusted_proxy_has_everybodys_connections() -> None:
             assert (await connection.ask(get("/echo")))[0] == 200
 
 
-async def test_who_is_in_a_request_is_not_put_out_and_one_too_many_is_told_so() -> None:
+async def test_a_busy_connection_is_not_evicted_and_one_too_many_gets_503() -> None:
     echo = Echo()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve_http(echo.app(), host="127.0.0.1", port=0, limits=SMALL))
@@ -144,7 +144,7 @@ async def test_who_is_in_a_request_is_not_put_out_and_one_too_many_is_told_so() 
         assert (await again.ask(get("/echo")))[0] == 200
 
 
-async def test_one_address_has_a_part_of_the_requests_only() -> None:
+async def test_one_address_gets_only_a_part_of_the_requests() -> None:
     echo = Echo()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve_http(echo.app(), host="127.0.0.1", port=0, limits=SMALL))
@@ -174,7 +174,7 @@ async def test_one_address_has_a_part_of_the_requests_only() -> None:
         (("127.0.0.1/32",), ("X-Forwarded-Proto: javascript",), "http", "127.0.0.1"),
     ],
 )
-async def test_what_a_proxy_says_is_believed_of_trusted_ones_only(
+async def test_forwarded_headers_are_accepted_from_trusted_proxies_only(
     trusted: tuple[str, ...], fields: tuple[str, ...], scheme: str, client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # uvicorn's own, which must have no say

@@ -1,10 +1,10 @@
-"""What RFC 9112 says to refuse is refused, with 400 and the end of the connection; the rest is served."""
+"""Requests that RFC 9112 requires to refuse get 400 and a closed connection; the rest is served."""
 
 import json
 
 import pytest
 
-from services.runtime.http import serve_http
+from services.runtime.http.server import serve_http
 from tests.runtime.raw_http import Echo, get, raw
 
 POST = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
@@ -93,7 +93,7 @@ SERVED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_what_can_be_read_in_two_ways_is_refused(name: str) -> None:
+async def test_ambiguous_requests_are_refused(name: str) -> None:
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         status, body = await connection.ask(REFUSED[name])
         assert (status, json.loads(body)["error"]["code"]) == (400, "malformed")
@@ -122,7 +122,7 @@ async def test_what_the_rfc_allows_is_served(name: str) -> None:
         (b"GET /echo\r\n\r\n", 505),
     ],
 )
-async def test_too_much_is_refused_before_it_is_kept(data: bytes, status: int) -> None:
+async def test_oversized_heads_are_refused_before_they_are_buffered(data: bytes, status: int) -> None:
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         assert (await connection.ask(data))[0] == status
         assert await connection.rest() == b""
@@ -142,27 +142,27 @@ async def test_a_bad_request_behind_good_ones_takes_no_answer_from_them() -> Non
         assert [part[:3] for part in (await connection.rest()).split(b"HTTP/1.1 ")[1:]] == [b"200", b"200"]
 
 
-async def test_nothing_behind_the_last_request_is_taken_for_one() -> None:
+async def test_bytes_after_the_last_request_are_not_parsed_as_one() -> None:
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         connection.writer.write(get("/echo", "Connection: close") + get("/echo"))
         assert [part[:3] for part in (await connection.rest()).split(b"HTTP/1.1 ")[1:]] == [b"200"]
 
 
-async def test_who_asks_before_sending_is_answered_100() -> None:
+async def test_expect_100_continue_is_answered() -> None:
     data = POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         assert (await connection.ask(data))[0] == 100
         assert (await connection.ask(b"abc"))[0] == 200
 
 
-async def test_who_asks_before_sending_and_is_refused_sends_its_next_request_elsewhere() -> None:
+async def test_a_refused_expect_100_continue_closes_the_connection() -> None:
     data = b"POST /unread HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 30\r\n\r\n"
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         assert (await connection.ask(data))[0] == 401
         assert await connection.rest() == b""
 
 
-async def test_an_answer_is_read_though_the_body_is_not() -> None:
+async def test_the_answer_is_delivered_when_the_body_is_not_read() -> None:
     data = b"POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * 500_000
     async with serve_http(Echo().app(), host="127.0.0.1", port=0) as url, raw(url) as connection:
         assert await connection.ask(data) == (401, b"not read")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from services.runtime.logging import LogFormat, configure, get_logger, redact_text
+from services.runtime.telemetry.logging import LogFormat, configure, get_logger, redact_text
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_a_known_secret_never_reaches_the_log(log_format: LogFormat) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_text_from_outside_does_not_steer_a_terminal(log_format: LogFormat) -> None:
+def test_external_text_cannot_control_a_terminal(log_format: LogFormat) -> None:
     out = io.StringIO()
     configure(service="upstream", log_format=log_format, stream=out)
     hostile = "a\x1b]0;owned\x07\x9b31m\r\u202e"

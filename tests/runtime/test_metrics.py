@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from services.runtime.metrics import announce
+from services.runtime.telemetry.metrics import announce
 
 
-def test_a_closed_set_of_reasons_begins_at_nought() -> None:
+def test_series_of_known_labels_start_at_zero() -> None:
     registry = CollectorRegistry()
     announce(Counter("dropped_total", "A test.", ["reason"], registry=registry), ["late", "lost"])
     announce(Counter("asked_total", "A test.", ["route", "code"], registry=registry), [("/", "200")])

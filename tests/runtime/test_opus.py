@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.contracts.audio import DOWN_FRAME_BYTES, DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES, UP_HZ
-from services.runtime import opus
-from services.runtime.opus import LOWDELAY, VOIP, EncoderConfig, OpusDecoder, OpusEncoder, OpusError, OpusMissingError
+from services.runtime.audio import opus
+from services.runtime.audio.opus import (
+    LOWDELAY,
+    VOIP,
+    EncoderConfig,
+    OpusDecoder,
+    OpusEncoder,
+    OpusError,
+    OpusMissingError,
+)
 
 FRAMES = 50
 FRAME = UP_HZ // 50
@@ -37,14 +45,14 @@ def likeness(heard: NDArray[np.int16], hz: int) -> float:
 
 
 @pytest.mark.parametrize(("config", "least"), [(LOWDELAY, 0.97), (VOIP, 0.85)])
-def test_what_is_encoded_is_heard_again(config: EncoderConfig, least: float) -> None:
+def test_encoded_audio_is_decoded_again(config: EncoderConfig, least: float) -> None:
     decoder = OpusDecoder()
     pcm = b"".join(decoder.decode(payload) for payload in encoded(config))
     assert len(pcm) == FRAMES * UP_FRAME_BYTES
     assert likeness(np.frombuffer(pcm, "<i2"), UP_HZ) > least
 
 
-def test_another_decoder_hears_the_same() -> None:
+def test_another_decoder_decodes_the_same() -> None:
     codec = CodecContext.create("libopus", "r")
     assert isinstance(codec, AudioCodecContext)
     codec.sample_rate = 48_000
@@ -65,7 +73,7 @@ def test_a_lost_frame_is_recovered_from_the_one_after_it() -> None:
     assert np.corrcoef(original, recovered)[0, 1] > 0.8
 
 
-def test_concealment_goes_on_like_the_stream_and_fades() -> None:
+def test_concealment_continues_the_stream_and_fades() -> None:
     decoder = OpusDecoder()
     spoken = [np.frombuffer(decoder.decode(payload), "<i2") for payload in encoded(LOWDELAY)[:7]]
     made = np.frombuffer(decoder.conceal(5 * FRAME), "<i2").astype(float).reshape(5, -1)
@@ -74,7 +82,7 @@ def test_concealment_goes_on_like_the_stream_and_fades() -> None:
     assert np.abs(made[4]).max() < np.abs(spoken[-1].astype(float)).max()
 
 
-def test_a_reset_decoder_has_forgotten() -> None:
+def test_a_reset_decoder_has_no_state() -> None:
     payloads = encoded(LOWDELAY)
     fresh, used = OpusDecoder(), OpusDecoder()
     for payload in payloads:
@@ -135,12 +143,12 @@ def test_discontinuous_transmission_makes_silence_small() -> None:
     assert len([encoder.encode(bytes(960)) for _ in range(50)][-1]) <= 2
 
 
-def test_a_library_that_is_not_there_is_named() -> None:
+def test_a_missing_library_is_reported() -> None:
     with pytest.raises(OpusMissingError, match="libopus0"):
         opus.open_library([])
     with pytest.raises(OpusMissingError, match=r"/nowhere/libopus\.so"):
         opus.open_library(["/nowhere/libopus.so"])
 
 
-def test_the_library_says_what_it_is() -> None:
+def test_the_library_reports_its_version() -> None:
     assert opus.version().startswith("libopus")

@@ -1,4 +1,4 @@
-"""The exporter against a real collector: what arrives, and what happens when it does not."""
+"""The exporter against a real collector, and against collectors that fail."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from services.runtime import otlp
-from services.runtime.otlp import MAX_WAITING, Exporter, open_exporter
-from services.runtime.tracing import Tracer
+from services.runtime.telemetry import otlp
+from services.runtime.telemetry.otlp import MAX_WAITING, Exporter, open_exporter
+from services.runtime.telemetry.tracing import Tracer
 from tests.collector import Collector, running_collector
 
 RESOURCE = {"service.name": "hushgate-media", "service.version": "1.2", "service.instance.id": "media-0"}
@@ -41,10 +41,10 @@ def outcome(name: str) -> float:
 def test_a_span_arrives_as_it_was(collector: Collector) -> None:
     before = outcome("exported")
     with exporting(collector.url) as exporter:
-        call = Tracer(exporter).begin("call", kind="server", start_ns=1_000)
-        call.note(call_id="rtc_1", turns=2, share=0.5, gated=True)
-        call.event("barge_in", at_ns=1_500, stop_ms=120)
-        child = call.begin("turn", start_ns=1_200)
+        call = Tracer(exporter).start_span("call", kind="server", start_ns=1_000)
+        call.set_attributes(call_id="rtc_1", turns=2, share=0.5, gated=True)
+        call.add_event("barge_in", at_ns=1_500, stop_ms=120)
+        child = call.start_span("turn", start_ns=1_200)
         child.end(at_ns=1_400)
         call.end(at_ns=2_000, error="internal")
     turn, got = collector.spans
@@ -66,40 +66,40 @@ def test_a_span_arrives_as_it_was(collector: Collector) -> None:
 
 def test_a_span_does_not_wait_for_the_end_of_the_process(collector: Collector) -> None:
     with exporting(collector.url) as exporter:
-        Tracer(exporter).begin("turn").end()
+        Tracer(exporter).start_span("turn").end()
         assert collector.wait(lambda spans: len(spans) == 1)[0].name == "turn"
 
 
-def test_a_collector_is_told_who_sends(collector: Collector) -> None:
+def test_exported_spans_name_the_service(collector: Collector) -> None:
     with exporting(collector.url + "/", authorization="Bearer abc") as exporter:
-        Tracer(exporter).begin("turn").end()
+        Tracer(exporter).start_span("turn").end()
     assert collector.headers[0]["authorization"] == "Bearer abc"
 
 
-def test_a_collector_that_refuses_is_told_of_once_until_it_takes_again(collector: Collector) -> None:
+def test_a_refusing_collector_is_logged_once_until_it_recovers(collector: Collector) -> None:
     collector.status = HTTPStatus.FORBIDDEN
     before = outcome("failed")
     with capture_logs() as logs, exporting(collector.url) as exporter:
-        Tracer(exporter).begin("turn").end()
+        Tracer(exporter).start_span("turn").end()
         collector.wait(lambda _: len(collector.bodies) == 1)
-        Tracer(exporter).begin("turn").end()
+        Tracer(exporter).start_span("turn").end()
         collector.wait(lambda _: len(collector.bodies) == 2)
         collector.status = HTTPStatus.OK
-        Tracer(exporter).begin("turn").end()
+        Tracer(exporter).start_span("turn").end()
         collector.wait(lambda spans: len(spans) == 1)
     assert outcome("failed") - before == 2
     assert [log["event"] for log in logs] == ["traces_not_exported", "traces_exported_again"]
     assert "403" in logs[0]["error"]
 
 
-def test_nobody_waits_for_a_collector_that_hangs(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_collector_delays_nothing(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "FLUSH_S", 0.05)
     collector.holds = threading.Event()
     before = outcome("dropped")
     with exporting(collector.url) as exporter:
         tracer = Tracer(exporter)
         for _ in range(MAX_WAITING + otlp.MAX_BATCH + 10):  # one batch may be on its way
-            tracer.begin("turn").end()
+            tracer.start_span("turn").end()
         assert outcome("dropped") - before >= 10
     assert outcome("dropped") - before >= MAX_WAITING  # the end of the process did not wait for them
 
@@ -108,7 +108,7 @@ def test_a_span_after_the_end_is_dropped_and_counted(collector: Collector) -> No
     with exporting(collector.url) as exporter:
         pass
     before = outcome("dropped")
-    Tracer(exporter).begin("turn").end()
+    Tracer(exporter).start_span("turn").end()
     assert outcome("dropped") - before == 1
     assert collector.spans == []
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.redaction import Redactor, escape_controls, secrets_in_url
+from services.runtime.telemetry.redaction import Redactor, escape_controls, secrets_in_url
 
 SECRET = "pa/ss word+of?the=provider"  # noqa: S105 - made up
 
@@ -62,12 +62,12 @@ def test_a_secret_that_begins_like_another_is_replaced_whole() -> None:
     assert Redactor(["secret-1", "secret-1-and-more"]).known("secret-1-and-more") == "[redacted]"
 
 
-def test_short_secrets_would_be_found_in_words() -> None:
+def test_short_secrets_are_not_redacted() -> None:
     assert Redactor(["a", ""]).known("a banana") == "a banana"
 
 
 @given(st.text(), st.text(alphabet=string.ascii_letters + string.digits + "-_", min_size=8), st.text())
-def test_a_known_secret_is_nowhere(before: str, secret: str, after: str) -> None:
+def test_a_known_secret_is_removed_everywhere(before: str, secret: str, after: str) -> None:
     assert secret not in Redactor([secret]).known(before + secret + after).replace("[redacted]", "\0")
 
 

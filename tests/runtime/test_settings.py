@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.runtime.errors import SettingsError
-from services.runtime.settings import ServiceSettings, http_ports, inherited_environment, load
+from services.runtime.process.settings import ServiceSettings, http_ports, inherited_environment, load
 
 
 class GateSettings(ServiceSettings):
@@ -57,7 +57,7 @@ def test_a_child_inherits_its_own_settings_and_no_provider_key(monkeypatch: pyte
     "name",
     ["OPENAI_API_KEY", "XAI_API_KEY", "AZURE_CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "MEDIA_ZONE"],
 )
-def test_a_child_that_is_no_service_gets_nobodys_settings_and_keys(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_child_that_is_no_service_inherits_no_settings_and_keys(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("TZ", "UTC")
     environment = inherited_environment()
@@ -119,7 +119,7 @@ def test_a_user_without_a_password_is_refused(name: str) -> None:
         load(SealedSettings, {name: "media"})
 
 
-def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
+def test_no_traces_are_exported_without_a_collector() -> None:
     settings = load(GateSettings, {"GATE_ADDRESS": "x"})
     assert (settings.otlp_endpoint, settings.otlp_headers(), settings.otlp_sample_ratio) == ("", {}, 1.0)
 

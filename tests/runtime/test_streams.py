@@ -9,8 +9,8 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 
 from services.contracts import subjects
-from services.runtime import streams
-from services.runtime.bus import Bus
+from services.runtime.bus import streams
+from services.runtime.bus.client import Bus
 from services.runtime.errors import BucketFullError, StoreTooSmallError
 
 MAKERS: tuple[Callable[..., Awaitable[object]], ...] = (
@@ -23,14 +23,14 @@ MAKERS: tuple[Callable[..., Awaitable[object]], ...] = (
 )
 
 
-async def test_everybody_may_make_everything_at_the_same_time(bus: Bus) -> None:
+async def test_streams_may_be_created_concurrently(bus: Bus) -> None:
     js = bus.jetstream
     await asyncio.gather(*(make(js) for make in MAKERS for _ in range(5)))
     names = {info.config.name for info in await js.streams_info()}
     assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases"}
 
 
-async def test_usage_is_kept_on_disk_and_refuses_rather_than_forgets(bus: Bus) -> None:
+async def test_the_usage_stream_is_on_disk_and_rejects_when_full(bus: Bus) -> None:
     await streams.ensure_usage_stream(bus.jetstream)
     config = (await bus.jetstream.stream_info(subjects.USAGE_STREAM)).config
     assert (config.storage, config.discard) == (StorageType.FILE, DiscardPolicy.NEW)
@@ -86,7 +86,7 @@ async def test_all_bounds_together_fit_into_the_store(bus: Bus, store_mb: int) -
     assert sum(streams.bound(share, store_mb) for share in streams.Share) < store_mb * 1024 * 1024
 
 
-async def test_what_another_version_made_without_a_bound_gets_one_and_keeps_what_is_in_it(bus: Bus) -> None:
+async def test_a_stream_without_a_limit_gets_one_and_keeps_its_messages(bus: Bus) -> None:
     js = bus.jetstream
     old = StreamConfig(
         name="USAGE", subjects=["hg.usage.*"], retention=RetentionPolicy.WORK_QUEUE, discard=DiscardPolicy.NEW
@@ -122,7 +122,7 @@ async def test_a_stream_with_more_in_it_than_its_new_bound_loses_nothing(bus: Bu
 
 
 @pytest.mark.parametrize("store_mb", [40])
-async def test_a_store_that_is_smaller_than_the_setting_says_is_said_so(bus: Bus) -> None:
+async def test_a_store_smaller_than_the_setting_is_an_error(bus: Bus) -> None:
     for make in MAKERS[:2]:
         await make(bus.jetstream, store_mb=40)
     with pytest.raises(StoreTooSmallError, match=r"set \*_NATS_STORE_MB, now 400, to the MiB of its"):
@@ -131,7 +131,7 @@ async def test_a_store_that_is_smaller_than_the_setting_says_is_said_so(bus: Bus
 
 @pytest.mark.parametrize("store_mb", [40])
 @pytest.mark.parametrize("full", list(streams.Share))
-async def test_whatever_is_full_the_others_have_the_room_that_is_theirs(bus: Bus, full: streams.Share) -> None:
+async def test_a_full_stream_leaves_the_others_their_space(bus: Bus, full: streams.Share) -> None:
     for make in MAKERS:
         await make(bus.jetstream, store_mb=40)
     refused = 0
@@ -175,7 +175,7 @@ async def test_a_full_bucket_takes_what_makes_an_entry_smaller_and_nothing_else(
 
 
 @pytest.mark.parametrize("store_mb", [40])
-async def test_a_full_bucket_of_access_forgets_the_oldest(bus: Bus) -> None:
+async def test_a_full_access_bucket_deletes_the_oldest(bus: Bus) -> None:
     access = await streams.access_bucket(bus.jetstream, store_mb=40)
     for number in range(100):
         await access.put(f"k{number}", b"x" * 80_000, ttl_s=600)

@@ -1,6 +1,6 @@
-"""Offers that nobody makes by mistake: attacks 4, 5 and 6 of those that the gateway must stand.
+"""Hostile offers: attacks 4, 5 and 6 of docs/threat-model.md.
 
-Used by the tests of their outcome and by the bench of their time.
+The tests check the responses; the bench measures the time.
 """
 
 import json
@@ -25,11 +25,11 @@ INTERNAL = (
     "metadata.internal",
     "kubernetes.default.svc",
 )
-"""Where a pod must never send anything: metadata services, private networks, itself, a third party, names."""
+"""Addresses to which a pod must not send: metadata services, private networks, loopback, third parties, names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attack:
+class OfferAttack:
     """An offer, and the status with which `POST /v1/realtime/calls` must refuse it."""
 
     name: str
@@ -38,7 +38,7 @@ class Attack:
 
 
 def pointing_inside() -> str:
-    """A good offer that names every address of INTERNAL wherever SDP can name one."""
+    """Return a valid offer with every address of INTERNAL wherever SDP can have one."""
     candidates = "".join(
         f"a=candidate:{n} 1 {transport} {2122260223 - n} {address} 80 typ {kind} raddr {address} rport 80\r\n"
         for n, address in enumerate(INTERNAL)
@@ -68,34 +68,34 @@ def _padded(line: str, count: int) -> bytes:
 _CANDIDATE = "a=candidate:1 1 udp 2122260223 169.254.169.254 80 typ host\r\n"
 
 BOMBS = (
-    Attack("over the cap", _padded("a=x:" + "y" * 1000 + "\r\n", 17), 413),
-    Attack("one long line", GOOD.encode() + b"a=" + b"y" * 12_000, 422),
-    Attack("5,000 candidates", _padded(_CANDIDATE, 5000), 413),
-    Attack("5,000 candidates of nothing", _padded("a=candidate:\r\n", 5000), 413),
-    Attack("200 sections", _padded(VIDEO, 200), 413),
-    Attack("200 short sections", _padded("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", 200), 422),
-    Attack("no BUNDLE", _changed(lambda offer: offer.replace("a=group:BUNDLE 0 1\r\n", "")), 422),
-    Attack("BUNDLE of another section", _changed(lambda offer: offer.replace("BUNDLE 0 1", "BUNDLE 0 7")), 422),
-    Attack("video", _padded(VIDEO, 1), 422),
-    Attack("video alone", _changed(lambda offer: offer.partition("m=audio")[0] + VIDEO), 422),
-    Attack("a thousand formats", _changed(lambda offer: offer.replace(" 111 63", " 111 63" + " 96" * 1000)), 422),
+    OfferAttack("over the cap", _padded("a=x:" + "y" * 1000 + "\r\n", 17), 413),
+    OfferAttack("one long line", GOOD.encode() + b"a=" + b"y" * 12_000, 422),
+    OfferAttack("5,000 candidates", _padded(_CANDIDATE, 5000), 413),
+    OfferAttack("5,000 candidates of nothing", _padded("a=candidate:\r\n", 5000), 413),
+    OfferAttack("200 sections", _padded(VIDEO, 200), 413),
+    OfferAttack("200 short sections", _padded("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", 200), 422),
+    OfferAttack("no BUNDLE", _changed(lambda offer: offer.replace("a=group:BUNDLE 0 1\r\n", "")), 422),
+    OfferAttack("BUNDLE of another section", _changed(lambda offer: offer.replace("BUNDLE 0 1", "BUNDLE 0 7")), 422),
+    OfferAttack("video", _padded(VIDEO, 1), 422),
+    OfferAttack("video alone", _changed(lambda offer: offer.partition("m=audio")[0] + VIDEO), 422),
+    OfferAttack("a thousand formats", _changed(lambda offer: offer.replace(" 111 63", " 111 63" + " 96" * 1000)), 422),
 )
-"""Attack 5: what costs time or memory to read, or asks for what is not answered."""
+"""Attack 5: offers that are expensive to parse, or ask for something unsupported."""
 
 NONSENSE = (
-    Attack("empty", b"", 422),
-    Attack("v=0", b"v=0", 422),
-    Attack("v=0 and no more than a session", b"v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", 422),
-    Attack("NULs", b"\x00" * 4096, 422),
-    Attack("a NUL within", _changed(lambda offer: offer.replace("a=mid:0", "a=mid:\x000")), 422),
-    Attack("UTF-16", GOOD[:8000].encode("utf-16"), 422),
-    Attack("UTF-16 without a mark", GOOD[:8000].encode("utf-16-le"), 422),
-    Attack("a huge port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio 99999")), 422),
-    Attack("an endless port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio " + "9" * 900)), 422),
-    Attack("a negative port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio -1")), 422),
-    Attack("a lone CR", _changed(lambda offer: offer.replace("a=mid:0\r\n", "a=mid:0\ra=x\r\n")), 422),
-    Attack("lone CRs", _changed(lambda offer: offer.replace("\r\n", "\r")), 422),
-    Attack("bytes", bytes(range(256)) * 16, 422),
-    Attack("JSON", json.dumps({"sdp": GOOD, "type": "offer"}).encode(), 422),
+    OfferAttack("empty", b"", 422),
+    OfferAttack("v=0", b"v=0", 422),
+    OfferAttack("v=0 and no more than a session", b"v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", 422),
+    OfferAttack("NULs", b"\x00" * 4096, 422),
+    OfferAttack("a NUL within", _changed(lambda offer: offer.replace("a=mid:0", "a=mid:\x000")), 422),
+    OfferAttack("UTF-16", GOOD[:8000].encode("utf-16"), 422),
+    OfferAttack("UTF-16 without a mark", GOOD[:8000].encode("utf-16-le"), 422),
+    OfferAttack("a huge port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio 99999")), 422),
+    OfferAttack("an endless port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio " + "9" * 900)), 422),
+    OfferAttack("a negative port", _changed(lambda offer: offer.replace("m=audio 37328", "m=audio -1")), 422),
+    OfferAttack("a lone CR", _changed(lambda offer: offer.replace("a=mid:0\r\n", "a=mid:0\ra=x\r\n")), 422),
+    OfferAttack("lone CRs", _changed(lambda offer: offer.replace("\r\n", "\r")), 422),
+    OfferAttack("bytes", bytes(range(256)) * 16, 422),
+    OfferAttack("JSON", json.dumps({"sdp": GOOD, "type": "offer"}).encode(), 422),
 )
-"""Attack 6: what is no SDP."""
+"""Attack 6: text that is not SDP."""

@@ -1,4 +1,4 @@
-"""Signaling's HTTP application on a real bus, and plain bus participants that play the media process's part."""
+"""Signaling's HTTP application on a real bus, and bus clients in place of media processes."""
 
 import asyncio
 import hashlib
@@ -14,31 +14,29 @@ import pytest
 from services.contracts import subjects
 from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
-from services.runtime.bus import Bus
-from services.runtime.health import Health
-from services.runtime.streams import ensure_placed_stream
-from services.signaling.api import Api
-from services.signaling.app import build, open_grants, relay_desk
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import ensure_placed_stream
+from services.runtime.process.health import Health
+from services.signaling.app import Components, build, open_grants, turn_credentials
 from services.signaling.auth import Authority
-from services.signaling.directory import Directory
-from services.signaling.limiter import Limiter
+from services.signaling.media_directory import MediaDirectory
+from services.signaling.metering_client import UsageSource
+from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
-from services.signaling.usage import UsageSource
+from tests.signaling.fixture_types import AddMedia
 from tests.signaling.page import PAGE_SECRET
-
-AddMedia = Callable[..., Awaitable[list[Offer]]]
 
 
 @dataclass(slots=True)
-class _Listening(Directory):
-    """A directory that tells when it has heard a heartbeat."""
+class _Listening(MediaDirectory):
+    """A directory with an event that is set by each heartbeat."""
 
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def hear(self, subject: str, data: bytes) -> None:
-        Directory.hear(self, subject, data)
-        self.heard.set()
+    def on_heartbeat(self, subject: str, data: bytes) -> None:
+        MediaDirectory.on_heartbeat(self, subject, data)
+        self.received.set()
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def offer() -> str:
 
 @pytest.fixture
 def directories() -> list[_Listening]:
-    """Every directory of the test: a heartbeat counts when all have heard it."""
+    """Every directory of the test: a heartbeat counts once all have received it."""
     return []
 
 
@@ -89,10 +87,10 @@ def settings(tenants_path: Path) -> SignalingSettings:
 
 
 @pytest.fixture
-async def open_door(
+async def open_signaling(
     nats_url: str, store_mb: int, tmp_path: Path, settings: SignalingSettings, directories: list[_Listening]
 ) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
-    """Opens one signaling process after the other; each has a bus connection of its own."""
+    """Return a function that opens a further signaling application, each with its own bus connection."""
     console = tmp_path / "console"
     (console / "sub").mkdir(parents=True)
     (console / "index.html").write_text("<!doctype html><title>Hushgate</title>")
@@ -104,25 +102,27 @@ async def open_door(
     (console / ".hidden" / "app.js").write_text("")
 
     @asynccontextmanager
-    async def door(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
+    async def endpoint(changed: SignalingSettings, usage: UsageSource | None) -> AsyncIterator[httpx.AsyncClient]:
         async with Bus.connect(nats_url, name="signaling", store_mb=store_mb) as bus, httpx.AsyncClient() as nowhere:
             await ensure_placed_stream(bus.jetstream, store_mb=store_mb)  # metering's part
             directory = _Listening(bus, offer_timeout_s=0.2)
-            await directory.listen()
+            await directory.subscribe_heartbeats()
             directories.append(directory)
-            api = Api(
+            parts = Components(
                 bus=bus,
                 authority=Authority(
                     TenantsFile(changed.tenants_file),
                     await open_grants(bus),
-                    Limiter(changed.rates, changed.address_rate),
+                    RequestLimiter(changed.rates, changed.address_rate),
                 ),
                 directory=directory,
                 usage=usage or UsageSource(nowhere, configured=False),
                 default_model=changed.default_model,
-                relays=relay_desk(changed),
+                turn=turn_credentials(changed),
             )
-            app = build(api, changed, Health(blocked_by=set(), checks={"bus": lambda: bus.connected}), console=console)
+            app = build(
+                parts, changed, Health(blocked_by=set(), checks={"bus": lambda: bus.connected}), console=console
+            )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
                 yield client
@@ -132,21 +132,21 @@ async def open_door(
         async def opened(
             changed: SignalingSettings | None = None, usage: UsageSource | None = None
         ) -> httpx.AsyncClient:
-            return await stack.enter_async_context(door(changed or settings, usage))
+            return await stack.enter_async_context(endpoint(changed or settings, usage))
 
         yield opened
 
 
 @pytest.fixture
-async def client(open_door: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
-    return await open_door()
+async def client(open_signaling: Callable[..., Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
+    return await open_signaling()
 
 
 @pytest.fixture
 async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_Listening]) -> AddMedia:
-    """Puts a process on the bus that gives one answer to every offer; returns the offers it got.
+    """Return a function that adds a media process with one fixed answer; it returns the offers received.
 
-    ``answer`` None: it never answers. ``silent``: it beats but does not listen.
+    ``answer`` None: it never answers. ``silent``: it sends heartbeats but does not subscribe.
     """
     assert client is not None
 
@@ -176,12 +176,12 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_List
             http_url="http://127.0.0.1:1",
         )
         for directory in directories:
-            directory.heard.clear()
+            directory.received.clear()
         await bus.publish(subjects.heartbeat(beat.process), beat)
         await bus.flush()
         async with asyncio.timeout(5):
             for directory in directories:
-                await directory.heard.wait()
+                await directory.received.wait()
         return offers
 
     return add
@@ -189,7 +189,7 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_List
 
 @pytest.fixture
 def mint(client: httpx.AsyncClient, key: str) -> Callable[..., Awaitable[str]]:
-    """Makes a token of tenant acme."""
+    """Return a function that mints a token of tenant acme."""
 
     async def minted(**body: object) -> str:
         reply = await client.post("/v1/realtime/client_secrets", json=body, headers={"Authorization": f"Bearer {key}"})

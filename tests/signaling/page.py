@@ -1,4 +1,4 @@
-"""What the demo page brings to get a token."""
+"""Headers of the demo page's token requests."""
 
 from pydantic import SecretStr
 
@@ -6,5 +6,5 @@ PAGE_SECRET = SecretStr("the-secret-of-this-start")
 
 
 def page_headers(origin: str) -> dict[str, str]:
-    """The headers of the page at ``origin``."""
+    """Return the headers that the page at ``origin`` sends."""
     return {"Origin": origin, "Authorization": f"Bearer {PAGE_SECRET.get_secret_value()}"}

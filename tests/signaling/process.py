@@ -1,4 +1,4 @@
-"""Signaling as it is deployed: a process of its own behind a socket."""
+"""Signaling as deployed: a separate process behind a socket."""
 
 import asyncio
 import json
@@ -12,15 +12,15 @@ import httpx
 from services.contracts import subjects
 from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat
-from services.runtime.bus import Bus
-from services.runtime.streams import ensure_placed_stream
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import ensure_placed_stream
 
 
 @asynccontextmanager
 async def signaling(
     *, log: list[bytes] | None = None, **settings: object
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """The process as it is deployed; gives its URL. What it logs is in ``log`` when the block has ended."""
+    """Run signaling and yield its URL and process; its output is in ``log`` after the block."""
     if "nats_url" in settings:  # metering's part
         async with Bus.connect(str(settings["nats_url"]), name="metering") as bus:
             await ensure_placed_stream(bus.jetstream)
@@ -48,8 +48,8 @@ async def signaling(
             log.extend(rest.splitlines())
 
 
-async def media_heard(bus: Bus, url: str) -> None:
-    """Let a media process be heard and wait until it was."""
+async def media_heartbeat_received(bus: Bus, url: str) -> None:
+    """Publish heartbeats of a media process until signaling has received one."""
     beat = Heartbeat(
         process=ProcessId("media-0"),
         version="0",

@@ -1,4 +1,4 @@
-"""Attacks 4, 5 and 6: offers as bombs, as nonsense and as a way into the cluster, at every door that takes one."""
+"""Attacks 4, 5 and 6: oversized, malformed and address-injecting offers, at every endpoint that accepts offers."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,11 +10,12 @@ import httpx
 import pytest
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Message, Offer, OfferAnswered, Restart
-from services.runtime.bus import Bus
-from tests.signaling.attacks import BOMBS, GOOD, INTERNAL, NONSENSE, Attack, pointing_inside
-from tests.signaling.process import media_heard, signaling
+from services.runtime.bus.client import Bus
+from tests.signaling.attacks import BOMBS, GOOD, INTERNAL, NONSENSE, OfferAttack, pointing_inside
+from tests.signaling.process import media_heartbeat_received, signaling
 
 CALLS = "/v1/realtime/calls"
 WHIP = "/v1/whip"
@@ -22,12 +23,12 @@ SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 ANSWER = f"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:srv0\r\na=ice-pwd:{'s' * 22}\r\n"
 NO_TEXT = {"empty", "NULs", "a NUL within", "UTF-16", "UTF-16 without a mark", "a lone CR", "lone CRs", "bytes", "JSON"}
-"""Those whose lines are none: of a fragment only the lines of ICE are read."""
+"""Attacks without valid lines: of a fragment only the ICE lines are read."""
 
 
 @dataclass
-class Doors:
-    """A signaling process, and what a media process behind it got to read."""
+class Deployment:
+    """A signaling process, and the offers that its media process received."""
 
     client: httpx.AsyncClient
     key: str
@@ -47,8 +48,8 @@ class Doors:
 
 
 @asynccontextmanager
-async def doors(bus: Bus, nats_url: str, tenants_path: Path, key: str) -> AsyncIterator[Doors]:
-    opened = Doors(httpx.AsyncClient(), key)
+async def endpoints(bus: Bus, nats_url: str, tenants_path: Path, key: str) -> AsyncIterator[Deployment]:
+    opened = Deployment(httpx.AsyncClient(), key)
 
     async def answer(message: AnyMessage) -> Message:
         assert isinstance(message, Offer | Restart)
@@ -56,11 +57,11 @@ async def doors(bus: Bus, nats_url: str, tenants_path: Path, key: str) -> AsyncI
         if isinstance(message, Offer):
             await bus.serve(subjects.control(ProcessId("media-0"), message.call), answer)
             await bus.flush()
-        return OfferAnswered(sdp=ANSWER)
+        return OfferAnswered(connect=WebRtcAnswer(sdp=ANSWER))
 
     await bus.serve(subjects.offer(ProcessId("media-0")), answer)
     async with signaling(nats_url=nats_url, tenants_file=tenants_path, log=opened.log) as (url, process):
-        await media_heard(bus, url)
+        await media_heartbeat_received(bus, url)
         async with httpx.AsyncClient(base_url=url) as opened.client:
             yield opened
             assert (await opened.client.get("/healthz")).status_code == 200
@@ -73,7 +74,7 @@ async def test_no_address_of_an_offer_gets_to_a_media_process(
     offer = pointing_inside().encode()
     candidates = b"\r\n".join(line for line in offer.split(b"\r\n") if line.startswith(b"a=candidate"))
     fragment = b"a=ice-ufrag:ysXw\r\na=ice-pwd:" + b"q" * 24 + b"\r\n" + candidates
-    async with doors(bus, nats_url, tenants_path, key) as opened:
+    async with endpoints(bus, nats_url, tenants_path, key) as opened:
         call = await opened.send(CALLS, offer)
         session = await opened.send(WHIP, offer)
         assert (call.status_code, session.status_code) == (201, 201)
@@ -89,10 +90,10 @@ async def test_no_address_of_an_offer_gets_to_a_media_process(
 
 
 @pytest.mark.parametrize("attacks", [BOMBS, NONSENSE], ids=["bombs", "nonsense"])
-async def test_bad_offers_are_refused_at_every_door_and_the_next_good_one_is_answered(
-    bus: Bus, nats_url: str, tenants_path: Path, key: str, attacks: tuple[Attack, ...]
+async def test_bad_offers_are_refused_at_every_endpoint_and_the_next_good_one_is_answered(
+    bus: Bus, nats_url: str, tenants_path: Path, key: str, attacks: tuple[OfferAttack, ...]
 ) -> None:
-    async with doors(bus, nats_url, tenants_path, key) as opened:
+    async with endpoints(bus, nats_url, tenants_path, key) as opened:
         call = (await opened.send(CALLS, GOOD.encode())).headers["location"]
         for attack in attacks:
             for path in (CALLS, f"{call}/restart"):
@@ -110,7 +111,7 @@ async def test_bad_offers_are_refused_at_every_door_and_the_next_good_one_is_ans
 async def test_bad_fragments_are_refused_and_the_session_goes_on(
     bus: Bus, nats_url: str, tenants_path: Path, key: str
 ) -> None:
-    async with doors(bus, nats_url, tenants_path, key) as opened:
+    async with endpoints(bus, nats_url, tenants_path, key) as opened:
         session = (await opened.send(WHIP, GOOD.encode())).headers["location"]
         for attack in (attack for attack in NONSENSE if attack.name in NO_TEXT):
             reply = await opened.send(session, attack.offer, method="PATCH", kind=FRAGMENT)

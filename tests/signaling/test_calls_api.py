@@ -1,20 +1,16 @@
-from collections.abc import Awaitable, Callable
-
 import httpx
 import pytest
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused
-from services.runtime.bus import Bus
+from services.contracts.messages import AnyMessage, Done, Hangup, Message, OfferAnswered, OfferRefused
+from services.runtime.bus.client import Bus
 from services.signaling.core.sdp import AUDIO_PROFILES
-
-AddMedia = Callable[..., Awaitable[list[Offer]]]
-Mint = Callable[..., Awaitable[str]]
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
+from tests.signaling.fixture_types import AddMedia, MintToken, OpenSignaling
 
 CALLS = "/v1/realtime/calls"
-ANSWER = OfferAnswered(sdp="v=0\r\n")
+ANSWER = OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -31,7 +27,7 @@ async def post_parts(client: httpx.AsyncClient, value: str, offer: str, session:
 
 
 async def test_an_offer_is_answered_and_the_call_named(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     reply = await post_offer(client, await mint(hushgate={"max_seconds": 30, "events": ["gate"]}), offer)
@@ -47,7 +43,7 @@ async def test_an_offer_is_answered_and_the_call_named(
 
 @pytest.mark.parametrize("profile", AUDIO_PROFILES)
 async def test_an_offer_of_audio_alone_is_answered_here_as_by_whip(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, profile: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, profile: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     alone = offer.partition("m=application")[0].replace("BUNDLE 0 1", "BUNDLE 0").replace(AUDIO_PROFILES[0], profile)
@@ -56,7 +52,7 @@ async def test_an_offer_of_audio_alone_is_answered_here_as_by_whip(
 
 
 async def test_a_token_holder_sets_what_is_not_locked(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     session = '{"type":"realtime","model":"gpt-realtime-2.1","instructions":"Sing.","audio":{"output":{"speed":1.5}}}'
@@ -78,7 +74,7 @@ async def test_a_token_holder_sets_what_is_not_locked(
     ],
 )
 async def test_a_token_holder_cannot_change_what_is_locked(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, session: str, param: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, session: str, param: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     token = await mint(hushgate={"locked": ["instructions"]})
@@ -89,7 +85,9 @@ async def test_a_token_holder_cannot_change_what_is_locked(
     assert (await post_parts(client, token, offer, None)).status_code == 201
 
 
-async def test_a_model_in_the_query_is_held_to_the_lock_too(client: httpx.AsyncClient, mint: Mint, offer: str) -> None:
+async def test_a_model_in_the_query_is_held_to_the_lock_too(
+    client: httpx.AsyncClient, mint: MintToken, offer: str
+) -> None:
     headers = {**bearer(await mint()), "Content-Type": "application/sdp"}
     reply = await client.post(CALLS, params={"model": "another"}, content=offer, headers=headers)
     assert reply.status_code == 403
@@ -106,7 +104,7 @@ async def test_a_server_side_app_sets_the_session_with_its_own_key(
 
 
 async def test_the_next_process_is_asked_when_one_refuses_is_silent_or_gone(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     refusing = await add_media("media-0", OfferRefused(reason="full"))
     hanging = await add_media("media-1")
@@ -117,7 +115,7 @@ async def test_the_next_process_is_asked_when_one_refuses_is_silent_or_gone(
 
 
 async def test_at_most_three_processes_are_asked(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     asked = [await add_media(f"media-{n}", OfferRefused(reason="no_worker")) for n in range(5)]
     reply = await post_offer(client, await mint(), offer)
@@ -139,7 +137,7 @@ async def test_at_most_three_processes_are_asked(
     ],
 )
 async def test_why_no_process_took_the_call_is_said(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, process: dict[str, object], code: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, process: dict[str, object], code: str
 ) -> None:
     await add_media("media-0", **process)
     reply = await post_offer(client, await mint(), offer)
@@ -211,9 +209,15 @@ async def answer_control(bus: Bus, call: CallId) -> list[Hangup]:
 
 
 async def test_a_call_is_hung_up_by_its_token_or_its_tenant_on_any_process(  # noqa: PLR0913, PLR0917 - fixtures
-    client: httpx.AsyncClient, open_door: Door, add_media: AddMedia, mint: Mint, bus: Bus, key: str, offer: str
+    client: httpx.AsyncClient,
+    open_signaling: OpenSignaling,
+    add_media: AddMedia,
+    mint: MintToken,
+    bus: Bus,
+    key: str,
+    offer: str,
 ) -> None:
-    second = await open_door()
+    second = await open_signaling()
     offers = await add_media("media-0", ANSWER)
     token = await mint()
     path = (await post_offer(client, token, offer)).headers["location"] + "/hangup"
@@ -224,7 +228,7 @@ async def test_a_call_is_hung_up_by_its_token_or_its_tenant_on_any_process(  # n
 
 
 async def test_another_tenants_call_looks_like_none(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, bus: Bus, other_key: str, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, bus: Bus, other_key: str, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     mine, yours = await mint(), await mint()

@@ -1,4 +1,4 @@
-"""Clients that go away before they have their answer: 499, a log line, and the token is as good as before."""
+"""Clients that disconnect before the answer: 499, a log line, and the token stays redeemable."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,20 +9,20 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Hangup, Heartbeat, Message, Offer, OfferAnswered
-from services.runtime.bus import Bus
-from services.runtime.health import Health
-from services.runtime.http import serve_http
-from services.runtime.streams import ensure_placed_stream
-from services.signaling.api import Api
-from services.signaling.app import build, open_grants
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import ensure_placed_stream
+from services.runtime.http.server import serve_http
+from services.runtime.process.health import Health
+from services.signaling.app import Components, build, open_grants
 from services.signaling.auth import Authority
-from services.signaling.directory import Directory
-from services.signaling.limiter import Limiter
+from services.signaling.media_directory import MediaDirectory
+from services.signaling.metering_client import UsageSource
+from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
-from services.signaling.usage import UsageSource
 from tests.runtime.raw_http import Raw, raw
 
 WITHIN_S = 20.0
@@ -38,7 +38,7 @@ def requests(route: str, code: str) -> float:
 
 
 async def until(fact: Callable[[], bool], url: str) -> None:
-    """Wait for ``fact``; each question to the server lets it do what it has to."""
+    """Wait for ``fact``; each request to the server lets its event loop proceed."""
     async with asyncio.timeout(WITHIN_S), httpx.AsyncClient(base_url=url) as client:
         while not fact():
             await client.get("/healthz")
@@ -47,8 +47,8 @@ async def until(fact: Callable[[], bool], url: str) -> None:
 @pytest.fixture
 async def url(bus: Bus, tenants_path: Path) -> AsyncIterator[str]:
     settings = SignalingSettings(tenants_file=tenants_path)
-    directory = Directory(bus)
-    listening = asyncio.ensure_future(directory.listen())
+    directory = MediaDirectory(bus)
+    listening = asyncio.ensure_future(directory.subscribe_heartbeats())
     beat = Heartbeat(
         process=ProcessId("media-0"),
         version="0",
@@ -65,16 +65,16 @@ async def url(bus: Bus, tenants_path: Path) -> AsyncIterator[str]:
         await bus.flush()
         await asyncio.wait({listening}, timeout=0.05)
     async with httpx.AsyncClient() as nowhere:
-        api = Api(
+        parts = Components(
             bus=bus,
             authority=Authority(
-                TenantsFile(tenants_path), await open_grants(bus), Limiter(settings.rates, settings.address_rate)
+                TenantsFile(tenants_path), await open_grants(bus), RequestLimiter(settings.rates, settings.address_rate)
             ),
             directory=directory,
             usage=UsageSource(nowhere, configured=False),
             default_model=settings.default_model,
         )
-        app = build(api, settings, Health(blocked_by=set()))
+        app = build(parts, settings, Health(blocked_by=set()))
         async with serve_http(app, host="127.0.0.1", port=0, limits=settings.http_limits) as served:
             yield served
 
@@ -101,7 +101,7 @@ async def answering(bus: Bus, answered: Callable[[], Awaitable[None]]) -> None:
     async def take(message: AnyMessage) -> Message:
         assert isinstance(message, Offer)
         await answered()
-        return OfferAnswered(sdp="v=0\r\n")
+        return OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 
     await bus.serve(subjects.offer(ProcessId("media-0")), take)
 
@@ -123,8 +123,8 @@ async def test_a_body_cut_off_is_499_and_leaves_the_token_usable(
         await connection.writer.drain()
     await until(lambda: requests(route, "499") == before + 1, url)
     assert requests(route, "500") == failed
-    said = capsys.readouterr().out
-    assert ("Traceback" in said, said.count("request_cut_off"), "client_gone" in said) == (False, 1, True)
+    output = capsys.readouterr().out
+    assert ("Traceback" in output, output.count("request_cut_off"), "client_gone" in output) == (False, 1, True)
     async with raw(url) as again:
         assert (await again.ask(post(route, token, kind, body)))[0] == 201
 
@@ -144,7 +144,7 @@ async def test_who_goes_while_the_answer_is_made_has_its_token_back_and_its_call
             hung_up.set()
 
     await answering(bus, answered)
-    await bus.listen("hg.call.*.*.control", control)
+    await bus.subscribe("hg.call.*.*.control", control)
     before, released = requests(route, "499"), counted("hushgate_tokens_released_total", result="done")
     async with raw(url) as connection:
         connection.writer.write(post(route, token, "application/sdp", offer))

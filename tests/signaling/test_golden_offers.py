@@ -1,4 +1,4 @@
-"""What must survive when offers of real clients are written anew. The forms as such are compared in test_sdp.py."""
+"""Serialised offers of real clients keep what a call needs. The output format is tested in test_sdp.py."""
 
 import json
 import re

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 from services.signaling.settings import SignalingSettings
 from tests.signaling.process import signaling
 

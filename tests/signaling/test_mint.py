@@ -3,14 +3,15 @@ from pydantic import JsonValue
 
 from services.contracts.grant import Grant, Limits
 from services.contracts.ids import TenantId
+from services.contracts.session.locks import LockedFieldError
+from services.contracts.session.parse import InvalidSessionError
 from services.signaling.core.mint import InvalidMintError, grant, read, redeemed
-from services.signaling.core.session_config import InvalidSessionError, LockedFieldError
 from services.signaling.core.tenants import Tenant
 
 TENANT = Tenant(
     id=TenantId("acme"),
     session={"instructions": "a", "model": "tenants-model"},
-    limits=Limits(max_seconds=600, max_cost_usd="2.50"),
+    limits=Limits(max_seconds=600),
 )
 
 
@@ -28,21 +29,14 @@ def test_what_is_not_asked_for_comes_from_the_tenant() -> None:
 
 
 def test_what_is_asked_for_goes_over_the_tenants_defaults() -> None:
-    made = granted(
-        {"session": {"model": "m"}, "hushgate": {"max_seconds": 5, "max_cost_usd": "2.5", "events": ["usage"]}}
-    )
+    made = granted({"session": {"model": "m"}, "hushgate": {"max_seconds": 5, "events": ["usage"]}})
     assert made.session["model"] == "m"
-    assert made.limits == Limits(max_seconds=5, max_cost_usd="2.5")
+    assert made.limits == Limits(max_seconds=5)
     assert made.events == ("usage",)
 
 
 def test_a_tenant_without_a_model_gets_the_gateways() -> None:
     assert grant(Tenant(id=TenantId("b")), read({}), default_model="d").session == {"type": "realtime", "model": "d"}
-
-
-def test_a_tenant_without_a_cost_limit_may_set_any() -> None:
-    asked = read({"hushgate": {"max_cost_usd": "99"}})
-    assert grant(Tenant(id=TenantId("b")), asked, default_model="d").limits.max_cost_usd == "99"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +46,9 @@ def test_a_tenant_without_a_cost_limit_may_set_any() -> None:
         ({"hushgate": {"max_seconds": 0}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_seconds": "60"}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_cost_usd": "2.51"}}, "hushgate.max_cost_usd"),
-        ({"hushgate": {"max_cost_usd": "NaN"}}, "hushgate.max_cost_usd"),
+        ({"hushgate": {"max_cost_usd": None}}, "hushgate.max_cost_usd"),
+        ({"sessions": {}}, "sessions"),
+        ({"expires_after": {"second": 60}}, "expires_after.second"),
         ({"hushgate": {"locked": ["instruction"]}}, "hushgate.locked"),
         ({"hushgate": {"events": ["gates"]}}, "hushgate.events.0"),
         ({"hushgate": {"lock": []}}, "hushgate.lock"),
@@ -64,6 +60,11 @@ def test_a_wrong_field_is_refused_by_its_path(body: dict[str, JsonValue], param:
     with pytest.raises(InvalidMintError) as refused:
         granted(body)
     assert refused.value.param == param
+
+
+def test_a_limit_of_money_is_refused_with_what_bounds_a_call_instead() -> None:
+    with pytest.raises(InvalidMintError, match="not enforced yet: leave max_cost_usd out and bound calls by max_sec"):
+        granted({"hushgate": {"max_cost_usd": "2.50"}})
 
 
 def test_an_error_without_a_path_is_only_its_words() -> None:

@@ -1,4 +1,4 @@
-"""The document at /openapi.json is valid and says what is there."""
+"""The document at /openapi.json is valid and matches the routes."""
 
 import httpx
 from fastapi import FastAPI
@@ -6,7 +6,7 @@ from fastapi.routing import APIRoute
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from services.signaling.core.mint import MintRequest
-from services.signaling.openapi import document
+from services.signaling.endpoints.openapi import document
 
 NOT_FOR_CLIENTS = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/assets", "/demo")
 

@@ -1,8 +1,8 @@
 import pytest
 
-from services.signaling.core.origins import Own, allowed, is_own_page
+from services.signaling.core.origins import OwnOrigin, allowed, is_own_page
 
-HTTP = Own("http", "127.0.0.1:8080")
+HTTP = OwnOrigin("http", "127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ HTTP = Own("http", "127.0.0.1:8080")
     ],
 )
 def test_the_own_page_over_http_is_on_this_machine_only(origin: str | None, host: str, own: bool) -> None:  # noqa: FBT001 - an example
-    assert is_own_page(origin, own=Own("http", host)) is own
+    assert is_own_page(origin, own=OwnOrigin("http", host)) is own
 
 
 def test_the_own_page_over_https_may_have_any_name() -> None:
-    assert is_own_page("https://gate.example", own=Own("https", "gate.example"))
-    assert not is_own_page("http://gate.example", own=Own("https", "gate.example"))
+    assert is_own_page("https://gate.example", own=OwnOrigin("https", "gate.example"))
+    assert not is_own_page("http://gate.example", own=OwnOrigin("https", "gate.example"))
 
 
 def test_the_api_takes_listed_origins_and_the_own_page() -> None:

@@ -15,16 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from openai import AsyncOpenAI, AuthenticationError, InternalServerError, NotFoundError
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered
-from services.runtime.bus import Bus
-from services.runtime.child import stop
+from services.runtime.bus.client import Bus
 from services.runtime.errors import SettingsError
-from services.runtime.settings import load
+from services.runtime.process.child import stop
+from services.runtime.process.settings import load
 from services.signaling.settings import SignalingSettings
-from services.up.natsd import nats_server
+from services.up.nats_server import nats_server
 from tests.signaling.page import PAGE_SECRET, page_headers
-from tests.signaling.process import media_heard, signaling
+from tests.signaling.process import media_heartbeat_received, signaling
 
 
 async def test_the_stock_client_mints_calls_and_hangs_up(
@@ -37,7 +38,7 @@ async def test_the_stock_client_mints_calls_and_hangs_up(
         assert isinstance(message, Offer)
         offers.append(message)
         await bus.serve(subjects.control(ProcessId("media-0"), message.call), control)
-        return OfferAnswered(sdp="v=0\r\n")
+        return OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 
     async def control(message: AnyMessage) -> Message:
         hung_up.append(message)
@@ -48,7 +49,7 @@ async def test_the_stock_client_mints_calls_and_hangs_up(
         async with AsyncOpenAI(api_key=key, base_url=f"{url}/v1", max_retries=0) as backend:
             with pytest.raises(InternalServerError, match="No media process"):
                 await backend.realtime.calls.create(sdp=offer)
-            await media_heard(bus, url)
+            await media_heartbeat_received(bus, url)
             secret = await backend.realtime.client_secrets.create(session={"type": "realtime", "model": "gpt-realtime"})
         async with AsyncOpenAI(api_key=secret.value, base_url=f"{url}/v1", max_retries=0) as caller:
             created = await caller.realtime.calls.create(
@@ -91,7 +92,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return cert_path, key_path
 
 
-async def test_the_door_speaks_https_when_it_has_a_certificate(
+async def test_the_endpoint_speaks_https_when_it_has_a_certificate(
     nats_url: str, tenants_path: Path, tmp_path: Path
 ) -> None:
     cert, key = certificate(tmp_path)
@@ -125,7 +126,9 @@ async def test_a_demo_tenant_that_is_not_in_the_file_stops_the_start(nats_url: s
     assert b"nobody is not in the tenants file" in out
 
 
-async def test_without_nats_the_door_is_not_ready_and_says_why(tmp_path: Path, tenants_path: Path, key: str) -> None:
+async def test_without_nats_the_endpoint_is_not_ready_and_says_why(
+    tmp_path: Path, tenants_path: Path, key: str
+) -> None:
     async with nats_server(tmp_path) as server, signaling(nats_url=server.url, tenants_file=tenants_path) as (url, _):
         await stop(server.process)
         async with asyncio.timeout(10), httpx.AsyncClient(base_url=url) as client:

@@ -1,4 +1,4 @@
-"""Who asks too often is refused with 429 and told when to come again; nobody else notices."""
+"""Clients above their rate get 429 with Retry-After; other clients are not affected."""
 
 import json
 import re
@@ -9,17 +9,16 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, RateLimitError
 
-from services.contracts.messages import Offer, OfferAnswered
+from services.contracts.connect import WebRtcAnswer
+from services.contracts.messages import OfferAnswered
 from services.signaling.core.tenants import key_hash
 from services.signaling.settings import SignalingSettings
+from tests.signaling.fixture_types import AddMedia, OpenSignaling
 from tests.signaling.page import PAGE_SECRET, page_headers
-
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
-AddMedia = Callable[..., Awaitable[list[Offer]]]
 
 SECRETS, CALLS, WHIP = "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1/whip"
 OWN = "http://127.0.0.1:8080"
-ANSWER = OfferAnswered(sdp="v=0\r\n")
+ANSWER = OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 CALL = f"rtc_{'a' * 26}"
 
 
@@ -92,9 +91,9 @@ async def test_offers_of_one_tenant_are_limited_by_key_and_token_together(
 
 
 async def test_an_offer_that_is_limited_does_not_use_up_its_token(
-    open_door: Door, client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str
+    open_signaling: OpenSignaling, client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str
 ) -> None:
-    another = await open_door()
+    another = await open_signaling()
     await add_media("media-0", ANSWER)
     token = (await mint(client, key)).json()["value"]
     for _ in range(4):
@@ -124,13 +123,13 @@ def turn_settings(settings: SignalingSettings, tmp_path: Path) -> SignalingSetti
     return settings.model_copy(update={"turn_urls": ("turn:turn.example.com",), "turn_secret_file": secret})
 
 
-@pytest.mark.parametrize("door", STRANGERS)
+@pytest.mark.parametrize("endpoint", STRANGERS)
 @pytest.mark.parametrize("value", ["hg_" + "z" * 43, "ek_" + "z" * 43, "x"])
-async def test_an_address_without_a_good_key_is_limited_at_every_door(
-    open_door: Door, turn_settings: SignalingSettings, key: str, door: str, value: str
+async def test_an_address_without_a_good_key_is_limited_at_every_endpoint(
+    open_signaling: OpenSignaling, turn_settings: SignalingSettings, key: str, endpoint: str, value: str
 ) -> None:
-    client = await open_door(turn_settings)
-    replies = [await STRANGERS[door](client, value) for _ in range(9)]
+    client = await open_signaling(turn_settings)
+    replies = [await STRANGERS[endpoint](client, value) for _ in range(9)]
     assert [reply.status_code for reply in replies] == [401] * 6 + [429] * 3
     assert all(refused(reply, most_s=100) for reply in replies[6:])
     assert (await mint(client, key)).status_code == 200
@@ -150,8 +149,10 @@ async def test_a_good_key_or_token_is_not_refused_for_a_neighbour_at_its_address
     assert hung_up.status_code == 404  # the media process of this test has no calls
 
 
-async def test_addresses_are_limited_each_for_itself(open_door: Door, settings: SignalingSettings) -> None:
-    client = await open_door(settings)
+async def test_addresses_are_limited_each_for_itself(
+    open_signaling: OpenSignaling, settings: SignalingSettings
+) -> None:
+    client = await open_signaling(settings)
     app = client._transport.app  # type: ignore[attr-defined]  # noqa: SLF001 - asked from several addresses
     for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1"):
         transport = httpx.ASGITransport(app, client=(address, 1))
@@ -191,9 +192,14 @@ async def test_a_tenant_may_have_rates_of_its_own_and_a_change_of_them_counts_at
 
 
 async def test_a_tenant_has_no_more_unused_tokens_than_it_may_and_those_that_are_used_do_not_count(
-    open_door: Door, settings: SignalingSettings, add_media: AddMedia, key: str, other_key: str, offer: str
+    open_signaling: OpenSignaling,
+    settings: SignalingSettings,
+    add_media: AddMedia,
+    key: str,
+    other_key: str,
+    offer: str,
 ) -> None:
-    client = await open_door(settings.model_copy(update={"mints_burst": 100, "live_tokens": 3}))
+    client = await open_signaling(settings.model_copy(update={"mints_burst": 100, "live_tokens": 3}))
     await add_media("media-0", ANSWER)
     replies = [await mint(client, key, expires_after={"seconds": 600}) for _ in range(5)]
     assert [reply.status_code for reply in replies] == [200] * 3 + [429] * 2

@@ -1,18 +1,15 @@
-from collections.abc import Awaitable, Callable
-
 import httpx
 import pytest
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered, OfferRefused, Restart
-from services.runtime.bus import Bus
-
-AddMedia = Callable[..., Awaitable[list[Offer]]]
-Mint = Callable[..., Awaitable[str]]
+from services.contracts.messages import AnyMessage, Done, Message, OfferAnswered, OfferRefused, Restart
+from services.runtime.bus.client import Bus
+from tests.signaling.fixture_types import AddMedia, MintToken
 
 CALLS = "/v1/realtime/calls"
-ANSWER = OfferAnswered(sdp="v=0\r\n")
+ANSWER = OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 
 
 def headers(value: str, kind: str = "application/sdp") -> dict[str, str]:
@@ -33,12 +30,12 @@ async def answer_control(bus: Bus, call: CallId, reply: Message) -> list[Restart
 
 
 async def test_a_new_offer_on_the_same_call_is_answered(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, bus: Bus, key: str, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, bus: Bus, key: str, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     token = await mint()
     path = (await client.post(CALLS, content=offer, headers=headers(token))).headers["location"] + "/restart"
-    restarts = await answer_control(bus, offers[0].call, OfferAnswered(sdp="v=0\r\ns=2\r\n"))
+    restarts = await answer_control(bus, offers[0].call, OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\ns=2\r\n")))
     again = offer.replace("a=ice-ufrag:KeX3", "a=ice-ufrag:NeW4")
     for value in (token, key):
         reply = await client.post(path, content=again, headers=headers(value))
@@ -49,7 +46,7 @@ async def test_a_new_offer_on_the_same_call_is_answered(
 
 
 @pytest.mark.parametrize(
-    ("reply", "status", "says"),
+    ("reply", "status", "expected"),
     [
         (OfferRefused(reason="bad_offer"), 422, "keeps the DTLS fingerprint"),
         (OfferRefused(reason="too_many"), 429, "too often"),
@@ -65,14 +62,14 @@ async def test_a_restart_that_media_refuses_is_explained(  # noqa: PLR0913, PLR0
     offer: str,
     reply: Message,
     status: int,
-    says: str,
+    expected: str,
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     path = (await client.post(CALLS, content=offer, headers=headers(key))).headers["location"] + "/restart"
     await answer_control(bus, offers[0].call, reply)
     got = await client.post(path, content=offer, headers=headers(key))
     assert got.status_code == status
-    assert says in got.json()["error"]["message"]
+    assert expected in got.json()["error"]["message"]
 
 
 async def test_a_media_process_that_does_not_answer_is_said_so(
@@ -80,14 +77,14 @@ async def test_a_media_process_that_does_not_answer_is_said_so(
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     path = (await client.post(CALLS, content=offer, headers=headers(key))).headers["location"] + "/restart"
-    await bus.listen(subjects.control(ProcessId("media-0"), offers[0].call), lambda _, __: None)
+    await bus.subscribe(subjects.control(ProcessId("media-0"), offers[0].call), lambda _, __: None)
     await bus.flush()
     got = await client.post(path, content=offer, headers=headers(key))
     assert (got.status_code, got.json()["error"]["code"]) == (503, "restart_unconfirmed")
 
 
 async def test_only_those_of_the_call_may_restart_it(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, bus: Bus, other_key: str, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, bus: Bus, other_key: str, offer: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
     fresh, mine = await mint(), await mint()

@@ -8,8 +8,9 @@ from aiortc.sdp import SessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.signaling.core.sdp import Audio, DataChannel, parse, sanitise
+from services.signaling.core.sdp import AudioMedia, DataChannel, parse
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES, InvalidOfferError
+from tests.signaling.offers import sanitise
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "offers.json").read_text())
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -99,7 +100,7 @@ def test_lines_may_end_in_lf_alone() -> None:
 
 def test_the_order_of_the_sections_is_kept() -> None:
     offer = parse(text(*SESSION, *DATA, *TRANSPORT, *AUDIO))
-    assert [type(section) for section in offer.sections] == [DataChannel, Audio]
+    assert [type(section) for section in offer.sections] == [DataChannel, AudioMedia]
 
 
 def test_the_session_stands_in_for_what_a_section_lacks() -> None:
@@ -141,7 +142,7 @@ def test_nothing_unknown_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offer", "says"),
+    ("offer", "expected"),
     [
         (b"", "first line must be v=0"),
         (b"v=0", "it lacks o=, s=, t="),
@@ -197,8 +198,8 @@ def test_nothing_unknown_is_kept() -> None:
         (instead(DATA[0], "m=application 9 UDP/DTLS/SCTP 5000"), "webrtc-datachannel"),
     ],
 )
-def test_an_offer_that_we_do_not_answer_is_refused_with_the_reason(offer: bytes, says: str) -> None:
-    with pytest.raises(InvalidOfferError, match=re.escape(says)):
+def test_an_offer_that_we_do_not_answer_is_refused_with_the_reason(offer: bytes, expected: str) -> None:
+    with pytest.raises(InvalidOfferError, match=re.escape(expected)):
         sanitise(offer)
 
 

@@ -1,8 +1,7 @@
-"""A flood of mints against a NATS store of 40 MB: the others go on as if nothing were."""
+"""A flood of mints against a NATS store of 40 MB does not affect other tenants."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -11,25 +10,24 @@ import httpx
 import pytest
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.grant import Grant
 from services.contracts.ids import ProcessId, TenantId
-from services.contracts.messages import Offer, OfferAnswered
-from services.runtime import streams
-from services.runtime.bus import Bus
+from services.contracts.messages import OfferAnswered
+from services.runtime.bus import streams
+from services.runtime.bus.client import Bus
+from services.runtime.bus.streams import Share
 from services.runtime.errors import BucketFullError
-from services.runtime.streams import Share
 from services.signaling.app import open_grants
-from services.signaling.core.limits import Limited, Rate
+from services.signaling.core.limits import Limited, RequestRate
 from services.signaling.core.tenants import Rates
 from services.signaling.grants import TooManyTokensError
-from services.signaling.limiter import Limiter
+from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
-
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
-AddMedia = Callable[..., Awaitable[list[Offer]]]
+from tests.signaling.fixture_types import AddMedia, OpenSignaling
 
 SECRETS, CALLS, WHIP = "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1/whip"
-ANSWER = OfferAnswered(sdp="v=0\r\n")
+ANSWER = OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 STORE_MB = 40
 BOUND = streams.bound(Share.GRANTS, STORE_MB)
 
@@ -45,7 +43,7 @@ def store_mb() -> int:
 
 @pytest.fixture
 def settings(tenants_path: Path) -> SignalingSettings:
-    """No rate at all, so that it is the store's own bounds that must hold."""
+    """Settings without rate limits, so that only the store's bounds apply."""
     return SignalingSettings(tenants_file=tenants_path, mints_burst=100_000, mints_per_s=10_000, live_tokens=1_000_000)
 
 
@@ -63,13 +61,13 @@ async def taken(bus: Bus, stream: str) -> int:
     return int((await bus.jetstream.stream_info(stream)).state.bytes)
 
 
-async def flood(doors: list[httpx.AsyncClient], key: str, *, letters: int) -> set[int]:
-    """Mint the longest-living tokens until nothing but refusals comes."""
+async def flood(endpoints: list[httpx.AsyncClient], key: str, *, letters: int) -> set[int]:
+    """Mint tokens of maximum validity until every endpoint refuses."""
     seen: set[int] = set()
     batch: set[int] = {200}
     while 200 in batch:
         replies = await asyncio.gather(
-            *(mint(doors[n % len(doors)], key, letters=letters, seconds=7200) for n in range(24))
+            *(mint(endpoints[n % len(endpoints)], key, letters=letters, seconds=7200) for n in range(24))
         )
         batch = {reply.status_code for reply in replies}
         seen |= batch
@@ -79,21 +77,21 @@ async def flood(doors: list[httpx.AsyncClient], key: str, *, letters: int) -> se
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A tenant that wants to work while another floods."""
+    """A tenant that makes calls while another one floods the store."""
 
     bus: Bus
     add_media: AddMedia
     key: str
     offer: str
 
-    async def works(self, doors: list[httpx.AsyncClient]) -> None:
-        """It mints and calls; usage, history and leases are taken."""
+    async def works(self, endpoints: list[httpx.AsyncClient]) -> None:
+        """Check that it can mint and call, and that usage, history and leases are stored."""
         await self.add_media(f"media-{uuid4().hex}", ANSWER)
-        for door in doors:
+        for endpoint in endpoints:
             for path in (CALLS, WHIP):
-                token = await mint(door, self.key, letters=20_000)
+                token = await mint(endpoint, self.key, letters=20_000)
                 assert token.status_code == 200
-                assert (await call(door, path, token.json()["value"], self.offer)).status_code == 201
+                assert (await call(endpoint, path, token.json()["value"], self.offer)).status_code == 201
         js = self.bus.jetstream
         for _ in range(300):
             await js.publish(
@@ -124,12 +122,12 @@ async def test_a_flood_of_mints_stops_at_a_third_of_the_room_for_tokens_and_nobo
 
 
 async def test_a_flood_at_three_processes_leaves_room_for_others_at_each(
-    client: httpx.AsyncClient, open_door: Door, bus: Bus, victim: Victim, key: str
+    client: httpx.AsyncClient, open_signaling: OpenSignaling, bus: Bus, victim: Victim, key: str
 ) -> None:
-    doors = [client, await open_door(), await open_door()]
-    assert 429 in await flood(doors, key, letters=30_000)
+    endpoints = [client, await open_signaling(), await open_signaling()]
+    assert 429 in await flood(endpoints, key, letters=30_000)
     assert await taken(bus, "KV_grants") < 0.75 * BOUND
-    await victim.works(doors)
+    await victim.works(endpoints)
 
 
 async def test_what_stays_of_a_call_for_a_day_is_small(
@@ -187,7 +185,7 @@ async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: B
         await grants.issue(grant, seconds=60, most=10)
     assert caught.value.reason is Limited.STORE_FULL
     assert grants.live.of(TenantId("acme"))[0] == 1
-    refusal = Limiter(Rates(), Rate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)
+    refusal = RequestLimiter(Rates(), RequestRate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)
     assert (refusal.status, refusal.code, refusal.headers["Retry-After"]) == (503, "token_store_full", "5")
 
 
@@ -197,7 +195,7 @@ async def test_a_call_that_cannot_be_remembered_is_ended_and_its_token_is_free_a
     offers = await add_media("media-0", ANSWER)
     token = (await mint(client, key)).json()["value"]
     ended: asyncio.Queue[str] = asyncio.Queue()
-    await bus.listen("hg.call.*.*.control", lambda subject, _: ended.put_nowait(subject))
+    await bus.subscribe("hg.call.*.*.control", lambda subject, _: ended.put_nowait(subject))
     await bus.flush()
     await bus.jetstream.delete_key_value("access")
     reply = await call(client, CALLS, token, offer)

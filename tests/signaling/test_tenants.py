@@ -32,7 +32,7 @@ def test_any_text_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "says"),
+    ("file", "expected"),
     [
         (b"", "file"),
         (b"[]", "file"),
@@ -42,6 +42,7 @@ def test_any_text_can_be_asked_for() -> None:
         (text({"id": "a", "session": {"audio": 1}}), "tenants.0.session"),
         (text({"id": "a", "limits": {"max_seconds": 0}}), "tenants.0.limits.max_seconds"),
         (text({"id": "a", "limits": {"max_second": 60}}), "no limit max_second; what a tenant may ask for is in rates"),
+        (text({"id": "a", "limits": {"max_cost_usd": "5"}}), "tenants.0.limits: .*not enforced yet.*max_cost_usd"),
         (text({"id": "a", "rates": {"mints": 60}}), "tenants.0.rates.mints"),
         (text({"id": "a", "rates": {"mints_per_s": 0}}), "tenants.0.rates.mints_per_s"),
         (text({"id": "a", "rates": {"offers_burst": 0}}), "tenants.0.rates.offers_burst"),
@@ -49,8 +50,8 @@ def test_any_text_can_be_asked_for() -> None:
         (text(ONE, {**ONE, "id": "two"}), "a key is listed twice"),
     ],
 )
-def test_a_wrong_file_is_refused_and_says_where(file: bytes, says: str) -> None:
-    with pytest.raises(InvalidTenantsError, match=says) as refused:
+def test_a_wrong_file_is_refused_and_says_where(file: bytes, expected: str) -> None:
+    with pytest.raises(InvalidTenantsError, match=expected) as refused:
         Tenants.parse(file)
     assert KEY not in str(refused.value)
 
@@ -58,7 +59,7 @@ def test_a_wrong_file_is_refused_and_says_where(file: bytes, says: str) -> None:
 def test_a_tenants_own_rates_go_over_those_of_the_operator_one_by_one() -> None:
     tenant = Tenants.parse(text({**ONE, "rates": {"mints_per_s": 0.5, "live_tokens": 10_000}})).by_key(KEY)
     assert tenant is not None
-    rates = Rates(mints_per_s=7, offers_per_s=8, live_tokens=9).under(tenant.rates)
+    rates = Rates(mints_per_s=7, offers_per_s=8, live_tokens=9).overridden_by(tenant.rates)
     assert rates == Rates(mints_per_s=0.5, offers_per_s=8, live_tokens=10_000)
 
 

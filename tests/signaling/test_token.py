@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, TenantId
 from services.signaling.core.token import (
-    AFTERLIFE_MS,
+    REDEEMED_TTL_MS,
     Issued,
     MalformedRecordError,
     Redeemed,
     Rejection,
-    afterlife,
     decode,
     redeem,
     redeemable_ttl_s,
+    redeemed_call,
     well_formed,
 )
 
@@ -70,9 +70,9 @@ def test_what_cannot_be_a_token_is_told_by_its_form(value: str, well: bool) -> N
 
 
 def test_a_used_token_is_a_key_to_its_own_call_for_a_day() -> None:
-    assert afterlife(redeemed(), now_unix_ms=999 + AFTERLIFE_MS - 1) == CALL
-    assert afterlife(redeemed(), now_unix_ms=999 + AFTERLIFE_MS) is Rejection.EXPIRED
-    assert afterlife(ISSUED, now_unix_ms=0) is Rejection.NOT_REDEEMED
+    assert redeemed_call(redeemed(), now_unix_ms=999 + REDEEMED_TTL_MS - 1) == CALL
+    assert redeemed_call(redeemed(), now_unix_ms=999 + REDEEMED_TTL_MS) is Rejection.EXPIRED
+    assert redeemed_call(ISSUED, now_unix_ms=0) is Rejection.NOT_REDEEMED
 
 
 @pytest.mark.parametrize("record", [ISSUED, redeemed()])

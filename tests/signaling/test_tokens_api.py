@@ -1,21 +1,19 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from openai.types.realtime import ClientSecretCreateResponse
 
-from services.contracts.messages import Offer, OfferAnswered, OfferRefused
-from services.runtime.bus import Bus
+from services.contracts.connect import WebRtcAnswer
+from services.contracts.messages import OfferAnswered, OfferRefused
+from services.runtime.bus.client import Bus
 from services.signaling.core.tenants import key_hash
-
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
-AddMedia = Callable[..., Awaitable[list[Offer]]]
-Mint = Callable[..., Awaitable[str]]
+from tests.signaling.fixture_types import AddMedia, MintToken, OpenSignaling
 
 SECRETS = "/v1/realtime/client_secrets"
 CALLS = "/v1/realtime/calls"
-ANSWER = OfferAnswered(sdp="v=0\r\n")
+ANSWER = OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"))
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -55,7 +53,7 @@ async def test_a_secret_needs_no_body(client: httpx.AsyncClient, key: str) -> No
     assert reply.json()["session"]["model"] == "gpt-realtime-2.1"
 
 
-async def test_what_is_stored_is_the_hash_of_the_token_only(mint: Mint, bus: Bus) -> None:
+async def test_what_is_stored_is_the_hash_of_the_token_only(mint: MintToken, bus: Bus) -> None:
     token = await mint()
     bucket = await bus.jetstream.key_value("grants")
     assert await bucket.keys() == [key_hash(token)]
@@ -109,7 +107,7 @@ async def test_a_body_that_turns_out_too_large_is_not_read_on(client: httpx.Asyn
 
 
 async def test_all_bad_credentials_get_the_same_answer(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, other_key: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, other_key: str
 ) -> None:
     await add_media("media-0", ANSWER)
     used = await mint()
@@ -133,7 +131,7 @@ async def test_all_bad_credentials_get_the_same_answer(
 
 @pytest.mark.parametrize("kind", ["application/sdp", "multipart/form-data; boundary=x"])
 async def test_the_body_of_a_bad_credential_is_not_read(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, kind: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, kind: str
 ) -> None:
     await add_media("media-0", ANSWER)
     used = await mint()
@@ -152,19 +150,19 @@ async def test_the_body_of_a_bad_credential_is_not_read(
 
 
 async def test_of_fifty_parallel_redemptions_on_two_processes_one_succeeds(
-    client: httpx.AsyncClient, open_door: Door, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, open_signaling: OpenSignaling, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
-    second = await open_door()
+    second = await open_signaling()
     offers = await add_media("media-0", ANSWER)
     token = await mint()
-    doors = (client, second)
-    replies = await asyncio.gather(*(post_offer(doors[n % 2], token, offer) for n in range(50)))
+    endpoints = (client, second)
+    replies = await asyncio.gather(*(post_offer(endpoints[n % 2], token, offer) for n in range(50)))
     assert sorted(reply.status_code for reply in replies) == [201] + [401] * 49
     assert len(offers) == 1
 
 
 async def test_a_token_whose_offer_got_no_answer_can_be_used_again(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     token = await mint()
     assert (await post_offer(client, token, offer)).status_code == 503
@@ -175,7 +173,7 @@ async def test_a_token_whose_offer_got_no_answer_can_be_used_again(
 
 
 async def test_a_token_of_a_tenant_who_is_gone_is_worth_nothing(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str, settings: object
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, settings: object
 ) -> None:
     await add_media("media-0", ANSWER)
     token = await mint()
@@ -184,7 +182,7 @@ async def test_a_token_of_a_tenant_who_is_gone_is_worth_nothing(
 
 
 async def test_an_offer_that_no_media_process_can_answer_is_the_callers_fault(
-    client: httpx.AsyncClient, add_media: AddMedia, mint: Mint, offer: str
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
     await add_media("media-0", OfferRefused(reason="bad_offer"))
     others = await add_media("media-1", OfferRefused(reason="bad_offer"))

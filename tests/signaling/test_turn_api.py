@@ -1,25 +1,23 @@
-"""Relays as clients hear of them: with a token, and in the headers of WHIP."""
+"""TURN servers as clients receive them: in mint responses and in WHIP's `Link` headers."""
 
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from openai.types.realtime import ClientSecretCreateResponse
 
-from services.contracts.messages import Offer, OfferAnswered
+from services.contracts.connect import WebRtcAnswer
+from services.contracts.messages import OfferAnswered
 from services.runtime import clock
 from services.runtime.errors import SettingsError
-from services.runtime.settings import load
-from services.signaling.app import relay_desk
+from services.runtime.process.settings import load
+from services.signaling.app import turn_credentials
 from services.signaling.core import turn
-from services.signaling.relays import TurnSecretError
 from services.signaling.settings import SignalingSettings
+from services.signaling.turn_credentials import TurnSecretError
+from tests.signaling.fixture_types import AddMedia, OpenSignaling
 from tests.signaling.page import PAGE_SECRET, page_headers
-
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
-AddMedia = Callable[..., Awaitable[list[Offer]]]
 
 SECRETS, WHIP = "/v1/realtime/client_secrets", "/v1/whip"
 SECRET = b"s" * 32
@@ -54,7 +52,7 @@ def settings(tenants_path: Path, secret_file: Path) -> SignalingSettings:
 
 
 def made_with(username: str, secret: bytes) -> str:
-    """The credential for a username."""
+    """Return the credential of a username."""
     expiry, _, name = username.partition(":")
     relays = turn.Relays(URLS, ttl_s=0)
     return turn.ice_server(relays, secret, name=name, now_unix_s=int(expiry)).credential
@@ -90,15 +88,15 @@ def users(reply: httpx.Response) -> set[str]:
 
 
 async def test_one_token_has_one_user_however_often_and_wherever_it_asks(
-    client: httpx.AsyncClient, open_door: Door, add_media: AddMedia, key: str, offer: str
+    client: httpx.AsyncClient, open_signaling: OpenSignaling, add_media: AddMedia, key: str, offer: str
 ) -> None:
-    another = await open_door()
+    another = await open_signaling()
     reply = await client.post(SECRETS, headers=bearer(key))
     token, (server,) = reply.json()["value"], reply.json()["hushgate"]["ice_servers"]
-    asked = [await door.options(WHIP, headers=bearer(token)) for _ in range(150) for door in (client, another)]
+    asked = [await endpoint.options(WHIP, headers=bearer(token)) for _ in range(150) for endpoint in (client, another)]
     assert {each.status_code for each in asked} == {200}
     assert set().union(*(users(each) for each in asked)) == {server["username"]}
-    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     begun = await client.post(WHIP, content=offer, headers={**bearer(token), "Content-Type": "application/sdp"})
     assert (begun.status_code, users(begun)) == (201, {server["username"]})
 
@@ -111,7 +109,7 @@ async def test_a_tenants_own_key_has_one_user_a_window_and_one_a_call(
     assert len(asked) <= 2  # the window may have ended meanwhile
     assert all(before + 7200 < int(user.partition(":")[0]) <= before + 2 * 7200 + 60 for user in asked)
     assert asked.isdisjoint(users(await client.options(WHIP, headers=bearer(other_key))))
-    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     headers = {**bearer(key), "Content-Type": "application/sdp"}
     calls = [users(await client.post(WHIP, content=offer, headers=headers)) for _ in range(3)]
     assert len(set().union(*calls) - asked) == 3
@@ -123,10 +121,10 @@ async def test_the_page_gets_them_too(client: httpx.AsyncClient) -> None:
 
 
 async def test_without_turn_servers_a_token_has_nothing_of_ours(
-    open_door: Door, tenants_path: Path, key: str, offer: str, add_media: AddMedia
+    open_signaling: OpenSignaling, tenants_path: Path, key: str, offer: str, add_media: AddMedia
 ) -> None:
-    client = await open_door(SignalingSettings(tenants_file=tenants_path))
-    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    client = await open_signaling(SignalingSettings(tenants_file=tenants_path))
+    await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     assert set((await client.post(SECRETS, headers=bearer(key))).json()) == {"value", "expires_at", "session"}
     reply = await client.post(WHIP, content=offer, headers={**bearer(key), "Content-Type": "application/sdp"})
     assert (reply.status_code, "link" in reply.headers) == (201, False)
@@ -136,7 +134,7 @@ async def test_without_turn_servers_a_token_has_nothing_of_ours(
 async def test_a_whip_session_is_told_of_the_relays(
     client: httpx.AsyncClient, key: str, offer: str, add_media: AddMedia
 ) -> None:
-    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     reply = await client.post(WHIP, content=offer, headers={**bearer(key), "Content-Type": "application/sdp"})
     assert reply.status_code == 201
     found = [LINK.fullmatch(link) for link in reply.headers.get_list("link")]
@@ -147,7 +145,7 @@ async def test_a_whip_session_is_told_of_the_relays(
 async def test_options_tell_them_to_who_could_make_a_call_and_use_up_nothing(
     client: httpx.AsyncClient, key: str, offer: str, add_media: AddMedia
 ) -> None:
-    await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     token = (await client.post(SECRETS, headers=bearer(key))).json()["value"]
     for good in (key, token):
         reply = await client.options(WHIP, headers=bearer(good))
@@ -195,7 +193,7 @@ def test_a_start_without_a_secret_names_the_file(tenants_path: Path, tmp_path: P
         path.write_text(text)
     settings = SignalingSettings(tenants_file=tenants_path, turn_urls=URLS, turn_secret_file=path)
     with pytest.raises(TurnSecretError, match=str(path)):
-        relay_desk(settings)
+        turn_credentials(settings)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from services.contracts.messages import Offer, OfferAnswered
-from services.signaling.usage import UsageSource
-
-AddMedia = Callable[..., Awaitable[list[Offer]]]
-Mint = Callable[..., Awaitable[str]]
-Door = Callable[..., Awaitable[httpx.AsyncClient]]
+from services.contracts.connect import WebRtcAnswer
+from services.contracts.messages import OfferAnswered
+from services.signaling.metering_client import UsageSource
+from tests.signaling.fixture_types import AddMedia, MintToken, OpenSignaling
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -18,8 +16,8 @@ def bearer(value: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def metering(open_door: Door) -> AsyncIterator[tuple[httpx.AsyncClient, list[str]]]:
-    """A door, and a stand-in for metering that answers with the status that `from` names."""
+async def metering(open_signaling: OpenSignaling) -> AsyncIterator[tuple[httpx.AsyncClient, list[str]]]:
+    """Signaling with a metering server that answers with the status given in `from`."""
     asked: list[str] = []
     app = FastAPI()
 
@@ -34,29 +32,29 @@ async def metering(open_door: Door) -> AsyncIterator[tuple[httpx.AsyncClient, li
     app.add_route("/internal/v1/{rest:path}", answer)
     transport, headers = httpx.ASGITransport(app), {"Authorization": "Bearer secret"}
     async with httpx.AsyncClient(transport=transport, base_url="http://metering", headers=headers) as client:
-        yield await open_door(usage=UsageSource(client, configured=True)), asked
+        yield await open_signaling(usage=UsageSource(client, configured=True)), asked
 
 
 async def test_usage_is_asked_for_the_tenant_of_the_key_only(
     metering: tuple[httpx.AsyncClient, list[str]], key: str
 ) -> None:
-    door, asked = metering
-    reply = await door.get("/v1/usage?from=2026-01-01&to=2026-02-01&tenant=other", headers=bearer(key))
+    endpoint, asked = metering
+    reply = await endpoint.get("/v1/usage?from=2026-01-01&to=2026-02-01&tenant=other", headers=bearer(key))
     assert reply.json() == {"object": "usage"}
     assert asked == ["/internal/v1/usage?tenant=acme&from=2026-01-01&to=2026-02-01"]
 
 
 async def test_usage_of_a_call_is_for_its_token_and_its_tenant(
-    metering: tuple[httpx.AsyncClient, list[str]], add_media: AddMedia, mint: Mint, key: str, offer: str
+    metering: tuple[httpx.AsyncClient, list[str]], add_media: AddMedia, mint: MintToken, key: str, offer: str
 ) -> None:
-    door, asked = metering
-    offers = await add_media("media-0", OfferAnswered(sdp="v=0\r\n"))
+    endpoint, asked = metering
+    offers = await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")))
     token = await mint()
     headers = {**bearer(token), "Content-Type": "application/sdp"}
-    await door.post("/v1/realtime/calls", content=offer, headers=headers)
+    await endpoint.post("/v1/realtime/calls", content=offer, headers=headers)
     call = offers[0].call
     for value in (token, key):
-        assert (await door.get(f"/v1/calls/{call}/usage", headers=bearer(value))).status_code == 200
+        assert (await endpoint.get(f"/v1/calls/{call}/usage", headers=bearer(value))).status_code == 200
     assert asked == [f"/internal/v1/calls/{call}/usage?tenant=acme"] * 2
 
 
@@ -72,17 +70,17 @@ async def test_an_error_of_metering_has_our_shape(
     assert reply.json()["error"]["message"]
 
 
-async def test_metering_that_is_away_is_said_so(open_door: Door, key: str) -> None:
+async def test_metering_that_is_away_is_said_so(open_signaling: OpenSignaling, key: str) -> None:
     async with httpx.AsyncClient(base_url="http://127.0.0.1:1") as nobody:
-        door = await open_door(usage=UsageSource(nobody, configured=True))
-        reply = await door.get("/v1/usage", headers=bearer(key))
+        endpoint = await open_signaling(usage=UsageSource(nobody, configured=True))
+        reply = await endpoint.get("/v1/usage", headers=bearer(key))
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "usage_unavailable")
 
 
-async def test_a_fault_of_ours_is_an_error_in_the_providers_shape(open_door: Door, key: str) -> None:
+async def test_a_fault_of_ours_is_an_error_in_the_providers_shape(open_signaling: OpenSignaling, key: str) -> None:
     async with httpx.AsyncClient() as closed:
-        door = await open_door(usage=UsageSource(closed, configured=True))
-    reply = await door.get("/v1/usage", headers={**bearer(key), "Origin": "https://app.example"})
+        endpoint = await open_signaling(usage=UsageSource(closed, configured=True))
+    reply = await endpoint.get("/v1/usage", headers={**bearer(key), "Origin": "https://app.example"})
     assert (reply.status_code, reply.json()["error"]["type"]) == (500, "server_error")
     assert reply.headers["access-control-allow-origin"] == "*"
 

@@ -1,4 +1,4 @@
-"""The fragments and conditions of WHIP; what its door does with them is in test_whip_api.py."""
+"""SDP fragments and If-Match of WHIP; the endpoint's behaviour is tested in test_whip_api.py."""
 
 import pytest
 
@@ -95,7 +95,7 @@ def test_an_answer_without_ice_makes_no_fragment() -> None:
 
 def test_a_password_is_not_kept() -> None:
     offer = whip.read_offer(f"{SESSION}{AUDIO}".encode())
-    kept = whip.kept(offer)
+    kept = whip.without_password(offer)
     assert "p" * 22 not in kept
     assert whip.read_offer(kept.encode()).with_ice("abcd", "p" * 22) == offer
 

@@ -1,16 +1,15 @@
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
 
 from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused, Restart
-from services.runtime.bus import Bus
-
-AddMedia = Callable[..., Awaitable[list[Offer]]]
-Mint = Callable[..., Awaitable[str]]
+from services.runtime.bus.client import Bus
+from tests.signaling.fixture_types import AddMedia, MintToken
 
 WHIP = "/v1/whip"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -24,13 +23,13 @@ ANSWER = (
 
 @dataclass
 class Gateway:
-    """A door, a media process behind it, and what that was asked."""
+    """Signaling with one media process, and the requests that it received."""
 
     client: httpx.AsyncClient
     token: str
     offers: list[Offer]
     asked: list[AnyMessage] = field(default_factory=list)
-    reply: Message = field(default_factory=lambda: OfferAnswered(sdp=ANSWER))
+    reply: Message = field(default_factory=lambda: OfferAnswered(connect=WebRtcAnswer(sdp=ANSWER)))
 
     async def post(self, offer: str, **headers: str) -> httpx.Response:
         sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/sdp", **headers}
@@ -53,14 +52,14 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(client: httpx.AsyncClient, add_media: AddMedia, mint: Mint) -> Gateway:
-    offers = await add_media("media-0", OfferAnswered(sdp=ANSWER))
+async def gateway(client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken) -> Gateway:
+    offers = await add_media("media-0", OfferAnswered(connect=WebRtcAnswer(sdp=ANSWER)))
     return Gateway(client, await mint(), offers)
 
 
 @pytest.fixture
 def alone(offer: str) -> str:
-    """An offer of audio and nothing else."""
+    """Return the offer with only its audio section."""
     audio = offer.partition("m=application")[0]
     return audio.replace("BUNDLE 0 1", "BUNDLE 0").replace("a=sendrecv", "a=sendonly")
 
@@ -132,7 +131,7 @@ async def test_a_session_that_ended_by_itself_is_not_found(gateway: Gateway, alo
     assert (await gateway.delete(url)).status_code == 404
 
 
-async def test_another_tenants_session_and_a_call_of_the_other_door_look_like_none(
+async def test_another_tenants_session_and_a_call_of_the_other_endpoint_look_like_none(
     gateway: Gateway, bus: Bus, key: str, other_key: str, alone: str, offer: str
 ) -> None:
     url = (await gateway.post(alone)).headers["location"]
@@ -218,7 +217,7 @@ async def test_a_patch_that_cannot_be_carried_out_leaves_the_session_as_it_was(
         (OfferRefused(reason="bad_offer"), 422),
         (OfferRefused(reason="internal"), 503),
         (Done(), 503),
-        (OfferAnswered(sdp="v=0\r\n"), 503),
+        (OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")), 503),
     ],
 )
 async def test_a_restart_that_media_does_not_make_is_said_so(

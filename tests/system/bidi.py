@@ -10,9 +10,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 COMMAND_TIMEOUT_S = 60.0
-MAX_BYTES = 64 * 1024 * 1024  # a screenshot, or what was heard in a call
+MAX_BYTES = 64 * 1024 * 1024  # a screenshot, or the audio of a call
 
-Result = dict[str, Any]
+BidiResult = dict[str, Any]
 
 
 class BidiError(Exception):
@@ -20,29 +20,29 @@ class BidiError(Exception):
 
 
 class Session:
-    """Commands and their answers; what a page logs as an error is kept in ``errors``."""
+    """A session; errors that a page logs are collected in ``errors``."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Result]] = {}
+        self._waiting: dict[int, asyncio.Future[BidiResult]] = {}
         self.errors: list[str] = []
 
-    async def command(self, method: str, **parameters: object) -> Result:
-        """The result of one command.
+    async def command(self, method: str, **parameters: object) -> BidiResult:
+        """Send one command; return its result.
 
         Raises:
             BidiError: the browser refuses it.
         """
         number = next(self._ids)
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[BidiResult] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         await self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             return await answer
 
     async def read(self) -> None:
-        """Hand answers to whoever waits for them, until the connection closes."""
+        """Pass replies to the commands that wait for them, until the connection closes."""
         async for text in self._socket:
             message = json.loads(text)
             if message["type"] == "event":
@@ -56,15 +56,15 @@ class Session:
             else:
                 answer.set_exception(BidiError(f"{message['error']}: {message['message']}"))
 
-    def _logged(self, entry: Result) -> None:
+    def _logged(self, entry: BidiResult) -> None:
         by_page = entry["level"] == "error" and entry["type"] == "javascript"
-        if by_page and not entry["text"].startswith("WebRTC: "):  # Firefox's own word on a failed connection
+        if by_page and not entry["text"].startswith("WebRTC: "):  # Firefox's own message about a failed connection
             self.errors.append(str(entry["text"]))
 
 
 @asynccontextmanager
 async def session(url: str) -> AsyncIterator[Session]:
-    """A session of the browser that listens at ``url``."""
+    """Open a session with the browser that listens at ``url``."""
     async with connect(f"{url}/session", max_size=MAX_BYTES, compression=None) as socket:
         made = Session(socket)
         reading = asyncio.create_task(made.read(), name="BiDi answers")
@@ -80,14 +80,14 @@ async def session(url: str) -> AsyncIterator[Session]:
 
 
 class Tab:
-    """A tab of its own, with storage of its own."""
+    """A tab with its own storage."""
 
     def __init__(self, made: Session, context: str) -> None:
         self._session = made
         self._context = context
 
     async def evaluate(self, expression: str, argument: object = None) -> Any:  # noqa: ANN401 - JavaScript's
-        """What a function makes of ``argument``, or an expression is; promises are waited for.
+        """Evaluate an expression, or call a function with ``argument``; wait for promises.
 
         Raises:
             BidiError: it threw.
@@ -109,7 +109,7 @@ class Tab:
         return json.loads(result["result"]["value"])
 
     async def click(self, selector: str) -> None:
-        """Press the primary button of a mouse on the element: the page gets what a person's click gives it."""
+        """Click the element with the primary mouse button: the page gets the events of a user's click."""
         found = await self._session.command(
             "browsingContext.locateNodes", context=self._context, locator={"type": "css", "value": selector}
         )
@@ -123,19 +123,19 @@ class Tab:
         await self._session.command("input.performActions", context=self._context, actions=[mouse])
 
     async def screenshot(self) -> str:
-        """The whole page as a PNG, base64."""
+        """Return the whole page as a PNG, base64."""
         method = "browsingContext.captureScreenshot"
         return str((await self._session.command(method, context=self._context, origin="document"))["data"])
 
     async def resize(self, width: int, height: int) -> None:
-        """Give the page that many CSS pixels."""
+        """Resize the viewport, in CSS pixels."""
         viewport = {"width": width, "height": height}
         await self._session.command("browsingContext.setViewport", context=self._context, viewport=viewport)
 
 
 @asynccontextmanager
 async def open_tab(made: Session, url: str, *, script: str) -> AsyncIterator[Tab]:
-    """Open ``url`` in a tab of its own; ``script`` runs before the page's own."""
+    """Open ``url`` in a new tab; ``script`` runs before the page's own."""
     user = (await made.command("browser.createUserContext"))["userContext"]
     try:
         context = (await made.command("browsingContext.create", type="tab", userContext=user))["context"]

@@ -39,13 +39,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def fragile_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """The other gateway, for all that break it."""
+    """A second gateway, for all tests that break it."""
     with running_up(tmp_path_factory.mktemp("fragile") / "data") as running:
         yield running
 
 
 @pytest.fixture
 def own_up(fragile_up: Up) -> Iterator[Up]:
-    """A gateway that a test may break, as long as it mends itself: that is waited for."""
+    """A gateway that a test may break if it recovers by itself; waits until it has."""
     yield fragile_up
     wait_until(fragile_up.is_well, "the gateway has mended itself")

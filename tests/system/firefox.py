@@ -1,7 +1,7 @@
-"""A stock Firefox, driven by the protocol that it speaks itself (WebDriver BiDi).
+"""An unmodified Firefox, driven by WebDriver BiDi.
 
-An AudioContext of Firefox runs on the clock of a sound card, so that a machine without one gets a PulseAudio server of
-its own that plays to nowhere.
+An AudioContext of Firefox runs on the clock of a sound card. A machine without one gets a PulseAudio server with a null
+sink.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from services.runtime import clock
 from tests.system import bidi
 from tests.system.gateway import wait_until
-from tests.system.page import CALLER_SCRIPT, Caller
+from tests.system.page import CALLER_SCRIPT, PageCaller
 
 COMMANDS = ("firefox-esr", "firefox")
 # Nothing here touches WebRTC: candidates, addresses and checks are as in anybody's Firefox.
@@ -38,13 +38,13 @@ _LISTENING = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 
 
 def installed() -> str | None:
-    """The command of the installed Firefox."""
+    """Return the command of the installed Firefox."""
     return next((found for command in COMMANDS if (found := shutil.which(command))), None)
 
 
 @contextmanager
 def _sound_card(folder: Path) -> Iterator[str]:
-    """A PulseAudio server with one sink that plays to nowhere; gives its address."""
+    """Run a PulseAudio server with one null sink; yield its address."""
     address = folder / "native"
     command = [
         "pulseaudio",
@@ -62,7 +62,7 @@ def _sound_card(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def running_firefox(command: str) -> Iterator[str]:
-    """A Firefox without a window; gives the URL of its WebDriver BiDi."""
+    """Run a headless Firefox; yield the URL of its WebDriver BiDi."""
     with (
         tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as profile,
         tempfile.TemporaryDirectory(prefix="pulse-") as sound,
@@ -84,17 +84,17 @@ def running_firefox(command: str) -> Iterator[str]:
 
 def _address(process: "subprocess.Popen[str]") -> str:
     assert process.stderr is not None
-    said, deadline = [], clock.monotonic() + START_TIMEOUT_S
+    printed, deadline = [], clock.monotonic() + START_TIMEOUT_S
     for line in process.stderr:
-        said.append(line)
+        printed.append(line)
         if found := _LISTENING.search(line):
             return found[1]
         if clock.monotonic() > deadline:
             break
-    raise AssertionError("Firefox did not start: " + "".join(said))
+    raise AssertionError("Firefox did not start: " + "".join(printed))
 
 
-class FirefoxCaller(Caller):
+class FirefoxCaller(PageCaller):
     """The page and its caller in Firefox."""
 
     def __init__(self, tab: bidi.Tab) -> None:
@@ -105,7 +105,7 @@ class FirefoxCaller(Caller):
         await self.tab.click(f'[data-testid="{part}"]')
 
     async def shows(self, part: str, text: str = "") -> str:
-        """What a part of the page reads, as soon as it can be seen and has ``text`` in it."""
+        """Wait until a part of the page is visible and contains ``text``; return its text."""
         found = await self.until(
             """(() => {
                  const part = document.querySelector(`[data-testid="${wanted.part}"]`);

@@ -1,4 +1,4 @@
-"""A whole gateway as a newcomer starts it."""
+"""A whole gateway, started by `hushgate up`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import psutil
 from services.runtime import clock
 
 STOP_TIMEOUT_S = 15.0
-DEAF = {"REHEARSAL_VOICE": "echo"}
+ECHO_VOICE = {"REHEARSAL_VOICE": "echo"}
 """Environment of a gateway whose provider answers anything with a recording: it is up sooner."""
 
 
@@ -37,7 +37,7 @@ class Up:
 
     @property
     def page_url(self) -> str:
-        """The page with this start's secret."""
+        """The page's URL with the secret of this start."""
         return str(self.info["page_url"])
 
     @property
@@ -86,6 +86,8 @@ def start_up(
             str(data),
             "--log-format",
             "json",
+            "--media-processes",
+            "1",  # so that a test knows whose metrics count its calls; what is given beside wins
             *arguments,
         ],
         stdout=subprocess.PIPE,
@@ -117,7 +119,7 @@ def running_up(data: Path, *arguments: str, environment: Mapping[str, str] | Non
 def refused_up(
     data: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Start `up` where it must refuse; gives its exit code and words."""
+    """Start `up` where it must refuse; return its exit code and output."""
     with start_up(data, subprocess.PIPE, *arguments, environment=environment) as process:
         try:
             out, err = process.communicate(timeout=60)
@@ -129,7 +131,7 @@ def refused_up(
 
 @contextmanager
 def running_rehearsal(*, key: str) -> Iterator[str]:
-    """A provider of its own that wants ``key``; gives its Realtime URL."""
+    """Run a rehearsal that requires ``key``; yield its Realtime URL."""
     environment = {**os.environ, "REHEARSAL_API_KEY": key, "REHEARSAL_VOICE": "echo"}  # noqa: TID251 - a child's
     command = [sys.executable, "-m", "services.cli", "rehearsal"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
@@ -153,10 +155,10 @@ def ready(url: str) -> bool:
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Wait for something outside that tells nobody when it happens.
+    """Poll until ``happened`` is true, for what causes no event here.
 
     Raises:
-        TimeoutError: it did not happen.
+        TimeoutError: it did not become true in time.
     """
     deadline = clock.monotonic() + timeout_s
     while not true():

@@ -1,4 +1,4 @@
-"""A page's calls through a bad network."""
+"""A page's calls through an impaired network."""
 
 from playwright.async_api import Page, Route
 
@@ -6,7 +6,7 @@ from tests.network.impairer import Impairer
 
 
 async def through(page: Page, network: Impairer) -> None:
-    """Let all calls of ``page`` from now on go through ``network``: their answers name it in place of the gateway."""
+    """Send the later calls of ``page`` through ``network``, by naming it in the SDP answers instead of the gateway."""
 
     async def rewrite(route: Route) -> None:
         response = await route.fetch()

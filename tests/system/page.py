@@ -1,4 +1,4 @@
-"""The page in a real browser, with a caller who speaks when the test says so."""
+"""The page in a real browser, with a scripted microphone."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ TIMEOUT_MS = 20_000
 
 
 def wav_base64(clip: Clip) -> str:
-    """``clip`` as a WAV file for the browser."""
+    """Return ``clip`` as a WAV file, base64."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
@@ -31,14 +31,14 @@ def wav_base64(clip: Clip) -> str:
 
 
 class Scripted(Protocol):
-    """What runs JavaScript in a page."""
+    """Runs JavaScript in a page."""
 
     async def evaluate(self, expression: str, argument: object = None, /) -> Any:  # noqa: ANN401 - JavaScript's
-        """What a function makes of ``argument``, or an expression is."""
+        """Evaluate an expression, or call a function with ``argument``."""
 
 
-class Caller:
-    """The caller in a page, whatever drives the browser."""
+class PageCaller:
+    """The caller in a page; subclasses drive the browser."""
 
     def __init__(self, scripted: Scripted) -> None:
         self._scripted = scripted
@@ -47,19 +47,19 @@ class Caller:
         """Click the part of the page that has this test id."""
         raise NotImplementedError
 
-    async def talk(self) -> str:
-        """Press Talk; gives the id of the call when it is live."""
+    async def start_call(self) -> str:
+        """Click Talk; return the id of the call when it is live."""
         await self.press("talk")
         await self.until("window.hushgate.state === 'live'")
         await self.event("session.created")
         return str(await self._scripted.evaluate("window.hushgate.callId"))
 
-    async def say(self, clip: Clip) -> None:
-        """Speak; returns when the last sample has been spoken."""
+    async def speak(self, clip: Clip) -> None:
+        """Play ``clip`` into the microphone; return when its last sample has been played."""
         await self._scripted.evaluate("wav => window.caller.say(wav)", wav_base64(clip))
 
     async def event(self, kind: str, *, number: int = 1, **fields: object) -> dict[str, Any]:
-        """The ``number``-th server event of ``kind`` with ``fields``, waited for."""
+        """Wait for the ``number``-th server event of ``kind`` with ``fields``."""
         found: dict[str, Any] = await self.until(
             """window.caller.events.filter((event) => event.type === wanted.kind
                  && Object.entries(wanted.fields).every(([key, value]) => event[key] === value))[wanted.number - 1]""",
@@ -68,36 +68,36 @@ class Caller:
         return found
 
     async def sent(self, kind: str) -> dict[str, Any]:
-        """The newest client event of ``kind``, waited for."""
+        """Wait for a client event of ``kind``; return the newest."""
         find = "window.caller.sent.findLast((event) => event.type === wanted.kind)"
         sent: dict[str, Any] = await self.until(find, {"kind": kind})
         return sent
 
     async def events(self) -> list[dict[str, Any]]:
-        """All server events so far."""
+        """Return all server events so far."""
         events: list[dict[str, Any]] = await self._scripted.evaluate("window.caller.events")
         return events
 
-    async def sounding(self) -> None:
-        """Wait until the answer is heard."""
+    async def wait_for_audio(self) -> None:
+        """Wait until audio of the response is played."""
         await self.until("window.caller.sounding(0.2)")
 
-    async def silent(self) -> None:
-        """Wait until nothing has been heard for half a second."""
+    async def wait_for_silence(self) -> None:
+        """Wait until no audio has been played for half a second."""
         await self.until("!window.caller.sounding(0.5)")
 
     async def until(self, expression: str, wanted: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JavaScript's
-        """What ``expression`` (which may use ``wanted``) becomes as soon as it is true."""
+        """Wait until ``expression`` (which may use ``wanted``) is truthy; return its value."""
         async with asyncio.timeout(TIMEOUT_MS / 1000):
             return await self._scripted.evaluate(f"wanted => window.caller.until(() => {expression})", wanted)
 
-    async def heard(self) -> tuple[NDArray[np.int16], int]:
-        """What was played so far, and its rate."""
+    async def played_audio(self) -> tuple[NDArray[np.int16], int]:
+        """Return the samples played so far, and their rate."""
         captured = await self._scripted.evaluate("window.caller.heard()")
         return np.frombuffer(base64.b64decode(captured["pcm"]), "<i2"), int(captured["rate"])
 
 
-class CallPage(Caller):
+class CallPage(PageCaller):
     """The page and its caller in Chromium."""
 
     def __init__(self, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""The page for those who do not see it or use no mouse: axe-core finds nothing to complain of, in any state."""
+"""Accessibility of the page: axe-core finds no violation in any state, and the keyboard suffices."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ async def test_every_state_of_a_call_is_accessible_and_the_keyboard_is_enough(
         await expect(caller.part("talk")).to_be_focused()
         await caller.page.keyboard.press("Enter")
         await expect(caller.part("talk")).to_have_text("Hang up")
-        await caller.say(await synthesise("what time is it", voice="slt"))
+        await caller.speak(await synthesise("what time is it", voice="slt"))
         await caller.event("output_audio_buffer.stopped")
         await expect(caller.part("transcript").get_by_role("listitem")).to_have_count(2)
         await expect(caller.part("questions")).to_have_text("1")

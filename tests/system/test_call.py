@@ -1,4 +1,4 @@
-"""One real call from the page to the ledger: a browser, flite's voice, the rehearsal."""
+"""A real call from the page to the ledger: a browser, speech by flite, the rehearsal."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from services.callers.correlation import best_match
-from services.callers.hearing import grammar, recognise
+from services.callers.recogniser import grammar, recognise
 from services.callers.speech import Samples, resample, synthesise
 from tests.system.gateway import Up
 from tests.system.page import CallPage, open_page
@@ -18,7 +18,7 @@ RATE = 24_000
 
 
 def token_meters(usage: dict[str, Any]) -> dict[str, int]:
-    """The provider's usage object as our meters: input without what was cached."""
+    """Return the provider's usage object as our meters, cached input separately."""
     details, out = usage["input_token_details"], usage["output_token_details"]
     cached = details["cached_tokens_details"]
     return {
@@ -40,69 +40,69 @@ async def get(url: str, token: str = "") -> dict[str, Any]:
 
 
 async def billed_session(up: Up) -> dict[str, Any]:
-    """What the rehearsal would bill for the last session in which it spoke."""
+    """Return the rehearsal's bill for its last session with a response."""
     sessions = (await get(f"{up.service('rehearsal')}/billing"))["sessions"]
     spoken: list[dict[str, Any]] = [session for session in sessions if session["responses"]]
     return spoken[-1]
 
 
 async def sent_audio(up: Up, item: str) -> Samples:
-    """The PCM that the rehearsal sent for one of its items."""
+    """Return the PCM that the rehearsal sent for an item."""
     async with httpx.AsyncClient() as http:
         response = await http.get(f"{up.service('rehearsal')}/audio/{item}")
     response.raise_for_status()
     return np.frombuffer(response.content, "<i2")
 
 
-async def heard_audio(caller: CallPage) -> Samples:
-    captured, hz = await caller.heard()
+async def played_audio(caller: CallPage) -> Samples:
+    captured, hz = await caller.played_audio()
     return resample(captured, from_hz=hz, to_hz=RATE)
 
 
 async def ask(caller: CallPage, text: str) -> None:
-    await caller.say(await synthesise(text, voice="slt"))
+    await caller.speak(await synthesise(text, voice="slt"))
 
 
 async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
-        await caller.talk()
+        await caller.start_call()
         await ask(caller, "count to five")
         asked = await caller.event("conversation.item.input_audio_transcription.completed")
         assert "five" in asked["transcript"].lower()
         await caller.event("output_audio_buffer.stopped")
-        await caller.silent()
+        await caller.wait_for_silence()
         await expect(caller.part("transcript")).to_contain_text(asked["transcript"])
         await expect(caller.part("transcript")).to_contain_text("five", ignore_case=True)
-        heard = await heard_audio(caller)
+        played = await played_audio(caller)
         response = (await billed_session(up))["responses"][-1]
         sent = await sent_audio(up, response["item_ids"][0])
         await caller.hang_up()
     # Half a second each: the clocks of the browser and of the gateway drift, and a busy browser stretches some of it.
     pieces = [sent[at : at + RATE // 2] for at in range(RATE // 2, len(sent) - RATE, RATE // 2)]
-    assert max(best_match(piece, heard).peak for piece in pieces) > 0.8
-    said = recognise(heard, hz=RATE, jsgf=grammar("one two three four five", "five four three two one", "hello"))
-    # A busy machine may swallow the end of what it plays, but never turn it round.
-    assert len(said.split()) >= 4
-    assert "one two three four five".startswith(said)
+    assert max(best_match(piece, played).peak for piece in pieces) > 0.8
+    recognised = recognise(played, hz=RATE, jsgf=grammar("one two three four five", "five four three two one", "hello"))
+    # A busy machine may drop the end of what it plays, but never reorders it.
+    assert len(recognised.split()) >= 4
+    assert "one two three four five".startswith(recognised)
 
 
 async def test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_heard(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
-        await caller.talk()
+        await caller.start_call()
         await ask(caller, "tell me a long story")
         started = await caller.event("output_audio_buffer.started")
-        await caller.sounding()
+        await caller.wait_for_audio()
         await caller.event("response.output_audio_transcript.delta", number=12)  # some seconds of it
         await ask(caller, "what time is it")
         await caller.event("output_audio_buffer.cleared", response_id=started["response_id"])
         cut = await caller.event("conversation.item.truncated")
         cancelled = await caller.event("response.done")
         assert cancelled["response"]["status"] == "cancelled"
-        await caller.event("response.done", number=2)  # the second question is answered
+        await caller.event("response.done", number=2)  # the response to the second question
         await expect(caller.part("transcript")).to_contain_text("cut here")
         await caller.event("output_audio_buffer.stopped")
-        await caller.silent()
-        heard = await heard_audio(caller)
+        await caller.wait_for_silence()
+        played = await played_audio(caller)
         session = await billed_session(up)
         await caller.hang_up()
     truncation = session["truncations"][0]
@@ -111,18 +111,18 @@ async def test_speaking_over_the_answer_stops_it_and_truncates_where_it_was_hear
     story = await sent_audio(up, truncation["item_id"])
     cut_at = truncation["audio_end_ms"] * RATE // 1000
     assert cut_at < len(story)
-    # What the provider now believes was heard was heard (a busy browser stretches some of it) ...
+    # What the provider keeps as heard was played (a busy browser stretches some of it) ...
     half = RATE // 2
     believed = [story[at - half : at] for at in range(cut_at - half, cut_at - 4 * half, -half)]
-    assert max(best_match(piece, heard).peak for piece in believed) > 0.7
-    # ... and what came two seconds later never was.
+    assert max(best_match(piece, played).peak for piece in believed) > 0.7
+    # ... and what follows two seconds later was not.
     unheard = story[cut_at + 2 * RATE : cut_at + 3 * RATE]
-    assert best_match(unheard, heard).peak < 0.5
+    assert best_match(unheard, played).peak < 0.5
 
 
 async def test_the_ledger_matches_the_providers_own_usage_to_the_unit(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
-        call = await caller.talk()
+        call = await caller.start_call()
         await ask(caller, "what time is it")
         await caller.event("output_audio_buffer.stopped")
         await ask(caller, "hello")
@@ -148,9 +148,9 @@ async def test_the_ledger_matches_the_providers_own_usage_to_the_unit(up: Up, br
 
 async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
-        call = await caller.talk()
+        call = await caller.start_call()
         clip = await synthesise("hello", voice="slt")
-        await caller.say(clip)
+        await caller.speak(clip)
         await caller.event("output_audio_buffer.stopped")
         await caller.hang_up()
     usage = await get(f"{up.url}/v1/calls/{call}/usage", up.tenant_key)
@@ -160,10 +160,10 @@ async def test_silence_is_not_sent(up: Up, browser: Browser) -> None:
 
 async def test_the_page_tells_how_late_its_ear_is_without_being_asked(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
-        await caller.talk()
+        await caller.start_call()
         await ask(caller, "count to five")
         await caller.event("output_audio_buffer.stopped")
-        told = await caller.sent("hushgate.client_stats")
+        stats = await caller.sent("hushgate.client_stats")
         await caller.hang_up()
-    assert set(told) == {"type", "jitter_buffer_ms", "playout_delay_ms", "round_trip_ms"}
-    assert all(0 <= value < 1000 for name, value in told.items() if name != "type")
+    assert set(stats) == {"type", "jitter_buffer_ms", "playout_delay_ms", "round_trip_ms"}
+    assert all(0 <= value < 1000 for name, value in stats.items() if name != "type")

@@ -1,4 +1,4 @@
-"""Chromium with an RSA key, in both roles of DTLS: `RTCPeerConnection.generateCertificate` makes one for who asks."""
+"""Chromium with an RSA key from `RTCPeerConnection.generateCertificate`, in both roles of DTLS."""
 
 import pytest
 from playwright.async_api import Browser

@@ -1,4 +1,4 @@
-"""How calls end when something ends them: the same reason for client and ledger, and the money adds up."""
+"""Ends of calls: client and ledger get the same reason, and the billed sum is right."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from services.callers.caller import Caller
 from services.callers.speech import synthesise
-from tests.system.gateway import DEAF, STOP_TIMEOUT_S, Up, running_up, wait_until
+from tests.system.gateway import ECHO_VOICE, STOP_TIMEOUT_S, Up, running_up, wait_until
 
 EVENTS = ("gate", "usage")
 TIMEOUT_S = 20.0
@@ -20,16 +20,16 @@ EVERYBODY = {"signaling", "media-0", "upstream", "metering"}
 
 
 async def ended(caller: Caller) -> tuple[str, dict[str, Any]]:
-    """The reason that the client was told, and the call's bill."""
-    told = await caller.event("hushgate.ended", timeout_s=TIMEOUT_S)
+    """Return the reason that the client received, and the call's bill."""
+    ended_event = await caller.next_event("hushgate.ended", timeout_s=TIMEOUT_S)
     bill = await caller.bill(timeout_s=BILL_TIMEOUT_S)
     assert bill is not None
-    return str(told.event["reason"]), bill
+    return str(ended_event.event["reason"]), bill
 
 
 async def answered(caller: Caller, text: str) -> None:
-    await caller.say(await synthesise(text))
-    await caller.event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
+    await caller.speak(await synthesise(text))
+    await caller.next_event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
 
 
 async def rehearsed_cost(up: Up) -> int:
@@ -47,7 +47,7 @@ async def test_a_call_ends_at_its_max_seconds(up: Up) -> None:
 
 async def test_a_client_that_goes_away_ends_its_call(up: Up) -> None:
     async with Caller.call(up.url, up.tenant_key, events=EVENTS) as caller:
-        await caller.event("session.created", timeout_s=TIMEOUT_S)
+        await caller.next_event("session.created", timeout_s=TIMEOUT_S)
     url, headers = f"{up.url}/v1/calls/{caller.call_id}/usage", {"Authorization": f"Bearer {up.tenant_key}"}
 
     def reason() -> object:
@@ -106,7 +106,7 @@ async def test_a_bus_that_is_killed_in_a_call_ends_nothing_and_loses_nothing(own
 
 
 def returned(up: Up, since: int) -> set[str]:
-    """Whose call traffic flows again after the bus was away."""
+    """Wait until call frames flow again after the bus was unreachable."""
     back = [event for event in up.events()[since:] if event["event"] == "bus_reconnected"]
     return {event["service"] for event in back if event["connection"].endswith("-calls")}
 
@@ -115,15 +115,15 @@ async def test_calls_that_are_live_when_the_gateway_stops_are_told_and_booked_at
     tmp_path: Path,
 ) -> None:
     data = tmp_path / "data"
-    with running_up(data, environment=DEAF) as first:
+    with running_up(data, environment=ECHO_VOICE) as first:
         async with Caller.call(first.url, first.tenant_key, events=EVENTS) as caller:
             await answered(caller, "hello")
             cost = await rehearsed_cost(first)
             first.process.send_signal(signal.SIGTERM)
-            told = await caller.event("hushgate.ended", timeout_s=TIMEOUT_S)
-        assert told.event["reason"] == "drained"
+            ended_event = await caller.next_event("hushgate.ended", timeout_s=TIMEOUT_S)
+        assert ended_event.event["reason"] == "drained"
         assert await asyncio.to_thread(first.process.wait, STOP_TIMEOUT_S) == 0
-    with running_up(data, environment=DEAF) as second:
+    with running_up(data, environment=ECHO_VOICE) as second:
         url = f"{second.url}/v1/calls/{caller.call_id}/usage"
         headers = {"Authorization": f"Bearer {second.tenant_key}"}
 
@@ -140,8 +140,8 @@ async def test_calls_that_are_live_when_the_gateway_stops_are_told_and_booked_at
 async def test_an_answer_that_is_under_way_at_the_end_is_paid_for(up: Up) -> None:
     before = await rehearsed_cost(up)
     async with Caller.call(up.url, up.tenant_key, events=EVENTS) as caller:
-        asked = await caller.say(await synthesise("tell me a long story"))
-        await caller.ear.first_sound(since_s=asked.ended_s, timeout_s=TIMEOUT_S)
+        asked = await caller.speak(await synthesise("tell me a long story"))
+        await caller.audio_sink.first_sound(since_s=asked.ended_s, timeout_s=TIMEOUT_S)
         await caller.hang_up()
         bill = await caller.bill(timeout_s=BILL_TIMEOUT_S)
     assert bill is not None
@@ -155,7 +155,7 @@ async def test_a_token_makes_one_call_and_reads_only_its_own(up: Up, reuse: str)
         minted = await http.post("/v1/realtime/client_secrets", headers=headers, json={})
         token = minted.json()["value"]
         async with Caller.call(up.url, token) as caller:
-            await caller.event("session.created", timeout_s=TIMEOUT_S)
+            await caller.next_event("session.created", timeout_s=TIMEOUT_S)
             await caller.hang_up()
         mine = {"Authorization": f"Bearer {token}"}
         if reuse == "token":

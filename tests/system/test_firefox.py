@@ -1,4 +1,4 @@
-"""Debian's Firefox calls with its own settings for WebRTC: it uses an address of the network, never loopback."""
+"""Debian's Firefox with its default WebRTC settings, which use a network address, never loopback."""
 
 from collections.abc import Iterator
 
@@ -33,20 +33,20 @@ def firefox() -> Iterator[str]:
 
 async def test_a_question_is_answered_and_the_answer_interrupted_in_firefox(up: Up, firefox: str) -> None:
     async with open_firefox(firefox, up.page_url) as caller:
-        call = await caller.talk()
-        await caller.say(await synthesise("tell me a long story", voice="slt"))
+        call = await caller.start_call()
+        await caller.speak(await synthesise("tell me a long story", voice="slt"))
         started = await caller.event("output_audio_buffer.started")
-        await caller.sounding()
+        await caller.wait_for_audio()
         await caller.event("response.output_audio_transcript.delta", number=6)
-        await caller.say(await synthesise("what time is it", voice="slt"))
+        await caller.speak(await synthesise("what time is it", voice="slt"))
         await caller.event("output_audio_buffer.cleared", response_id=started["response_id"])
         cut = await caller.event("conversation.item.truncated")
         assert cut["audio_end_ms"] > 0
         await caller.event("output_audio_buffer.stopped")
         assert "cut here" in await caller.shows("transcript", "It is ")
         assert await caller.shows("questions") == "2"
-        told = await caller.sent("hushgate.client_stats")
-        assert {"jitter_buffer_ms", "round_trip_ms"} <= set(told)
+        stats = await caller.sent("hushgate.client_stats")
+        assert {"jitter_buffer_ms", "round_trip_ms"} <= set(stats)
         await caller.press("talk")
         assert "Sum" in await caller.shows("bill")
         violations = await caller.tab.evaluate(f"(() => {{ {AXE_SCRIPT}; return axe.run() }})")
@@ -57,6 +57,6 @@ async def test_a_question_is_answered_and_the_answer_interrupted_in_firefox(up: 
 async def test_firefox_with_a_gateway_on_loopback_only_says_why(up: Up, firefox: str) -> None:
     async with open_firefox(firefox, up.page_url, script=ONLY_LOOPBACK) as caller:
         await caller.press("talk")
-        told = await caller.shows("error", "UDP to the gateway (ICE): failed")
-        assert "makes no calls to a loopback address" in told
-        assert "127.0.0.1" in told
+        message = await caller.shows("error", "UDP to the gateway (ICE): failed")
+        assert "makes no calls to a loopback address" in message
+        assert "127.0.0.1" in message

@@ -1,4 +1,4 @@
-"""A whole gateway with a NATS store of 40 MB, and a tenant that mints as fast as it is answered."""
+"""A gateway with a NATS store of 40 MB, and a tenant that mints tokens as fast as it gets replies."""
 
 from tests.bench import attack_mints
 

@@ -1,4 +1,4 @@
-"""A real browser behind a bad network."""
+"""A real browser behind an impaired network."""
 
 from playwright.async_api import Browser
 
@@ -14,10 +14,10 @@ async def test_a_browser_is_answered_through_a_slow_and_jittery_network(up: Up, 
     slow = Conditions(delay_ms=75, jitter_ms=20)
     async with impairer(up=slow, down=slow) as network, open_page(browser, up.page_url) as caller:
         await through(caller.page, network)
-        await caller.talk()
-        await caller.say(await synthesise("what time is it"))
+        await caller.start_call()
+        await caller.speak(await synthesise("what time is it"))
         await caller.event("output_audio_buffer.started")
-        await caller.sounding()
+        await caller.wait_for_audio()
         assert network.up.counts.media > 50
         assert network.down.counts.media > 5
         await caller.hang_up()

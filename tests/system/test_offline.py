@@ -1,4 +1,4 @@
-"""A laptop without internet: a machine with one address and nowhere to go makes the same call."""
+"""A call on a machine without internet, with one address and no route."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the page says when a call cannot be made or breaks off: what happened and what to do."""
+"""The page's messages when a call cannot be made or ends early: what happened and what to do."""
 
 import asyncio
 import os
@@ -61,9 +61,9 @@ async def test_a_changed_network_makes_the_page_restart_ice_and_a_refusal_costs_
             await route.fulfill(status=503, json={"error": {"message": "Not now."}})
 
         async with caller.page.expect_request("**/v1/realtime/calls") as first:
-            call = await caller.talk()
+            call = await caller.start_call()
         await caller.page.route(f"**/v1/realtime/calls/{call}/restart", refuse)
-        for _ in range(2):  # the second is an offer only if the first was taken back
+        for _ in range(2):  # the second is an offer only after a rollback of the first
             await caller.page.evaluate("window.dispatchEvent(new Event('online'))")
             async with asyncio.timeout(20):
                 offer = await offers.get()
@@ -82,7 +82,7 @@ async def test_the_page_never_holds_a_tenant_key(up: Up, browser: Browser) -> No
     async with open_page(browser, up.page_url) as caller:
         bodies: list[str] = []
         caller.page.on("request", lambda request: bodies.append(f"{request.headers} {request.post_data}"))
-        await caller.talk()
+        await caller.start_call()
         await caller.hang_up()
         assert bodies
         assert up.tenant_key not in "".join(bodies) + await caller.page.content()
@@ -97,7 +97,7 @@ async def test_it_fits_a_phone(up: Up, browser: Browser) -> None:
 
 async def test_a_call_whose_server_dies_says_so(own_up: Up, browser: Browser) -> None:
     async with open_page(browser, own_up.page_url) as caller:
-        await caller.talk()
+        await caller.start_call()
         os.kill(own_up.pid("media-0"), signal.SIGKILL)
         await expect(caller.part("error")).to_contain_text("connection", ignore_case=True, timeout=30_000)
         await expect(caller.part("talk")).to_have_text("Talk")

@@ -1,4 +1,4 @@
-"""A call that is not set up: the page tells which check failed, what to do, and that the gateway has given up."""
+"""Failed call set-up: the page shows which check failed, what to do, and that the gateway has given up."""
 
 import os
 import re
@@ -13,16 +13,26 @@ from tests.system.network import through
 from tests.system.page import CallPage, open_page
 
 PATIENCE_MS = 30_000
+# What Firefox does on a machine that has a loopback interface only.
+WITHOUT_ADDRESSES = """
+  const plain = RTCPeerConnection.prototype.setLocalDescription;
+  RTCPeerConnection.prototype.setLocalDescription = async function () {
+    await plain.call(this);
+    Object.defineProperty(this, "connectionState", { value: "failed" });
+    this.getStats = async () => new Map();
+    setTimeout(() => this.dispatchEvent(new Event("connectionstatechange")));
+  };
+"""
 
 
 async def begin(caller: CallPage) -> str:
-    """Press Talk; gives the id of the call when the gateway has accepted it."""
+    """Click Talk; return the id of the call when the gateway has accepted it."""
     await caller.press("talk")
     return str(await caller.until("window.hushgate.callId"))
 
 
 async def failed_check(caller: CallPage) -> str:
-    """The one check that is marked as failed."""
+    """Return the one check that is marked as failed."""
     return await caller.part("error").locator("li[data-outcome=failed]").inner_text(timeout=PATIENCE_MS)
 
 
@@ -70,6 +80,19 @@ async def test_blocked_udp_is_told_with_the_addresses_as_soon_as_the_gateway_giv
     assert await ended_reason(up, call) == "setup_timeout"
 
 
+async def test_a_browser_without_any_address_is_told_so_before_the_gateway_has_answered(
+    up: Up, browser: Browser
+) -> None:
+    async def never(_: Route) -> None:
+        """Leave the request open until the page aborts it."""
+
+    async with open_page(browser, up.page_url, scripts=[WITHOUT_ADDRESSES]) as caller:
+        await caller.page.route("**/v1/realtime/calls", never)
+        await caller.press("talk")
+        assert await failed_check(caller) == "UDP to the gateway (ICE): failed"
+        await expect(caller.part("error")).to_contain_text("This browser sees no network at all")
+
+
 async def test_a_failed_dtls_handshake_is_not_blamed_on_udp(up: Up, browser: Browser) -> None:
     async with open_page(browser, up.page_url) as caller:
         await rewrite_answers(caller.page, r"(a=fingerprint:sha-256 )..:..", r"\g<1>00:00")
@@ -111,7 +134,7 @@ async def test_a_call_that_the_gateway_ends_before_it_is_live_says_so_at_once(up
 async def test_a_live_call_that_ends_while_no_packet_comes_through_says_so(up: Up, browser: Browser) -> None:
     async with impairer() as network, open_page(browser, up.page_url) as caller:
         await through(caller.page, network)
-        call = await caller.talk()
+        call = await caller.start_call()
         network.black_out()
         await hang_up_elsewhere(up, call)
         await expect(caller.part("status")).to_contain_text("The call is over", timeout=PATIENCE_MS)

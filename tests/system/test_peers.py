@@ -1,4 +1,4 @@
-"""GStreamer's webrtcbin and Pion call a whole gateway, are answered, and interrupt."""
+"""Calls of GStreamer's webrtcbin and Pion to a whole gateway, with an answer and a barge-in."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,11 +9,20 @@ import httpx
 import pytest
 
 from services.runtime import clock
-from tests.peers.peer import DEBIAN_PYTHON, HERE, Peer, build_pion, missing_go, missing_gstreamer, running, write_speech
+from tests.peers.peer import (
+    DEBIAN_PYTHON,
+    HERE,
+    PeerProcess,
+    build_pion,
+    missing_go,
+    missing_gstreamer,
+    running,
+    write_speech,
+)
 from tests.system.gateway import Up
 
 CALLS, WHIP = "/v1/realtime/calls", "/v1/whip"
-Start = Callable[..., AbstractAsyncContextManager[Peer]]
+Start = Callable[..., AbstractAsyncContextManager[PeerProcess]]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +30,7 @@ def gstreamer() -> Start:
     if reason := missing_gstreamer():
         pytest.skip(reason)
 
-    def start(*arguments: str) -> AbstractAsyncContextManager[Peer]:
+    def start(*arguments: str) -> AbstractAsyncContextManager[PeerProcess]:
         return running(DEBIAN_PYTHON, str(HERE / "gstreamer.py"), *arguments)
 
     return start
@@ -33,7 +42,7 @@ def pion(tmp_path_factory: pytest.TempPathFactory) -> Start:
         pytest.skip(reason)
     program = build_pion(tmp_path_factory.mktemp("pion"))
 
-    def start(*arguments: str) -> AbstractAsyncContextManager[Peer]:
+    def start(*arguments: str) -> AbstractAsyncContextManager[PeerProcess]:
         return running(str(program), *arguments)
 
     return start
@@ -47,13 +56,13 @@ def start(request: pytest.FixtureRequest) -> Start:
 
 @asynccontextmanager
 async def calling(
-    up: Up, peer: Peer, *, door: str = CALLS, change: tuple[str, str] = ("", "")
+    up: Up, peer: PeerProcess, *, endpoint: str = CALLS, change: tuple[str, str] = ("", "")
 ) -> AsyncIterator[Callable[[], Any]]:
-    """Let ``peer`` call; gives what reads the bill of its call."""
+    """Let ``peer`` call; yield a function that returns the bill of its call."""
     headers = {"Authorization": f"Bearer {up.tenant_key}"}
     async with httpx.AsyncClient(base_url=up.url, headers=headers) as http:
         offer = peer.offer.replace(*change)
-        sent = await http.post(door, content=offer, headers={"Content-Type": "application/sdp"})
+        sent = await http.post(endpoint, content=offer, headers={"Content-Type": "application/sdp"})
         assert sent.status_code == 201, sent.text
         peer.tell(answer=sent.text)
         await peer.until(lambda: "connected" in peer.states, "connected")
@@ -67,8 +76,8 @@ async def calling(
         await http.post(f"{CALLS}/{call}/hangup")
 
 
-async def interrupted(peer: Peer, tmp_path: Path) -> float:
-    """Ask for something long, interrupt the answer; gives the seconds from the interruption to silence, at most."""
+async def interrupted(peer: PeerProcess, tmp_path: Path) -> float:
+    """Interrupt a long answer; return an upper bound of the seconds from the barge-in to silence."""
     question = await write_speech("tell me a long story", tmp_path)
     interruption = await write_speech("stop. what time is it", tmp_path)
     peer.tell(say=str(question))
@@ -92,15 +101,15 @@ async def test_a_call_is_answered_and_interrupted(up: Up, start: Start, tmp_path
 
 
 async def test_audio_alone_is_answered_and_interrupted_through_whip(up: Up, start: Start, tmp_path: Path) -> None:
-    async with start() as peer, calling(up, peer, door=WHIP):
+    async with start() as peer, calling(up, peer, endpoint=WHIP):
         await interrupted(peer, tmp_path)
 
 
-@pytest.mark.parametrize("door", [CALLS, WHIP])
+@pytest.mark.parametrize("endpoint", [CALLS, WHIP])
 async def test_who_only_sends_is_sent_nothing_and_heard_nothing(
-    up: Up, start: Start, tmp_path: Path, door: str
+    up: Up, start: Start, tmp_path: Path, endpoint: str
 ) -> None:
-    async with start("--channel", "--direction", "sendonly") as peer, calling(up, peer, door=door) as bill:
+    async with start("--channel", "--direction", "sendonly") as peer, calling(up, peer, endpoint=endpoint) as bill:
         peer.tell(say=str(await write_speech("tell me a long story", tmp_path)))
         await peer.until(lambda: peer.has("response.done"), "the end of the answer")
         usage = await bill()

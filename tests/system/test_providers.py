@@ -1,4 +1,4 @@
-"""Providers that are late, slow, bursty or stall, heard by a caller through the whole gateway."""
+"""Providers that are late, slow, bursty or stall, with a caller behind the whole gateway."""
 
 import asyncio
 import re
@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
+from services.callers.audio_sink import ReceivedPacket
 from services.callers.caller import Caller
-from services.callers.ear import ReceivedPacket
-from services.callers.events import Received
+from services.callers.events import ReceivedEvent
 from services.callers.speech import Samples
-from tests.system.alignment import FRAME, HZ, Found, align, breaks, jumps, steepest, sure
+from tests.system.alignment import FRAME, HZ, AlignedPiece, align, breaks, jumps, matched, steepest
 from tests.system.gateway import Up, wait_until
 
 WORDS = "The lamp turns slowly above the bay. One ship goes home, and another waits for the morning. Nobody is late."
@@ -25,46 +25,50 @@ CODEC_STEP = 1.2  # decoded speech is a little steeper than what was encoded
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the provider said, what the caller heard of it, and the events around it."""
+class AnswerTrace:
+    """The audio that the provider sent, what the caller received of it, and the packets and events."""
 
-    said: Samples
-    heard: Samples
+    sent: Samples
+    received: Samples
     packets: list[ReceivedPacket]
-    deltas: list[Received]
+    deltas: list[ReceivedEvent]
     dry: int
-    """How often the answer did not come in time, as media counted."""
+    """Playout underruns, as counted by media."""
 
     @property
-    def found(self) -> list[Found]:
-        return align(self.said, self.heard)
+    def found(self) -> list[AlignedPiece]:
+        return align(self.sent, self.received)
 
 
-async def answer(up: Up, faults: str) -> Answer:
+async def answer(up: Up, faults: str) -> AnswerTrace:
     instructions = f'Say "{WORDS}" Rehearsal faults: {faults}.'
     session = {"type": "realtime", "instructions": instructions}
     before = media_count(up, "playout_underruns_total")
     async with Caller.call(up.url, up.tenant_key, session=session) as caller:
-        await caller.event("session.created", timeout_s=10)
-        caller.send({"type": "response.create"})
-        await caller.event("output_audio_buffer.stopped", timeout_s=60)
-        last = caller.ear.packets[-1]
-        await caller.ear.last_sound(since_s=last.at_s, quiet_s=0.2, timeout_s=10, any_packet=True)  # the fade behind it
-        said = await newest_said(up)
+        await caller.next_event("session.created", timeout_s=10)
+        caller.send_event({"type": "response.create"})
+        await caller.next_event("output_audio_buffer.stopped", timeout_s=60)
+        last = caller.audio_sink.packets[-1]
+        await caller.audio_sink.last_sound(
+            since_s=last.at_s, quiet_s=0.2, timeout_s=10, any_packet=True
+        )  # the fade behind it
+        sent = await newest_sent(up)
         await caller.hang_up()
     await asyncio.to_thread(wait_until, lambda: not media_count(up, "media_calls_active"), "the end of the call")
     dry = media_count(up, "playout_underruns_total") - before
-    return Answer(said, caller.ear.pcm(hz=HZ), list(caller.ear.packets), caller.events.of(DELTA), dry)
+    return AnswerTrace(
+        sent, caller.audio_sink.pcm(hz=HZ), list(caller.audio_sink.packets), caller.events.of(DELTA), dry
+    )
 
 
 def media_count(up: Up, name: str) -> int:
-    """Counts of a call are told when it is over."""
+    """Return a metric of media; those of a call are complete when it has ended."""
     metrics = httpx.get(f"{up.service('media-0')}/metrics").text
     (line,) = re.findall(rf"^hushgate_{name} (\S+)$", metrics, re.MULTILINE)
     return round(float(line))
 
 
-async def newest_said(up: Up) -> Samples:
+async def newest_sent(up: Up) -> Samples:
     async with httpx.AsyncClient(base_url=up.service("rehearsal")) as http:
         sessions = (await http.get("/billing")).json()["sessions"]
         response = next(session for session in reversed(sessions) if session["responses"])["responses"][-1]
@@ -72,32 +76,32 @@ async def newest_said(up: Up) -> Samples:
     return np.frombuffer(sound.content[: len(sound.content) // 2 * 2], "<i2")
 
 
-def assert_every_sample_was_heard_once_and_in_order(got: Answer) -> None:
-    """A lag that never shrinks says so: what is lost or repeated would change it the other way."""
-    assert got.found[0].later == pytest.approx(LOOK_AHEAD, abs=2)
+def assert_every_sample_was_heard_once_and_in_order(got: AnswerTrace) -> None:
+    """Assert that the delay never shrinks, as lost or repeated samples would make it."""
+    assert got.found[0].delay == pytest.approx(LOOK_AHEAD, abs=2)
     assert min(jumps(got.found), default=1) > 0
     gaps = sum(end - start for start, end in breaks(got.packets))
     sent = len(got.packets) * FRAME
     # All that was sent beside the answer is silence: the rest of a frame, and a frame or two of fade at each pause.
-    assert 0 <= sent - len(got.said) <= (1 + got.dry) * 3 * FRAME
-    assert got.found[-1].later - LOOK_AHEAD <= gaps + sent - len(got.said)
+    assert 0 <= sent - len(got.sent) <= (1 + got.dry) * 3 * FRAME
+    assert got.found[-1].delay - LOOK_AHEAD <= gaps + sent - len(got.sent)
 
 
-def assert_no_clicks(got: Answer) -> None:
-    assert steepest(got.heard) <= CODEC_STEP * steepest(got.said) + FADE_STEP
+def assert_no_clicks(got: AnswerTrace) -> None:
+    assert steepest(got.received) <= CODEC_STEP * steepest(got.sent) + FADE_STEP
     for start, end in breaks(got.packets):
         # Around a break there is a fade, so far less than speech does by itself.
-        for edge in (got.heard[start - 24 : start + 24], got.heard[end - 24 : end + 24]):
+        for edge in (got.received[start - 24 : start + 24], got.received[end - 24 : end + 24]):
             assert steepest(edge) <= EDGE_STEP
 
 
-def assert_words_keep_to_their_sound(got: Answer) -> None:
-    """By order of arrival: a word comes after the sound of all words before it, and none while nothing sounds."""
+def assert_words_keep_to_their_sound(got: AnswerTrace) -> None:
+    """Assert that each word arrives after the audio of all words before it, and none during a pause."""
     assert "".join(delta.event["delta"] for delta in got.deltas) == WORDS
     before = 0
     for delta in got.deltas:
-        heard = sum(packet.at_s <= delta.at_s for packet in got.packets) * FRAME
-        assert heard >= len(got.said) * before / len(WORDS)
+        received = sum(packet.at_s <= delta.at_s for packet in got.packets) * FRAME
+        assert received >= len(got.sent) * before / len(WORDS)
         before += len(delta.event["delta"])
     for early, late in pairwise(got.packets):
         if late.timestamp - early.timestamp > 4 * 2 * FRAME:
@@ -109,7 +113,7 @@ async def test_an_answer_in_bursts_or_odd_pieces_plays_without_a_gap(up: Up, fau
     got = await answer(up, faults)
     assert (breaks(got.packets), got.dry) == ([], 0)
     assert jumps(got.found) == []
-    assert min(piece.likeness for piece in got.found) > 0.9
+    assert min(piece.correlation for piece in got.found) > 0.9
     assert_every_sample_was_heard_once_and_in_order(got)
     assert_no_clicks(got)
     assert_words_keep_to_their_sound(got)
@@ -121,7 +125,7 @@ async def test_an_answer_that_stalls_pauses_there_and_nowhere_else(up: Up, fault
     # The lag grows where the answer ran dry, and nowhere else.
     assert 1 <= len(jumps(got.found)) <= got.dry
     assert len(breaks(got.packets)) <= got.dry
-    assert len(got.found) - len(sure(got.found)) <= 2 * got.dry
+    assert len(got.found) - len(matched(got.found)) <= 2 * got.dry
     assert_every_sample_was_heard_once_and_in_order(got)
     assert_no_clicks(got)
     assert_words_keep_to_their_sound(got)

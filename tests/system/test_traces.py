@@ -1,4 +1,4 @@
-"""One trace per call, as a real collector receives it from a real gateway."""
+"""One trace per call, received by a real collector from a real gateway."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ import pytest
 
 from services.callers.caller import Caller
 from services.callers.speech import synthesise
-from tests.collector import Collector, Seen, running_collector
-from tests.system.gateway import DEAF, Up, running_up, wait_until
+from tests.collector import Collector, ReceivedSpan, running_collector
+from tests.system.gateway import ECHO_VOICE, Up, running_up, wait_until
 
 TIMEOUT_S = 20.0
 TOOL = {
@@ -30,20 +30,20 @@ SESSION = {"type": "realtime", "tools": [TOOL]}
 class Trace:
     """The spans of one trace, found by name."""
 
-    spans: Sequence[Seen]
+    spans: Sequence[ReceivedSpan]
 
-    def all(self, name: str) -> list[Seen]:
+    def all(self, name: str) -> list[ReceivedSpan]:
         return sorted((span for span in self.spans if span.name == name), key=lambda span: span.start_ns)
 
-    def one(self, name: str) -> Seen:
+    def one(self, name: str) -> ReceivedSpan:
         (span,) = self.all(name)
         return span
 
-    def parent(self, span: Seen) -> Seen:
+    def parent(self, span: ReceivedSpan) -> ReceivedSpan:
         (parent,) = (other for other in self.spans if other.id == span.parent)
         return parent
 
-    def path(self, span: Seen) -> list[str]:
+    def path(self, span: ReceivedSpan) -> list[str]:
         """The names from the root to ``span``."""
         return [*(self.path(self.parent(span)) if span.parent else []), span.name]
 
@@ -56,13 +56,13 @@ class Traced:
     collector: Collector
 
     def of(self, call: str) -> Trace:
-        """The whole trace of a call that is over."""
+        """Return the complete trace of a call that has ended."""
 
-        def mine(spans: Sequence[Seen]) -> list[Seen]:
+        def mine(spans: Sequence[ReceivedSpan]) -> list[ReceivedSpan]:
             traces = {span.trace for span in spans if span.attributes.get("hushgate.call_id") == call}
             return [span for span in spans if span.trace in traces]
 
-        def is_whole(spans: Sequence[Seen]) -> bool:
+        def is_whole(spans: Sequence[ReceivedSpan]) -> bool:
             names = [span.name for span in mine(spans)]
             return {"set_up", "call", "session"} <= set(names) and names.count("record") == 2  # it began, it ended
 
@@ -77,28 +77,28 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 
 
 async def answered(caller: Caller, text: str) -> None:
-    await caller.say(await synthesise(text))
-    await caller.event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
+    await caller.speak(await synthesise(text))
+    await caller.next_event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
 
 
 def write(caller: Caller, item: dict[str, Any]) -> None:
-    caller.send({"type": "conversation.item.create", "item": item})
-    caller.send({"type": "response.create"})
+    caller.send_event({"type": "conversation.item.create", "item": item})
+    caller.send_event({"type": "response.create"})
 
 
-async def weather(caller: Caller) -> str:
-    """Ask for what only a function knows, and give its output; gives the id of the call of the function."""
+async def call_weather(caller: Caller) -> str:
+    """Ask a question that needs a function call, and send its output; return the id of the function call."""
     question = {"type": "input_text", "text": "What is the weather in Oslo?"}
     write(caller, {"type": "message", "role": "user", "content": [question]})
-    called = await caller.event("response.function_call_arguments.done", timeout_s=TIMEOUT_S)
+    called = await caller.next_event("response.function_call_arguments.done", timeout_s=TIMEOUT_S)
     output = json.dumps({"weather": "rain, says SECRET-OUTPUT"})
     write(caller, {"type": "function_call_output", "call_id": called.event["call_id"], "output": output})
-    await caller.event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
+    await caller.next_event("output_audio_buffer.stopped", timeout_s=TIMEOUT_S)
     return str(called.event["call_id"])
 
 
-def lost(up: Up, service: str) -> float:
-    """The spans of a process that its collector did not take."""
+def lost_spans(up: Up, service: str) -> float:
+    """Return how many spans of a process the collector did not accept."""
     metrics = httpx.get(f"{up.service(service)}/metrics").text
     found = re.search(r'^hushgate_trace_spans_total\{outcome="failed"\} (\S+)$', metrics, re.MULTILINE)
     return float(found[1]) if found else 0.0
@@ -142,7 +142,7 @@ async def test_the_stages_of_a_turn_follow_each_other_from_the_end_of_speech_to_
 ) -> None:
     async with Caller.call(traced.up.url, traced.up.tenant_key, events=("gate",)) as caller:
         await answered(caller, "hello")
-        told = [event.event for event in caller.events.of("hushgate.gate")]
+        events = [event.event for event in caller.events.of("hushgate.gate")]
         await caller.hang_up()
     trace = await asyncio.to_thread(traced.of, caller.call_id)
     turn, hangover, response = trace.one("turn"), trace.one("hangover"), trace.one("response")
@@ -151,14 +151,14 @@ async def test_the_stages_of_a_turn_follow_each_other_from_the_end_of_speech_to_
     assert hangover.end_ns <= moments["commit"] + 1_000_000  # two processes' clocks are read to a millisecond
     assert moments["commit"] == response.start_ns == trace.one("first_audio").start_ns
     assert moments["commit"] <= moments["created"] <= trace.one("first_audio").end_ns <= turn.end_ns
-    (latency_ms,) = [event["latency_ms"] for event in told if event["state"] == "answered"]
+    (latency_ms,) = [event["latency_ms"] for event in events if event["state"] == "answered"]
     assert turn.ms == pytest.approx(latency_ms, abs=5)
 
 
 async def test_a_barge_in_is_in_the_trace(traced: Traced) -> None:
     async with Caller.call(traced.up.url, traced.up.tenant_key) as caller:
-        asked = await caller.say(await synthesise("tell me a long story"))
-        await caller.ear.first_sound(since_s=asked.ended_s, timeout_s=TIMEOUT_S)
+        asked = await caller.speak(await synthesise("tell me a long story"))
+        await caller.audio_sink.first_sound(since_s=asked.ended_s, timeout_s=TIMEOUT_S)
         await answered(caller, "what time is it")
         await caller.hang_up()
     trace = await asyncio.to_thread(traced.of, caller.call_id)
@@ -172,7 +172,7 @@ async def test_a_barge_in_is_in_the_trace(traced: Traced) -> None:
 
 async def test_a_function_call_lasts_from_the_providers_call_to_the_clients_output(traced: Traced) -> None:
     async with Caller.call(traced.up.url, traced.up.tenant_key, session=SESSION) as caller:
-        await weather(caller)
+        await call_weather(caller)
         await caller.hang_up()
     trace = await asyncio.to_thread(traced.of, caller.call_id)
     tool = trace.one("tool")
@@ -185,14 +185,14 @@ async def test_a_function_call_lasts_from_the_providers_call_to_the_clients_outp
 async def test_nothing_secret_is_in_what_the_collector_gets(traced: Traced) -> None:
     async with Caller.call(traced.up.url, traced.up.tenant_key, session=SESSION) as caller:
         await answered(caller, "hello")
-        await weather(caller)
-        told = [event.event for event in caller.events.of("response.output_audio_transcript.done")]
+        await call_weather(caller)
+        events = [event.event for event in caller.events.of("response.output_audio_transcript.done")]
         await caller.hang_up()
     await asyncio.to_thread(traced.of, caller.call_id)
     sent = b"".join(traced.collector.bodies)
     assert caller.call_id.encode() in sent
     secrets = ["ek_", "hg_", "ice-", "a=", "candidate", "SECRET-OUTPUT", "Oslo", "weather in"]
-    words = [str(event["transcript"]) for event in told]
+    words = [str(event["transcript"]) for event in events]
     assert [secret for secret in (*secrets, *words) if secret.encode() in sent] == []
 
 
@@ -203,7 +203,7 @@ async def test_a_client_does_not_choose_its_trace(traced: Traced) -> None:
         refused = await http.post("/v1/realtime/calls", content="v=0", headers={"Content-Type": "application/sdp"})
     assert refused.status_code == 422
 
-    def refusal(spans: Sequence[Seen]) -> list[Seen]:
+    def refusal(spans: Sequence[ReceivedSpan]) -> list[ReceivedSpan]:
         return [span for span in spans if span.name == "set_up" and span.failed]
 
     spans = await asyncio.to_thread(traced.collector.wait, lambda spans: bool(refusal(spans)))
@@ -214,10 +214,10 @@ async def test_a_client_does_not_choose_its_trace(traced: Traced) -> None:
 async def test_the_last_spans_of_a_gateway_that_stops_still_come(tmp_path: Path) -> None:
     with (
         running_collector() as collector,
-        running_up(tmp_path / "data", "--otlp-endpoint", collector.url, environment=DEAF) as up,
+        running_up(tmp_path / "data", "--otlp-endpoint", collector.url, environment=ECHO_VOICE) as up,
     ):
         async with Caller.call(up.url, up.tenant_key) as caller:
-            await caller.event("session.created", timeout_s=TIMEOUT_S)
+            await caller.next_event("session.created", timeout_s=TIMEOUT_S)
             assert await asyncio.to_thread(up.stop) == 0
         spans = [span for span in collector.spans if span.name in ("call", "session")]
         reasons = {span.service: span.attributes["hushgate.reason"] for span in spans}
@@ -226,14 +226,14 @@ async def test_the_last_spans_of_a_gateway_that_stops_still_come(tmp_path: Path)
 
 async def test_calls_go_on_without_their_collector(tmp_path: Path) -> None:
     with running_collector() as collector:
-        gone = collector.url
-    with running_up(tmp_path / "data", "--otlp-endpoint", gone, environment=DEAF) as up:
+        unreachable = collector.url
+    with running_up(tmp_path / "data", "--otlp-endpoint", unreachable, environment=ECHO_VOICE) as up:
         async with Caller.call(up.url, up.tenant_key) as caller:
             await answered(caller, "hello")
             await caller.hang_up()
-        await asyncio.to_thread(wait_until, lambda: lost(up, "media-0") > 0, "the spans are given up")
-        await asyncio.to_thread(wait_until, lambda: lost(up, "signaling") > 0, "the spans are given up")
+        await asyncio.to_thread(wait_until, lambda: lost_spans(up, "media-0") > 0, "the spans are given up")
+        await asyncio.to_thread(wait_until, lambda: lost_spans(up, "signaling") > 0, "the spans are given up")
         assert await asyncio.to_thread(up.stop) == 0
-        said = [event["service"] for event in up.events() if event["event"] == "traces_not_exported"]
-    assert {"signaling", "media-0"} <= set(said)
-    assert len(said) == len(set(said))  # each process says it once
+        reported = [event["service"] for event in up.events() if event["event"] == "traces_not_exported"]
+    assert {"signaling", "media-0"} <= set(reported)
+    assert len(reported) == len(set(reported))  # each process logs it once

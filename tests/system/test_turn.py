@@ -1,4 +1,4 @@
-"""Calls through a real coturn with the configuration of docs/turn.md, and what that lets nobody do."""
+"""Calls through a real coturn with the configuration of docs/turn.md, and what that configuration refuses."""
 
 import json
 import re
@@ -43,7 +43,7 @@ async def relay(tmp_path: Path) -> AsyncIterator[Coturn]:
 
 
 def relayed_up(relay: Coturn, transport: str) -> AbstractContextManager[Up]:
-    """A gateway whose clients are told to use the relay and nothing else."""
+    """Run a gateway whose clients use the relay only."""
     environment = {
         "SIGNALING_TURN_URLS": json.dumps([relay.url(transport)]),
         "SIGNALING_TURN_SECRET_FILE": str(relay.secret_file),
@@ -53,10 +53,10 @@ def relayed_up(relay: Coturn, transport: str) -> AbstractContextManager[Up]:
 
 
 async def answered(caller: CallPage, number: int) -> None:
-    await caller.say(await synthesise("hello", voice="slt"))
+    await caller.speak(await synthesise("hello", voice="slt"))
     await caller.event("response.done", number=number)
-    await caller.sounding()
-    await caller.silent()
+    await caller.wait_for_audio()
+    await caller.wait_for_silence()
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -65,7 +65,7 @@ async def test_a_browser_that_may_use_the_relay_alone_makes_its_call_through_it(
 ) -> None:
     with relayed_up(relay, transport) as up:
         async with open_page(browser, up.page_url, scripts=[_KEEP_PEERS]) as caller:
-            call = await caller.talk()
+            call = await caller.start_call()
             expected = {"candidateType": "relay", "relayProtocol": transport, "policy": "relay"}
             assert await caller.page.evaluate(_PATH) == expected
             await answered(caller, 1)
@@ -81,7 +81,7 @@ async def test_a_browser_that_may_use_the_relay_alone_makes_its_call_through_it(
 async def test_a_synthetic_caller_goes_through_the_relay_too(relay: Coturn) -> None:
     with relayed_up(relay, "udp") as up:
         async with Caller.call(up.url, up.tenant_key) as caller:
-            await caller.event("session.created", timeout_s=10)
+            await caller.next_event("session.created", timeout_s=10)
             await caller.hang_up()
     assert "ALLOCATE processed, success" in (relay.secret_file.parent / "coturn.log").read_text()
 

@@ -1,4 +1,4 @@
-"""`hushgate up` as an operator meets it: starting, refusing, restarting, stopping."""
+"""`hushgate up` as a process: starting, refusing, restarting, stopping."""
 
 import asyncio
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 from services.runtime.errors import BusUnavailableError
 from tests.runtime.certificate import self_signed
-from tests.system.gateway import DEAF, Up, ready, refused_up, running_rehearsal, running_up, wait_until
+from tests.system.gateway import ECHO_VOICE, Up, ready, refused_up, running_rehearsal, running_up, wait_until
 
 
 def alive(pid: int) -> bool:
@@ -51,8 +51,8 @@ def test_a_second_up_on_the_same_data_is_refused_with_one_line(up: Up) -> None:
 
 
 def test_a_taken_port_is_refused_with_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = refused_up(tmp_path / "data", "--port", str(taken.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        refused = refused_up(tmp_path / "data", "--port", str(occupied.getsockname()[1]))
     assert refused.returncode != 0
     assert refused.stderr.count("\n") == 1
     assert "Address already in use" in refused.stderr
@@ -97,7 +97,7 @@ def test_with_the_right_key_the_named_provider_is_used_and_no_rehearsal_started(
 def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opened(tmp_path: Path) -> None:
     cert, key = self_signed(tmp_path)
     arguments = ("--host", "0.0.0.0", "--advertise", "127.0.0.1", "--tls-cert", str(cert), "--tls-key", str(key))  # noqa: S104
-    with running_up(tmp_path / "data", *arguments, environment=DEAF) as up:
+    with running_up(tmp_path / "data", *arguments, environment=ECHO_VOICE) as up:
         assert up.url.startswith("https://127.0.0.1:")
         context = ssl.create_default_context(cafile=str(cert))
         page = httpx.get(up.url, verify=context)
@@ -112,7 +112,7 @@ def test_other_addresses_are_served_with_tls_and_named_so_that_they_can_be_opene
 
 
 def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data", "--media-processes", "2", environment=DEAF) as up:
+    with running_up(tmp_path / "data", "--media-processes", "2", environment=ECHO_VOICE) as up:
         info = up.read()
         assert {"media-0", "media-1"} <= set(info["services"])
         assert up.stop() == 0
@@ -125,7 +125,7 @@ def test_sigterm_stops_all_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_it_too(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data", environment=DEAF) as up:
+    with running_up(tmp_path / "data", environment=ECHO_VOICE) as up:
         up.process.send_signal(signal.SIGINT)
         assert up.process.wait(5) == 0
 
@@ -143,16 +143,16 @@ def test_a_child_that_dies_is_started_again_at_its_address(own_up: Up) -> None:
 def test_the_bus_wants_a_password(up: Up) -> None:
     address = up.read()["nats_url"].rpartition("@")[2]
 
-    async def knock() -> None:
+    async def connect_without_password() -> None:
         async with Bus.connect(f"nats://{address}", name="stranger"):
             pass
 
     with pytest.raises(BusUnavailableError, match="Authorization Violation"):
-        asyncio.run(knock())
+        asyncio.run(connect_without_password())
 
 
 def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data", environment=DEAF) as up:
+    with running_up(tmp_path / "data", environment=ECHO_VOICE) as up:
         pids = [service["pid"] for service in up.read()["services"].values()]
         up.process.kill()
         up.process.wait(5)

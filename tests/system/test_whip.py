@@ -1,4 +1,4 @@
-"""A WHIP client that knows nothing of us or of any provider: audio alone, then it goes."""
+"""A generic WHIP client: audio only, then it deletes its session."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ CONNECTED_S = 20
 
 @asynccontextmanager
 async def a_peer() -> AsyncIterator[tuple[RTCPeerConnection, asyncio.Event, asyncio.Event]]:
-    """A peer with a microphone and no data channel; events for when it is connected, and when it no longer is."""
+    """Return a peer with a microphone and no data channel, and events set when it connects and disconnects."""
     peer, up, over = RTCPeerConnection(RTCConfiguration(iceServers=[])), asyncio.Event(), asyncio.Event()
 
     def changed() -> None:

@@ -1,4 +1,4 @@
-"""A real coturn with the configuration that docs/turn.md gives, and a client that asks it for one thing at a time."""
+"""A real coturn with the configuration of docs/turn.md, and a client that sends one request at a time."""
 
 import asyncio
 import re
@@ -32,23 +32,23 @@ class Coturn:
     secret_file: Path
 
     def url(self, transport: str) -> str:
-        """Where clients reach it."""
+        """The TURN URL for clients."""
         return f"turn:{ADDRESS}:{self.port}?transport={transport}"
 
     def credential(self, name: str, *, now_unix_s: int) -> tuple[str, str]:
-        """Username and password as signaling makes them, good for a minute from ``now_unix_s`` on."""
+        """Return username and password as signaling makes them, valid for a minute from ``now_unix_s`` on."""
         server = ice_server(Relays((), ttl_s=60), self.secret.encode(), name=name, now_unix_s=now_unix_s)
         return server.username, server.credential
 
 
 def documented() -> list[str]:
-    """The lines of the guide's turnserver.conf."""
+    """Return the lines of the guide's turnserver.conf."""
     (block,) = re.findall(r"```conf\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     return [line for line in block.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def adapted(folder: Path, port: int, secret: str, **changes: str) -> str:
-    """The same on this machine: its addresses and secret, no certificate, and ``changes``. Nothing else differs."""
+    """Return them for this machine: with its addresses and secret, without a certificate, and with ``changes``."""
     here = {
         "listening-port": str(port),
         "listening-ip": ADDRESS,
@@ -68,7 +68,7 @@ def adapted(folder: Path, port: int, secret: str, **changes: str) -> str:
 
 @asynccontextmanager
 async def coturn(folder: Path, **changes: str) -> AsyncIterator[Coturn]:
-    """Run it; ``changes`` replace settings of the guide (with `_` for `-`)."""
+    """Run coturn; ``changes`` replace settings of the guide (with `_` for `-`)."""
     _check_installed()
     server = Coturn(_free_port(), secrets.token_hex(32), folder / "turn-secret")
     server.secret_file.write_text(server.secret)
@@ -78,7 +78,7 @@ async def coturn(folder: Path, **changes: str) -> AsyncIterator[Coturn]:
         process = await asyncio.create_subprocess_exec(COTURN, "-c", config, stdout=log, stderr=log)
     try:
         async with asyncio.timeout(WAIT_S), a_client(server.port) as client:
-            while (await client.ask(stun.Method.BINDING, patience_s=_AGAIN_S)) is None:
+            while (await client.request(stun.Method.BINDING, patience_s=_AGAIN_S)) is None:
                 assert process.returncode is None, (folder / "coturn.log").read_text()
         yield server
     finally:
@@ -97,8 +97,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Client(asyncio.DatagramProtocol):
-    """One five-tuple at the server, so one allocation at most."""
+class TurnClient(asyncio.DatagramProtocol):
+    """A client with one five-tuple, so with one allocation at most."""
 
     def __init__(self) -> None:
         self._transport: asyncio.DatagramTransport | None = None
@@ -110,13 +110,13 @@ class Client(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def error_received(self, _: Exception) -> None:
-        """Nobody listens there yet; `ask` notices that no answer comes."""
+        """Ignore it: the server does not listen yet, and `request` times out."""
 
     def datagram_received(self, data: bytes, _: tuple[str | Any, int]) -> None:
         self._answers.put_nowait(stun.parse_message(data))
 
-    async def ask(self, method: stun.Method, *, patience_s: float = WAIT_S, **attributes: object) -> int | None:
-        """The error code of the answer, 0 for success; None: no answer. Attributes have `_` for `-`."""
+    async def request(self, method: stun.Method, *, patience_s: float = WAIT_S, **attributes: object) -> int | None:
+        """Send a request; return its error code, 0 for success, None for no reply. Attributes have `_` for `-`."""
         request = stun.Message(message_method=method, message_class=stun.Class.REQUEST)
         request.attributes.update({name.replace("_", "-"): value for name, value in attributes.items()})
         if self._key:
@@ -134,16 +134,16 @@ class Client(asyncio.DatagramProtocol):
         return answer.error_code or 0
 
     async def allocate(self, user: str, password: str) -> int | None:
-        """Ask for a relay with a credential; the error code, 0 for success."""
-        assert await self.ask(stun.Method.ALLOCATE, REQUESTED_TRANSPORT=UDP) == 401  # nobody gets one without
+        """Request an allocation with a credential; return the error code, 0 for success."""
+        assert await self.request(stun.Method.ALLOCATE, REQUESTED_TRANSPORT=UDP) == 401  # nobody gets one without
         self._user = user
         # The key is MD5 by RFC 8489, section 9.2.2; what it signs here is short-lived.
         self._key = md5(f"{user}:{self._realm}:{password}".encode(), usedforsecurity=False).digest()
-        return await self.ask(stun.Method.ALLOCATE, REQUESTED_TRANSPORT=UDP)
+        return await self.request(stun.Method.ALLOCATE, REQUESTED_TRANSPORT=UDP)
 
     async def permit(self, address: str) -> int | None:
-        """Ask to send to ``address`` through the relay; the error code, 0 for success."""
-        return await self.ask(stun.Method.CREATE_PERMISSION, XOR_PEER_ADDRESS=(address, 9))
+        """Request a permission for ``address``; return the error code, 0 for success."""
+        return await self.request(stun.Method.CREATE_PERMISSION, XOR_PEER_ADDRESS=(address, 9))
 
     def connection_lost(self, _: Exception | None) -> None:
         self._closed.set()
@@ -155,9 +155,9 @@ class Client(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def a_client(port: int) -> AsyncIterator[Client]:
+async def a_client(port: int) -> AsyncIterator[TurnClient]:
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_datagram_endpoint(Client, remote_addr=(ADDRESS, port))
+    _, client = await loop.create_datagram_endpoint(TurnClient, remote_addr=(ADDRESS, port))
     try:
         yield client
     finally:

@@ -27,7 +27,7 @@ def test_signaling_gets_only_the_hash_of_the_key(tmp_path: Path) -> None:
 
 def test_up_json_is_private_and_goes_with_us(tmp_path: Path) -> None:
     with data_directory(tmp_path) as data:
-        data.announce(
+        data.write_up_json(
             url="http://x", page_url="http://x/#s", nats_url="nats://y", services={"media-0": (7, "http://z")}
         )
         file = tmp_path / "up.json"
@@ -44,7 +44,7 @@ def test_up_json_is_private_and_goes_with_us(tmp_path: Path) -> None:
 
 def test_a_second_up_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     with data_directory(tmp_path) as data:
-        data.announce(url="http://127.0.0.1:8080", page_url="", nats_url="", services={})
+        data.write_up_json(url="http://127.0.0.1:8080", page_url="", nats_url="", services={})
         with (
             pytest.raises(DataDirectoryError, match=r"in use by another `hushgate up` \(http://127.0.0.1:8080\)"),
             data_directory(tmp_path),

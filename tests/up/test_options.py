@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from services.up.datadir import DataDirectory
-from services.up.natsd import nats_server
+from services.up.nats_server import nats_server
 from services.up.options import OptionError, is_loopback, parse, realtime_url
-from services.up.plan import Shared, rehearsal
+from services.up.plan import SharedSettings, rehearsal
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +16,15 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_key_the_rehearsal_answers() -> None:
     options = parse([])
     assert (options.upstream, options.provider, options.advertise) == (None, "rehearsal", "loopback,interfaces")
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_there_is_a_media_process_for_each_core_unless_a_number_is_given(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert parse([]).media_processes == processes
+    assert parse(["--media-processes", "3"]).media_processes == 3
 
 
 def test_traces_go_nowhere_unless_a_collector_is_named() -> None:
@@ -43,7 +52,7 @@ def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["--upstream", "host:80"], "no URL of a Realtime API"),
         (["--host", "0.0.0.0"], "needs --tls-cert and --tls-key"),  # noqa: S104 - what is refused here
@@ -55,8 +64,8 @@ def test_an_upstream_is_taken_as_it_is_known(given: str, used: str) -> None:
         (["--store-mb", "31"], "give 32 to"),
     ],
 )
-def test_a_contradiction_is_told_before_anything_starts(arguments: list[str], says: str) -> None:
-    with pytest.raises(OptionError, match=says):
+def test_a_contradiction_is_told_before_anything_starts(arguments: list[str], expected: str) -> None:
+    with pytest.raises(OptionError, match=expected):
         parse(arguments)
 
 
@@ -87,13 +96,13 @@ def test_loopback_is_known(host: str, loopback: bool) -> None:  # noqa: FBT001 -
 async def test_the_voice_of_the_rehearsal_is_told_to_it(voice: str, tmp_path: Path) -> None:
     options = parse(["--rehearsal-voice", voice])
     async with nats_server(tmp_path) as nats:
-        shared = Shared(options, DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
+        shared = SharedSettings(options, DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
     assert rehearsal(shared).environment["REHEARSAL_VOICE"] == voice
 
 
 async def test_without_the_option_the_voice_is_left_to_the_environment(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as nats:
-        shared = Shared(parse([]), DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
+        shared = SharedSettings(parse([]), DataDirectory(tmp_path, "hg_key"), nats, "token", "page")
     assert "REHEARSAL_VOICE" not in rehearsal(shared).environment
 
 
@@ -102,8 +111,8 @@ def test_an_unknown_voice_is_refused_with_those_that_exist(unknown: str, capsys:
     with pytest.raises(SystemExit) as refused:
         parse(["--rehearsal-voice", unknown])
     assert refused.value.code == 2
-    assert "full" in (said := capsys.readouterr().err)
-    assert "echo" in said
+    assert "full" in (output := capsys.readouterr().err)
+    assert "echo" in output
 
 
 def test_a_voice_for_a_rehearsal_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

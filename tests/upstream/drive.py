@@ -1,4 +1,4 @@
-"""Drives a session core: events in, commands out; every event for the client is checked against the published types."""
+"""Drives a session core and records its commands; each event for the client is checked against OpenAI's types."""
 
 import base64
 from collections.abc import Iterator
@@ -10,15 +10,18 @@ from pydantic import JsonValue, TypeAdapter
 from services.contracts.frame import Flag
 from services.contracts.grant import Grant, OwnEvent
 from services.contracts.ids import ItemId, SessionId, TenantId
+from services.upstream.connectors.openai import CAPABILITIES
+from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.commands import (
     AppendAudio,
     BookUsage,
     ClearPlayout,
-    Command,
     CountError,
+    CountMissing,
     PublishAudio,
     PublishEvent,
     SendToProvider,
+    SessionCommand,
 )
 from services.upstream.core.response import Report
 from services.upstream.core.session import SessionCore
@@ -30,77 +33,87 @@ OWN = {"hushgate.usage", "hushgate.turn"}
 
 
 def core_of(
-    session: Json | None = None, *, locked: tuple[str, ...] = (), events: tuple[OwnEvent, ...] = ()
+    session: Json | None = None,
+    *,
+    locked: tuple[str, ...] = (),
+    events: tuple[OwnEvent, ...] = (),
+    capabilities: Capabilities = CAPABILITIES,
 ) -> SessionCore:
-    """A core with a grant."""
+    """Return a core with a grant."""
     grant = Grant(tenant=TenantId("acme"), session=session or {}, locked=locked, events=events)
     return SessionCore(
-        session_id=SessionId("sess_ours"), grant=grant, model="gpt-realtime-2.1", expires_at=1_800_000_000
+        session_id=SessionId("sess_ours"),
+        grant=grant,
+        model="gpt-realtime-2.1",
+        expires_at=1_800_000_000,
+        capabilities=capabilities,
     )
 
 
 @dataclass
 class Drive:
-    """A core, and all that it said so far."""
+    """A core, and the commands that it has returned so far."""
 
     core: SessionCore = field(default_factory=core_of)
     now: float = 100.0
-    commands: list[Command] = field(default_factory=list)
+    commands: list[SessionCommand] = field(default_factory=list)
     index: int = 0
 
     def ready(self) -> "Drive":
-        """Started, connected, and what that says forgotten."""
-        self.take(self.core.started(now=self.now))
-        self.take(self.core.provider_opened(now=self.now))
+        """Start and connect the core, and forget the commands of that."""
+        self.record(self.core.started(now=self.now))
+        self.record(self.core.provider_opened(now=self.now))
         self.commands.clear()
         return self
 
-    def take(self, commands: list[Command]) -> list[Command]:
+    def record(self, commands: list[SessionCommand]) -> list[SessionCommand]:
         for command in commands:
             if isinstance(command, PublishEvent) and command.event["type"] not in OWN:
                 SERVER_EVENT.validate_python(command.event, strict=False)
         self.commands += commands
         return commands
 
-    def fresh(self) -> "Drive":
-        """Forget what was said so far."""
+    def forget(self) -> "Drive":
+        """Forget the commands so far."""
         self.commands.clear()
         return self
 
-    # --- in
+    # --- events for the core
 
-    def provider(self, kind: str, **fields: JsonValue) -> list[Command]:
-        return self.take(self.core.provider_event({"type": kind, "event_id": "event_theirs", **fields}, now=self.now))
+    def provider(self, kind: str, **fields: JsonValue) -> list[SessionCommand]:
+        return self.record(
+            self.core.on_provider_event({"type": kind, "event_id": "event_theirs", **fields}, now=self.now)
+        )
 
-    def client(self, kind: str, **fields: JsonValue) -> list[Command]:
-        return self.take(self.core.client_event({"type": kind, **fields}, now=self.now))
+    def client(self, kind: str, **fields: JsonValue) -> list[SessionCommand]:
+        return self.record(self.core.on_client_event({"type": kind, **fields}, now=self.now))
 
-    def start(self) -> list[Command]:
-        return self.take(self.core.utterance_started(self.index, now=self.now))
+    def start(self) -> list[SessionCommand]:
+        return self.record(self.core.utterance_started(self.index, now=self.now))
 
-    def speak(self, frames: int = 10) -> list[Command]:
+    def speak(self, frames: int = 10) -> list[SessionCommand]:
         self.index += frames
-        return self.take([c for _ in range(frames) for c in self.core.audio_up(FRAME, now=self.now)])
+        return self.record([c for _ in range(frames) for c in self.core.audio_up(FRAME, now=self.now)])
 
-    def stop(self, *, hangover_ms: int = 0) -> list[Command]:
-        return self.take(self.core.utterance_ended(self.index, hangover_ms=hangover_ms, now=self.now))
+    def stop(self, *, hangover_ms: int = 0) -> list[SessionCommand]:
+        return self.record(self.core.utterance_ended(self.index, hangover_ms=hangover_ms, now=self.now))
 
     def utter(self, frames: int = 10, *, hangover_ms: int = 0) -> None:
         self.start()
         self.speak(frames)
         self.stop(hangover_ms=hangover_ms)
 
-    def tick(self, seconds: float) -> list[Command]:
+    def advance(self, seconds: float) -> list[SessionCommand]:
         self.now += seconds
-        return self.take(self.core.tick(now=self.now))
+        return self.record(self.core.on_timer(now=self.now))
 
     def report(
         self, item_id: str, *, ms: int, heard_ms: int | None = None, cut: bool = False, by_caller: bool = True
-    ) -> list[Command]:
+    ) -> list[SessionCommand]:
         known = Report(item_id, ms * 24, ms if heard_ms is None else heard_ms, cut=cut)
-        return self.take(self.core.playout_reported(known, by_caller=by_caller, now=self.now))
+        return self.record(self.core.playout_reported(known, by_caller=by_caller, now=self.now))
 
-    # --- a provider that does what is usual
+    # --- usual event sequences of a provider
 
     def created(self, rid: str = "resp_P1", **more: JsonValue) -> None:
         response: Json = {"id": rid, "object": "realtime.response", "status": "in_progress", "output": [], **more}
@@ -113,7 +126,7 @@ class Drive:
         empty: Json = {"type": part, "transcript": ""} if part == "audio" else {"type": part, "text": ""}
         self.part("response.content_part.added", rid, iid, part=empty)
 
-    def part(self, kind: str, rid: str = "resp_P1", iid: str = "item_P1", **more: JsonValue) -> list[Command]:
+    def part(self, kind: str, rid: str = "resp_P1", iid: str = "item_P1", **more: JsonValue) -> list[SessionCommand]:
         return self.provider(kind, response_id=rid, item_id=iid, output_index=0, content_index=0, **more)
 
     def words(self, text: str, rid: str = "resp_P1", iid: str = "item_P1") -> None:
@@ -131,11 +144,11 @@ class Drive:
         self.provider("conversation.item.done", item=item, previous_item_id=None)
         self.provider("response.output_item.done", response_id=rid, output_index=0, item=item)
 
-    def done(self, rid: str = "resp_P1", status: str = "completed", **more: JsonValue) -> list[Command]:
+    def done(self, rid: str = "resp_P1", status: str = "completed", **more: JsonValue) -> list[SessionCommand]:
         return self.provider("response.done", response={"id": rid, "status": status, "output": [], **more})
 
     def answer(self, text: str = "Hello there", ms: int = 1000, rid: str = "resp_P1", iid: str = "item_P1") -> str:
-        """A whole answer with sound; gives our id of its item."""
+        """Send a whole response with audio; return our id of its item."""
         self.created(rid)
         self.message(rid, iid)
         self.words(text, rid, iid)
@@ -144,7 +157,7 @@ class Drive:
         self.done(rid)
         return self.items[-1]
 
-    # --- out
+    # --- commands of the core
 
     @property
     def events(self) -> list[PublishEvent]:
@@ -155,8 +168,8 @@ class Drive:
         return [str(c.event["type"]) for c in self.events]
 
     @property
-    def told(self) -> list[str]:
-        """What the provider was told; audio as `append`."""
+    def sent_types(self) -> list[str]:
+        """The types of the events for the provider, in order; audio as `append`."""
         names = {AppendAudio: "append", SendToProvider: ""}
         return [
             str(c.event["type"]) if isinstance(c, SendToProvider) else names[type(c)]
@@ -165,12 +178,12 @@ class Drive:
         ]
 
     @property
-    def sounds(self) -> list[PublishAudio]:
+    def audio(self) -> list[PublishAudio]:
         return [c for c in self.commands if isinstance(c, PublishAudio)]
 
     @property
     def items(self) -> list[str]:
-        """Our ids of the answers' items, in their order."""
+        """Our ids of the responses' items, in order."""
         return [str(object_of(e.event, "item")["id"]) for e in self.named("response.output_item.added")]
 
     @property
@@ -185,6 +198,10 @@ class Drive:
     def faults(self) -> list[str]:
         return [c.kind for c in self.commands if isinstance(c, CountError)]
 
+    @property
+    def missing(self) -> list[str]:
+        return [c.capability for c in self.commands if isinstance(c, CountMissing)]
+
     def named(self, kind: str) -> list[PublishEvent]:
         return [c for c in self.events if c.event["type"] == kind]
 
@@ -195,7 +212,7 @@ class Drive:
 
     def sent(self, kind: str) -> Json:
         found = [c.event for c in self.commands if isinstance(c, SendToProvider) and c.event["type"] == kind]
-        assert len(found) == 1, f"{len(found)} of {kind} in {self.told}"
+        assert len(found) == 1, f"{len(found)} of {kind} in {self.sent_types}"
         return found[0]
 
     @property
@@ -210,7 +227,7 @@ def object_of(event: Json, name: str) -> Json:
 
 
 def strings(value: JsonValue) -> Iterator[str]:
-    """All strings in JSON."""
+    """Yield all strings in JSON."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -222,7 +239,7 @@ def strings(value: JsonValue) -> Iterator[str]:
 
 
 def visible(drive: Drive, item_id: str, *, played: int) -> list[str]:
-    """What a client has seen of all events when the item was cut after ``played`` samples, by media's rule."""
+    """Return the types of the events that media releases if the item is cut after ``played`` samples."""
     return [
         str(e.event["type"])
         for e in drive.events

@@ -1,17 +1,17 @@
-"""Media and a provider as their protocols say, for tests that do anything in any order."""
+"""Models of media and a provider that keep to their protocols, for tests of random interleavings."""
 
 from services.contracts.frame import Flag
 from services.upstream.core.commands import (
     AppendAudio,
-    Command,
     PublishAudio,
     PublishEvent,
     SendToProvider,
+    SessionCommand,
 )
 from tests.upstream.drive import Json
 
 
-class Media:
+class MediaModel:
     """The rules of media's release queue, as the frame's flags state them."""
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class Media:
         self.ended: set[str] = set()
         self.cut: dict[str, int] = {}
 
-    def over(self, item: str) -> bool:
+    def playout_ended(self, item: str) -> bool:
         return item in self.cut or (item in self.ended and self.played.get(item, 0) >= self.received.get(item, 0))
 
-    def take(self, command: Command) -> None:
+    def on_command(self, command: SessionCommand) -> None:
         if isinstance(command, PublishAudio) and command.item_id not in self.cut:
             self.received[command.item_id] = command.position + len(command.pcm) // 2
             if command.end:
@@ -43,7 +43,7 @@ class Media:
         while self.queue:
             head = self.queue[0]
             item = head.item_id
-            if not force and item and not self.over(item) and self.played.get(item, 0) < head.position:
+            if not force and item and not self.playout_ended(item) and self.played.get(item, 0) < head.position:
                 return
             self.queue.pop(0)
             hidden = item and Flag.CUTTABLE in head.flags and item in self.cut and head.position > self.cut[item]
@@ -51,11 +51,11 @@ class Media:
                 self.shown.append(head)
 
     @property
-    def sounding(self) -> list[str]:
-        return [item for item in self.received if not self.over(item)]
+    def playing(self) -> list[str]:
+        return [item for item in self.received if not self.playout_ended(item)]
 
 
-class Provider:
+class ProviderModel:
     """A provider that keeps to the protocol, event by event."""
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ class Provider:
         self.number = 0
         self.cancelled = False
 
-    def take(self, command: Command) -> None:
+    def on_command(self, command: SessionCommand) -> None:
         if isinstance(command, AppendAudio):
             self.buffer_ms += len(command.pcm) / 32
         elif isinstance(command, SendToProvider):
-            self.told(command.event)
+            self.on_client_event(command.event)
 
-    def told(self, event: Json) -> None:
+    def on_client_event(self, event: Json) -> None:
         match event["type"]:
             case "input_audio_buffer.commit":
                 assert self.buffer_ms >= 100

@@ -1,4 +1,4 @@
-"""A provider for tests: a real WebSocket server that answers as the published protocol says, and remembers all."""
+"""A provider for tests: a real WebSocket server that answers by the Realtime API and records what it receives."""
 
 import asyncio
 import base64
@@ -18,8 +18,8 @@ Json = dict[str, JsonValue]
 
 
 @dataclass
-class Heard:
-    """What one session was told."""
+class ProviderSession:
+    """What one session has received."""
 
     socket: ServerConnection
     path: str
@@ -27,7 +27,7 @@ class Heard:
     events: list[Json] = field(default_factory=list)
     pcm: bytearray = field(default_factory=bytearray)
     committed_ms: list[float] = field(default_factory=list)
-    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def types(self) -> list[str]:
@@ -35,37 +35,37 @@ class Heard:
 
     async def until(self, kind: str, times: int = 1) -> Json:
         """Wait for the n-th event of a type."""
-        async with asyncio.timeout(10), self.news:
-            await self.news.wait_for(lambda: [e["type"] for e in self.events].count(kind) >= times)
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: [e["type"] for e in self.events].count(kind) >= times)
         return [e for e in self.events if e["type"] == kind][times - 1]
 
-    async def say(self, kind: str, **fields: JsonValue) -> None:
+    async def send_event(self, kind: str, **fields: JsonValue) -> None:
         await self.socket.send(json.dumps({"type": kind, "event_id": "event_theirs1", **fields}))
 
 
-def _greeting() -> Json:
+def _session_created() -> Json:
     return {"type": "session.created", "event_id": "event_theirs0", "session": {"id": "sess_P"}}
 
 
 @dataclass
-class Provider:
-    """The server; ``answer_ms`` of sound per response, 0 for none until the test says it by itself."""
+class ScriptedProvider:
+    """The server; ``answer_ms`` of audio per response, 0: the test sends the events of responses itself."""
 
     url: str = ""
     answer_ms: int = 400
     status: HTTPStatus | None = None  # refuse the handshake
-    greeting: Json | None = field(default_factory=_greeting)
-    close_code: int | None = None  # instead of a greeting
-    sessions: list[Heard] = field(default_factory=list)
-    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    first_event: Json | None = field(default_factory=_session_created)
+    close_code: int | None = None  # instead of a first_event
+    sessions: list[ProviderSession] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     ids: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
 
-    async def session(self, number: int = 1) -> Heard:
-        async with asyncio.timeout(10), self.news:
-            await self.news.wait_for(lambda: len(self.sessions) >= number)
+    async def session(self, number: int = 1) -> ProviderSession:
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.sessions) >= number)
         return self.sessions[number - 1]
 
-    def check(self, socket: ServerConnection, _: Request) -> Response | None:
+    def process_request(self, socket: ServerConnection, _: Request) -> Response | None:
         if self.status is None:
             return None
         body = json.dumps({"error": {"message": "no, says sk-abcdefghijklmnopqrst", "code": "x"}}).encode()
@@ -77,65 +77,67 @@ class Provider:
 
     async def serve(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        heard = Heard(socket, socket.request.path, socket.request.headers.get("Authorization"))
-        async with self.news:
-            self.sessions.append(heard)
-            self.news.notify_all()
+        session = ProviderSession(socket, socket.request.path, socket.request.headers.get("Authorization"))
+        async with self.changed:
+            self.sessions.append(session)
+            self.changed.notify_all()
         if self.close_code is not None:
             await socket.close(self.close_code, "go away")
             return
-        if self.greeting is not None:
-            await socket.send(json.dumps(self.greeting))
+        if self.first_event is not None:
+            await socket.send(json.dumps(self.first_event))
         async for message in socket:
             event: Json = json.loads(message)
-            async with heard.news:
-                heard.events.append(event)
-                heard.news.notify_all()
-            await self.answer(heard, event)
-        heard.closed.set()
+            async with session.changed:
+                session.events.append(event)
+                session.changed.notify_all()
+            await self.answer(session, event)
+        session.closed.set()
 
-    async def answer(self, heard: Heard, event: Json) -> None:
+    async def answer(self, session: ProviderSession, event: Json) -> None:
         match event["type"]:
             case "session.update":
-                await heard.say("session.updated", session=event["session"])
+                await session.send_event("session.updated", session=event["session"])
             case "input_audio_buffer.append":
-                heard.pcm += base64.b64decode(str(event["audio"]))
+                session.pcm += base64.b64decode(str(event["audio"]))
             case "input_audio_buffer.commit":
-                heard.committed_ms.append(len(heard.pcm) / 48)
-                heard.pcm.clear()
-                await self.user_item(heard)
+                session.committed_ms.append(len(session.pcm) / 48)
+                session.pcm.clear()
+                await self.user_item(session)
             case "input_audio_buffer.clear":
-                heard.pcm.clear()
-                await heard.say("input_audio_buffer.cleared")
+                session.pcm.clear()
+                await session.send_event("input_audio_buffer.cleared")
             case "response.create" if self.answer_ms:
-                await self.respond(heard)
+                await self.respond(session)
 
-    async def user_item(self, heard: Heard) -> None:
+    async def user_item(self, session: ProviderSession) -> None:
         item_id = f"item_PU{self.ids()}"
         content: JsonValue = [{"type": "input_audio", "transcript": None}]
         item: Json = {"id": item_id, "type": "message", "role": "user", "status": "completed", "content": content}
-        await heard.say("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
-        await heard.say("conversation.item.added", item=item, previous_item_id=None)
-        await heard.say("conversation.item.done", item=item, previous_item_id=None)
+        await session.send_event("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+        await session.send_event("conversation.item.added", item=item, previous_item_id=None)
+        await session.send_event("conversation.item.done", item=item, previous_item_id=None)
         usage: JsonValue = {"type": "duration", "seconds": 0.4}
         kind = "conversation.item.input_audio_transcription.completed"
-        await heard.say(kind, item_id=item_id, content_index=0, transcript="hello", usage=usage)
+        await session.send_event(kind, item_id=item_id, content_index=0, transcript="hello", usage=usage)
 
-    async def respond(self, heard: Heard) -> None:
+    async def respond(self, session: ProviderSession) -> None:
         number = self.ids()
         rid, iid, text = f"resp_P{number}", f"item_P{number}", "Hello from here"
         part: Json = {"response_id": rid, "item_id": iid, "output_index": 0, "content_index": 0}
         item: Json = {"id": iid, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
-        await heard.say("response.created", response={"id": rid, "status": "in_progress", "output": []})
-        await heard.say("response.output_item.added", response_id=rid, output_index=0, item=item)
-        await heard.say("response.content_part.added", **part, part={"type": "audio", "transcript": ""})
-        await heard.say("response.output_audio_transcript.delta", **part, delta=text)
+        await session.send_event("response.created", response={"id": rid, "status": "in_progress", "output": []})
+        await session.send_event("response.output_item.added", response_id=rid, output_index=0, item=item)
+        await session.send_event("response.content_part.added", **part, part={"type": "audio", "transcript": ""})
+        await session.send_event("response.output_audio_transcript.delta", **part, delta=text)
         for _ in range(self.answer_ms // 100):
-            await heard.say("response.output_audio.delta", **part, delta=base64.b64encode(b"\1\0" * 2400).decode())
-        await heard.say("response.output_audio.done", **part)
-        await heard.say("response.output_audio_transcript.done", **part, transcript=text)
-        await heard.say("response.content_part.done", **part, part={"type": "audio", "transcript": text})
-        await heard.say("response.output_item.done", response_id=rid, output_index=0, item=item)
+            await session.send_event(
+                "response.output_audio.delta", **part, delta=base64.b64encode(b"\1\0" * 2400).decode()
+            )
+        await session.send_event("response.output_audio.done", **part)
+        await session.send_event("response.output_audio_transcript.done", **part, transcript=text)
+        await session.send_event("response.content_part.done", **part, part={"type": "audio", "transcript": text})
+        await session.send_event("response.output_item.done", response_id=rid, output_index=0, item=item)
         usage: Json = {
             "total_tokens": 60,
             "input_tokens": 40,
@@ -148,13 +150,13 @@ class Provider:
             },
             "output_token_details": {"text_tokens": 8, "audio_tokens": 12},
         }
-        await heard.say("response.done", response={"id": rid, "status": "completed", "usage": usage})
+        await session.send_event("response.done", response={"id": rid, "status": "completed", "usage": usage})
 
 
 @asynccontextmanager
-async def running(provider: Provider, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Provider]:
+async def running(provider: ScriptedProvider, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedProvider]:
     """Serve ``provider`` on a free port while the block runs."""
-    server: Server = await serve(provider.serve, "127.0.0.1", 0, process_request=provider.check, ssl=tls)
+    server: Server = await serve(provider.serve, "127.0.0.1", 0, process_request=provider.process_request, ssl=tls)
     async with server:
         port = next(iter(server.sockets)).getsockname()[1]
         provider.url = f"ws://127.0.0.1:{port}/v1/realtime"

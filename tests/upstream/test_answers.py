@@ -1,4 +1,4 @@
-"""Answers that are not just speech: text, MCP, half ones and failed ones."""
+"""Responses other than complete speech: text, MCP, incomplete and failed ones."""
 
 import pytest
 from pydantic import JsonValue
@@ -19,7 +19,7 @@ def test_text_waits_for_nothing() -> None:
     drive.done()
     assert {(e.item_id, e.flags) for e in drive.events} == {(None, Flag(0))}
     assert drive.one("response.output_text.done")["text"] == "Good morning."
-    assert drive.sounds == []
+    assert drive.audio == []
 
 
 @pytest.mark.parametrize("kind", ["audio", "text"])
@@ -43,7 +43,7 @@ def test_an_answer_that_its_provider_never_ends_is_ended() -> None:
     response = object_of(drive.one("response.done"), "response")
     assert response["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
     assert object_of(drive.one("response.output_item.done"), "item")["status"] == "incomplete"
-    assert drive.sounds[-1].end
+    assert drive.audio[-1].end
 
 
 def test_a_failed_response_says_why_without_the_providers_ids() -> None:
@@ -95,7 +95,7 @@ def test_an_approval_finds_the_providers_request() -> None:
     drive.client("conversation.item.create", item=reply)
     sent = object_of(drive.sent("conversation.item.create"), "item")
     assert sent["approval_request_id"] == "item_PA"
-    drive.fresh().provider("conversation.item.added", item={**sent, "id": str(sent["id"])})
+    drive.forget().provider("conversation.item.added", item={**sent, "id": str(sent["id"])})
     assert "item_PA" not in str(drive.one("conversation.item.added"))
 
 
@@ -129,7 +129,7 @@ def test_two_sounding_items_of_a_response_end_with_the_cut_of_both() -> None:
     drive.report(second, ms=0, cut=True)
     seen = visible(drive, second, played=0)
     assert seen.count("response.done") == 1
-    assert drive.told == ["conversation.item.truncate"] * 2
+    assert drive.sent_types == ["conversation.item.truncate"] * 2
 
 
 def test_a_cut_while_the_second_item_was_on_its_way_clears_it_once() -> None:
@@ -147,32 +147,32 @@ def test_a_cut_while_the_second_item_was_on_its_way_clears_it_once() -> None:
 def test_a_client_that_clears_the_playout_is_not_a_caller_who_speaks() -> None:
     drive = Drive().ready()
     item = drive.answer(ms=2000)
-    drive.fresh().report(item, ms=400, cut=True, by_caller=False)
+    drive.forget().report(item, ms=400, cut=True, by_caller=False)
     details = object_of(drive.one("response.done"), "response")["status_details"]
     assert details == {"type": "cancelled", "reason": "client_cancelled"}
     drive.start()
-    assert "input_audio_buffer.clear" not in drive.told
+    assert "input_audio_buffer.clear" not in drive.sent_types
 
 
 def test_all_heard_is_not_truncated() -> None:
     drive = Drive().ready()
     item = drive.answer(ms=1000)
     drive.report(item, ms=999, heard_ms=1000, cut=True)
-    assert "conversation.item.truncate" not in drive.told
+    assert "conversation.item.truncate" not in drive.sent_types
 
 
 def test_a_report_of_less_than_all_ends_nothing() -> None:
     drive = Drive().ready()
     item = drive.answer(ms=1000)
     drive.report(item, ms=500)
-    drive.fresh().start()
+    drive.forget().start()
     assert drive.cleared == [item]
 
 
 def test_a_report_of_an_unknown_item_is_left() -> None:
     drive = Drive().ready()
     drive.answer()
-    assert drive.fresh().report("item_nobody", ms=5, cut=True) == []
+    assert drive.forget().report("item_nobody", ms=5, cut=True) == []
 
 
 def test_both_of_two_sounding_items_are_cleared_once_and_reported_one_by_one() -> None:
@@ -198,7 +198,7 @@ def test_an_item_may_be_heard_before_its_response_is_done() -> None:
     drive.sound(100)
     drive.message_done("Hm")
     drive.report(drive.items[0], ms=100)
-    drive.tick(1)
+    drive.advance(1)
     assert "response.done" not in drive.shown
     drive.done()
     assert drive.named("response.done")[0].item_id is None

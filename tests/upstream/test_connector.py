@@ -1,4 +1,4 @@
-"""The OpenAI wire against a real WebSocket server."""
+"""The OpenAI connector against a real WebSocket server."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -18,7 +17,6 @@ from pydantic import SecretStr
 
 from services.upstream.connectors.openai import OpenAIConnector
 from services.upstream.connectors.registry import connector
-from services.upstream.connectors.resampler import Resampler
 from services.upstream.errors import (
     UpstreamBusyError,
     UpstreamClosedError,
@@ -26,32 +24,32 @@ from services.upstream.errors import (
     UpstreamRefusedError,
     UpstreamUnavailableError,
 )
-from tests.upstream.provider import Json, Provider, running
+from tests.upstream.provider import Json, ScriptedProvider, running
 
 KEY = SecretStr("sk-a-key-that-must-not-be-shown")
 MODEL = "gpt-realtime-2.1"
 
 
-async def open_and_close(provider: Provider) -> None:
+async def open_and_close(provider: ScriptedProvider) -> None:
     async with running(provider), connector("anyone", url=provider.url, key=KEY).connect(MODEL):
         pass
 
 
 async def test_a_session_names_the_model_and_brings_the_key() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     await open_and_close(provider)
     assert provider.sessions[0].path == "/v1/realtime?model=gpt-realtime-2.1"
     assert provider.sessions[0].authorization == f"Bearer {KEY.get_secret_value()}"
 
 
 async def test_a_provider_without_a_key_gets_none() -> None:
-    async with running(Provider()) as provider, OpenAIConnector(f"{provider.url}?a=b").connect(MODEL):
+    async with running(ScriptedProvider()) as provider, OpenAIConnector(f"{provider.url}?a=b").connect(MODEL):
         assert provider.sessions[0].authorization is None
         assert provider.sessions[0].path == "/v1/realtime?a=b&model=gpt-realtime-2.1"
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "says"),
+    ("status", "error", "message"),
     [
         (HTTPStatus.UNAUTHORIZED, UpstreamRefusedError, "the provider refused the key: set OPENAI_API_KEY"),
         (HTTPStatus.FORBIDDEN, UpstreamRefusedError, "refused the key"),
@@ -61,52 +59,56 @@ async def test_a_provider_without_a_key_gets_none() -> None:
         (HTTPStatus.BAD_GATEWAY, UpstreamUnavailableError, "try again later"),
     ],
 )
-async def test_a_refused_handshake_says_what_to_do(status: HTTPStatus, error: type[UpstreamError], says: str) -> None:
-    with pytest.raises(error, match=says) as caught:
-        await open_and_close(Provider(status=status))
+async def test_a_refused_handshake_says_what_to_do(
+    status: HTTPStatus, error: type[UpstreamError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        await open_and_close(ScriptedProvider(status=status))
     assert "sk-" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("error", "expected", "says"),
+    ("error", "expected", "message"),
     [
         ({"code": "invalid_api_key", "message": "bad"}, UpstreamRefusedError, "refused the key"),
         ({"code": "model_not_found", "message": "bad"}, UpstreamRefusedError, "opens no session with model"),
         ({"type": "server_error", "message": "bad"}, UpstreamUnavailableError, "server_error"),
     ],
 )
-async def test_a_refusal_in_an_event_says_what_to_do(error: Json, expected: type[UpstreamError], says: str) -> None:
-    with pytest.raises(expected, match=says):
-        await open_and_close(Provider(greeting={"type": "error", "error": error}))
+async def test_a_refusal_in_an_event_says_what_to_do(error: Json, expected: type[UpstreamError], message: str) -> None:
+    with pytest.raises(expected, match=message):
+        await open_and_close(ScriptedProvider(first_event={"type": "error", "error": error}))
 
 
 @pytest.mark.parametrize(
-    ("code", "expected", "says"),
+    ("code", "expected", "message"),
     [(3000, UpstreamRefusedError, "refused the key"), (1011, UpstreamUnavailableError, "hung up at once")],
 )
-async def test_a_refusal_in_a_close_code_says_what_to_do(code: int, expected: type[UpstreamError], says: str) -> None:
-    with pytest.raises(expected, match=says):
-        await open_and_close(Provider(close_code=code))
+async def test_a_refusal_in_a_close_code_says_what_to_do(
+    code: int, expected: type[UpstreamError], message: str
+) -> None:
+    with pytest.raises(expected, match=message):
+        await open_and_close(ScriptedProvider(close_code=code))
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("ws://127.0.0.1:1/v1/realtime", "cannot be reached"),
         ("ws://nobody.invalid/v1/realtime", "has no address"),
     ],
 )
-async def test_an_unreachable_provider_says_what_to_do(url: str, says: str) -> None:
+async def test_an_unreachable_provider_says_what_to_do(url: str, message: str) -> None:
     wire = OpenAIConnector(url, KEY)
-    with pytest.raises(UpstreamUnavailableError, match=says):
+    with pytest.raises(UpstreamUnavailableError, match=message):
         async with wire.connect(MODEL):
             pass
     assert "sk-" not in repr(wire)
 
 
 def untrusted(directory: Path) -> ssl.SSLContext:
-    """A server's context with a certificate that it has made by itself."""
+    """Return a server's context with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     day = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,7 +123,7 @@ def untrusted(directory: Path) -> ssl.SSLContext:
 
 
 async def test_a_certificate_that_nobody_trusts_says_what_to_do(tmp_path: Path) -> None:
-    async with running(Provider(), tls=untrusted(tmp_path)) as provider:
+    async with running(ScriptedProvider(), tls=untrusted(tmp_path)) as provider:
         with pytest.raises(UpstreamUnavailableError, match="no certificate that we trust"):
             async with OpenAIConnector(provider.url.replace("ws:", "wss:"), KEY).connect(MODEL):
                 pass
@@ -141,73 +143,56 @@ async def test_a_server_that_speaks_no_websocket_says_what_to_do() -> None:
 
 
 async def test_an_utterance_arrives_whole_when_it_is_committed() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
         for frames in (1, 2, 2, 1, 1):
-            await connection.append(bytes(640 * frames))
-        await connection.send({"type": "input_audio_buffer.commit"})
-        heard = await provider.session()
-        await heard.until("input_audio_buffer.commit")
-        assert heard.committed_ms == [7 * 20]
-        sizes = [len(str(e["audio"])) for e in heard.events if e["type"] == "input_audio_buffer.append"]
+            await connection.append_audio(bytes(640 * frames))
+        await connection.send_event({"type": "input_audio_buffer.commit"})
+        provider_session = await provider.session()
+        await provider_session.until("input_audio_buffer.commit")
+        assert provider_session.committed_ms == [7 * 20]
+        sizes = [len(str(e["audio"])) for e in provider_session.events if e["type"] == "input_audio_buffer.append"]
         assert max(sizes) <= 4800 * 4 // 3
 
 
 async def test_a_cleared_utterance_leaves_nothing_for_the_next() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
-        await connection.append(bytes(1280))
-        await connection.send({"type": "input_audio_buffer.clear"})
+        await connection.append_audio(bytes(1280))
+        await connection.send_event({"type": "input_audio_buffer.clear"})
         for _ in range(5):
-            await connection.append(bytes(640))
-        await connection.send({"type": "input_audio_buffer.commit"})
-        heard = await provider.session()
-        await heard.until("input_audio_buffer.commit")
-        assert heard.committed_ms == [100]
+            await connection.append_audio(bytes(640))
+        await connection.send_event({"type": "input_audio_buffer.commit"})
+        provider_session = await provider.session()
+        await provider_session.until("input_audio_buffer.commit")
+        assert provider_session.committed_ms == [100]
 
 
 async def test_what_cannot_be_read_is_none_and_the_session_goes_on() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
-        heard = await provider.session()
-        await heard.socket.send("{not json")
-        await heard.socket.send("[" * 100_000)
-        await heard.socket.send(json.dumps({"type": "fine"}))
-        assert [await connection.receive() for _ in range(3)] == [None, None, {"type": "fine"}]
+        provider_session = await provider.session()
+        await provider_session.socket.send("{not json")
+        await provider_session.socket.send("[" * 100_000)
+        await provider_session.socket.send(json.dumps({"type": "fine"}))
+        assert [await connection.receive_event() for _ in range(3)] == [None, None, {"type": "fine"}]
 
 
 async def test_a_closed_session_says_why() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
-        heard = await provider.session()
-        await heard.socket.close(1001, "session expired")
+        provider_session = await provider.session()
+        await provider_session.socket.close(1001, "session expired")
         with pytest.raises(UpstreamClosedError, match="closed with 1001 session expired"):
-            await connection.receive()
+            await connection.receive_event()
         with pytest.raises(UpstreamClosedError):
-            await connection.append(bytes(64_000))
+            await connection.append_audio(bytes(64_000))
 
 
 async def test_a_message_beyond_all_measure_closes_the_session() -> None:
-    provider = Provider()
+    provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
-        heard = await provider.session()
-        await heard.socket.send("x" * (9 * 1024 * 1024))
+        provider_session = await provider.session()
+        await provider_session.socket.send("x" * (9 * 1024 * 1024))
         with pytest.raises(UpstreamClosedError):
-            await connection.receive()
-
-
-@pytest.mark.parametrize("frames", [1, 5, 37, 500])
-def test_resampling_gives_480_samples_for_20_ms_in_sum(frames: int) -> None:
-    resampler = Resampler()
-    out = b"".join(resampler.push(bytes(640)) for _ in range(frames)) + resampler.flush()
-    assert len(out) == frames * 960
-    assert resampler.flush() == b""
-
-
-def test_resampling_keeps_a_tone() -> None:
-    tone = (np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) * 8000).astype("<i2")
-    resampler = Resampler()
-    out = np.frombuffer(resampler.push(tone.tobytes()) + resampler.flush(), "<i2")
-    peak = np.argmax(np.abs(np.fft.rfft(out.astype(float))))
-    assert peak == 440
-    assert 7800 < np.abs(out[2000:-2000]).max() < 8200
+            await connection.receive_event()

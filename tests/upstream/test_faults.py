@@ -1,4 +1,4 @@
-"""What goes wrong between us and a provider, and what of it the client must know."""
+"""Errors between the core and a provider, and which of them the client gets."""
 
 import pytest
 from pydantic import JsonValue
@@ -6,11 +6,11 @@ from pydantic import JsonValue
 from services.contracts.endings import EndReason
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
-from services.upstream.core import author
-from services.upstream.core.commands import AppendAudio, EndCall
-from services.upstream.core.conversation import MAX_ITEMS, Conversation
-from services.upstream.core.history import MAX_PENDING
+from services.upstream.core import command_buffer
+from services.upstream.core.commands import AppendAudio, EndSession
 from services.upstream.core.ids import MAX_IDS, IdMap
+from services.upstream.core.item_events import MAX_PENDING
+from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
 from tests.upstream.drive import Drive, Json, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
@@ -18,10 +18,10 @@ ACTIVE = "conversation_already_has_active_response"
 
 
 def fail(drive: Drive, *, of: str | None = None, code: str | None = "oops", **more: JsonValue) -> None:
-    """The provider sends an error, about the event of type ``of`` that it was sent last."""
+    """Send an error of the provider about the newest event of type ``of``."""
     event_id = drive.sent(of)["event_id"] if of else None
     error: Json = {"type": "invalid_request_error", "code": code, "message": "no", "event_id": event_id, **more}
-    drive.fresh().provider("error", error=error)
+    drive.forget().provider("error", error=error)
 
 
 def test_an_error_names_the_clients_own_event() -> None:
@@ -47,7 +47,7 @@ def test_an_error_about_nothing_is_shown_too() -> None:
 def test_an_error_shows_our_ids() -> None:
     drive = Drive().ready()
     ours = drive.answer()
-    drive.fresh().provider("error", error={"message": "Item 'item_P1' is gone"})
+    drive.forget().provider("error", error={"message": "Item 'item_P1' is gone"})
     assert drive.error["message"] == f"Item '{ours}' is gone"
 
 
@@ -83,7 +83,7 @@ def test_a_refused_commit_leaves_the_next_utterance_its_item() -> None:
     drive = Drive().ready()
     drive.utter()
     fail(drive, of="input_audio_buffer.commit", code="input_audio_buffer_commit_empty")
-    drive.fresh().utter()
+    drive.forget().utter()
     ours = drive.one("input_audio_buffer.speech_started")["item_id"]
     drive.provider("input_audio_buffer.committed", item_id="item_PU")
     drive.provider("conversation.item.input_audio_transcription.delta", item_id="item_PU", delta="hi")
@@ -103,7 +103,7 @@ def test_a_refused_item_is_not_waited_for() -> None:
     drive.client("conversation.item.create", item={**MESSAGE, "id": "mine"}, event_id="e1")
     fail(drive, of="conversation.item.create")
     assert drive.error["event_id"] == "e1"
-    drive.fresh().provider("conversation.item.added", item={**MESSAGE, "id": "item_P7"})
+    drive.forget().provider("conversation.item.added", item={**MESSAGE, "id": "item_P7"})
     assert object_of(drive.one("conversation.item.added"), "item")["id"] != "mine"
 
 
@@ -112,18 +112,18 @@ def test_a_response_that_was_refused_because_one_is_active_is_asked_for_again() 
     drive.utter()
     fail(drive, of="response.create", code=ACTIVE)
     assert drive.shown == []
-    drive.tick(0.1)
-    assert drive.told == []
-    drive.tick(0.2)
-    assert drive.told == ["response.create"]
+    drive.advance(0.1)
+    assert drive.sent_types == []
+    drive.advance(0.2)
+    assert drive.sent_types == ["response.create"]
 
 
 def test_a_refusal_without_a_name_is_the_responses() -> None:
     drive = Drive().ready()
     drive.utter()
     fail(drive, code=ACTIVE)
-    drive.tick(0.3)
-    assert drive.told == ["response.create"]
+    drive.advance(0.3)
+    assert drive.sent_types == ["response.create"]
 
 
 def test_the_end_of_the_unknown_response_is_soon_enough() -> None:
@@ -131,7 +131,7 @@ def test_the_end_of_the_unknown_response_is_soon_enough() -> None:
     drive.utter()
     fail(drive, of="response.create", code=ACTIVE)
     drive.done("resp_unknown")
-    assert drive.told == ["response.create"]
+    assert drive.sent_types == ["response.create"]
 
 
 def test_a_response_is_not_asked_for_for_ever() -> None:
@@ -139,10 +139,10 @@ def test_a_response_is_not_asked_for_for_ever() -> None:
     drive.utter()
     for _ in range(8):
         fail(drive, of="response.create", code=ACTIVE)
-        drive.tick(0.3)
+        drive.advance(0.3)
     fail(drive, of="response.create", code=ACTIVE)
-    drive.tick(0.3)
-    assert drive.told == []
+    drive.advance(0.3)
+    assert drive.sent_types == []
 
 
 def test_a_response_that_is_refused_for_good_fails_for_the_client() -> None:
@@ -151,34 +151,34 @@ def test_a_response_that_is_refused_for_good_fails_for_the_client() -> None:
     fail(drive, of="response.create")
     assert drive.error["event_id"] == "mine"
     drive.client("response.create")
-    assert drive.told == ["response.create"]
+    assert drive.sent_types == ["response.create"]
 
 
 def test_a_response_that_never_begins_is_given_up() -> None:
     drive = Drive().ready()
     drive.client("response.create")
-    drive.tick(14)
-    drive.fresh().tick(2)
+    drive.advance(14)
+    drive.forget().advance(2)
     assert drive.faults == ["response_timeout"]
     drive.client("response.create")
-    assert drive.told == ["response.create"]
+    assert drive.sent_types == ["response.create"]
 
 
 def test_a_lost_provider_ends_the_call_with_a_last_reading() -> None:
     drive = Drive().ready()
     commands = drive.core.provider_lost(EndReason.PROVIDER_ERROR, "closed", now=drive.now)
-    assert [type(c).__name__ for c in commands] == ["BookUsage", "EndCall"]
-    assert commands[-1] == EndCall(EndReason.PROVIDER_ERROR, "closed")
+    assert [type(c).__name__ for c in commands] == ["BookUsage", "EndSession"]
+    assert commands[-1] == EndSession(EndReason.PROVIDER_ERROR, "closed")
 
 
 def test_what_is_said_before_the_provider_is_there_follows_the_session() -> None:
     drive = Drive()
-    drive.take(drive.core.started(now=drive.now))
+    drive.record(drive.core.started(now=drive.now))
     drive.utter(frames=6)
     drive.client("conversation.item.create", item=MESSAGE)
-    assert drive.told == []
-    drive.take(drive.core.provider_opened(now=drive.now))
-    assert drive.told == [
+    assert drive.sent_types == []
+    drive.record(drive.core.provider_opened(now=drive.now))
+    assert drive.sent_types == [
         "session.update",
         *["append"] * 6,
         "input_audio_buffer.commit",
@@ -192,24 +192,24 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
     drive.start()
     frames = [bytes([number]) * 640 for number in range(103)]
     for frame in frames:
-        drive.take(drive.core.audio_up(frame, now=drive.now))
+        drive.record(drive.core.audio_up(frame, now=drive.now))
     drive.stop()
     assert drive.faults == ["backlog"] * 3
-    drive.fresh().take(drive.core.provider_opened(now=drive.now))
+    drive.forget().record(drive.core.provider_opened(now=drive.now))
     assert [c.pcm for c in drive.commands if isinstance(c, AppendAudio)] == frames[3:]
-    assert drive.told[-2:] == ["input_audio_buffer.commit", "response.create"]
-    drive.tick(60)
-    drive.take(drive.core.ended(now=drive.now))
+    assert drive.sent_types[-2:] == ["input_audio_buffer.commit", "response.create"]
+    drive.advance(60)
+    drive.record(drive.core.ended(now=drive.now))
     assert drive.booked[-1].meters[Meter.AUDIO_SENT_MS] == 2000
 
 
 def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() -> None:
     drive = Drive()
-    for _ in range(author.MAX_HELD_EVENTS + 1):
+    for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
     for kind in ("input_audio_buffer.clear", "response.create", "conversation.item.create"):
-        drive.fresh().client(kind, item=MESSAGE)
+        drive.forget().client(kind, item=MESSAGE)
         assert drive.faults == ["backlog"], kind
     drive.client("input_audio_buffer.append", audio="AAAAAA==")
     drive.utter()
@@ -223,10 +223,10 @@ def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
     drive.message()
     drive.sound(1000)
     item = drive.items[0]
-    for _ in range(author.MAX_HELD_EVENTS):
+    for _ in range(command_buffer.MAX_HELD_EVENTS):
         drive.client("conversation.item.create", item=MESSAGE)
     drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1)
-    drive.fresh().provider("conversation.item.truncated", item_id="item_P1", content_index=0, audio_end_ms=1)
+    drive.forget().provider("conversation.item.truncated", item_id="item_P1", content_index=0, audio_end_ms=1)
     assert drive.shown == []
 
 
@@ -234,19 +234,19 @@ def test_many_events_are_not_remembered_for_ever() -> None:
     drive = Drive().ready()
     first = None
     for _ in range(600):
-        drive.fresh().client("conversation.item.create", item=MESSAGE, event_id="mine")
+        drive.forget().client("conversation.item.create", item=MESSAGE, event_id="mine")
         first = first or drive.sent("conversation.item.create")["event_id"]
-    drive.fresh().provider("error", error={"message": "late", "event_id": first})
+    drive.forget().provider("error", error={"message": "late", "event_id": first})
     assert drive.error["event_id"] is None
 
 
 def test_more_truncations_than_anybody_waits_for_are_not_confirmed() -> None:
     drive = Drive().ready()
     for number in range(MAX_PENDING + 1):
-        item = drive.fresh().answer(rid=f"resp_P{number}", iid=f"item_P{number}", ms=20)
+        item = drive.forget().answer(rid=f"resp_P{number}", iid=f"item_P{number}", ms=20)
         drive.report(item, ms=20)
         drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1)
-    drive.fresh().provider("conversation.item.truncated", item_id=f"item_P{MAX_PENDING}", audio_end_ms=1)
+    drive.forget().provider("conversation.item.truncated", item_id=f"item_P{MAX_PENDING}", audio_end_ms=1)
     assert drive.shown == []
 
 
@@ -260,11 +260,11 @@ def test_ids_are_forgotten_oldest_first() -> None:
 
 
 def test_items_are_forgotten_oldest_first() -> None:
-    conversation = Conversation()
+    conversation = ItemRegistry()
     for number in range(MAX_ITEMS + 1):
         conversation.add(f"item_{number}")
     assert "item_0" not in conversation
-    conversation.has_sound("item_0", 5)
+    conversation.set_samples("item_0", 5)
     assert conversation.samples("item_0") is None
 
 
@@ -273,7 +273,7 @@ def test_utterances_are_forgotten_oldest_first() -> None:
     for number in range(260):
         drive.utter(frames=5)
         drive.provider("input_audio_buffer.committed", item_id=f"item_PU{number}")
-    drive.fresh()
+    drive.forget()
     kind = "conversation.item.input_audio_transcription.completed"
     for number in (0, 259):
         drive.provider(kind, item_id=f"item_PU{number}", transcript="x")

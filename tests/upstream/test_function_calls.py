@@ -1,4 +1,4 @@
-"""Function calls: shown at once, counted, and never written twice."""
+"""Function calls: released at once, counted, and never published twice."""
 
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
@@ -15,7 +15,7 @@ ARGUMENTS = '{"city":"Oslo"}'
 
 
 def call_function(drive: Drive, *, index: int = 0, deltas: bool = True) -> None:
-    """The provider makes a function call, from item to item."""
+    """Send all events of a function call."""
     of_call: Json = {"response_id": "resp_P1", "item_id": "item_PF", "output_index": index, "call_id": "call_PF"}
     drive.provider("response.output_item.added", response_id="resp_P1", output_index=index, item=CALL)
     if deltas:
@@ -29,7 +29,7 @@ def call_function(drive: Drive, *, index: int = 0, deltas: bool = True) -> None:
 def test_a_function_call_is_shown_at_once_with_its_name() -> None:
     drive = Drive().ready()
     drive.created()
-    drive.fresh()
+    drive.forget()
     call_function(drive)
     drive.done()
     assert {e.flags for e in drive.events} == {Flag.RELEASE_ALL}
@@ -59,7 +59,7 @@ def test_the_result_of_a_call_finds_the_providers_call() -> None:
     drive.client("conversation.item.create", item=result)
     sent = object_of(drive.sent("conversation.item.create"), "item")
     assert sent["call_id"] == "call_PF"
-    drive.fresh().provider("conversation.item.added", item=sent)
+    drive.forget().provider("conversation.item.added", item=sent)
     assert object_of(drive.one("conversation.item.added"), "item")["call_id"] == call_id
 
 
@@ -68,7 +68,7 @@ def test_a_finished_call_is_counted() -> None:
     drive.created()
     call_function(drive)
     drive.done()
-    drive.tick(6)
+    drive.advance(6)
     assert drive.booked[-1].meters[Meter.TOOL_CALLS] == 1
 
 
@@ -93,7 +93,7 @@ def test_a_call_that_is_interrupted_ends_incomplete_and_releases_nothing() -> No
     drive = Drive().ready()
     drive.created()
     drive.provider("response.output_item.added", response_id="resp_P1", output_index=0, item=CALL)
-    drive.fresh().start()
+    drive.forget().start()
     item = object_of(drive.one("response.output_item.done"), "item")
     assert item["status"] == "incomplete"
     assert {e.flags for e in drive.events} == {Flag(0)}

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: what clients and providers can always rely on."""
+"""Properties that hold for clients and providers in any order of events."""
 
 import base64
 from collections import Counter
@@ -13,25 +13,25 @@ from services.upstream.core.commands import (
 )
 from services.upstream.core.response import Report
 from tests.upstream.drive import SERVER_EVENT, Drive, object_of, strings
-from tests.upstream.models import Media, Provider
+from tests.upstream.models import MediaModel, ProviderModel
 
 
-class Calls(RuleBasedStateMachine):
+class CallMachine(RuleBasedStateMachine):
     """Utterances, provider events, playout reports, client requests and time, interleaved."""
 
     def __init__(self) -> None:
         super().__init__()
         self.drive = Drive().ready()
-        self.media = Media()
-        self.provider = Provider()
+        self.media = MediaModel()
+        self.provider = ProviderModel()
         self.sequence = max(0, *[e.sequence for e in self.drive.events], 0)
         self.talking = False
         self.pending: list[str] = []  # items whose clearing media has not reported
 
     def settle(self) -> None:
-        """Let media and the provider see what the core has just said."""
+        """Pass the core's newest commands to media and the provider."""
         for command in self.drive.commands:
-            self.provider.take(command)
+            self.provider.on_command(command)
             if isinstance(command, PublishEvent):
                 assert command.sequence > self.sequence
                 self.sequence = command.sequence
@@ -39,7 +39,7 @@ class Calls(RuleBasedStateMachine):
             if isinstance(command, ClearPlayout):
                 self.pending.append(command.item_id)
             else:
-                self.media.take(command)
+                self.media.on_command(command)
         self.drive.commands.clear()
 
     # --- the caller
@@ -47,7 +47,7 @@ class Calls(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: not self.talking)
     def starts_to_speak(self) -> None:
-        for item in self.media.sounding:
+        for item in self.media.playing:
             self.cut(item, by_caller=True)
         self.drive.start()
         self.settle()
@@ -80,18 +80,18 @@ class Calls(RuleBasedStateMachine):
         self.media.cut.setdefault(item, played)
         self.media.release()
         report = Report(item, played, max(0, played // 24 - 60), cut=True)
-        self.drive.take(self.drive.core.playout_reported(report, by_caller=by_caller, now=self.drive.now))
+        self.drive.record(self.drive.core.playout_reported(report, by_caller=by_caller, now=self.drive.now))
         self.settle()
 
     @rule(ms=st.integers(1, 400))
-    @precondition(lambda self: self.media.sounding)
+    @precondition(lambda self: self.media.playing)
     def plays(self, ms: int) -> None:
-        item = self.media.sounding[0]
+        item = self.media.playing[0]
         self.media.played[item] = min(self.media.received[item], self.media.played.get(item, 0) + ms * 24)
         self.media.release()
         played = self.media.played[item]
         report = Report(item, played, played // 24)
-        self.drive.take(self.drive.core.playout_reported(report, by_caller=False, now=self.drive.now))
+        self.drive.record(self.drive.core.playout_reported(report, by_caller=False, now=self.drive.now))
         self.settle()
 
     @rule()
@@ -102,9 +102,9 @@ class Calls(RuleBasedStateMachine):
             self.cut(item, by_caller=False)
 
     @rule()
-    @precondition(lambda self: self.media.sounding)
+    @precondition(lambda self: self.media.playing)
     def is_told_to_be_quiet_by_the_client(self) -> None:
-        self.cut(self.media.sounding[0], by_caller=False)
+        self.cut(self.media.playing[0], by_caller=False)
 
     # --- the provider
 
@@ -184,7 +184,7 @@ class Calls(RuleBasedStateMachine):
     def waits(self, seconds: float) -> None:
         # A core that gives up on a silent provider may rightly ask it again; this provider is only slow.
         if self.drive.now < 102.5:
-            self.drive.tick(seconds)
+            self.drive.advance(seconds)
             self.settle()
 
     # --- always
@@ -213,7 +213,7 @@ class Calls(RuleBasedStateMachine):
         assert not [key for key, times in endings.items() if times > 1]
 
     def teardown(self) -> None:
-        """Let everything come to its end: then every response that was begun has ended."""
+        """Finish everything in progress; then each begun response has ended."""
         while self.pending:
             self.answers_a_clear()
         for _ in range(20):
@@ -221,7 +221,7 @@ class Calls(RuleBasedStateMachine):
                 self.is_done("completed")
             elif self.provider.asked:
                 self.begins_a_response()
-        for item in list(self.media.sounding):
+        for item in list(self.media.playing):
             self.media.ended.add(item)
             self.media.played[item] = self.media.received[item]
             self.drive.report(item, ms=self.media.received[item] // 24)
@@ -237,5 +237,5 @@ class Calls(RuleBasedStateMachine):
         assert not self.media.queue
 
 
-Calls.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestCalls = Calls.TestCase
+CallMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCalls = CallMachine.TestCase

@@ -1,4 +1,4 @@
-"""The end of a call waits for what the provider has still to bill, and for nothing else."""
+"""The end of a call waits for usage that the provider has not reported, and for nothing else."""
 
 from services.contracts.usage import Meter
 from services.upstream.core.session import TRANSCRIPTION_S
@@ -9,7 +9,7 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
 
 def leave(drive: Drive) -> Drive:
-    drive.fresh().take(drive.core.leaving(now=drive.now))
+    drive.forget().record(drive.core.ending(now=drive.now))
     return drive
 
 
@@ -22,7 +22,7 @@ def transcribing() -> Drive:
 
 
 def answered(drive: Drive) -> None:
-    """The utterance was taken and answered; only its transcription is open."""
+    """Answer the utterance, so that only its transcription is outstanding."""
     drive.utter()
     drive.provider("input_audio_buffer.committed", item_id="item_PU")
     drive.answer()
@@ -33,7 +33,7 @@ def test_nothing_under_way_is_not_waited_for() -> None:
     drive.utter()
     drive.answer()
     assert is_settled(leave(drive))
-    assert drive.told == []
+    assert drive.sent_types == []
 
 
 def test_a_provider_that_was_never_there_owes_nothing() -> None:
@@ -46,7 +46,7 @@ def test_a_lost_provider_owes_nothing_more() -> None:
     drive = Drive().ready()
     drive.utter()
     leave(drive)
-    drive.take(drive.core.ended(now=drive.now))
+    drive.record(drive.core.ended(now=drive.now))
     assert is_settled(drive)
 
 
@@ -57,7 +57,7 @@ def test_a_response_under_way_is_cancelled_and_booked() -> None:
     drive.message()
     drive.sound(100)
     leave(drive)
-    assert drive.told == ["response.cancel"]
+    assert drive.sent_types == ["response.cancel"]
     assert not is_settled(drive)
     drive.sound(100)
     drive.done(status="cancelled", usage=USAGE)
@@ -71,7 +71,7 @@ def test_a_response_that_is_being_stopped_is_not_cancelled_twice() -> None:
     drive.created()
     drive.client("response.cancel")
     assert not is_settled(leave(drive))
-    assert drive.told == []
+    assert drive.sent_types == []
 
 
 def test_a_response_that_only_sounds_is_left_alone() -> None:
@@ -79,7 +79,7 @@ def test_a_response_that_only_sounds_is_left_alone() -> None:
     drive.answer("One", rid="resp_P1", iid="item_P1")
     drive.created("resp_P2")
     leave(drive)
-    assert (drive.told, drive.cleared) == (["response.cancel"], [])
+    assert (drive.sent_types, drive.cleared) == (["response.cancel"], [])
 
 
 def test_a_response_that_was_asked_for_is_cancelled_when_it_begins() -> None:
@@ -87,7 +87,7 @@ def test_a_response_that_was_asked_for_is_cancelled_when_it_begins() -> None:
     drive.utter()
     assert not is_settled(leave(drive))
     drive.created()
-    assert drive.told == ["response.cancel"]
+    assert drive.sent_types == ["response.cancel"]
     drive.done(status="cancelled", usage=USAGE)
     assert is_settled(drive)
 
@@ -98,7 +98,7 @@ def test_what_waits_its_turn_is_never_asked_for() -> None:
     drive.client("response.create", response={"conversation": "none"})
     leave(drive)
     drive.done(status="cancelled")
-    assert drive.told == ["response.cancel"]
+    assert drive.sent_types == ["response.cancel"]
     assert is_settled(drive)
 
 
@@ -145,13 +145,13 @@ def test_an_utterance_that_ends_with_the_call_asks_for_no_answer() -> None:
     drive = Drive().ready()
     drive.start()
     drive.speak(20)
-    drive.fresh().take(drive.core.utterance_abandoned())
-    assert drive.told == ["input_audio_buffer.clear"]
+    drive.forget().record(drive.core.utterance_abandoned())
+    assert drive.sent_types == ["input_audio_buffer.clear"]
     assert is_settled(leave(drive))
 
 
 def test_an_utterance_without_sound_that_ends_with_the_call_says_nothing() -> None:
     drive = Drive().ready()
     drive.start()
-    drive.take(drive.core.utterance_abandoned())
-    assert drive.told == []
+    drive.record(drive.core.utterance_abandoned())
+    assert drive.sent_types == []

@@ -1,4 +1,4 @@
-"""The worker as an operator meets it: a process with settings, signals and an exit code."""
+"""The worker as a process, with settings, signals and an exit code."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from services.runtime.errors import SettingsError
-from services.runtime.settings import load
+from services.runtime.process.settings import load
 from services.upstream.__main__ import main
 from services.upstream.settings import UpstreamSettings
-from tests.upstream.provider import Provider, running
+from tests.upstream.provider import ScriptedProvider, running
 
 KEY = "sk-never-to-be-seen-0123456789"
 
@@ -50,7 +50,7 @@ async def lines(process: asyncio.subprocess.Process) -> list[dict[str, str]]:
 
 
 async def test_a_worker_starts_probes_and_stops(nats_url: str, tmp_path: Path) -> None:
-    async with running(Provider()) as provider:
+    async with running(ScriptedProvider()) as provider:
         settings = {"UPSTREAM_URL": provider.url, "UPSTREAM_PROBE": "true"}
         async with worker(nats_url, tmp_path, settings) as process:
             assert process.stdout is not None
@@ -65,21 +65,21 @@ async def test_a_worker_starts_probes_and_stops(nats_url: str, tmp_path: Path) -
 
 
 async def test_a_wrong_key_is_one_clear_line(nats_url: str, tmp_path: Path) -> None:
-    async with running(Provider(status=HTTPStatus.UNAUTHORIZED)) as provider:
+    async with running(ScriptedProvider(status=HTTPStatus.UNAUTHORIZED)) as provider:
         settings = {"UPSTREAM_URL": provider.url, "UPSTREAM_PROBE": "true"}
         async with worker(nats_url, tmp_path, settings) as process:
-            said = [line for line in await lines(process) if line["level"] == "error"]
+            errors = [line for line in await lines(process) if line["level"] == "error"]
             assert process.returncode == 1
-    assert len(said) == 1
-    assert said[0]["error"].startswith("the provider refused the key: set OPENAI_API_KEY")
+    assert len(errors) == 1
+    assert errors[0]["error"].startswith("the provider refused the key: set OPENAI_API_KEY")
 
 
 async def test_an_unreachable_provider_is_one_clear_line(nats_url: str, tmp_path: Path) -> None:
     settings = {"UPSTREAM_URL": "ws://127.0.0.1:1/v1/realtime", "UPSTREAM_PROBE": "true"}
     async with worker(nats_url, tmp_path, settings) as process:
-        said = [line for line in await lines(process) if line["level"] == "error"]
+        errors = [line for line in await lines(process) if line["level"] == "error"]
         assert process.returncode == 1
-    assert ["cannot be reached" in line["error"] for line in said] == [True]
+    assert ["cannot be reached" in line["error"] for line in errors] == [True]
 
 
 @pytest.mark.parametrize("url", ["", "http://host/v1/realtime", "ws://", "wss://me:secret@host/", "wss://host/#x"])

@@ -1,4 +1,4 @@
-"""Clients ask for responses and cancel them, and say what nobody knows."""
+"""Clients request and cancel responses, and send unknown events."""
 
 import base64
 
@@ -22,7 +22,7 @@ def test_a_response_is_asked_for_with_what_may_be_asked() -> None:
         "audio": {"output": {"format": {"type": "audio/pcmu"}}},
         "input": reference,
     }
-    drive.fresh().client("response.create", response=wanted)
+    drive.forget().client("response.create", response=wanted)
     assert object_of(drive.sent("response.create"), "response") == {
         "metadata": {"client_event_id": "e1"},
         "input": [{"type": "item_reference", "id": "item_P1"}, "junk", MESSAGE],
@@ -47,7 +47,7 @@ def test_a_second_response_at_a_time_is_refused() -> None:
     drive.client("response.create")
     drive.client("response.create", event_id="mine")
     assert (drive.error["code"], drive.error["event_id"]) == ("conversation_already_has_active_response", "mine")
-    drive.fresh().created()
+    drive.forget().created()
     drive.client("response.create")
     assert drive.error["code"] == "conversation_already_has_active_response"
 
@@ -56,10 +56,10 @@ def test_a_response_that_is_no_part_of_the_conversation_waits_its_turn() -> None
     drive = Drive().ready()
     drive.client("response.create")
     drive.client("response.create", response={"conversation": "none"})
-    assert drive.told == ["response.create"]
+    assert drive.sent_types == ["response.create"]
     drive.created()
-    drive.fresh().done()
-    assert drive.told == ["response.create"]
+    drive.forget().done()
+    assert drive.sent_types == ["response.create"]
 
 
 def test_a_response_that_is_no_part_of_the_conversation_is_not_interrupted() -> None:
@@ -69,7 +69,7 @@ def test_a_response_that_is_no_part_of_the_conversation_is_not_interrupted() -> 
     drive.created(conversation_id=None)
     drive.message(part="text")
     drive.start()
-    assert "response.cancel" not in drive.told
+    assert "response.cancel" not in drive.sent_types
     assert "conversation.item.added" not in drive.shown
     assert object_of(drive.one("response.created"), "response")["conversation_id"] is None
     drive.provider("response.output_item.done", response_id="resp_P1", output_index=0, item={"id": "item_P1"})
@@ -88,10 +88,10 @@ def test_a_new_response_may_follow_a_cancelled_one() -> None:
     drive.client("response.create")
     drive.created()
     drive.client("response.cancel")
-    drive.fresh().client("response.create")
+    drive.forget().client("response.create")
     assert drive.commands == []
     drive.done(status="cancelled")
-    assert drive.told == ["response.create"]
+    assert drive.sent_types == ["response.create"]
     details = object_of(drive.one("response.done"), "response")["status_details"]
     assert details == {"type": "cancelled", "reason": "client_cancelled"}
 
@@ -99,10 +99,10 @@ def test_a_new_response_may_follow_a_cancelled_one() -> None:
 def test_cancelling_a_response_that_only_sounds_is_answered_here() -> None:
     drive = Drive().ready()
     item = drive.answer(ms=3000)
-    drive.fresh().client("response.cancel")
-    assert (drive.told, drive.cleared) == ([], [item])
+    drive.forget().client("response.cancel")
+    assert (drive.sent_types, drive.cleared) == ([], [item])
     drive.report(item, ms=500, cut=True, by_caller=False)
-    assert drive.told == ["conversation.item.truncate"]
+    assert drive.sent_types == ["conversation.item.truncate"]
     assert object_of(drive.one("response.done"), "response")["status"] == "cancelled"
 
 
@@ -110,7 +110,7 @@ def test_a_response_is_cancelled_by_name() -> None:
     drive = Drive().ready()
     drive.created()
     ours = object_of(drive.one("response.created"), "response")["id"]
-    drive.fresh().client("response.cancel", response_id="resp_other")
+    drive.forget().client("response.cancel", response_id="resp_other")
     assert drive.error["code"] == "response_cancel_not_active"
     drive.client("response.cancel", response_id=ours)
     assert drive.sent("response.cancel")["response_id"] == "resp_P1"
@@ -120,8 +120,8 @@ def test_a_response_that_has_not_begun_is_cancelled_when_it_does() -> None:
     drive = Drive().ready()
     drive.client("response.create")
     drive.client("response.cancel")
-    drive.fresh().created()
-    assert drive.told == ["response.cancel"]
+    drive.forget().created()
+    assert drive.sent_types == ["response.cancel"]
 
 
 def test_cancelling_nothing_is_refused() -> None:
@@ -140,7 +140,7 @@ def test_an_unknown_event_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("event", [None, [], 7, "text"])
 def test_what_is_no_object_is_refused(event: JsonValue) -> None:
     drive = Drive().ready()
-    drive.take(drive.core.client_event(event, now=drive.now))
+    drive.record(drive.core.on_client_event(event, now=drive.now))
     assert drive.error["code"] == "invalid_event"
 
 

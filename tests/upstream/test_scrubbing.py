@@ -1,4 +1,4 @@
-"""Keys in what a provider says reach neither the session core nor the client."""
+"""Keys in a provider's events and errors reach neither the session core nor the client."""
 
 import json
 
@@ -9,9 +9,9 @@ from pydantic import JsonValue, SecretStr
 
 from services.upstream.connectors.openai import OpenAIConnector
 from services.upstream.connectors.scrubber import MAX_ERROR_CHARS, Scrubber
-from services.upstream.core.shape import MAX_DEPTH
+from services.upstream.core.json_shape import MAX_DEPTH
 from services.upstream.errors import UpstreamClosedError, UpstreamError
-from tests.upstream.provider import Json, Provider, running
+from tests.upstream.provider import Json, ScriptedProvider, running
 
 KEY = "the-providers-own-key"
 MODEL = "gpt-realtime-2.1"
@@ -38,23 +38,23 @@ def nested(depth: int) -> Json:
     ],
 )
 def test_the_connections_own_key_is_nowhere(event: Json) -> None:
-    assert KEY not in json.dumps(Scrubber([KEY]).event(event))
+    assert KEY not in json.dumps(Scrubber([KEY]).scrub_event(event))
 
 
-@pytest.mark.parametrize("said", ["sk-proj-abcdefghijklmnop", "api_key=abcmnop", "Bearer xyzmnop", "sk-abc*****mnop"])
-def test_what_has_the_form_of_a_key_is_replaced_in_errors(said: str) -> None:
-    cleaned = Scrubber().event({"type": "error", "error": {"message": f"{said} is wrong", "code": "x"}})
+@pytest.mark.parametrize("secret", ["sk-proj-abcdefghijklmnop", "api_key=abcmnop", "Bearer xyzmnop", "sk-abc*****mnop"])
+def test_what_has_the_form_of_a_key_is_replaced_in_errors(secret: str) -> None:
+    cleaned = Scrubber().scrub_event({"type": "error", "error": {"message": f"{secret} is wrong", "code": "x"}})
     assert cleaned == {"type": "error", "error": {"message": "[redacted] is wrong", "code": "x"}}
 
 
 def test_a_conversation_may_hold_what_looks_like_a_key() -> None:
     event: Json = {"type": "response.output_text.delta", "delta": "a key begins with sk-proj-, as sk-proj-abcdefghijkl"}
-    assert Scrubber([KEY]).event(event) == event
+    assert Scrubber([KEY]).scrub_event(event) == event
 
 
 def test_headers_of_tools_are_replaced_whole() -> None:
     tool: Json = {"type": "mcp", "server_url": "https://x", "headers": {"X-Token": "a"}, "authorization": "b"}
-    cleaned = Scrubber().event({"type": "session.updated", "session": {"tools": [tool]}})
+    cleaned = Scrubber().scrub_event({"type": "session.updated", "session": {"tools": [tool]}})
     assert cleaned == {
         "type": "session.updated",
         "session": {"tools": [{**tool, "headers": "[redacted]", "authorization": "[redacted]"}]},
@@ -63,19 +63,19 @@ def test_headers_of_tools_are_replaced_whole() -> None:
 
 def test_audio_passes_as_it_is() -> None:
     event: Json = {"type": "response.output_audio.delta", "delta": KEY, "item_id": "i"}
-    assert Scrubber([KEY]).event(event) is event
+    assert Scrubber([KEY]).scrub_event(event) is event
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 7, nested(MAX_DEPTH + 1), nested(900)])
 def test_what_cannot_be_searched_counts_as_unreadable(value: JsonValue) -> None:
-    assert Scrubber([KEY]).event(value) is None
+    assert Scrubber([KEY]).scrub_event(value) is None
 
 
 def test_an_error_is_redacted_before_it_is_cut() -> None:
-    line = Scrubber([KEY]).line("x" * 190 + f" {KEY} is wrong\x1b[31m", 200)
+    line = Scrubber([KEY]).scrub_line("x" * 190 + f" {KEY} is wrong\x1b[31m", 200)
     assert line.endswith(" [redacted")
     assert len(line) == 200
-    cleaned = Scrubber().event({"type": "error", "error": {"message": "x" * 100_000}})
+    cleaned = Scrubber().scrub_event({"type": "error", "error": {"message": "x" * 100_000}})
     assert cleaned == {"type": "error", "error": {"message": "x" * MAX_ERROR_CHARS}}
 
 
@@ -88,18 +88,21 @@ json_values: st.SearchStrategy[JsonValue] = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["type", "error", "item", "response", "delta", KEY]), json_values))
 def test_no_event_brings_the_key(event: Json) -> None:
-    assert KEY not in json.dumps(Scrubber([KEY]).event(event))
+    assert KEY not in json.dumps(Scrubber([KEY]).scrub_event(event))
 
 
 async def test_a_session_gives_only_clean_events() -> None:
-    async with running(Provider()) as provider, OpenAIConnector(provider.url, SecretStr(KEY)).connect(MODEL) as session:
+    async with (
+        running(ScriptedProvider()) as provider,
+        OpenAIConnector(provider.url, SecretStr(KEY)).connect(MODEL) as session,
+    ):
         await provider.sessions[0].socket.send(json.dumps(ECHO))
-        assert KEY not in json.dumps(await session.receive())
+        assert KEY not in json.dumps(await session.receive_event())
 
 
 @pytest.mark.parametrize("where", ["url", "key"])
 async def test_no_error_of_a_session_quotes_the_key(where: str) -> None:
-    async with running(Provider(greeting=ECHO)) as provider:
+    async with running(ScriptedProvider(first_event=ECHO)) as provider:
         url = f"{provider.url}?api-key={KEY}" if where == "url" else provider.url
         with pytest.raises(UpstreamError) as caught:
             async with OpenAIConnector(url, SecretStr(KEY if where == "key" else "")).connect(MODEL):
@@ -108,9 +111,12 @@ async def test_no_error_of_a_session_quotes_the_key(where: str) -> None:
 
 
 async def test_no_reason_of_a_close_quotes_the_key_or_steers_a_terminal() -> None:
-    async with running(Provider()) as provider, OpenAIConnector(provider.url, SecretStr(KEY)).connect(MODEL) as session:
+    async with (
+        running(ScriptedProvider()) as provider,
+        OpenAIConnector(provider.url, SecretStr(KEY)).connect(MODEL) as session,
+    ):
         await provider.sessions[0].socket.close(4000, f"\x1b]0;{KEY}")
         with pytest.raises(UpstreamClosedError) as caught:
-            await session.receive()
+            await session.receive_event()
     assert KEY not in str(caught.value)
     assert "\x1b" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""How turns are taken, measured and booked."""
+"""Turns: committed, answered, measured and booked."""
 
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
@@ -23,25 +23,25 @@ def test_a_client_that_wants_no_automatic_response_gets_only_the_commit() -> Non
     detection: Json = {"type": "server_vad", "create_response": False}
     drive = Drive(core_of({"audio": {"input": {"turn_detection": detection}}})).ready()
     drive.utter()
-    assert drive.told[-1] == "input_audio_buffer.commit"
+    assert drive.sent_types[-1] == "input_audio_buffer.commit"
 
 
 def test_a_client_that_takes_its_turns_itself_commits_itself() -> None:
     drive = Drive(core_of({"audio": {"input": {"turn_detection": None}}})).ready()
     drive.utter(frames=10)
     assert drive.shown == []
-    assert drive.told == ["append"] * 10
+    assert drive.sent_types == ["append"] * 10
     drive.client("input_audio_buffer.commit")
-    assert drive.told[-1] == "input_audio_buffer.commit"
+    assert drive.sent_types[-1] == "input_audio_buffer.commit"
     assert drive.named("input_audio_buffer.committed")[0].flags == Flag.AT_ONCE
 
 
 def test_usage_is_booked_every_five_seconds_and_shown_to_those_who_ask() -> None:
     drive = Drive(core_of(events=("usage",))).ready()
     drive.utter(frames=10)
-    drive.fresh().tick(4.9)
+    drive.forget().advance(4.9)
     assert drive.booked == []
-    drive.tick(0.2)
+    drive.advance(0.2)
     assert drive.booked[0].meters == {
         Meter.AUDIO_SENT_MS: 200,
         Meter.AUDIO_GENERATED_MS: 0,

@@ -1,10 +1,10 @@
-"""What providers say they used, sane or not, as meters that add up to their total."""
+"""Providers' usage, valid or not, as meters that add up to its total."""
 
 import pytest
 from pydantic import JsonValue
 
 from services.contracts.usage import Meter
-from services.upstream.core.usage import Reading, Tally, response_meters, shown_usage, transcription_meters
+from services.upstream.core.usage import Tally, UsageReading, client_usage, response_meters, transcription_meters
 from tests.upstream.drive import Drive, Json
 
 FULL: Json = {
@@ -22,7 +22,7 @@ FULL: Json = {
 
 
 def test_cached_tokens_have_meters_of_their_own() -> None:
-    assert response_meters(FULL) == Reading(
+    assert response_meters(FULL) == UsageReading(
         {
             Meter.TOKENS_TEXT_IN: 55,
             Meter.TOKENS_AUDIO_IN: 11,
@@ -55,7 +55,7 @@ def test_cached_tokens_have_meters_of_their_own() -> None:
     ],
 )
 def test_what_is_left_unsaid_is_filled_in_so_that_totals_hold(usage: Json, meters: dict[Meter, int]) -> None:
-    assert response_meters(usage) == Reading(meters, sane=True)
+    assert response_meters(usage) == UsageReading(meters, sane=True)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_insane_usage_is_booked_sanely_and_told(usage: Json) -> None:
 def test_transcriptions_are_tokens_or_time(usage: Json, meters: tuple[int, int, int], sane: bool) -> None:  # noqa: FBT001
     names = (Meter.TRANSCRIBE_TOKENS_IN, Meter.TRANSCRIBE_TOKENS_OUT, Meter.TRANSCRIBE_MS)
     expected = {name: quantity for name, quantity in zip(names, meters, strict=True) if quantity}
-    assert transcription_meters(usage) == Reading(expected, sane=sane)
+    assert transcription_meters(usage) == UsageReading(expected, sane=sane)
 
 
 def test_clients_are_shown_whole_numbers_only() -> None:
     usage: Json = {"total_tokens": -1, "input_tokens": 3.0, "note": "x", "input_token_details": {"text_tokens": 2}}
-    assert shown_usage(usage) == {"total_tokens": 0, "input_tokens": 3, "input_token_details": {"text_tokens": 2}}
+    assert client_usage(usage) == {"total_tokens": 0, "input_tokens": 3, "input_token_details": {"text_tokens": 2}}
 
 
 def test_a_session_that_never_opened_lasted_no_time() -> None:
@@ -139,8 +139,8 @@ def test_a_transcription_is_booked_under_the_providers_item() -> None:
 
 def test_a_transcription_is_booked_under_the_model_that_wrote_it() -> None:
     drive = Drive().ready()
-    wish: Json = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
-    drive.client("session.update", session=wish)
+    parameter: Json = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
+    drive.client("session.update", session=parameter)
     transcribed(drive, {"type": "tokens", "input_tokens": 4, "output_tokens": 2, "total_tokens": 6})
     assert drive.booked[-1].model == "gpt-4o-mini-transcribe"
 

@@ -1,4 +1,4 @@
-"""Providers that go too far: too much, too often, or about what does not exist."""
+"""Providers that send too much, too often, or about what does not exist."""
 
 import base64
 
@@ -26,7 +26,7 @@ def test_more_items_and_parts_than_anybody_needs_are_left() -> None:
         ("content_part.done", {"part": {"type": "audio"}}),
         ("output_audio.delta", {"delta": "AAAA"}),
     ):
-        drive.fresh().provider(f"response.{kind}", **where, content_index=999, **more)
+        drive.forget().provider(f"response.{kind}", **where, content_index=999, **more)
         assert drive.faults == ["unexpected"], kind
 
 
@@ -42,7 +42,7 @@ def test_endless_text_is_left() -> None:
     drive = Drive().ready()
     drive.created()
     drive.message()
-    drive.fresh().words("x" * (items.MAX_CHARS + 1))
+    drive.forget().words("x" * (items.MAX_CHARS + 1))
     drive.part("response.output_audio_transcript.done", transcript="x" * (items.MAX_CHARS + 1))
     drive.part("response.output_text.delta", delta="this is an audio part")
     assert drive.faults == ["unexpected"] * 3
@@ -56,7 +56,7 @@ def test_endless_arguments_are_left() -> None:
     for kind, field in (("delta", "delta"), ("done", "arguments")):
         where: Json = {"response_id": "resp_P1", "item_id": "item_PF", "call_id": "call_PF"}
         endless: Json = {field: "x" * (items.MAX_CHARS + 1)}
-        drive.fresh().provider(f"response.function_call_arguments.{kind}", **where, **endless)
+        drive.forget().provider(f"response.function_call_arguments.{kind}", **where, **endless)
         assert drive.faults == ["unexpected"]
 
 
@@ -66,9 +66,9 @@ def test_endless_sound_is_left() -> None:
     drive.message()
     for _ in range(30):
         drive.sound(60_000)
-    drive.fresh().sound(20)
+    drive.forget().sound(20)
     assert drive.faults == ["unexpected"]
-    assert drive.sounds == []
+    assert drive.audio == []
 
 
 @pytest.mark.parametrize("delta", ["%%%", "AAA"])
@@ -76,7 +76,7 @@ def test_sound_that_is_none_is_left(delta: str) -> None:
     drive = Drive().ready()
     drive.created()
     drive.message()
-    drive.fresh().part("response.output_audio.delta", delta=delta)
+    drive.forget().part("response.output_audio.delta", delta=delta)
     assert drive.faults == ["malformed"]
 
 
@@ -84,8 +84,8 @@ def test_half_a_sample_is_left() -> None:
     drive = Drive().ready()
     drive.created()
     drive.message()
-    drive.fresh().part("response.output_audio.delta", delta="AAAA")
-    assert [len(a.pcm) for a in drive.sounds] == [2]
+    drive.forget().part("response.output_audio.delta", delta="AAAA")
+    assert [len(a.pcm) for a in drive.audio] == [2]
 
 
 def test_deltas_that_split_a_sample_are_joined_to_the_sound_that_they_were() -> None:
@@ -93,12 +93,12 @@ def test_deltas_that_split_a_sample_are_joined_to_the_sound_that_they_were() -> 
     drive = Drive().ready()
     drive.created()
     drive.message()
-    drive.fresh()
+    drive.forget()
     for start, end in ((0, 3), (3, 4), (4, 5), (5, 6), (6, 12)):
         delta = base64.b64encode(sound[start:end]).decode()
         drive.part("response.output_audio.delta", delta=delta)
-    assert b"".join(audio.pcm for audio in drive.sounds) == sound
-    assert [audio.position for audio in drive.sounds] == [0, 1, 2, 3]
+    assert b"".join(audio.pcm for audio in drive.audio) == sound
+    assert [audio.position for audio in drive.audio] == [0, 1, 2, 3]
 
 
 def test_events_of_what_does_not_exist_are_counted_and_left() -> None:
@@ -106,7 +106,7 @@ def test_events_of_what_does_not_exist_are_counted_and_left() -> None:
     drive.words("nobody's")
     drive.sound(20)
     drive.created()
-    drive.fresh().words("of no item")
+    drive.forget().words("of no item")
     drive.sound(20)
     drive.part("response.function_call_arguments.delta", delta="x", call_id="c")
     drive.message()

@@ -1,4 +1,4 @@
-"""What a worker does for a call, over the real bus."""
+"""A worker with a call, over the real bus."""
 
 import json
 
@@ -9,14 +9,14 @@ from services.contracts.messages import (
     Ended,
 )
 from services.contracts.usage import TIME_METERS, Meter
-from services.runtime.bus import Bus
-from tests.upstream.house import CALL, WORKER, house, told
-from tests.upstream.provider import Provider
+from services.runtime.bus.client import Bus
+from tests.upstream.provider import ScriptedProvider
+from tests.upstream.running_worker import CALL, WORKER, configured_session, running_worker
 
 
 async def test_a_claim_is_granted_with_the_leases_revision_as_epoch(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
-        granted = await h.ask()
+    async with running_worker(bus, ScriptedProvider()) as h:
+        granted = await h.claim()
         assert isinstance(granted, ClaimGranted)
         assert (granted.worker, granted.provider, granted.model) == (WORKER, "rehearsal", "gpt-realtime-2.1")
         entry = await h.leases.get(CALL)
@@ -24,7 +24,7 @@ async def test_a_claim_is_granted_with_the_leases_revision_as_epoch(bus: Bus) ->
 
 
 async def test_a_whole_turn(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=400)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=400)) as h:
         media = await h.call()
         _, created = await media.event("session.created")
         session = created["session"]
@@ -36,10 +36,10 @@ async def test_a_whole_turn(bus: Bus) -> None:
         last = await media.until(lambda f: f.kind is Kind.AUDIO_DOWN and Flag.ITEM_END in f.flags)
         assert last.position == 400 * 24
         await media.event("response.done")
-        heard = h.provider.sessions[0]
-        assert heard.committed_ms == [400]
-        assert heard.types() == ["session.update", "input_audio_buffer.commit", "response.create"]
-        update = heard.events[0]["session"]
+        provider_session = h.provider.sessions[0]
+        assert provider_session.committed_ms == [400]
+        assert provider_session.types() == ["session.update", "input_audio_buffer.commit", "response.create"]
+        update = provider_session.events[0]["session"]
         assert isinstance(update, dict)
         assert update["audio"] == {
             "input": {"format": {"type": "audio/pcm", "rate": 24000}, "turn_detection": None},
@@ -50,12 +50,12 @@ async def test_a_whole_turn(bus: Bus) -> None:
 
 
 async def test_usage_of_a_turn_is_kept(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=400)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=400)) as h:
         media = await h.call()
         await media.utter(400)
         await media.event("response.done")
         await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
-        await h.gone()
+        await h.wait_for_release()
     exact = [d for _, d in h.usage.events if d.provider_ref]
     assert {d.provider_ref[:6] for d in exact} == {"item_P", "resp_P"}
     response = next(d for d in exact if d.provider_ref.startswith("resp_"))
@@ -77,9 +77,9 @@ async def test_usage_of_a_turn_is_kept(bus: Bus) -> None:
 
 
 async def test_nothing_comes_down_before_media_was_heard(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
-        media = await h.silent()
-        await told(h.provider)
+    async with running_worker(bus, ScriptedProvider()) as h:
+        media = await h.call_without_frames()
+        await configured_session(h.provider)
         await bus.flush()
         assert not media.all
         await media.send(Kind.ALIVE)
@@ -87,7 +87,7 @@ async def test_nothing_comes_down_before_media_was_heard(bus: Bus) -> None:
 
 
 async def test_barge_in_reaches_the_provider_in_its_order(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=3000)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=3000)) as h:
         media = await h.call()
         await media.utter(400)
         frame = await media.kind(Kind.AUDIO_DOWN)
@@ -95,21 +95,21 @@ async def test_barge_in_reaches_the_provider_in_its_order(bus: Bus) -> None:
         await media.event("response.done")
         await media.report(frame.item_id, ms=700, cut=True)
         await media.utter(200)
-        heard = h.provider.sessions[0]
-        await heard.until("input_audio_buffer.commit", times=2)
-        assert heard.types()[3:6] == [
+        provider_session = h.provider.sessions[0]
+        await provider_session.until("input_audio_buffer.commit", times=2)
+        assert provider_session.types()[3:6] == [
             "conversation.item.truncate",
             "input_audio_buffer.clear",
             "input_audio_buffer.commit",
         ]
-        truncate = await heard.until("conversation.item.truncate")
+        truncate = await provider_session.until("conversation.item.truncate")
         assert (str(truncate["item_id"])[:6], truncate["audio_end_ms"]) == ("item_P", 700)
         _, event = await media.event("conversation.item.truncated")
         assert event["item_id"] == frame.item_id
 
 
 async def test_audio_beyond_ten_seconds_waits_for_the_playout(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=14_000)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=14_000)) as h:
         media = await h.call()
         await media.utter(400)
         await media.event("response.done")
@@ -122,7 +122,7 @@ async def test_audio_beyond_ten_seconds_waits_for_the_playout(bus: Bus) -> None:
 
 
 async def test_a_client_event_is_answered(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
         update = {"type": "session.update", "session": {"type": "realtime", "instructions": "Be kind."}}
         await media.send(Kind.CLIENT_EVENT, json.dumps(update).encode())
@@ -133,6 +133,6 @@ async def test_a_client_event_is_answered(bus: Bus) -> None:
 
 
 async def test_media_hears_that_the_worker_is_alive(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
         await media.kind(Kind.ALIVE)

@@ -1,4 +1,4 @@
-"""How calls go wrong or come to their end, over the real bus."""
+"""Invalid frames and claims, and the ends of calls, over the real bus."""
 
 import asyncio
 import json
@@ -22,30 +22,40 @@ from services.contracts.messages import (
     expect,
 )
 from services.contracts.usage import Meter
-from services.runtime.bus import Bus
+from services.runtime.bus.client import Bus
 from services.runtime.errors import HushgateError, NoRespondersError
-from services.up.natsd import nats_server
-from tests.runtime.test_sender import until
-from tests.upstream.house import CALL, MEDIA, OTHER, WORKER, Media, claim_of, eventually, house, told
-from tests.upstream.provider import Provider
+from services.up.nats_server import nats_server
+from tests.runtime.test_batch_sender import until
+from tests.upstream.provider import ScriptedProvider
+from tests.upstream.running_worker import (
+    CALL,
+    MEDIA,
+    OTHER,
+    WORKER,
+    MediaSide,
+    claim_of,
+    configured_session,
+    eventually,
+    running_worker,
+)
 
 
 async def test_frames_of_another_epoch_are_left(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=0)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=0)) as h:
         media = await h.call()
-        heard = await told(h.provider)
-        old = Media(bus, media.granted.model_copy(update={"epoch": Epoch(0)}), CALL)
+        provider_session = await configured_session(h.provider)
+        old = MediaSide(bus, media.granted.model_copy(update={"epoch": Epoch(0)}), CALL)
         await old.utter(400)
         await media.utter(200)
-        await heard.until("input_audio_buffer.commit")
-        assert heard.committed_ms == [200]
+        await provider_session.until("input_audio_buffer.commit")
+        assert provider_session.committed_ms == [200]
 
 
 async def test_frames_that_are_none_are_left(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
-        await bus.send(subjects.up(WORKER, MEDIA, CALL), b"nonsense")
-        await bus.send(subjects.up(WORKER, MEDIA, OTHER), b"nobody's")
+        await bus.publish_bytes(subjects.up(WORKER, MEDIA, CALL), b"nonsense")
+        await bus.publish_bytes(subjects.up(WORKER, MEDIA, OTHER), b"nobody's")
         for kind in (Kind.UTTERANCE_START, Kind.UTTERANCE_END, Kind.PLAYOUT_REPORT, Kind.AUDIO_DOWN, Kind.AUDIO_UP):
             await media.send(kind, b"{}")
         await media.send(Kind.PLAYOUT_REPORT, PlayoutReport(heard_ms=1).encode())
@@ -55,112 +65,111 @@ async def test_frames_that_are_none_are_left(bus: Bus) -> None:
 
 
 async def test_a_silent_media_process_loses_its_call_and_the_provider_its_socket(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
-        media = await h.silent()
-        heard = await told(h.provider)
+    async with running_worker(bus, ScriptedProvider()) as h:
+        media = await h.call_without_frames()
+        provider_session = await configured_session(h.provider)
         async with asyncio.timeout(10):
-            await heard.closed.wait()
+            await provider_session.closed.wait()
         await media.kind(Kind.ENDED)
-        await h.gone()
+        await h.wait_for_release()
 
 
 async def test_media_ends_the_call(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
-        heard = await told(h.provider)
+        provider_session = await configured_session(h.provider)
         await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
         async with asyncio.timeout(5):
-            await heard.closed.wait()
-        await h.gone()
+            await provider_session.closed.wait()
+        await h.wait_for_release()
         assert Kind.ENDED not in [f.kind for f in media.all]
         assert h.usage.latest(Meter.SESSION_MS) >= 0
 
 
 async def test_a_provider_that_closes_ends_the_call(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
-        heard = await told(h.provider)
-        await heard.socket.close(1001, "session expired")
+        provider_session = await configured_session(h.provider)
+        await provider_session.socket.close(1001, "session expired")
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert (ended.reason, ended.detail) == (
             EndReason.PROVIDER_ERROR,
             "the provider closed with 1001 session expired",
         )
-        await h.gone()
+        await h.wait_for_release()
 
 
 async def test_a_provider_that_refuses_ends_the_call(bus: Bus) -> None:
-    async with house(bus, Provider(close_code=3000)) as h:
-        media = await h.silent()
+    async with running_worker(bus, ScriptedProvider(close_code=3000)) as h:
+        media = await h.call_without_frames()
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert ended.reason is EndReason.PROVIDER_REFUSED
 
 
 async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus) -> None:
-    provider = Provider(answer_ms=100, greeting=None)
-    async with house(bus, provider) as h:
+    provider = ScriptedProvider(answer_ms=100, first_event=None)
+    async with running_worker(bus, provider) as h:
         media = await h.call()
         await media.utter(400)
         create = {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": []}}
         await media.send(Kind.CLIENT_EVENT, json.dumps(create).encode())
-        heard = await provider.session()
+        provider_session = await provider.session()
         await media.event("input_audio_buffer.committed")
-        await heard.socket.send(json.dumps({"type": "session.created", "session": {}}))
-        await heard.until("conversation.item.create")
-        assert heard.committed_ms == [400]
-        assert heard.types()[0] == "session.update"
+        await provider_session.socket.send(json.dumps({"type": "session.created", "session": {}}))
+        await provider_session.until("conversation.item.create")
+        assert provider_session.committed_ms == [400]
+        assert provider_session.types()[0] == "session.update"
 
 
 async def test_a_provider_that_does_not_read_ends_the_call(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.upstream.line.MAX_UNSENT", 4)
-    async with house(bus, Provider(greeting=None)) as h:
+    monkeypatch.setattr("services.upstream.provider_link.MAX_UNSENT", 4)
+    async with running_worker(bus, ScriptedProvider(first_event=None)) as h:
         media = await h.call()
         await media.utter(400)
         await media.event("input_audio_buffer.committed")
-        heard = await h.provider.session()
-        await heard.socket.send(json.dumps({"type": "session.created", "session": {}}))
+        provider_session = await h.provider.session()
+        await provider_session.socket.send(json.dumps({"type": "session.created", "session": {}}))
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert (ended.reason, ended.detail) == (
             EndReason.PROVIDER_ERROR,
             "the provider does not read what it is sent",
         )
-        await h.gone()
+        await h.wait_for_release()
 
 
 async def test_a_full_worker_leaves_the_queue_group_and_comes_back(bus: Bus) -> None:
-    async with house(bus, Provider(), capacity=1) as h:
+    async with running_worker(bus, ScriptedProvider(), capacity=1) as h:
         media = await h.call()
         await bus.flush()
         with pytest.raises(NoRespondersError):
-            await h.ask(OTHER)
+            await h.claim(OTHER)
         await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
-        await h.gone()
+        await h.wait_for_release()
 
         async def is_idle() -> bool:
             return h.worker.active == 0
 
         await eventually(is_idle)
         await bus.flush()
-        assert isinstance(await h.ask(OTHER), ClaimGranted)
+        assert isinstance(await h.claim(OTHER), ClaimGranted)
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
         ({"deadline_unix_ms": 1}, "too_late"),
-        ({"providers": ("somebody",)}, "unknown_provider"),
         ({"call": "rtc_*"}, "internal"),
     ],
 )
 async def test_claims_that_cannot_be_are_refused(bus: Bus, changed: dict[str, object], reason: str) -> None:
-    async with house(bus, Provider()) as h:
-        refused = await h.ask(changed=changed)
+    async with running_worker(bus, ScriptedProvider()) as h:
+        refused = await h.claim(changed=changed)
         assert isinstance(refused, ClaimRefused)
         assert refused.reason == reason
 
 
 async def test_what_is_no_claim_is_not_answered(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         message: AnyMessage = Done()
         with pytest.raises(HushgateError):
             await bus.request(subjects.claim(MEDIA), message, timeout_s=0.2)
@@ -169,7 +178,7 @@ async def test_what_is_no_claim_is_not_answered(bus: Bus) -> None:
 
 @pytest.mark.parametrize("process", ["media-1", "media.>", ""])
 async def test_a_claim_in_the_name_of_another_process_is_not_answered(bus: Bus, process: str) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         claim = claim_of(CALL).model_copy(update={"process": process})
         with pytest.raises(HushgateError):
             await bus.request(subjects.claim(MEDIA), claim, timeout_s=0.2)
@@ -177,11 +186,11 @@ async def test_a_claim_in_the_name_of_another_process_is_not_answered(bus: Bus, 
 
 
 async def test_frames_of_another_media_process_are_left_and_counted(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
         ended = Frame(Kind.ENDED, media.granted.epoch, 0, 0, payload=Ended(reason=EndReason.HANGUP).encode())
         before = dropped("wrong_sender")
-        await bus.send(subjects.up(WORKER, ProcessId("media-1"), CALL), frames.encode(ended))
+        await bus.publish_bytes(subjects.up(WORKER, ProcessId("media-1"), CALL), frames.encode(ended))
         await media.send(Kind.CLIENT_EVENT, b"{")
         await media.event("error")
         assert dropped("wrong_sender") == before + 1
@@ -193,44 +202,44 @@ def dropped(reason: str) -> float:
 
 
 async def test_a_draining_worker_ends_what_is_left_as_drained(bus: Bus) -> None:
-    async with house(bus, Provider()) as h:
+    async with running_worker(bus, ScriptedProvider()) as h:
         media = await h.call()
-        await told(h.provider)
+        await configured_session(h.provider)
         await h.worker.close(timeout_s=0.05)
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert ended.reason is EndReason.DRAINED
-        assert isinstance(await h.worker.claim(subjects.claim(MEDIA), claim_of(OTHER)), ClaimRefused)
+        assert isinstance(await h.worker.on_claim(subjects.claim(MEDIA), claim_of(OTHER)), ClaimRefused)
         with pytest.raises(NoRespondersError):
-            await h.ask(OTHER)
+            await h.claim(OTHER)
 
 
 async def test_a_bus_that_dies_and_comes_back_costs_no_call_and_no_word(tmp_path: Path) -> None:
     async with (
         nats_server(tmp_path) as server,
         Bus.connect(server.url, name="test") as bus,
-        house(bus, Provider(answer_ms=100)) as h,
+        running_worker(bus, ScriptedProvider(answer_ms=100)) as h,
     ):
         media = await h.call()
-        heard = await told(h.provider)
+        provider_session = await configured_session(h.provider)
         server.process.kill()
         await server.process.wait()
         await until(lambda: not bus.connected)
-        await heard.say("rate_limits.updated", rate_limits=[])
-        await server.start_again()
+        await provider_session.send_event("rate_limits.updated", rate_limits=[])
+        await server.restart()
         await until(lambda: bus.connected)
         await media.send(Kind.ALIVE)
         await media.event("rate_limits.updated")
         create = {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": []}}
-        said = await media.send(Kind.CLIENT_EVENT, json.dumps(create).encode())
-        await media.send_again(said)
+        sent = await media.send(Kind.CLIENT_EVENT, json.dumps(create).encode())
+        await media.send_again(sent)
         await media.utter(200)
         await media.event("response.done")
-        assert heard.types().count("conversation.item.create") == 1
+        assert provider_session.types().count("conversation.item.create") == 1
         assert Kind.ENDED not in [f.kind for f in media.all]
 
 
 async def test_usage_that_cannot_be_kept_is_tried_again_and_stops_new_calls(bus: Bus) -> None:
-    async with house(bus, Provider(answer_ms=100)) as h:
+    async with running_worker(bus, ScriptedProvider(answer_ms=100)) as h:
         media = await h.call()
         h.usage.failures = 1
         await media.utter(400)
@@ -240,9 +249,9 @@ async def test_usage_that_cannot_be_kept_is_tried_again_and_stops_new_calls(bus:
             return h.usage.failures == 0
 
         await eventually(has_failed)
-        refused = await h.ask(OTHER)
+        refused = await h.claim(OTHER)
         assert isinstance(refused, ClaimRefused)
-        assert "usage" in h.health.blocked_by
+        assert "usage" in h.health.reasons
         await media.send(Kind.ENDED, Ended(reason=EndReason.HANGUP).encode())
-        await h.gone()
+        await h.wait_for_release()
     assert h.usage.latest(Meter.TOKENS_AUDIO_OUT) == 12

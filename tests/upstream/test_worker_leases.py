@@ -1,4 +1,4 @@
-"""How a worker keeps the lease of a call, and loses it, over the real bus."""
+"""Renewing and losing the lease of a call, over the real bus."""
 
 import asyncio
 import json
@@ -12,16 +12,16 @@ from prometheus_client import REGISTRY
 from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
 from services.contracts.messages import Ended, expect
-from services.runtime.bus import Bus
-from services.up.natsd import nats_server
+from services.runtime.bus.client import Bus
+from services.up.nats_server import nats_server
 from services.upstream.lease import LeaseTiming
-from tests.runtime.test_sender import until
-from tests.upstream.house import CALL, OTHER, WORKER, eventually, house, told
-from tests.upstream.provider import Provider
+from tests.runtime.test_batch_sender import until
+from tests.upstream.provider import ScriptedProvider
+from tests.upstream.running_worker import CALL, OTHER, WORKER, configured_session, eventually, running_worker
 
 
 async def test_a_lease_is_renewed_under_its_epoch(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
+    async with running_worker(bus, ScriptedProvider(), lease=LeaseTiming(renew_s=0.05)) as h:
         media = await h.call()
 
         async def is_renewed() -> bool:
@@ -33,7 +33,7 @@ async def test_a_lease_is_renewed_under_its_epoch(bus: Bus) -> None:
 
 
 async def test_a_lease_that_expired_or_whose_renewal_was_not_answered_is_still_ours(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
+    async with running_worker(bus, ScriptedProvider(), lease=LeaseTiming(renew_s=0.05)) as h:
         media = await h.call()
 
         async def renewed_after(revision: int) -> bool:
@@ -55,7 +55,7 @@ async def test_a_lease_that_expired_or_whose_renewal_was_not_answered_is_still_o
 
 @pytest.mark.parametrize("value", [b"nothing", b"[]", b'{"worker": "upstream-0", "epoch": 1}'])
 async def test_a_lease_that_says_nothing_of_us_is_not_ours(bus: Bus, value: bytes) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
+    async with running_worker(bus, ScriptedProvider(), lease=LeaseTiming(renew_s=0.05)) as h:
         await h.leases.put(OTHER, b"so that our epoch is not 1")
         media = await h.call()
         await h.leases.put(CALL, value)
@@ -70,26 +70,26 @@ async def test_a_lease_that_cannot_be_renewed_for_too_long_is_given_up(tmp_path:
     async with (
         nats_server(tmp_path) as server,
         Bus.connect(server.url, name="test") as bus,
-        house(bus, Provider(), lease=LeaseTiming(renew_s=0.05, unreachable_s=0)) as h,
+        running_worker(bus, ScriptedProvider(), lease=LeaseTiming(renew_s=0.05, unreachable_s=0)) as h,
     ):
         await h.call()
-        heard = await told(h.provider)
+        provider_session = await configured_session(h.provider)
         before = given_up()
         server.process.kill()
         await server.process.wait()
         await until(lambda: given_up() > before)
-        await server.start_again()
+        await server.restart()
         async with asyncio.timeout(10):
-            await heard.closed.wait()
+            await provider_session.closed.wait()
 
 
 async def test_a_lost_lease_ends_the_call_and_closes_the_socket(bus: Bus) -> None:
-    async with house(bus, Provider(), lease=LeaseTiming(renew_s=0.05)) as h:
+    async with running_worker(bus, ScriptedProvider(), lease=LeaseTiming(renew_s=0.05)) as h:
         media = await h.call()
-        heard = await told(h.provider)
+        provider_session = await configured_session(h.provider)
         await h.leases.put(CALL, b"another")
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert (ended.reason, ended.detail) == (EndReason.INTERNAL, "lease lost: taken")
         async with asyncio.timeout(5):
-            await heard.closed.wait()
+            await provider_session.closed.wait()
         assert (await h.leases.get(CALL)).value == b"another"

@@ -81,7 +81,7 @@ labels:
 {{- end -}}
 {{- end }}
 
-{{/* The Secret with `page-secret`, which visitors of the page must know. */}}
+{{/* The Secret with `page-secret`, needed to use the page. */}}
 {{- define "hushgate.page.secret" -}}
 {{ default (printf "%s-page" (include "hushgate.fullname" .)) .Values.signaling.pageExistingSecret }}
 {{- end }}
@@ -119,7 +119,7 @@ nats://{{ include "hushgate.fullname" . }}-nats:4222
 
 {{/* --- Secrets ------------------------------------------------------------------------------------------ */}}
 
-{{/* A value of a Secret that is there already, else a new one: it must outlive upgrades. */}}
+{{/* The value of an existing Secret, else a new one: it must survive upgrades. */}}
 {{- define "hushgate.kept" -}}
 {{- $old := lookup "v1" "Secret" .root.Release.Namespace .secret -}}
 {{- $data := default dict (default dict $old).data -}}
@@ -159,6 +159,16 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* The zone of a pod that the values do not name: the node's, which Kubernetes 1.35 and later copies to its pods. */}}
+{{- define "hushgate.zoneEnv" -}}
+{{- if not (index .values.settings (printf "%s_ZONE" .prefix)) }}
+- name: {{ .prefix }}_ZONE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.labels['topology.kubernetes.io/zone']
+{{- end }}
+{{- end }}
+
 {{/* What a pod's metadata holds: labels by which it is found, and what the values add. */}}
 {{- define "hushgate.podMetadata" -}}
 labels:
@@ -172,7 +182,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* What every pod's spec begins with. */}}
+{{/* The common start of every pod's spec. */}}
 {{- define "hushgate.podBase" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -300,7 +310,7 @@ ports:
   {{- with .ports }}
   {{- . | nindent 2 }}
   {{- end }}
-# Until NATS is there a service waits, and has no port yet.
+# A service waits for NATS before it opens its port.
 startupProbe:
   httpGet: { path: /healthz, port: http, scheme: {{ .scheme | default "HTTP" }} }
   periodSeconds: 2
@@ -393,7 +403,7 @@ spec:
   minReplicas: {{ include "hushgate.text" .values.autoscaling.minReplicas }}
   maxReplicas: {{ include "hushgate.text" .values.autoscaling.maxReplicas }}
   metrics:
-    # A service is one Python process on one core, whatever it requests: so CPU by its amount, not by its share.
+    # A service is one Python process on one core, whatever it requests: so an absolute CPU value, not a share.
     - type: Resource
       resource:
         name: cpu
@@ -406,7 +416,7 @@ spec:
   {{- end }}
 {{- end }}
 
-{{/* Media and upstream pods carry calls: few go at a time, and only when it has been quiet for long. */}}
+{{/* Media and upstream pods carry calls: scale down slowly and after a long quiet period. */}}
 {{- define "hushgate.calmBehavior" -}}
 scaleUp:
   stabilizationWindowSeconds: 0
@@ -454,7 +464,7 @@ spec:
       protocol: TCP
 {{- end }}
 
-{{/* What the public may reach: the API, and the page if there is one. */}}
+{{/* The public routes: the API, and the page if there is one. */}}
 {{- define "hushgate.publicPaths" -}}
 - { path: /v1, exact: false }
 - { path: /docs, exact: false }

@@ -48,3 +48,9 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The port of a turn: or turns: URL (RFC 7065). */}}
+{{- define "hushgate.turnPort" -}}
+{{- $port := regexFind ":[0-9]+(\\?|$)" . | trimPrefix ":" | trimSuffix "?" -}}
+{{- default (ternary "5349" "3478" (hasPrefix "turns:" .)) $port -}}
+{{- end }}

@@ -1,1 +1,1 @@
-"""What the load rig decides and counts: no clock, no I/O."""
+"""Decisions and statistics of the load tool: no clock, no I/O."""

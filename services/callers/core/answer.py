@@ -1,10 +1,10 @@
-"""Changes to an answer's SDP before it is used."""
+"""Changes to an answer's SDP before it is applied."""
 
 
 def at_address(sdp: str, address: str) -> str:
-    """``sdp`` with ``address`` as that of every candidate; their ports stay.
+    """Return ``sdp`` with ``address`` in every candidate; ports are unchanged.
 
-    A test within a cluster reaches the ports that the cluster shows outside, but not at the outside's address.
+    A test within a cluster reaches the ports that the cluster exposes, but not at their external address.
     """
     return "\r\n".join(_moved(line, address) if line.startswith("a=candidate:") else line for line in sdp.split("\r\n"))
 

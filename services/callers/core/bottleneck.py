@@ -1,26 +1,26 @@
-"""Which process is at its limit, told from what each took of the machine."""
+"""Finds the process that limits a load run from each process's CPU time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 CALLERS = "callers"
-"""The name of the processes that call, among the services."""
+"""Name of the caller processes, among the services."""
 THIS = "load"
-"""The process that watches."""
+"""Name of the process that measures."""
 _AT_LIMIT_PCT = 90.0
-"""A thread that runs, or waits for a CPU, for so much of the time can do no more."""
+"""A thread that runs, or waits for a CPU, for this share of the time is saturated."""
 _FULL_PCT = 95.0
 """All CPUs of the machine together."""
 _ROLES = {"rehearsal": " (provider)", CALLERS: " (this load tool)", THIS: " (this load tool)", "nats": " (bus)"}
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What a service took. ``cpu_pct`` of one core, on average; ``rss_mb`` the most.
+class ServiceLoad:
+    """CPU and memory of a service. ``cpu_pct`` of one core, mean; ``rss_mb`` maximum.
 
-    ``busiest_pct``: the share of the time in which its busiest thread ran or waited for a CPU, where the kernel tells.
-    ``waiting_pct``: the part of it spent waiting: others had the CPUs.
+    ``busiest_pct``: the share of time in which its busiest thread ran or waited for a CPU, if the kernel reports it.
+    ``waiting_pct``: the part of it spent waiting for a CPU that others used.
     """
 
     cpu_pct: float
@@ -31,15 +31,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """``service`` is at its limit; None: no single one is. ``words`` say so in half a sentence."""
+    """``service`` is saturated; None: no single one is. ``words`` describe it in half a sentence."""
 
     where: Literal["provider", "gateway", "callers", "machine", "none", "unknown"]
     service: str | None
     words: str
 
 
-def bottleneck(services: Mapping[str, Usage], machine_pct: float | None) -> Bottleneck:
-    """Find the service that limits: the one whose busiest thread is nearest to all of a core."""
+def bottleneck(services: Mapping[str, ServiceLoad], machine_pct: float | None) -> Bottleneck:
+    """Find the limiting service: the one whose busiest thread is nearest to a whole core."""
     busy = {name: _busy(usage) for name, usage in services.items()}
     if not set(busy) - {CALLERS, THIS} and not _is_at_limit(busy):
         return Bottleneck("unknown", None, "Bottleneck unknown, the processes of the endpoint are not on this machine")
@@ -53,7 +53,7 @@ def bottleneck(services: Mapping[str, Usage], machine_pct: float | None) -> Bott
     return Bottleneck("none", None, "No process is at its limit")
 
 
-def _busy(usage: Usage) -> float:
+def _busy(usage: ServiceLoad) -> float:
     return usage.cpu_pct if usage.busiest_pct is None else usage.busiest_pct
 
 
@@ -67,7 +67,7 @@ def _where(name: str) -> Literal["provider", "gateway", "callers"]:
     return "provider" if name == "rehearsal" else "gateway"
 
 
-def _in_words(usage: Usage) -> str:
+def _in_words(usage: ServiceLoad) -> str:
     words = f"{_busy(usage):.0f} % of a core"
     waiting = usage.waiting_pct or 0.0
     return f"{words}, {waiting:.0f} % of it in wait for a CPU that others had" if waiting >= 1 else words

@@ -1,4 +1,4 @@
-"""Speech that is ready to be sent: one Opus payload for each 20 ms."""
+"""Encoded speech: one Opus payload per 20 ms."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ QUIETEST = 127
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """``onset_s`` and ``end_s``: where the true speech begins and ends, from the beginning of the first frame."""
+    """``onset_s`` and ``end_s``: start and end of the true speech, from the start of the first frame."""
 
     name: str
     payloads: tuple[Base64UrlBytes, ...]
     levels: tuple[int, ...]
-    """For each payload, how loud it is in -dBov, 0 to 127 (RFC 6464)."""
+    """Level of each payload in -dBov, 0 to 127 (RFC 6464)."""
     onset_s: float
     end_s: float
 
 
 def level(samples: npt.NDArray[np.int16]) -> int:
-    """How loud ``samples`` are, in -dBov (RFC 6464): 0 is the loudest there is, 127 silence."""
+    """Level of ``samples`` in -dBov (RFC 6464): 0 is the maximum, 127 silence."""
     mean_square = float(np.mean(samples.astype(np.float64) ** 2)) / _FULL_SCALE**2
     return QUIETEST if mean_square == 0 else int(min(QUIETEST, max(0.0, round(-10 * np.log10(mean_square)))))

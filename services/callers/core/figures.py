@@ -1,4 +1,4 @@
-"""The figures of a load run: what each process saw, added up, in the form of the JSON file."""
+"""The figures of a load run: the sums over all processes, in the shape of the JSON file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,25 +6,25 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from services.callers.core.bottleneck import CALLERS, Usage, bottleneck
-from services.callers.core.conversation import Turns
-from services.callers.core.hearing import Heard
+from services.callers.core.bottleneck import CALLERS, ServiceLoad, bottleneck
 from services.callers.core.histogram import Histogram
+from services.callers.core.reception import ReceptionTotals
 from services.callers.core.requirement import ANY
+from services.callers.core.simulated_caller import TurnTotals
 
 Figures = dict[str, Any]
 """Plain values for JSON; the keys are those of docs/load.md."""
 
 _LATE_MS = 60
-"""What a receiver with a small buffer waits for a packet before it conceals it."""
+"""The delay that a receiver with a small buffer tolerates before it conceals a packet."""
 _RIG_LATE_MS = 20.0
 
 
 class Failure(StrEnum):
-    """Why a call did not go as it should."""
+    """Why a call failed."""
 
     REFUSED = "refused"
-    """The endpoint said no to the key, the offer or for want of room."""
+    """The endpoint refused the key or the offer, or had no capacity."""
     UNREACHABLE = "unreachable"
     """Nobody answers HTTP."""
     STRANGE_ANSWER = "strange_answer"
@@ -34,38 +34,38 @@ class Failure(StrEnum):
     ENDED_EARLY = "ended_early"
     """The other side ended the call."""
     NO_AUDIO = "no_audio"
-    """The caller asked and heard not one packet."""
+    """The caller asked and received not one packet."""
     RIG = "rig"
-    """The process of the caller died: not the endpoint's fault."""
+    """The caller process exited: not the endpoint's fault."""
 
 
 @dataclass(slots=True)
-class Account:
-    """What a process saw of its calls."""
+class ProcessFigures:
+    """Measurements of one process's calls."""
 
     connected: int = 0
     failures: dict[Failure, int] = field(default_factory=dict)
     details: dict[Failure, str] = field(default_factory=dict)
-    """For each failure, the words of the first call that met it."""
+    """For each failure, the message of the first call that had it."""
     sent: int = 0
     unsent: int = 0
-    """Packets that this machine's network did not take."""
+    """Packets that the local socket did not accept."""
     bills: int = 0
     cost_usd: Decimal = Decimal(0)
     saved_usd: Decimal = Decimal(0)
     set_up: Histogram = field(default_factory=Histogram)
     pacing: Histogram = field(default_factory=Histogram)
-    """How late our own packets left."""
-    heard: Heard = field(default_factory=Heard)
-    turns: Turns = field(default_factory=Turns)
+    """How late our own packets were sent."""
+    received: ReceptionTotals = field(default_factory=ReceptionTotals)
+    turns: TurnTotals = field(default_factory=TurnTotals)
 
     def failed(self, failure: Failure, detail: str, calls: int = 1) -> None:
-        """Note calls that failed."""
+        """Count failed calls."""
         self.failures[failure] = self.failures.get(failure, 0) + calls
         self.details.setdefault(failure, detail)
 
-    def merge(self, other: "Account") -> None:
-        """Add what another process saw."""
+    def merge(self, other: "ProcessFigures") -> None:
+        """Add the measurements of another process."""
         for failure, count in other.failures.items():
             self.failed(failure, other.details[failure], count)
         self.connected += other.connected
@@ -76,24 +76,24 @@ class Account:
         self.saved_usd += other.saved_usd
         self.set_up.merge(other.set_up)
         self.pacing.merge(other.pacing)
-        self.heard.merge(other.heard)
+        self.received.merge(other.received)
         self.turns.merge(other.turns)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One moment of the run."""
+    """One sample of the run."""
 
     at_s: float
     connected: int
-    """Calls that are up now."""
+    """Calls that are connected now."""
     cpu_pct: Mapping[str, float]
     """By service, of one core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was asked for, and what came of it."""
+    """The options of a run and its measurements."""
 
     url: str
     calls: int
@@ -101,18 +101,18 @@ class Run:
     dtx: bool
     seconds: float
     processes: int
-    account: Account
-    services: Mapping[str, Usage] = field(default_factory=dict)
+    account: ProcessFigures
+    services: Mapping[str, ServiceLoad] = field(default_factory=dict)
     points: Sequence[Point] = ()
     machine_pct: float | None = None
-    """How busy this machine's CPUs were, with whatever else ran; 100 is all of them."""
+    """CPU utilisation of this machine, including other programs; 100 is all CPUs."""
     gateway_concealed: int | None = None
-    """Frames that the gateway concealed of what callers sent, where its metrics can be read."""
+    """Frames from callers that the gateway concealed, if its metrics can be read."""
     interrupted: bool = False
 
 
 def figures(run: Run) -> Figures:
-    """All figures, rounded; None where nothing was measured."""
+    """Compute all figures, rounded; None where nothing was measured."""
     account, turns = run.account, run.account.turns
     return {
         "url": run.url,
@@ -125,8 +125,8 @@ def figures(run: Run) -> Figures:
             "failed_by": {failure.value: account.failures.get(failure, 0) for failure in Failure},
         },
         "setup_ms": account.set_up.percentiles(),
-        "spacing_ms": account.heard.spacing.percentiles(),
-        "lateness_ms": account.heard.lateness.percentiles(),
+        "spacing_ms": account.received.spacing.percentiles(),
+        "lateness_ms": account.received.lateness.percentiles(),
         "turn_ms": turns.latency.percentiles(),
         "turn_provider_ms": turns.provider.percentiles(),
         "turn_hangover_ms": turns.hangover.percentiles(),
@@ -134,8 +134,8 @@ def figures(run: Run) -> Figures:
         "barge_in_ms": turns.barge_in.percentiles(),
         "frames": {
             "sent": account.sent,
-            "received": account.heard.received,
-            "lost": account.heard.lost,
+            "received": account.received.received,
+            "lost": account.received.lost,
             "concealed": _concealed(run),
         },
         "turns": {
@@ -181,8 +181,8 @@ _NOT_FOR_REQUIREMENTS = ("url", "interrupted", "bottleneck", "notes", "series")
 
 
 def known_figures() -> Figures:
-    """The shape of what a requirement may ask for."""
-    empty = Run(url="", calls=0, talk=0, dtx=True, seconds=0, processes=0, account=Account())
+    """The shape of the figures that a requirement may name."""
+    empty = Run(url="", calls=0, talk=0, dtx=True, seconds=0, processes=0, account=ProcessFigures())
     shape = {name: value for name, value in figures(empty).items() if name not in _NOT_FOR_REQUIREMENTS}
     return shape | {"services": {ANY: dict.fromkeys(("cpu_pct", "busiest_pct", "waiting_pct", "rss_mb"))}}
 
@@ -200,7 +200,7 @@ def _bottleneck(run: Run) -> Figures:
     }
 
 
-def _turn_in_words(turns: Turns) -> str:
+def _turn_in_words(turns: TurnTotals) -> str:
     p50 = [h.quantile(0.5) for h in (turns.latency, turns.provider, turns.hangover, turns.gateway)]
     answered = f"{turns.answered} of {turns.asked} turns answered"
     if p50[0] is None:
@@ -216,7 +216,7 @@ def _turn_in_words(turns: Turns) -> str:
 def _concealed(run: Run) -> int:
     if run.gateway_concealed is not None:
         return run.gateway_concealed
-    return run.account.heard.lost + run.account.heard.lateness.above(_LATE_MS)
+    return run.account.received.lost + run.account.received.lateness.above(_LATE_MS)
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -237,9 +237,9 @@ def _notes(run: Run) -> Iterable[str]:
     if run.interrupted:
         yield f"Interrupted after {run.seconds:.0f} s: the figures are of what was measured until then."
     yield "frames.concealed: " + (
-        "what the gateway concealed of the audio that it got, by its own metrics, all its callers together."
+        "frames that the gateway concealed, by its own metrics, over all its callers."
         if run.gateway_concealed is not None
-        else f"what a receiver must conceal of what callers got: lost, or more than {_LATE_MS} ms late."
+        else f"frames from the gateway that a receiver must conceal: lost, or more than {_LATE_MS} ms late."
     )
     for failure, count in account.failures.items():
         yield f"{count} {'call' if count == 1 else 'calls'} {failure.value}: {account.details[failure]}"

@@ -1,4 +1,4 @@
-"""Durations in ms, counted in steps of 0.1 ms: any number of them in little memory, and sums over processes."""
+"""Durations in ms, counted in steps of 0.1 ms: constant memory, and mergeable over processes."""
 
 import math
 from collections.abc import Iterable
@@ -13,24 +13,24 @@ Percentiles = dict[str, float | None]
 
 @dataclass(slots=True)
 class Histogram:
-    """How often each duration came. Negative ones count as 0."""
+    """A count per duration. Negative durations count as 0."""
 
     counts: dict[int, int] = field(default_factory=dict)
-    """Tenths of a millisecond to how often."""
+    """Count by tenths of a millisecond."""
 
     def add(self, ms: float) -> None:
         """Count one duration."""
         self.add_all((ms,))
 
     def add_all(self, durations_ms: Iterable[float]) -> None:
-        """Count many."""
+        """Count several durations."""
         counts = self.counts
         for ms in durations_ms:
             step = max(0, round(ms * PER_MS))
             counts[step] = counts.get(step, 0) + 1
 
     def merge(self, other: "Histogram") -> None:
-        """Count what ``other`` counted, too."""
+        """Add the counts of ``other``."""
         for step, count in other.counts.items():
             self.counts[step] = self.counts.get(step, 0) + count
 
@@ -54,5 +54,5 @@ class Histogram:
         return None
 
     def percentiles(self) -> Percentiles:
-        """The three that reports show."""
+        """p50, p95 and p99."""
         return {name: self.quantile(share) for name, share in QUANTILES}

@@ -15,16 +15,16 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _FORM = re.compile(r"\s*([\w.-]+)\s*(<=|>=|==|<|>)\s*(-?\d+(?:\.\d+)?)\s*")
 ANY = "*"
-"""Stands for any name in a path of `known`."""
+"""Matches any name in a path of `known`."""
 
 
 class RequirementSyntaxError(ValueError):
-    """It cannot be read, or names no figure."""
+    """The requirement cannot be parsed, or names no figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """``path`` of a figure, e.g. `setup_ms.p95`, and what it must be."""
+    """The ``path`` of a figure, e.g. `setup_ms.p95`, and the condition on it."""
 
     path: str
     sign: str
@@ -35,7 +35,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class UnmetRequirement:
     """A requirement that the figures do not meet. ``found`` is None when nothing was measured."""
 
     requirement: Requirement
@@ -49,10 +49,10 @@ class Broken:
 
 
 def parse(text: str, *, known: Mapping[str, Any]) -> Requirement:
-    """Read one requirement. ``known`` has the shape of the figures: only its numbers can be asked for.
+    """Parse one requirement. ``known`` has the shape of the figures: only its numbers can be named.
 
     Raises:
-        RequirementSyntaxError: what is wrong, and what could be written instead.
+        RequirementSyntaxError: what is wrong, and which figures exist.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -64,15 +64,15 @@ def parse(text: str, *, known: Mapping[str, Any]) -> Requirement:
     return Requirement(path, sign, float(limit))
 
 
-def broken(requirement: Requirement, figures: Mapping[str, Any]) -> Broken | None:
-    """Hold ``requirement`` against ``figures``; None when it is met. What was not measured meets nothing."""
+def unmet(requirement: Requirement, figures: Mapping[str, Any]) -> UnmetRequirement | None:
+    """Check ``requirement`` against ``figures``; None when it is met. A figure without a measurement meets nothing."""
     found: Any = figures
     for name in requirement.path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
     if found is None:
-        return Broken(requirement, None)
+        return UnmetRequirement(requirement, None)
     met = _COMPARE[requirement.sign](found, requirement.limit)
-    return None if met else Broken(requirement, float(found))
+    return None if met else UnmetRequirement(requirement, float(found))
 
 
 def _fits(path: str, name: str) -> bool:

@@ -1,1 +1,1 @@
-"""`hushgate load`: many callers at once, and what they saw."""
+"""`hushgate load`: many callers at once, with statistics."""

@@ -1,4 +1,4 @@
-"""`hushgate load`: many callers at once against any Realtime WebRTC endpoint, and what they saw."""
+"""`hushgate load`: run many callers at once against any Realtime WebRTC endpoint and measure."""
 
 import argparse
 import asyncio
@@ -18,22 +18,25 @@ from services.callers.load.options import LoadOptions
 from services.callers.load.run import Results, run_load
 from services.callers.load.terminal import progress_of, show
 from services.callers.target import choose_target, key_of, up_info
+from services.runtime import aiortc_names
+from services.runtime.aiortc_names import UnsupportedVersionError
 
 _FAILED = 1
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the load that ``arguments`` ask for.
+    """Run the load test that ``arguments`` describe.
 
-    0: at least one call connected and every requirement is met; 1: not so; 2: wrong arguments; 130: interrupted.
+    0: at least one call connected and every requirement is met; 1: otherwise; 2: wrong arguments; 130: interrupted.
     """
     asked = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
+        aiortc_names.check("callers")
         options = _options(asked)
         results = asyncio.run(_run(options, console))
-    except CallerError as exc:
+    except (CallerError, UnsupportedVersionError) as exc:
         sys.stderr.write(f"hushgate load: {exc}\n")
         return _FAILED
     except KeyboardInterrupt:
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _run(options: LoadOptions, console: Console) -> Results:
-    """Ctrl-C hangs up and reports; a second one ends at once."""
+    """Run; Ctrl-C hangs up and reports, a second one exits at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def interrupt() -> None:
@@ -51,8 +54,8 @@ async def _run(options: LoadOptions, console: Console) -> Results:
         console.print("hanging up; Ctrl-C once more ends at once")
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    with progress_of(options, console) as watch:
-        return await run_load(options, stop=stop, watch=watch)
+    with progress_of(options, console) as on_progress:
+        return await run_load(options, stop=stop, on_progress=on_progress)
 
 
 def _report(results: Results, asked: argparse.Namespace) -> int:
@@ -65,14 +68,14 @@ def _report(results: Results, asked: argparse.Namespace) -> int:
         sys.stderr.write(f"hushgate load: cannot write {exc.filename}: {exc.strerror}\n")
         return _FAILED
     show(results.figures, Console())
-    broken = results.broken(asked.require)
-    for requirement in broken:
+    unmet = results.unmet(asked.require)
+    for requirement in unmet:
         sys.stderr.write(f"hushgate load: {requirement}\n")
     if not results.connected:
         sys.stderr.write("hushgate load: no call connected\n")
     if results.figures["interrupted"]:
         return _INTERRUPTED
-    return _FAILED if broken or not results.connected else 0
+    return _FAILED if unmet or not results.connected else 0
 
 
 def _options(asked: argparse.Namespace) -> LoadOptions:

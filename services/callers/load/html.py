@@ -1,4 +1,4 @@
-"""The load run as one HTML file that needs nothing else: tables and plots, light and dark."""
+"""The report of a load run as one self-contained HTML file: tables and plots, light and dark."""
 
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def _plots(results: Results) -> list[tuple[str, Markup]]:
         ("Set-up", account.set_up),
         ("Turn latency", account.turns.latency),
         ("Barge-in", account.turns.barge_in),
-        ("Spacing of received packets", account.heard.spacing),
-        ("Lateness of received packets", account.heard.lateness),
+        ("Spacing of received packets", account.received.spacing),
+        ("Lateness of received packets", account.received.lateness),
     )
     found += [(title, distribution(h.counts, per_ms=PER_MS)) for title, h in measured if h.total]
     return [(title, Markup(svg)) for title, svg in found]  # noqa: S704 - our own plots: they hold names of services only

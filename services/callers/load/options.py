@@ -1,4 +1,4 @@
-"""What a load run is asked to do."""
+"""Options of a load run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,32 +6,32 @@ from pathlib import Path
 from typing import Any
 
 CALLS_PER_PROCESS = 60
-"""More fit: 250 were measured on a core. But the figures of a process that has time to spare are the truer ones."""
+"""More fit: 250 were measured on a core. But a process with spare CPU time measures more exactly."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """One run. ``minutes`` from the moment that the last call is placed."""
+    """Options of one run. ``minutes`` count from the placement of the last call."""
 
     url: str
     key: str = field(repr=False)
     calls: int
     per_second: float = 5.0
-    """How many calls are placed a second."""
+    """Calls placed per second."""
     minutes: float = 1.0
     talk: float = 0.42
     """Share of the time in which a caller speaks; 1 is all the time, without turns."""
     dtx: bool = True
-    """While silent, send a packet each 400 ms, as Chromium with `usedtx`; else one each 20 ms."""
+    """During silence send one packet per 400 ms, as Chromium with `usedtx`; else one per 20 ms."""
     wav: Path | None = None
-    """A folder of files to speak instead of flite's phrases."""
+    """A folder of WAV files to play instead of flite's phrases."""
     model: str | None = None
     processes: int | None = None
     """How many processes; None: one for each `CALLS_PER_PROCESS`, at most one for each CPU."""
     cpus: tuple[int, ...] = ()
-    """Which CPUs the processes may use; none are all."""
+    """Which CPUs the processes may use; empty: all."""
     up: Mapping[str, Any] | None = None
-    """What `up.json` says, when the endpoint is the `hushgate up` of this machine: its processes are measured, too."""
+    """Content of `up.json`, when the endpoint is this machine's `hushgate up`: its processes are measured, too."""
 
     @property
     def ramp_s(self) -> float:
@@ -40,5 +40,5 @@ class LoadOptions:
 
     @property
     def session(self) -> dict[str, Any]:
-        """The session to ask for."""
+        """The session to request."""
         return {"type": "realtime"} | ({"model": self.model} if self.model else {})

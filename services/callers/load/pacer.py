@@ -1,4 +1,4 @@
-"""One clock for all calls of a process: every call has its turn each 20 ms, spread over the time in between."""
+"""One timer for all calls of a process: calls the frame handler of each every 20 ms, spread over that period."""
 
 import asyncio
 from typing import Protocol
@@ -9,18 +9,18 @@ from services.runtime import clock
 
 _SLOTS = 10
 _SLOT_S = FRAME_S / _SLOTS
-_MAX_LATE_S = 0.1  # a loop that was stuck skips ahead: a microphone does not burst
+_MAX_LATE_S = 0.1  # after a stall it skips ahead: a microphone does not burst
 
 
 class Paced(Protocol):
-    """Has its turn every 20 ms."""
+    """Sends a frame every 20 ms."""
 
-    def tick(self, frame: int, now: float) -> None:
-        """The ``frame``-th 20 ms have passed. Frames may be skipped."""
+    def on_frame_due(self, frame: int, now: float) -> None:
+        """Send frame number ``frame``. Numbers may be skipped after a stall."""
 
 
 class Pacer:
-    """Starts with the first member. ``lateness``: how late the last packet of each slot left, in ms."""
+    """Starts with the first member. ``lateness``: how late the last packet of each slot was sent, in ms."""
 
     def __init__(self, lateness: Histogram) -> None:
         self._lateness = lateness
@@ -31,20 +31,20 @@ class Pacer:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, member: Paced) -> None:
-        """Give ``member`` its turns, in the emptiest slot."""
+        """Call ``member`` every 20 ms, in the slot with the fewest members."""
         min(self._slots, key=len).append(member)
         if self._timer is None:
             self._skip(clock.monotonic())
             self._run()
 
     def remove(self, member: Paced) -> None:
-        """No more turns for ``member``, if it has any."""
+        """Stop calling ``member``; no error if it was never added."""
         for slot in self._slots:
             if member in slot:
                 slot.remove(member)
 
     def close(self) -> None:
-        """No more turns for anybody."""
+        """Stop calling all members."""
         self._slots = [[] for _ in range(_SLOTS)]
         if self._timer:
             self._timer.cancel()
@@ -55,7 +55,7 @@ class Pacer:
             self._skip(now)
         while (due := self._due) <= now:
             for member in tuple(self._slots[self._slot]):
-                member.tick(self._frame, now)
+                member.on_frame_due(self._frame, now)
             now = clock.monotonic()
             if self._slots[self._slot]:
                 self._lateness.add((now - due) * 1000)
@@ -70,7 +70,7 @@ class Pacer:
         self._frame = int((now - self._began) / FRAME_S)
 
     def _advance(self) -> None:
-        """To the next slot that somebody is in; an empty one is not worth waking up for."""
+        """Advance to the next slot with members; an empty one needs no wake-up."""
         for _ in range(_SLOTS):
             self._slot += 1
             if self._slot == _SLOTS:

@@ -1,4 +1,4 @@
-"""Plots as inline SVG that take the colours of the page: text and axes are `currentColor`."""
+"""Plots as inline SVG in the page's colours: text and axes are `currentColor`."""
 
 import io
 import re
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 _INK = "#010203"
-"""A colour that nobody else uses, to be replaced by `currentColor`."""
+"""A colour that is used nowhere else, to be replaced by `currentColor`."""
 COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#14b8a6", "#ec4899", "#84cc16")
-"""Told apart on white and on black."""
+"""Distinguishable on white and on black."""
 _DECADES = 20
 """Durations that differ by more than this factor get a logarithmic axis."""
 _SIZE_INCHES = (7.2, 2.8)
@@ -39,7 +39,7 @@ _STYLE: Any = {
 
 
 def over_time(at_s: Sequence[float], series: Mapping[str, Sequence[float]], *, unit: str) -> str:
-    """Lines over the seconds of the run."""
+    """Plot ``series`` over the seconds of the run as SVG."""
 
     def draw(axes: Axes) -> None:
         for colour, (name, values) in zip(_cycle(len(series)), series.items(), strict=True):
@@ -55,7 +55,7 @@ def over_time(at_s: Sequence[float], series: Mapping[str, Sequence[float]], *, u
 
 
 def distribution(counts: Mapping[int, int], *, per_ms: int) -> str:
-    """The share of durations that were not longer; ``counts`` by steps of which a millisecond has ``per_ms``."""
+    """Plot the cumulative distribution; ``counts`` by steps of 1/``per_ms`` ms."""
     steps = sorted(counts)
     total, seen, shares = sum(counts.values()), 0, []
     for step in steps:

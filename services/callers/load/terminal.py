@@ -1,4 +1,4 @@
-"""The load run for people at a terminal: how far it is, and its figures."""
+"""Progress and figures of a load run on a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from rich.text import Text
 from services.callers.core.figures import Figures
 from services.callers.load import worker
 from services.callers.load.options import LoadOptions
-from services.callers.load.run import Watch
+from services.callers.load.run import OnProgress
 
 DURATIONS = (
     ("setup_ms", "set-up: offer → both ways open"),
@@ -27,14 +27,14 @@ DURATIONS = (
 
 
 @contextmanager
-def progress_of(options: LoadOptions, console: Console) -> Iterator[Watch]:
-    """A bar while the block runs; gives what to tell it."""
+def progress_of(options: LoadOptions, console: Console) -> Iterator[OnProgress]:
+    """Show a progress bar while the block runs; yields the function that updates it."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     whole_s = options.ramp_s + 60 * options.minutes
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("starting callers", total=whole_s)
 
-        def watch(at_s: float, at: worker.Progress) -> None:
+        def watch(at_s: float, at: worker.WorkerProgress) -> None:
             failed = f", {at.failed} failed" if at.failed else ""
             turns = f", {at.answered}/{at.asked} turns answered" if at.asked else ""
             text = f"{at.live} of {options.calls} calls up{failed}{turns}"
@@ -104,15 +104,15 @@ def _services(figures: Figures) -> Table:
 
 
 def number(value: Any, *, digits: int = 1) -> str:  # noqa: ANN401 - a figure or none
-    """For a table; what was not measured is a dash."""
+    """Format a number for a table; None is a dash."""
     return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001 - a dash is meant
 
 
 def percent(share: float | None) -> str:
-    """A share."""
+    """Format a share as percent."""
     return "–" if share is None else f"{100 * share:.0f} %"  # noqa: RUF001 - a dash is meant
 
 
 def usd(value: float | None) -> str:
-    """Money."""
+    """Format an amount of dollars."""
     return "unknown" if value is None else f"${value:.4f}"

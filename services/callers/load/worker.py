@@ -1,4 +1,4 @@
-"""A process of callers: an order comes by stdin, JSON lines go out by stdout. Stdin closed is the word to hang up."""
+"""A process of callers: reads its order from stdin, writes JSON lines to stdout. Closing stdin makes it hang up."""
 
 import asyncio
 import contextlib
@@ -15,42 +15,42 @@ from aiortc.exceptions import InvalidStateError
 from pydantic import TypeAdapter
 
 from services.callers.core.clip import EncodedClip
-from services.callers.core.conversation import Manner
-from services.callers.core.figures import Account
-from services.callers.load.call import LoadCall, Surroundings, Tokens
+from services.callers.core.figures import ProcessFigures
+from services.callers.core.simulated_caller import TalkProfile
+from services.callers.endpoint_client import EndpointClient
+from services.callers.load.call import LoadCall, LoadContext, TokenSource
 from services.callers.load.pacer import Pacer
-from services.callers.load.voice import Voice
-from services.callers.wire import Wire
+from services.callers.load.rtp_payloads import RtpPayloads
 
 _PROGRESS_S = 0.5
 _HTTP_TIMEOUT_S = 30.0
 _BILLS_AT_A_TIME = 8
 _SETTLED_S = 2.0
-"""After the last call was placed: by then it is connected, and what it made is there to stay."""
+"""Seconds after the last call was placed: by then it is connected, and its objects are long-lived."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What one process has to do."""
+class WorkerOrder:
+    """The calls of one process."""
 
     url: str
     key: str = field(repr=False)
     session: dict[str, Any]
     calls: tuple[tuple[int, float], ...]
-    """Each call's number, and how many seconds after the start it is placed."""
+    """Each call's number, and its start in seconds after the common start."""
     ends_s: float
-    """Seconds after the start at which all hang up."""
-    manner: Manner
+    """Seconds after the start at which all calls hang up."""
+    manner: TalkProfile
     clips: tuple[EncodedClip, ...]
     silence: str
-    """The payload of 20 ms of it, in hexadecimal."""
+    """The Opus payload of 20 ms of silence, in hexadecimal."""
     cpus: tuple[int, ...] = ()
-    """Which CPUs to use; none are all."""
+    """Which CPUs to use; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How it goes, twice a second."""
+class WorkerProgress:
+    """Progress, twice a second."""
 
     kind: Literal["progress"] = "progress"
     placed: int = 0
@@ -61,52 +61,52 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The order is understood; the start is awaited."""
+class WorkerReady:
+    """The order was parsed; the process waits for the start."""
 
     kind: Literal["ready"] = "ready"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """The last line."""
+class WorkerFigures:
+    """The figures; the last line."""
 
-    account: Account
+    account: ProcessFigures
     kind: Literal["done"] = "done"
 
 
-Line = Ready | Progress | Done
-ORDER: TypeAdapter[Order] = TypeAdapter(Order)
-LINE: TypeAdapter[Line] = TypeAdapter(Line)
-Tell = Callable[[Line], None]
+WorkerLine = WorkerReady | WorkerProgress | WorkerFigures
+ORDER: TypeAdapter[WorkerOrder] = TypeAdapter(WorkerOrder)
+LINE: TypeAdapter[WorkerLine] = TypeAdapter(WorkerLine)
+LineWriter = Callable[[WorkerLine], None]
 
 
-class Worker:
-    """The calls of this process."""
+class LoadWorker:
+    """Runs the calls of this process."""
 
-    def __init__(self, order: Order, tell: Tell) -> None:
+    def __init__(self, order: WorkerOrder, tell: LineWriter) -> None:
         self._order = order
-        self._tell = tell
+        self._report = tell
         self._calls: list[LoadCall] = []
-        self._account = Account()
+        self._account = ProcessFigures()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Place all calls, hang up at the end or when ``stop`` is set, and tell the account."""
+        """Place all calls, hang up at the end or when ``stop`` is set, and report the figures."""
         order = self._order
         async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_S) as http:
             pacer = Pacer(self._account.pacing)
-            wire = Wire(http, order.url)
-            shared = Surroundings(
+            wire = EndpointClient(http, order.url)
+            shared = LoadContext(
                 wire=wire,
-                tokens=Tokens(wire, order.key, order.session),
+                tokens=TokenSource(wire, order.key, order.session),
                 manner=order.manner,
-                voice=Voice(order.clips, bytes.fromhex(order.silence)),
+                voice=RtpPayloads(order.clips, bytes.fromhex(order.silence)),
                 pacer=pacer,
                 account=self._account,
                 certificate=RTCCertificate.generateCertificate(),
                 bills=asyncio.Semaphore(_BILLS_AT_A_TIME),
             )
-            telling = asyncio.create_task(self._tell_progress(), name="progress")
+            telling = asyncio.create_task(self._report_progress(), name="progress")
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._end(stop), name="end")
@@ -115,9 +115,9 @@ class Worker:
             finally:
                 pacer.close()
                 telling.cancel()
-        self._tell(Done(self._account))
+        self._report(WorkerFigures(self._account))
 
-    async def _call(self, shared: Surroundings, number: int, start_s: float, stop: asyncio.Event) -> None:
+    async def _call(self, shared: LoadContext, number: int, start_s: float, stop: asyncio.Event) -> None:
         if await _happens(stop, within_s=start_s):
             return
         call = LoadCall(shared, number)
@@ -128,15 +128,15 @@ class Worker:
         placed_s = self._order.calls[-1][1] + _SETTLED_S if self._order.calls else 0.0
         if not await _happens(stop, within_s=min(placed_s, self._order.ends_s)):
             gc.collect()
-            gc.freeze()  # a search through all connections for garbage would hold up every call for 50 ms
+            gc.freeze()  # a full garbage collection would delay every call by 50 ms
         if not await _happens(stop, within_s=self._order.ends_s - placed_s):
             stop.set()
 
-    async def _tell_progress(self) -> None:
+    async def _report_progress(self) -> None:
         while True:
             turns = self._account.turns
-            self._tell(
-                Progress(
+            self._report(
+                WorkerProgress(
                     placed=len(self._calls),
                     live=sum(call.live for call in self._calls),
                     failed=sum(self._account.failures.values()),
@@ -154,8 +154,8 @@ async def _happens(event: asyncio.Event, *, within_s: float) -> bool:
     return event.is_set()
 
 
-async def _until_closed(stop: asyncio.Event) -> None:
-    """The parent holds our stdin open as long as it wants us to go on, or lives."""
+async def _stop_when_stdin_closes(stop: asyncio.Event) -> None:
+    """Read stdin until it is closed: the parent closes it to stop us, and the kernel when the parent exits."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
@@ -166,33 +166,33 @@ async def _until_closed(stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A call that is closed while it connects leaves such errors in tasks of aiortc; the report counts the call."""
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop errors of aiortc tasks of a call that is closed while it connects; the figures count the call."""
     if not isinstance(context.get("exception"), InvalidStateError | ConnectionError):
         loop.default_exception_handler(context)
 
 
-async def _serve(order: Order) -> None:
-    asyncio.get_running_loop().set_exception_handler(_complain)
+async def _serve(order: WorkerOrder) -> None:
+    asyncio.get_running_loop().set_exception_handler(_on_loop_error)
     stop = asyncio.Event()
-    closing = asyncio.create_task(_until_closed(stop), name="stdin")
+    closing = asyncio.create_task(_stop_when_stdin_closes(stop), name="stdin")
     try:
-        await Worker(order, _write).run(stop)
+        await LoadWorker(order, _write).run(stop)
     finally:
         closing.cancel()
 
 
-def _write(line: Line) -> None:
+def _write(line: WorkerLine) -> None:
     sys.stdout.write(LINE.dump_json(line).decode() + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Read the order, say that it is understood, wait for the word to start, work."""
+    """Read the order, report readiness, wait for the start, run."""
     order = ORDER.validate_json(sys.stdin.buffer.readline())
     if order.cpus:
         os.sched_setaffinity(0, order.cpus)
-    _write(Ready())
+    _write(WorkerReady())
     if sys.stdin.buffer.readline():
         asyncio.run(_serve(order))
     return 0

@@ -1,4 +1,4 @@
-"""What the cores of a call ask its shell to do, in this order."""
+"""Commands of the core of a call to its shell, to be executed in the order given."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,7 +11,7 @@ from services.contracts.messages import CloseReason, OpenCause
 
 @dataclass(slots=True, init=False)
 class SendUp:
-    """Publish a frame to the worker; the shell adds epoch and time."""
+    """Publish a frame to the worker; the shell adds the epoch and the time of sending."""
 
     kind: Final[Kind]
     position: Final[int]
@@ -44,7 +44,7 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """The call is over. ``by_worker``: the worker said so and need not be told."""
+    """End the call. ``by_worker``: the worker ended it and is not notified."""
 
     reason: EndReason
     by_worker: bool = False
@@ -52,7 +52,7 @@ class EndCall:
 
 @dataclass(frozen=True, slots=True)
 class CountGateOpen:
-    """The gate opened. ``barge_in_stop_s``: it stopped an answer so long after the caller's onset."""
+    """Count an opening of the gate. ``barge_in_stop_s``: from the onset until playout stopped; None: no barge-in."""
 
     cause: OpenCause
     barge_in_stop_s: float | None = None
@@ -60,7 +60,7 @@ class CountGateOpen:
 
 @dataclass(frozen=True, slots=True)
 class CountGateClose:
-    """The gate closed after frame ``index``; ``speech_end_at``: the true end of speech."""
+    """Count a closing of the gate after frame ``index``. ``speech_end_at``: the end of speech, monotonic seconds."""
 
     reason: CloseReason
     index: int
@@ -69,7 +69,7 @@ class CountGateClose:
 
 @dataclass(frozen=True, slots=True)
 class CountTurn:
-    """An answer began ``latency_s`` after the true end of speech."""
+    """Count a turn: the answer began ``latency_s`` after the end of speech."""
 
     latency_s: float
 
@@ -87,9 +87,9 @@ DropReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class CountDropped:
-    """Something that came in was thrown away."""
+    """Count an input that was dropped."""
 
     reason: DropReason
 
 
-Command = SendUp | SendEvent | EndCall | CountGateOpen | CountGateClose | CountTurn | CountDropped
+CallCommand = SendUp | SendEvent | EndCall | CountGateOpen | CountGateClose | CountTurn | CountDropped

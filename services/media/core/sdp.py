@@ -1,9 +1,9 @@
 """Offers as signaling writes them, and our answers: one audio section with Opus, and perhaps one data channel.
 
-Signaling has read the client's offer by an allow-list and written it anew (signaling/core/sdp.py); what is not in
-that form is refused here, too. The answer asks for what is cheapest to hear well: wideband Opus with in-band FEC and
-DTX, so that nothing comes while a talker is silent. 32 kbit/s: at 24 the codec alone is below PESQ 4 for some voices
-(3.89 and 4.26 for two of flite's, against 4.29 and 4.43).
+Signaling has parsed the client's offer by an allow-list and rewritten it (signaling/core/sdp.py); any other form is
+refused here, too. The answer requests the cheapest encoding of good quality: wideband Opus with in-band FEC and DTX,
+so that a silent talker sends nothing. 32 kbit/s: at 24 the codec alone is below PESQ 4 for some voices (3.89 and 4.26
+for two of flite's, against 4.29 and 4.43).
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Literal
 
 MAX_OFFER_CHARS = 16 * 1024
 MAX_MESSAGE_BYTES = 128 * 1024
-"""Longest data-channel message that we take."""
+"""Longest data-channel message that we accept."""
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1;usedtx=1;maxplaybackrate=16000;maxaveragebitrate=32000;stereo=0"
 CNAME = "hushgate"
@@ -23,18 +23,18 @@ client understands early feedback (RFC 4585): we send none, only reports at the 
 """
 
 Direction = Literal["sendrecv", "sendonly", "recvonly"]
-Setup = Literal["active", "passive"]
+DtlsSetup = Literal["active", "passive"]
 _ANSWERS: dict[str, Direction] = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
 _HOST_PRIORITY = (126 << 24) | (65_535 << 8) | 255  # RFC 8445 §5.1.2.1: a host candidate, component 1
 
 
-class InvalidOfferError(ValueError):
-    """The text is no offer of the form that signaling writes."""
+class UnreadableOfferError(ValueError):
+    """The text is not an offer in the form that signaling writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSection:
-    """The audio as the client numbers it."""
+    """The audio section, with the client's payload types."""
 
     mid: str
     payload_type: int
@@ -43,13 +43,13 @@ class AudioSection:
     profile: str = PROFILES[0]
 
     @property
-    def listens(self) -> bool:
-        """Whether the client takes sound from us."""
+    def receives_audio(self) -> bool:
+        """Whether the client receives audio."""
         return self.direction != "sendonly"
 
     @property
-    def speaks(self) -> bool:
-        """Whether the client sends sound."""
+    def sends_audio(self) -> bool:
+        """Whether the client sends audio."""
         return self.direction != "recvonly"
 
 
@@ -64,7 +64,7 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTransport:
-    """The client's end of ICE and DTLS. ``setup`` is the offer's `a=setup`."""
+    """The client's ICE credentials, DTLS fingerprint and role. ``setup`` is the offer's `a=setup`."""
 
     ufrag: str
     password: str
@@ -73,8 +73,8 @@ class RemoteTransport:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What an offer says."""
+class ParsedOffer:
+    """A parsed offer."""
 
     transport: RemoteTransport
     sections: tuple[AudioSection | DataSection, ...]
@@ -92,35 +92,35 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class LocalTransport:
-    """Our end. ``addresses``: those that clients reach, each with the one UDP port."""
+    """Our transport parameters. ``addresses``: the candidates, all with the same UDP port."""
 
     ufrag: str
     password: str
     fingerprint: str
-    setup: Setup
+    setup: DtlsSetup
     addresses: tuple[tuple[str, int], ...]
 
 
-def parse(text: str) -> Offer:
-    """Read an offer.
+def parse(text: str) -> ParsedOffer:
+    """Parse an offer.
 
     Raises:
-        InvalidOfferError: it is not of the form that signaling writes.
+        UnreadableOfferError: it is not in the form that signaling writes.
     """
     if len(text) > MAX_OFFER_CHARS:
-        raise InvalidOfferError("the offer is too long")
+        raise UnreadableOfferError("the offer is too long")
     _, *blocks = re.split(r"^(?=m=)", text.replace("\r\n", "\n"), flags=re.MULTILINE)
     sections = tuple(_section(block) for block in blocks)
     kinds = [type(section) for section in sections]
     if kinds.count(AudioSection) != 1 or kinds.count(DataSection) > 1:
-        raise InvalidOfferError("one audio section is needed, at most one data channel, and no video")
+        raise UnreadableOfferError("one audio section is needed, at most one data channel, and no video")
     if len({section.mid for section in sections}) != len(sections):
-        raise InvalidOfferError("two sections have the same a=mid")
-    return Offer(_transport(blocks[0]), sections)
+        raise UnreadableOfferError("two sections have the same a=mid")
+    return ParsedOffer(_transport(blocks[0]), sections)
 
 
-def answer(offer: Offer, local: LocalTransport, *, ssrc: int) -> str:
-    """The answer to ``offer``: the same sections in the same order, all on our one port."""
+def answer(offer: ParsedOffer, local: LocalTransport, *, ssrc: int) -> str:
+    """Return the answer to ``offer``: the same sections in the same order, bundled on one port."""
     host, port = local.addresses[0]
     mids = " ".join(section.mid for section in offer.sections)
     lines = ["v=0", f"o=- 1 1 IN {_family(host)} {host}", "s=-", "t=0 0"]
@@ -136,8 +136,8 @@ def answer(offer: Offer, local: LocalTransport, *, ssrc: int) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def answered_setup(offered: str) -> Setup:
-    """Who opens DTLS (RFC 5763 §5): we do, unless the client insists; so its first flight needs no round trip."""
+def answered_setup(offered: str) -> DtlsSetup:
+    """Return our DTLS role (RFC 5763 §5): active unless the client is, which saves a round trip."""
     return "passive" if offered == "active" else "active"
 
 
@@ -175,7 +175,7 @@ def _section(block: str) -> AudioSection | DataSection:
     if matched := re.match(r"m=audio \d{1,5} ([A-Z/]+) (\d{1,3})\n", block):
         profile, payload_type = matched[1], int(matched[2])
         if profile not in PROFILES:
-            raise InvalidOfferError(f"audio over {profile} is not answered")
+            raise UnreadableOfferError(f"audio over {profile} is not answered")
         _value(block, rf"a=rtpmap:{payload_type} (opus)/48000/2", "Opus")
         level = re.search(rf"^a=extmap:(\d{{1,2}}) {re.escape(AUDIO_LEVEL)}$", block, re.MULTILINE)
         return AudioSection(
@@ -192,7 +192,7 @@ def _section(block: str) -> AudioSection | DataSection:
             sctp_port=int(_value(block, r"a=sctp-port:(\d{1,5})", "a=sctp-port")),
             max_message_bytes=int(size[1]) if size else 65_536,  # RFC 8841 §6.1
         )
-    raise InvalidOfferError("a section is neither Opus nor a data channel")
+    raise UnreadableOfferError("a section is neither Opus nor a data channel")
 
 
 def _transport(block: str) -> RemoteTransport:
@@ -207,5 +207,5 @@ def _transport(block: str) -> RemoteTransport:
 def _value(block: str, pattern: str, what: str) -> str:
     matched = re.search(f"^{pattern}$", block, re.MULTILINE)
     if matched is None:
-        raise InvalidOfferError(f"the offer lacks {what}")
+        raise UnreadableOfferError(f"the offer lacks {what}")
     return matched[1]

@@ -1,1 +1,1 @@
-"""Price books: one YAML file for each provider."""
+"""The shipped price books: one YAML file per provider."""

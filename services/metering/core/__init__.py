@@ -1,1 +1,1 @@
-"""Pricing and booking, sans-IO."""
+"""Sans-IO core of metering: pricing and booking."""

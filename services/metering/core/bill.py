@@ -1,4 +1,4 @@
-"""The answers about usage: a call's bill, and the sums of a tenant."""
+"""JSON answers of the usage API: the bill of a call and the sums of a tenant."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,17 @@ from pydantic import JsonValue
 
 from services.contracts.usage import Meter
 from services.metering.core.counterfactual import saved_note
-from services.metering.core.ledger import Line, LineKey, book_of
-from services.metering.core.pricing import NANO, Books, PriceBook, Rate, UnitPrice
+from services.metering.core.ledger import LedgerLine, LineKey, book_of
+from services.metering.core.pricing import NANO, Books, PriceBook, PriceRule, UnitPrice
 
-Answer = dict[str, JsonValue]
-Lines = Mapping[LineKey, Line]
+BillBody = dict[str, JsonValue]
+Lines = Mapping[LineKey, LedgerLine]
 _NANO_PLACES = Decimal(1) / NANO
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """What the history says about a call. ``first_seen``: when it or its first usage was made."""
+class BilledCall:
+    """A call in the ledger. ``first_seen``: its start, or the time of its first usage."""
 
     call_id: str
     provider: str
@@ -32,12 +32,12 @@ class Call:
 
 
 def usd(nano: int) -> str:
-    """Nano-dollars as dollars with all nine places: nothing is rounded away."""
+    """Format nano-dollars as dollars with all nine decimal places, unrounded."""
     return format((Decimal(nano) / NANO).quantize(_NANO_PLACES), "f")
 
 
-def call_usage(call: Call, lines: Lines, books: Books) -> Answer:
-    """The bill of one call, so far or final."""
+def call_usage(call: BilledCall, lines: Lines, books: Books) -> BillBody:
+    """Return the bill of one call; it is final once the call has ended and all usage is booked."""
     day = call.first_seen.date()
     book = book_of(lines, call.provider, books, day)
     return {
@@ -56,9 +56,9 @@ def call_usage(call: Call, lines: Lines, books: Books) -> Answer:
     }
 
 
-def tenant_usage(start: datetime, end: datetime, calls: int, lines: Lines, books: Books) -> Answer:
-    """The sums of the calls that began from ``start`` to before ``end``; ``lines`` are their totals."""
-    by_model: dict[tuple[str, str], dict[LineKey, Line]] = defaultdict(dict)
+def tenant_usage(start: datetime, end: datetime, calls: int, lines: Lines, books: Books) -> BillBody:
+    """Return the sums of the calls that began in [``start``, ``end``); ``lines`` are their totals."""
+    by_model: dict[tuple[str, str], dict[LineKey, LedgerLine]] = defaultdict(dict)
     for key, line in lines.items():
         by_model[key.provider, key.model][key] = line
     parts: list[JsonValue] = [
@@ -79,17 +79,17 @@ def _iso(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
 
 
-def _rates(lines: Lines, books: Books, day: date) -> list[Rate]:
+def _rates(lines: Lines, books: Books, day: date) -> list[PriceRule]:
     found = (_rates_of(book_of(lines, key.provider, books, day), key.model) for key in lines)
     return [rate for rates in found for rate in rates]
 
 
-def _rates_of(book: PriceBook | None, model: str) -> list[Rate]:
+def _rates_of(book: PriceBook | None, model: str) -> list[PriceRule]:
     rate = book.rate(model) if book else None
     return [rate] if rate else []
 
 
-def _sums(lines: Lines, rates: Iterable[Rate]) -> Answer:
+def _sums(lines: Lines, rates: Iterable[PriceRule]) -> BillBody:
     meters: dict[Meter, int] = defaultdict(int)
     for key, line in lines.items():
         meters[key.meter] += line.quantity
@@ -128,7 +128,7 @@ def _unit_price(book: PriceBook | None, key: LineKey) -> UnitPrice | None:
     return rate.prices.get(key.meter) if rate else None
 
 
-def _row(key: LineKey, line: Line, unit: UnitPrice | None) -> Answer:
+def _row(key: LineKey, line: LedgerLine, unit: UnitPrice | None) -> BillBody:
     return {
         "provider": key.provider,
         "model": key.model,

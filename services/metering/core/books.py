@@ -1,4 +1,4 @@
-"""Reads price books strictly: a wrong one is refused with its file, its key and what to write there."""
+"""Parse price books strictly: an error names the file, the key and the expected value."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from services.contracts.usage import Meter
-from services.metering.core.pricing import BILLED, MeterKind, PriceBook, Rate, UnitPrice
+from services.metering.core.pricing import BILLED, MeterKind, PriceBook, PriceRule, UnitPrice
 
 _PRICE = re.compile(r"(?P<usd>\d{1,9}(\.\d{1,9})?) / (?P<unit>[A-Za-z0-9 ]+)\Z")
 _TOKENS: Mapping[str, int] = {"1M tokens": 1_000_000}
@@ -31,11 +31,11 @@ _REQUIRED: Mapping[MeterKind, frozenset[Meter]] = {
     MeterKind.SESSION_SECONDS: frozenset({Meter.SESSION_MS}),
     MeterKind.TRANSCRIPTION: frozenset(),
 }
-"""Without these a call of that kind cannot be priced at all; a price of nothing is written as 0."""
+"""Meters that a model of each kind must price; write 0 if one is free."""
 
 
 class BadBookError(ValueError):
-    """A price book that cannot be used."""
+    """The price book is invalid; ``str()`` names file, key and expected value."""
 
 
 def _is_day(text: str) -> str:
@@ -58,7 +58,7 @@ class _Edition(BaseModel):
     models: dict[str, _Model] = Field(min_length=1)
 
 
-class _File(BaseModel):
+class _BookFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     provider: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
@@ -67,13 +67,13 @@ class _File(BaseModel):
 
 
 def parse(content: object, *, file: str) -> list[PriceBook]:
-    """The books in the parsed YAML of ``file``, one for each edition.
+    """Return the price books in the parsed YAML of ``file``, one per edition.
 
     Raises:
-        BadBookError: the first thing that is wrong, in one line.
+        BadBookError: the first error, in one line.
     """
     try:
-        read = _File.model_validate(content)
+        read = _BookFile.model_validate(content)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         key = ".".join(map(str, first["loc"])) or "the file"
@@ -87,7 +87,7 @@ def parse(content: object, *, file: str) -> list[PriceBook]:
     return books
 
 
-def _book(read: _File, edition: _Edition, file: str) -> PriceBook:
+def _book(read: _BookFile, edition: _Edition, file: str) -> PriceBook:
     return PriceBook(
         provider=read.provider,
         valid_from=date.fromisoformat(edition.valid_from),
@@ -97,14 +97,14 @@ def _book(read: _File, edition: _Edition, file: str) -> PriceBook:
     )
 
 
-def _rate(pattern: str, model: _Model, where: str) -> Rate:
+def _rate(pattern: str, model: _Model, where: str) -> PriceRule:
     prices = {
         _meter(name, model.meter_kind, where): _unit_price(name, text, where) for name, text in model.prices.items()
     }
     missing = sorted(_REQUIRED[model.meter_kind] - prices.keys())
     if missing:
         raise BadBookError(f'price book {where}.prices: {", ".join(missing)} missing; write "0 / …" for what is free')
-    return Rate(pattern=pattern, kind=model.meter_kind, prices=prices)
+    return PriceRule(pattern=pattern, kind=model.meter_kind, prices=prices)
 
 
 def _meter(name: str, kind: MeterKind, where: str) -> Meter:

@@ -1,4 +1,4 @@
-"""What a usage event does to the ledger. The order of events cannot change the sums, nor can copies of them."""
+"""Apply usage events to the ledger. The sums do not depend on the order of events or on duplicates."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,14 +13,14 @@ from services.metering.core.reading import Reason
 MAX_SKEW = timedelta(minutes=5)
 MAX_LATE = timedelta(days=35)
 MAX_TOTAL = 2**60
-"""A total beyond this is a mistake, and twice it would not fit a BIGINT."""
+"""Maximum of a total; larger ones are errors, and their sums could overflow a BIGINT."""
 EXACT = -1
-"""The epoch of exact meters: whichever worker reports them, they are the same."""
+"""Epoch of exact meters, whose quantity is the same whichever worker reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeterKey:
-    """What is counted once. ``ref`` is empty for time meters."""
+    """Key of a cumulative meter, counted once. ``ref`` is empty for time meters."""
 
     tenant: TenantId
     call: CallId
@@ -31,8 +31,8 @@ class MeterKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The quantity that counts for a key, and the producer's number of the event that said so."""
+class MeterReading:
+    """Current reading of a meter key; ``seq``: the producer's number of the event that reported it."""
 
     quantity: int
     seq: int
@@ -42,7 +42,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LineKey:
-    """A line of a call's bill."""
+    """Key of a line of a call's bill."""
 
     tenant: TenantId
     call: CallId
@@ -52,8 +52,8 @@ class LineKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The total of a call for one meter. ``price_book`` is empty while there is none."""
+class LedgerLine:
+    """Total of a call for one meter. ``price_book`` is empty until a book prices it."""
 
     quantity: int = 0
     cost_nano: int = 0
@@ -64,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """One side of a journal."""
+    """One amount of a journal on one account."""
 
     account: str
     amount_nano: int
@@ -72,7 +72,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """One growth of one line; its postings sum to zero."""
+    """Increase of one line; its postings sum to zero."""
 
     key: LineKey
     quantity: int
@@ -81,79 +81,80 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the ledger has of the event, its keys and its call. ``content``: hash of the event with the same id."""
+class LedgerState:
+    """State of the ledger for an event, its keys and its call. ``content``: hash of the event with the same id."""
 
     content: str | None
-    held: Mapping[MeterKey, Held]
-    lines: Mapping[LineKey, Line]
+    readings: Mapping[MeterKey, MeterReading]
+    lines: Mapping[LineKey, LedgerLine]
     started: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """The new state and the journals that lead to it. Without journals the event was overtaken by a later one."""
+    """New readings and lines, and their journals. No journals: a later event had already reported more."""
 
-    held: Mapping[MeterKey, Held]
-    lines: Mapping[LineKey, Line]
+    readings: Mapping[MeterKey, MeterReading]
+    lines: Mapping[LineKey, LedgerLine]
     journals: tuple[Journal, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The ledger has this very event."""
+    """The ledger already has this event."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """Kept aside."""
+class UsageRejected:
+    """The event goes to quarantine."""
 
     reason: Reason
 
 
-Verdict = Booked | Duplicate | Rejected
+Decision = Booked | Duplicate | UsageRejected
 
 
-def judge(event: UsageEvent, known: Known, books: Books, *, now: datetime) -> Verdict:
-    """Decide what ``event`` does."""
-    if known.content is not None:
-        return Duplicate() if known.content == event.contenthash else Rejected(Reason.CHANGED)
-    fault = _untimely(event.time, now) or _contradiction(event, known.held)
+def decide(event: UsageEvent, state: LedgerState, books: Books, *, now: datetime) -> Decision:
+    """Decide whether and how ``event`` is booked, given the ledger's ``state``."""
+    if state.content is not None:
+        return Duplicate() if state.content == event.contenthash else UsageRejected(Reason.CHANGED)
+    fault = _untimely(event.time, now) or _contradiction(event, state.readings)
     if fault:
-        return Rejected(fault)
-    held = {key: said for key, said in _said(event) if said.quantity > _quantity(known.held.get(key))}
-    held |= {key: said for key, said in _said(event) if key not in known.held}
-    grown = {key.meter: said.quantity - _quantity(known.held.get(key)) for key, said in held.items()}
-    booked = _book(event, grown, known, books)
+        return UsageRejected(fault)
+    before = state.readings
+    readings = {key: new for key, new in _readings(event) if new.quantity > _quantity(before.get(key))}
+    readings |= {key: new for key, new in _readings(event) if key not in before}
+    grown = {key.meter: new.quantity - _quantity(before.get(key)) for key, new in readings.items()}
+    booked = _book(event, grown, state, books)
     if any(line.quantity > MAX_TOTAL or line.cost_nano > MAX_TOTAL for line in booked.lines.values()):
-        return Rejected(Reason.IMPLAUSIBLE)
-    return replace(booked, held=held)
+        return UsageRejected(Reason.IMPLAUSIBLE)
+    return replace(booked, readings=readings)
 
 
 def meter_keys(event: UsageEvent) -> list[MeterKey]:
-    """The keys that ``event`` speaks about."""
-    return [key for key, _ in _said(event)]
+    """Return the meter keys that ``event`` reports."""
+    return [key for key, _ in _readings(event)]
 
 
 def line_keys(event: UsageEvent) -> list[LineKey]:
-    """The lines that ``event`` can make grow."""
+    """Return the keys of the lines that ``event`` can increase."""
     data = event.data
     return [LineKey(event.subject, data.call_id, data.provider, data.model, meter) for meter in data.meters]
 
 
-def reprice(key: LineKey, line: Line, book: PriceBook) -> tuple[Line, Journal | None]:
-    """Price a line that had no price before; what that changes is a journal of its own."""
+def reprice(key: LineKey, line: LedgerLine, book: PriceBook) -> tuple[LedgerLine, Journal | None]:
+    """Price a line that had no price; return it with the journal of the change, None if nothing changed."""
     return _priced(key, line, replace(line, price_book=book.name), book, grown=0)
 
 
-def book_of(lines: Mapping[LineKey, Line], provider: str, books: Books, on: date) -> PriceBook | None:
-    """The book that the call is fixed to with this provider, else the one of its first day."""
+def book_of(lines: Mapping[LineKey, LedgerLine], provider: str, books: Books, on: date) -> PriceBook | None:
+    """Return the book that the call's lines of ``provider`` already use, else the one valid ``on`` its first day."""
     fixed = {line.price_book for key, line in lines.items() if key.provider == provider and line.price_book}
     return books.named(min(fixed)) if fixed else books.valid(provider, on)
 
 
 def advance(mark: int, floor: int, present: Iterable[int]) -> int:
-    """The highest number up to which everything of an outbox is here or gone there."""
+    """Return an outbox's new watermark: all up to it is in the ledger (``present``) or below the outbox's ``floor``."""
     mark = max(mark, floor - 1)
     for number in sorted(present):
         if number == mark + 1:
@@ -167,22 +168,22 @@ def _untimely(time: datetime, now: datetime) -> Reason | None:
     return Reason.TOO_LATE if time < now - MAX_LATE else None
 
 
-def _contradiction(event: UsageEvent, held: Mapping[MeterKey, Held]) -> Reason | None:
-    for key, said in _said(event):
-        before = held.get(key)
+def _contradiction(event: UsageEvent, readings: Mapping[MeterKey, MeterReading]) -> Reason | None:
+    for key, reading in _readings(event):
+        before = readings.get(key)
         if before is None:
             continue
-        if (said.provider, said.model) != (before.provider, before.model):
+        if (reading.provider, reading.model) != (before.provider, before.model):
             return Reason.CHANGED
-        if key.epoch == EXACT and said.quantity != before.quantity:
+        if key.epoch == EXACT and reading.quantity != before.quantity:
             return Reason.CHANGED
-        # Smaller and earlier was only overtaken on the way.
-        if said.quantity < before.quantity and said.seq > before.seq:
+        # A smaller reading with a lower number only arrived late.
+        if reading.quantity < before.quantity and reading.seq > before.seq:
             return Reason.SHRUNK
     return None
 
 
-def _said(event: UsageEvent) -> list[tuple[MeterKey, Held]]:
+def _readings(event: UsageEvent) -> list[tuple[MeterKey, MeterReading]]:
     data = event.data
     return [
         (
@@ -194,24 +195,24 @@ def _said(event: UsageEvent) -> list[tuple[MeterKey, Held]]:
                 ref="" if meter in TIME_METERS else data.provider_ref,
                 meter=meter,
             ),
-            Held(quantity, data.seq, data.provider, data.model),
+            MeterReading(quantity, data.seq, data.provider, data.model),
         )
         for meter, quantity in data.meters.items()
     ]
 
 
-def _quantity(held: Held | None) -> int:
-    return held.quantity if held else 0
+def _quantity(reading: MeterReading | None) -> int:
+    return reading.quantity if reading else 0
 
 
-def _book(event: UsageEvent, grown: Mapping[Meter, int], known: Known, books: Books) -> Booked:
+def _book(event: UsageEvent, grown: Mapping[Meter, int], state: LedgerState, books: Books) -> Booked:
     data = event.data
-    book = book_of(known.lines, data.provider, books, (known.started or event.time).date())
-    lines: dict[LineKey, Line] = {}
+    book = book_of(state.lines, data.provider, books, (state.started or event.time).date())
+    lines: dict[LineKey, LedgerLine] = {}
     journals: list[Journal] = []
     for meter, growth in grown.items():
         key = LineKey(event.subject, data.call_id, data.provider, data.model, meter)
-        before = known.lines.get(key, Line())
+        before = state.lines.get(key, LedgerLine())
         after = replace(before, quantity=before.quantity + growth, price_book=book.name if book else "")
         lines[key], journal = _priced(key, before, after, book, grown=growth)
         if journal:
@@ -220,10 +221,10 @@ def _book(event: UsageEvent, grown: Mapping[Meter, int], known: Known, books: Bo
 
 
 def _priced(
-    key: LineKey, before: Line, after: Line, book: PriceBook | None, *, grown: int
-) -> tuple[Line, Journal | None]:
+    key: LineKey, before: LedgerLine, after: LedgerLine, book: PriceBook | None, *, grown: int
+) -> tuple[LedgerLine, Journal | None]:
     if book is None and before.price_book:
-        # Its book was taken away: what is booked stays, and what it grew by waits for a price.
+        # The book was removed: what is booked stays, and the increase is unpriced.
         kept = replace(before, quantity=after.quantity, unpriced=True)
         return kept, Journal(key, grown, before.price_book, ()) if grown else None
     priced = price(book, key.model, key.meter, after.quantity)
@@ -237,7 +238,7 @@ def _priced(
 
 
 def _postings(key: LineKey, nano: int, *, charged: bool) -> tuple[Posting, ...]:
-    """What the tenant's calls cost, against whom we owe it; `notional` when nobody sends a bill."""
+    """Debit the tenant's cost account, credit the provider's: `payable`, or `notional` if it sends no bill."""
     if not nano:
         return ()
     creditor = "payable" if charged else "notional"

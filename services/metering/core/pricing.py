@@ -1,4 +1,4 @@
-"""Prices: which quantity costs how much by which book. Money is integer nano-dollars."""
+"""Price quantities by price books. Money is integer nano-dollars."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ NANO = 10**9
 
 
 class MeterKind(StrEnum):
-    """What a provider bills, and so what can save money there."""
+    """What a provider bills for a model: tokens, audio time, session time, or transcription only."""
 
     RESPONSE_TOKENS = "response_tokens"
     AUDIO_SECONDS = "audio_seconds"
@@ -32,9 +32,9 @@ BILLED: Mapping[MeterKind, frozenset[Meter]] = {
     MeterKind.SESSION_SECONDS: frozenset({Meter.SESSION_MS}) | TRANSCRIBE_METERS,
     MeterKind.TRANSCRIPTION: TRANSCRIBE_METERS,
 }
-"""The meters that cost money by kind; what is used of one that a book has no price for is `unpriced`."""
+"""Billed meters of each kind; usage of one that the book does not price is `unpriced`."""
 
-BILLED_BY_SOMEBODY: frozenset[Meter] = frozenset().union(*BILLED.values())
+BILLED_METERS: frozenset[Meter] = frozenset().union(*BILLED.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +45,40 @@ class UnitPrice:
     per: int
 
     def nano(self, quantity: int) -> int:
-        """The price of ``quantity`` in nano-dollars, exact, then rounded half-even once."""
+        """Return the price of ``quantity`` in nano-dollars, computed exactly and rounded half-even once."""
         return round(Fraction(self.usd) * NANO * quantity / self.per)
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """What a book says about the models that match ``pattern``."""
+class PriceRule:
+    """Meter kind and unit prices of the models that match ``pattern``."""
 
     pattern: str
     kind: MeterKind
     prices: Mapping[Meter, UnitPrice]
 
     def bills(self, meter: Meter) -> bool:
-        """Whether the provider charges for ``meter``, known price or not."""
+        """Return whether the provider charges for ``meter``, whether or not the price is known."""
         return meter in BILLED[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """The prices of one provider from ``valid_from`` on. ``charged``: somebody really sends a bill."""
+    """Prices of one provider from ``valid_from`` on. ``charged``: the provider sends a bill."""
 
     provider: str
     valid_from: date
     charged: bool
     source: str
-    rates: tuple[Rate, ...]
+    rates: tuple[PriceRule, ...]
 
     @property
     def name(self) -> str:
-        """`provider@date`."""
+        """Name of the book: `provider@date`."""
         return f"{self.provider}@{self.valid_from.isoformat()}"
 
-    def rate(self, model: str) -> Rate | None:
-        """The most specific match: the whole name, else the pattern with the most letters of its own."""
+    def rate(self, model: str) -> PriceRule | None:
+        """Return the most specific rule for ``model``: exact name, else the longest literal pattern."""
         fitting = [rate for rate in self.rates if fnmatchcase(model, rate.pattern)]
         return max(fitting, key=lambda rate: _specificity(rate.pattern), default=None)
 
@@ -89,7 +89,7 @@ def _specificity(pattern: str) -> tuple[bool, int]:
 
 
 class Books:
-    """All price books."""
+    """All price books, by name and by provider."""
 
     def __init__(self, books: Iterable[PriceBook]) -> None:
         self._by_name = {book.name: book for book in sorted(books, key=lambda book: book.valid_from)}
@@ -98,18 +98,18 @@ class Books:
         return len(self._by_name)
 
     def named(self, name: str) -> PriceBook | None:
-        """The book that a call was fixed to."""
+        """Return the book of that name, or None."""
         return self._by_name.get(name)
 
     def valid(self, provider: str, on: date) -> PriceBook | None:
-        """The book that holds for calls of ``provider`` that start ``on`` that day (UTC)."""
+        """Return the book for calls of ``provider`` that start ``on`` that day (UTC), or None."""
         held = [book for book in self._by_name.values() if book.provider == provider and book.valid_from <= on]
         return held[-1] if held else None
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What a quantity costs. ``unpriced``: it costs something that no book knows; the alert goes with it."""
+    """Cost of a quantity. ``unpriced``: it is billed, but no book has its price; an alert fires."""
 
     nano: int
     unpriced: bool
@@ -118,7 +118,7 @@ class Priced:
 def price(book: PriceBook | None, model: str, meter: Meter, quantity: int) -> Priced:
     """Price the total of a call: never the growth of one event, whose rounding would depend on the order."""
     rate = book.rate(model) if book else None
-    if quantity == 0 or (meter not in BILLED_BY_SOMEBODY if rate is None else not rate.bills(meter)):
+    if quantity == 0 or (meter not in BILLED_METERS if rate is None else not rate.bills(meter)):
         return Priced(0, unpriced=False)
     unit = rate.prices.get(meter) if rate else None
     return Priced(unit.nano(quantity), unpriced=False) if unit else Priced(0, unpriced=True)

@@ -1,4 +1,4 @@
-"""From bytes to a usage event that can be booked, or the reason why not."""
+"""Decode messages into usage events that can be booked, or the reason why not."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MAX_INTEGER = 2**63 - 1
 
 
 class Reason(StrEnum):
-    """Why an event is kept aside instead of booked; the label of the metric and the column of the table."""
+    """Why an event is held or quarantined instead of booked; label of the metric and column of the table."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -50,43 +50,43 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an event stood in the outbox that sent it; ``floor``: everything below is gone there."""
+class OutboxPosition:
+    """Position of an event in its outbox; ``floor``: the outbox has deleted everything below."""
 
     source: str
     sequence: int
     floor: int
     process: str
-    """Whose outbox it is."""
+    """The process that owns the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unbookable:
-    """An event for the quarantine. ``place`` is None when not even that can be read or believed."""
+    """An event that cannot be booked. ``place`` is None if the position cannot be read or is not the sender's."""
 
     reason: Reason
-    place: Place | None
+    place: OutboxPosition | None
     call: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """An event in order. ``sender`` and ``place`` are None for one of a version whose subjects named no process."""
+class ReceivedUsage:
+    """A valid event. ``sender`` and ``place`` are None for older versions, whose subjects named no process."""
 
     event: UsageEvent
     sender: UsageSender | None
-    place: Place | None
+    place: OutboxPosition | None
 
 
-def read(body: bytes, *, subject: str) -> Read | Unbookable:
-    """Check what came on ``subject``, which is what the sender was allowed to write to."""
+def read(body: bytes, *, subject: str) -> ReceivedUsage | Unbookable:
+    """Decode and check a message; NATS permissions guarantee that its sender may publish to ``subject``."""
     sender = subjects.usage_sender(subject)
     tenant = _earlier_tenant(subject) if sender is None else sender.tenant
     try:
         event = usage.decode(body)
     except MalformedUsageError:
         content = _json(body)
-        return Unbookable(_what_is_wrong(body, content), _place(content, sender))
+        return Unbookable(_decode_fault(body, content), _place(content, sender))
     call = event.data.call_id
     if tenant is None:
         return Unbookable(Reason.WRONG_SUBJECT, None, call)
@@ -94,18 +94,18 @@ def read(body: bytes, *, subject: str) -> Read | Unbookable:
     if sender is not None and place is None:
         return Unbookable(Reason.WRONG_SOURCE, None, call)
     fault = _fault(event, tenant)
-    return Unbookable(fault, place, call) if fault else Read(event, sender, place)
+    return Unbookable(fault, place, call) if fault else ReceivedUsage(event, sender, place)
 
 
-def place_of(event: UsageEvent, sender: UsageSender | None) -> Place | None:
-    """Where ``event`` stood in its outbox, if that is the sender's: nobody lets go of the usage of another."""
+def place_of(event: UsageEvent, sender: UsageSender | None) -> OutboxPosition | None:
+    """Return the event's position in its outbox; None unless the outbox is the sender's own."""
     if sender is None or not is_source_of(event.source, sender.process):
         return None
-    return Place(event.source, event.outboxseq, min(event.outboxfloor, event.outboxseq), sender.process)
+    return OutboxPosition(event.source, event.outboxseq, min(event.outboxfloor, event.outboxseq), sender.process)
 
 
 def _earlier_tenant(subject: str) -> str | None:
-    """The tenant of `hg.usage.<tenant>`, on which versions published that named no process."""
+    """Return the tenant of `hg.usage.<tenant>`, the subject of older versions, or None."""
     match subject.split("."):
         case ["hg", "usage", tenant]:
             return tenant
@@ -130,7 +130,7 @@ def _json(body: bytes) -> object:
         return None
 
 
-def _what_is_wrong(body: bytes, content: object) -> Reason:
+def _decode_fault(body: bytes, content: object) -> Reason:
     if len(body) > MAX_EVENT_BYTES:
         return Reason.TOO_LARGE
     data = content.get("data") if isinstance(content, dict) else None
@@ -144,13 +144,13 @@ def _what_is_wrong(body: bytes, content: object) -> Reason:
     return Reason.WRONG_HASH
 
 
-def _place(content: object, sender: UsageSender | None) -> Place | None:
+def _place(content: object, sender: UsageSender | None) -> OutboxPosition | None:
     if not isinstance(content, dict) or sender is None:
         return None
     source, sequence, floor = (content.get(name) for name in ("source", "outboxseq", "outboxfloor"))
     if not isinstance(source, str) or not is_source_of(source, sender.process) or not _is_number(sequence):
         return None
-    return Place(source, sequence, min(floor, sequence) if _is_number(floor) else 1, sender.process)
+    return OutboxPosition(source, sequence, min(floor, sequence) if _is_number(floor) else 1, sender.process)
 
 
 def _is_number(value: object) -> TypeGuard[int]:

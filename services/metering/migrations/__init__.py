@@ -1,1 +1,1 @@
-"""Alembic migrations of the ledger; `upgrade` runs them at the start of metering."""
+"""Alembic migrations of the ledger; metering runs them when it starts."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that services.metering.migrate hands over."""
+"""Alembic's environment: runs on the connection that services.metering.migrate passes."""
 
 from alembic import context
 

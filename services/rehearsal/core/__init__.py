@@ -1,1 +1,1 @@
-"""What the rehearsal says and bills, sans-IO."""
+"""The rehearsal's sessions, responses and bills, sans-IO."""

@@ -1,4 +1,4 @@
-"""How a session answers speech, and which session gets which way: a recogniser serves so many at a time, no more."""
+"""How a session answers speech, and which session gets a recogniser: their number is limited."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,10 +7,13 @@ AnswersName = Literal["full", "light", "echo"]
 LightReason = Literal["chosen", "sessions", "recogniser"]
 """Why speech is answered by a recording: the setting, too many sessions, or the recogniser was late or lost."""
 
-SESSIONS_PER_EAR = 4
+SESSIONS_PER_RECOGNISER = 4
 """Measured: see docs/rehearsal.md."""
 
-_NO_EAR = "Input transcription failed: the rehearsal has no recogniser"
+PAUSED_ABOVE = 2
+"""The recognisers pause while more than this multiple of `capacity` sessions is open: a load test needs the CPU."""
+
+_NO_RECOGNISER = "Input transcription failed: the rehearsal has no recogniser"
 _BUSY = (
     "Input transcription failed: the rehearsal is busy, its recogniser does not keep up with the calls. "
     "Speech is answered with recorded answers."
@@ -19,7 +22,7 @@ _BUSY = (
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One of the three ways. ``failure``, ``code``: what a client is told that wants to see what was said.
+    """One of the three ways to answer. ``failure``, ``code``: the error for a client that requests transcription.
 
     ``reason``: why a recording is given, where one is.
     """
@@ -30,44 +33,49 @@ class Answers:
     code: Literal["transcription_failed", "rehearsal_busy"] = "transcription_failed"
 
     @property
-    def has_ear(self) -> bool:
-        """Speech is recognised."""
+    def recognises_speech(self) -> bool:
+        """Whether speech is recognised."""
         return self.name == "full"
 
     @property
     def echoes(self) -> bool:
-        """Speech is answered with its own sound."""
+        """Whether speech is answered with its own audio."""
         return self.name == "echo"
 
 
 FULL = Answers("full", _BUSY, "recogniser", "rehearsal_busy")
-ECHO = Answers("echo", f"{_NO_EAR} (REHEARSAL_VOICE=echo), and answers with your own voice.", "chosen")
-LIGHT = Answers("light", f"{_NO_EAR} (REHEARSAL_VOICE=light), and answers with recorded answers.", "chosen")
+ECHO = Answers("echo", f"{_NO_RECOGNISER} (REHEARSAL_VOICE=echo), and answers with your own voice.", "chosen")
+LIGHT = Answers("light", f"{_NO_RECOGNISER} (REHEARSAL_VOICE=light), and answers with recorded answers.", "chosen")
 LIGHT_WHILE_BUSY = Answers("light", _BUSY, "sessions", "rehearsal_busy")
 
 _CHOSEN = {"full": FULL, "light": LIGHT, "echo": ECHO}
 
 
 class SessionLimit:
-    """Gives each new session its way to answer. ``capacity``: sessions at a time whose speech is recognised."""
+    """Assigns each new session its way to answer. ``capacity``: sessions with recognition at the same time."""
 
     def __init__(self, chosen: AnswersName, *, capacity: int) -> None:
         self._chosen = chosen
         self.capacity = capacity
         self._open = dict.fromkeys(_CHOSEN, 0)
         self.is_exceeded = False
-        """More sessions are open than the recogniser serves: some get recorded answers."""
+        """Whether more sessions are open than the recognisers serve: some get recorded answers."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether more than `PAUSED_ABOVE` times `capacity` sessions are open: then no speech is recognised."""
+        return self._open["light"] + self._open["full"] > PAUSED_ABOVE * self.capacity and self.is_exceeded
 
     def opened(self) -> Answers:
-        """A session opens; it keeps what it gets. Tell `closed` when it ends."""
+        """Count a session and return its way to answer, which it keeps. Call `closed` when it ends."""
         answers = _CHOSEN[self._chosen]
-        if answers.has_ear and self._open["full"] >= self.capacity:
+        if answers.recognises_speech and self._open["full"] >= self.capacity:
             answers = LIGHT_WHILE_BUSY
             self.is_exceeded = True
         self._open[answers.name] += 1
         return answers
 
     def closed(self, answers: Answers) -> None:
-        """A session that got ``answers`` has ended."""
+        """Stop counting a session that got ``answers``."""
         self._open[answers.name] -= 1
         self.is_exceeded = self.is_exceeded and self._open["light"] > 0

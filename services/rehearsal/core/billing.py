@@ -1,12 +1,12 @@
-"""What the provider that is imitated would charge: list prices of gpt-realtime-2.1, in integer nano-dollars."""
+"""What the imitated provider would charge: list prices of gpt-realtime-2.1, in integer nano-dollars."""
 
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.items import Tokens
+from services.rehearsal.core.items import TokenCount
 from services.rehearsal.core.sound import to_ms
-from services.rehearsal.core.usage import Usage
+from services.rehearsal.core.usage import TokenUsage
 
 NANO_PER_USD = 1_000_000_000
 PRICES_USD_PER_MILLION = {
@@ -17,7 +17,7 @@ PRICES_USD_PER_MILLION = {
     "audio_in_cached": Decimal("0.40"),
     "audio_out": Decimal(64),
 }
-"""Every model name costs the same here. Transcription is free of charge."""
+"""Every model name costs the same here. Transcription is free."""
 
 
 def price_nano(meter: str, tokens: int) -> int:
@@ -27,7 +27,7 @@ def price_nano(meter: str, tokens: int) -> int:
 
 
 @dataclass(slots=True)
-class Book:
+class SessionBill:
     """The bill of one session."""
 
     session_id: str
@@ -35,14 +35,14 @@ class Book:
     received_bytes: int = 0
     generated_bytes: int = 0
     truncations: list[tuple[str, int]] = field(default_factory=list)
-    responses: list[tuple[str, str, Usage]] = field(default_factory=list)
+    responses: list[tuple[str, str, TokenUsage]] = field(default_factory=list)
     transcriptions: list[tuple[str, Json]] = field(default_factory=list)
     items: dict[str, list[str]] = field(default_factory=dict)
-    """Response to its items: what `GET /audio/{item_id}` knows."""
+    """Response id to its item ids, as `GET /audio/{item_id}` accepts them."""
 
     def totals(self) -> dict[str, int]:
         """Tokens of the session per meter; the `_in` meters without what was cached."""
-        given, cached, made = Tokens(), Tokens(), Tokens()
+        given, cached, made = TokenCount(), TokenCount(), TokenCount()
         for _, _, usage in self.responses:
             given, cached, made = given + usage.given, cached + usage.cached, made + usage.made
         return {
@@ -58,7 +58,7 @@ class Book:
         """The price of the session: each meter's total is rounded once."""
         return sum(price_nano(meter, tokens) for meter, tokens in self.totals().items())
 
-    def wire(self) -> Json:
+    def as_json(self) -> Json:
         """One entry of `GET /billing`."""
         return {
             "session_id": self.session_id,
@@ -71,7 +71,7 @@ class Book:
                     "response_id": response,
                     "status": status,
                     "item_ids": [*self.items.get(response, [])],
-                    "usage": usage.wire(),
+                    "usage": usage.as_json(),
                 }
                 for response, status, usage in self.responses
             ],

@@ -1,4 +1,4 @@
-"""What the session machine asks of its shell, and the time that it is told."""
+"""Commands of the session machine to its shell, and the time of an input."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,44 +10,44 @@ Json = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The moment of an input: ``monotonic`` seconds for pacing, ``wall`` in the server's own time zone."""
+    """The time of an input: ``monotonic`` seconds for pacing, ``wall`` in the server's own time zone."""
 
     monotonic: float
     wall: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendServerEvent:
     """Send this server event to the client now."""
 
     event: Json
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """The ear gets the next piece of an utterance: s16le mono 24 kHz. The first piece opens it."""
+class RecogniseAudio:
+    """Pass a piece of an utterance to the recogniser: s16le mono 24 kHz. The first piece starts the utterance."""
 
     utterance: str
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Understand:
-    """The utterance is complete; answer with `Session.heard`."""
+class FinishRecognition:
+    """The utterance is complete: answer with its transcript by `RehearsalSession.transcription_finished`."""
 
     utterance: str
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """The utterance was thrown away or is not awaited any more."""
+class DiscardUtterance:
+    """The utterance was cleared, or its transcript is no longer needed."""
 
     utterance: str
 
 
 @dataclass(frozen=True, slots=True)
-class Speak:
-    """The mouth says ``text``; answer with `Session.said` and the same ``response_id`` and ``index``."""
+class SynthesiseSpeech:
+    """Synthesise ``text``; answer by `RehearsalSession.synthesis_finished`, same ``response_id`` and ``index``."""
 
     response_id: str
     index: int
@@ -56,15 +56,15 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Remember this audio as sent for the item, for `GET /audio/{item_id}`."""
+class ArchiveAudio:
+    """Keep this audio as sent for the item, for `GET /audio/{item_id}`."""
 
     item_id: str
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
+class CloseSocket:
     """Close the socket with this code."""
 
     code: int
@@ -73,7 +73,16 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """Speech that was not recognised is answered with a recording: count it."""
+    """Count a recorded answer to speech that was not recognised."""
 
 
-Command = Send | Listen | Understand | Forget | Speak | Keep | RecordedAnswer | Close
+RehearsalCommand = (
+    SendServerEvent
+    | RecogniseAudio
+    | FinishRecognition
+    | DiscardUtterance
+    | SynthesiseSpeech
+    | ArchiveAudio
+    | RecordedAnswer
+    | CloseSocket
+)

@@ -1,13 +1,35 @@
-"""The session object: its fields, defaults and how an update is merged into it."""
+"""The session in the rehearsal: with all of the provider's defaults; unsupported fields are refused.
 
-from typing import Annotated, Literal, TypeVar
+Types and limits are those of the session grammar (`contracts/session`).
+"""
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from typing import Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.contracts.session.fields import (
+    AudioFields,
+    AudioInputFields,
+    AudioOutputFields,
+    Eagerness,
+    MaxOutputTokens,
+    Modalities,
+    PcmFormatFields,
+    PrefixPaddingMs,
+    RetentionRatioFields,
+    SemanticVadFields,
+    ServerVadFields,
+    SessionFields,
+    SilenceDurationMs,
+    Speed,
+    Threshold,
+    ToolFields,
+    ToolName,
+    TranscriptionFields,
+)
+from services.contracts.session.merge import merge_sessions
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.refusal import RefusedError, of_validation
-
-_MERGED = frozenset({"audio", "input", "output"})
+from services.rehearsal.core.refusal import EventRefusedError, of_validation
 
 
 class Strict(BaseModel):
@@ -16,78 +38,66 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class ServerVad(Strict):
-    """Turns found by energy. ``idle_timeout_ms`` is not rehearsed, so only null is accepted."""
+class ServerVad(ServerVadFields, Strict):
+    """Turn detection by energy. ``idle_timeout_ms`` is not supported, so only null is accepted."""
 
-    type: Literal["server_vad"]
-    threshold: float = Field(default=0.5, ge=0, le=1)
-    prefix_padding_ms: int = Field(default=300, ge=0, le=5000)
-    silence_duration_ms: int = Field(default=500, ge=20, le=10_000)
+    threshold: Threshold = 0.5
+    prefix_padding_ms: PrefixPaddingMs = 300
+    silence_duration_ms: SilenceDurationMs = 500
     idle_timeout_ms: None = None
     create_response: bool = True
     interrupt_response: bool = True
 
 
-class SemanticVad(Strict):
-    """Rehearsed by energy too: eagerness only chooses the silence."""
+class SemanticVad(SemanticVadFields, Strict):
+    """Detected by energy too: eagerness only sets the silence duration."""
 
-    type: Literal["semantic_vad"]
-    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    eagerness: Eagerness = "auto"
     create_response: bool = True
     interrupt_response: bool = True
 
 
-TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]
-
-
-class AudioFormat(Strict):
-    """24 kHz PCM; G.711 is not rehearsed."""
+class AudioFormat(PcmFormatFields, Strict):
+    """24 kHz PCM; G.711 is not supported."""
 
     type: Literal["audio/pcm"] = "audio/pcm"
     rate: Literal[24000] = 24000
 
 
-class Transcription(BaseModel):
-    """Which model writes down what the caller said; decides how that is counted."""
+class Transcription(TranscriptionFields):
+    """The transcription model; it determines how usage is counted."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
-
-    model: str = "gpt-4o-mini-transcribe"
-    language: str | None = None
-    prompt: str | None = None
+    model: str = Field(default="gpt-4o-mini-transcribe", min_length=1, max_length=128)
 
 
-class AudioInput(Strict):
-    """The caller's side."""
+class AudioInput(AudioInputFields, Strict):
+    """Settings of the caller's audio."""
 
     format: AudioFormat = AudioFormat()
     transcription: Transcription | None = None
-    noise_reduction: dict[str, JsonValue] | None = None
-    turn_detection: TurnDetection | None = ServerVad(type="server_vad")
+    turn_detection: ServerVad | SemanticVad | None = Field(default=ServerVad(type="server_vad"), discriminator="type")
 
 
-class AudioOutput(Strict):
-    """The model's side. Every voice name sounds the same here."""
+class AudioOutput(AudioOutputFields, Strict):
+    """Settings of the model's audio. Every voice name sounds the same here."""
 
     format: AudioFormat = AudioFormat()
-    voice: str | dict[str, str] = "marin"
-    speed: float = Field(default=1.0, ge=0.25, le=1.5)
+    voice: str | dict[str, str] = "marin"  # type: ignore[assignment] # narrower; mypy holds dicts invariant
+    speed: Speed = 1.0
 
 
-class Audio(Strict):
-    """Both sides."""
+class AudioConfig(AudioFields, Strict):
+    """Input and output audio."""
 
     input: AudioInput = AudioInput()
     output: AudioOutput = AudioOutput()
 
 
-class Tool(BaseModel):
-    """A function that the model may call; other types are kept and never called."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
+class Tool(ToolFields):
+    """A function that the model may call; other tool types are stored and never called."""
 
     type: Literal["function", "mcp"] = "function"
-    name: str = ""
+    name: ToolName = ""
     description: str = ""
     parameters: Json = Field(default_factory=dict)
 
@@ -102,73 +112,40 @@ class NamedChoice(BaseModel):
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedChoice
-MaxTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
-Modalities = list[Literal["audio", "text"]]
 
 
-def one_modality(value: Modalities) -> Modalities:
-    """Audio or text, never both.
-
-    Raises:
-        ValueError: another combination.
-    """
-    if len(value) != 1:
-        raise ValueError("supported combinations are ['text'] and ['audio']")
-    return value
-
-
-class SessionConfig(Strict):
-    """What a client may set, with the provider's defaults."""
+class CompleteSession(SessionFields, Strict):
+    """Every setting that a client may change, with the provider's defaults."""
 
     type: Literal["realtime"]
-    model: str | None = None
     instructions: str = ""
     output_modalities: Modalities = ["audio"]
-    audio: Audio = Audio()
-    tools: list[Tool] = []
-    tool_choice: ToolChoice = "auto"
-    max_output_tokens: MaxTokens = "inf"
-    truncation: Literal["auto", "disabled"] | dict[str, JsonValue] = "auto"
-    include: list[str] | None = None
-    tracing: Literal["auto"] | dict[str, JsonValue] | None = None
-    prompt: dict[str, JsonValue] | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning: dict[str, JsonValue] | None = None
-
-    _one_modality = field_validator("output_modalities")(one_modality)
+    audio: AudioConfig = AudioConfig()
+    tools: list[Tool] = []  # type: ignore[assignment] # narrower; mypy holds lists invariant
+    tool_choice: ToolChoice = "auto"  # type: ignore[assignment] # an object as JSON is a NamedChoice here
+    max_output_tokens: MaxOutputTokens = "inf"
+    truncation: Literal["auto", "disabled"] | RetentionRatioFields = "auto"
 
     @property
     def turn_detection(self) -> ServerVad | SemanticVad | None:
-        """How turns are found; None: the client commits."""
+        """The turn detection; None: the client commits."""
         return self.audio.input.turn_detection
 
-    def updated(self, update: "SessionConfig", *, has_spoken: bool) -> "SessionConfig":
-        """This session with the fields that ``update`` sets; the model stays the connection's.
+    def updated(self, update: "CompleteSession", *, has_spoken: bool) -> "CompleteSession":
+        """Return this session with the fields that ``update`` sets; the model remains the connection's.
 
         Raises:
-            RefusedError: the voice would change after it was heard.
+            EventRefusedError: the voice would change after audio was generated.
         """
-        merged = _merge(self.model_dump(), update.model_dump(exclude_unset=True))
-        config = SessionConfig.model_validate({**merged, "model": self.model})
+        merged = merge_sessions(self.model_dump(), update.model_dump(exclude_unset=True))
+        config = CompleteSession.model_validate({**merged, "model": self.model})
         if has_spoken and config.audio.output.voice != self.audio.output.voice:
-            raise RefusedError(
+            raise EventRefusedError(
                 "cannot_update_voice",
                 "Cannot update a conversation's voice if assistant audio is present.",
                 "session.audio.output.voice",
             )
         return config
-
-
-def _merge(old: Json, new: Json) -> Json:
-    """Only `audio`, `audio.input` and `audio.output` are merged; everything below them is one value."""
-    merged = dict(old)
-    for key, value in new.items():
-        before = old.get(key)
-        if key in _MERGED and isinstance(before, dict) and isinstance(value, dict):
-            merged[key] = _merge(before, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 S = TypeVar("S", bound=Strict)
@@ -178,7 +155,7 @@ def checked(kind: type[S], raw: object) -> S:
     """Validate what a client sent.
 
     Raises:
-        RefusedError: with the provider's code for the first problem.
+        EventRefusedError: with the provider's code for the first problem.
     """
     try:
         return kind.model_validate(raw)

@@ -1,4 +1,4 @@
-"""What the rehearsal says. It matches keywords, and sound-alikes of them: its ear is a small one."""
+"""The rehearsal's answers, chosen by keywords and their sound-alikes: its recogniser is a small one."""
 
 import difflib
 import re
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.rehearsal.core.config import Tool, ToolChoice
-from services.rehearsal.core.functions import Called, choose, spoken_result
-from services.rehearsal.core.items import FunctionCall, FunctionOutput, Item, Message
+from services.rehearsal.core.functions import FunctionCall, choose, spoken_result
+from services.rehearsal.core.items import ConversationItem, FunctionCallItem, FunctionOutputItem, MessageItem
 from services.rehearsal.core.numbers import in_words, numbers_in
 from services.rehearsal.core.story import story_text
 
 RECORDED_PROMPT = "This is the recorded voice of the rehearsal. Here is what you said."
-"""What the recorded asset says, word for word."""
+"""The text of the recorded asset, word for word."""
 
 _SIMILAR = 0.79
 _DEFAULT_COUNT = 10
@@ -30,10 +30,10 @@ _GREETING = "Hello! You are talking to the rehearsal. Ask me for the time, or fo
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What an answer may depend on. ``local_time`` is the server's."""
+class AnswerContext:
+    """Input of `answer`. ``local_time`` is the server's."""
 
-    items: Sequence[Item]
+    items: Sequence[ConversationItem]
     instructions: str
     local_time: datetime
     tools: Sequence[Tool] = field(default_factory=tuple)
@@ -41,22 +41,22 @@ class Context:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Cut where the voice may breathe; they join to ``text`` again, with a space at the beginning of all but one."""
+    """Split into sentences; they join to ``text`` again, with a space at the start of all but the first."""
     first, *others = _SENTENCE.split(text.strip())
     return [first, *(f" {sentence}" for sentence in others)]
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
-    """The caller spoke, and what was said is not known. ``text``: the answer where there is no recorded one."""
+class UnrecognisedSpeech:
+    """The caller spoke, and the words are unknown. ``text``: the answer if there is no recorded one."""
 
     text: str = _NOT_UNDERSTOOD
 
 
-def answer(context: Context) -> str | Called | Unheard:
-    """The next thing to say, or the function to call."""
+def answer(context: AnswerContext) -> str | FunctionCall | UnrecognisedSpeech:
+    """Return the next answer, or the function to call."""
     last = context.items[-1] if context.items else None
-    if isinstance(last, FunctionOutput):
+    if isinstance(last, FunctionOutputItem):
         return spoken_result(_name_of(last, context.items), last.output)
     request = _newest_request(context.items)
     heard = request.text if request else None
@@ -69,19 +69,19 @@ def answer(context: Context) -> str | Called | Unheard:
     if heard is None:
         return _GREETING
     if request and request.unheard:
-        return Unheard()
+        return UnrecognisedSpeech()
     return _reply(heard, context.local_time)
 
 
-def _name_of(output: FunctionOutput, items: Sequence[Item]) -> str:
-    calls = (item for item in items if isinstance(item, FunctionCall) and item.call_id == output.call_id)
+def _name_of(output: FunctionOutputItem, items: Sequence[ConversationItem]) -> str:
+    calls = (item for item in items if isinstance(item, FunctionCallItem) and item.call_id == output.call_id)
     return next((call.name for call in calls), "the function")
 
 
-def _newest_request(items: Sequence[Item]) -> Message | None:
-    """What the caller said last; None: nothing yet in this conversation."""
+def _newest_request(items: Sequence[ConversationItem]) -> MessageItem | None:
+    """The caller's last message; None: nothing yet in this conversation."""
     for item in reversed(items):
-        if isinstance(item, Message) and item.role == "user":
+        if isinstance(item, MessageItem) and item.role == "user":
             return item
     return None
 
@@ -132,7 +132,7 @@ def _has(*words: str) -> Callable[[str], bool]:
 
 
 def _brief(*words: str) -> Callable[[str], bool]:
-    """Whether that is all there is: a longer sentence with such a word in it is about something else."""
+    """Match only the whole text: a longer sentence with such a word is about something else."""
     return lambda text: len(text.split()) <= _BRIEF_WORDS and _has(*words)(text)
 
 

@@ -1,4 +1,4 @@
-"""When the caller wants a function called, and with what."""
+"""Chooses the function that the caller asks for, and its arguments."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _GENERIC_WORDS = (
     "with would you your"
 )
 _GENERIC = frozenset(_GENERIC_WORDS.split())
-"""Words that say nothing about which function is meant."""
+"""Words that do not identify a function."""
 _NAME_WEIGHT = 3
 _ENOUGH = 2
 _STEM_LENGTH = 4
@@ -28,7 +28,7 @@ _MAX_SPOKEN_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class FunctionCall:
     """The function to call; ``arguments`` is JSON."""
 
     name: str
@@ -37,31 +37,31 @@ class Called:
 
 def _stems(text: str) -> set[str]:
     words = (word.lower() for word in _SPLIT.findall(text))
-    # Four letters make "orders", "ordering" and "order" the same, which is as much grammar as is needed here.
+    # Four letters make "orders", "ordering" and "order" equal, which is enough stemming here.
     return {word[:_STEM_LENGTH] for word in words if word not in _GENERIC}
 
 
-def _score(tool: Tool, said: set[str]) -> int:
-    return _NAME_WEIGHT * len(said & _stems(tool.name)) + len(said & _stems(tool.description))
+def _score(tool: Tool, stems: set[str]) -> int:
+    return _NAME_WEIGHT * len(stems & _stems(tool.name)) + len(stems & _stems(tool.description))
 
 
-def choose(text: str, tools: Sequence[Tool], choice: ToolChoice) -> Called | None:
-    """The function that ``text`` asks for, or that ``choice`` demands."""
+def choose(text: str, tools: Sequence[Tool], choice: ToolChoice) -> FunctionCall | None:
+    """Return the function that ``text`` asks for, or that ``choice`` requires."""
     functions = [tool for tool in tools if tool.type == "function" and tool.name]
     if isinstance(choice, NamedChoice):
         functions = [tool for tool in functions if tool.name == choice.name]
     if choice == "none" or not functions:
         return None
-    said = _stems(text)
-    best = max(functions, key=lambda tool: _score(tool, said))
+    stems = _stems(text)
+    best = max(functions, key=lambda tool: _score(tool, stems))
     needed = 1 if len(functions) == 1 else _ENOUGH
-    if choice == "auto" and _score(best, said) < needed:
+    if choice == "auto" and _score(best, stems) < needed:
         return None
-    return Called(best.name, json.dumps(_object(best.parameters, text)))
+    return FunctionCall(best.name, json.dumps(_object(best.parameters, text)))
 
 
 def _object(schema: Json, text: str) -> Json:
-    """Values for all required properties, and for others that the text holds a number for."""
+    """Values for all required properties, and for others if the text contains a number for them."""
     properties = schema.get("properties")
     required = schema.get("required")
     if not isinstance(properties, dict):
@@ -97,8 +97,8 @@ def _typed(schema: Json, text: str) -> JsonValue:
 
 
 def _mentioned(options: list[JsonValue], text: str) -> JsonValue:
-    said = text.lower()
-    return next((option for option in options if str(option).lower() in said), options[0])
+    lowered = text.lower()
+    return next((option for option in options if str(option).lower() in lowered), options[0])
 
 
 def _number(schema: Json, text: str) -> JsonValue:
@@ -108,19 +108,19 @@ def _number(schema: Json, text: str) -> JsonValue:
 
 
 def _subject(text: str) -> str:
-    """What follows the last preposition, else everything."""
+    """The text after the last preposition, else all of it."""
     found = _PLACE.search(text.strip().rstrip(".?!"))
     return found.group(1).strip().title() if found else (text or "unknown")
 
 
 def spoken_result(name: str, output: str) -> str:
-    """What a function returned, in words."""
+    """A function's output as a sentence."""
     try:
         value: JsonValue = json.loads(output)
     except ValueError:
         value = output
-    said = _in_words(value)[:_MAX_SPOKEN_CHARS].strip() or "nothing"
-    return f"{name.replace('_', ' ').strip().capitalize()} says: {said}."
+    result = _in_words(value)[:_MAX_SPOKEN_CHARS].strip() or "nothing"
+    return f"{name.replace('_', ' ').strip().capitalize()} says: {result}."
 
 
 def _in_words(value: JsonValue) -> str:

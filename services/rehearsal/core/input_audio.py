@@ -1,27 +1,27 @@
-"""The input audio buffer: counts what the caller sent and gives the ear what may be speech."""
+"""The input audio buffer: counts the caller's audio and passes possible speech to the recogniser."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.rehearsal.core.commands import Forget, Listen, Understand
+from services.rehearsal.core.command_list import CommandList
+from services.rehearsal.core.commands import DiscardUtterance, FinishRecognition, RecogniseAudio
 from services.rehearsal.core.config import SemanticVad, ServerVad
-from services.rehearsal.core.out import Out
-from services.rehearsal.core.refusal import RefusedError
+from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.sound import BYTES_PER_MS, WINDOW_BYTES, loudest_dbfs, to_ms
 from services.rehearsal.core.vad import Change, EnergyVad, VadConfig
 
 MIN_COMMIT_MS = 100
 _AUDIBLE_DBFS = -55.0
-"""Without server_vad nothing quieter opens an ear: silence must not occupy one, nor be taken for words."""
+"""Without server_vad only louder audio starts a recogniser: silence must not occupy one, nor be recognised as words."""
 _LEAD_MS = 300
 MAX_LISTEN_BYTES = 120_000 * BYTES_PER_MS
 KEPT_BYTES = 6_000 * BYTES_PER_MS
-"""How much of an utterance is kept to be echoed."""
+"""Length of an utterance that is kept for the echo."""
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
-    """What a commit makes an item of. ``audible``: an ear has it and will say what it understood."""
+class CommittedAudio:
+    """The audio of a committed item. ``audible``: a recogniser has it and will return a transcript."""
 
     item_id: str
     length_bytes: int
@@ -30,11 +30,11 @@ class Utterance:
 
 
 class InputBuffer:
-    """What was appended since the last commit or clear. ``item_id`` is the item it will become."""
+    """Audio since the last commit or clear. ``item_id`` is the item it will become."""
 
-    def __init__(self, out: Out, *, has_ear: bool, keeps_sound: bool) -> None:
+    def __init__(self, out: CommandList, *, has_recogniser: bool, keeps_sound: bool) -> None:
         self._out = out
-        self._has_ear = has_ear
+        self._has_ear = has_recogniser
         self._keeps_sound = keeps_sound
         self._vad: EnergyVad | None = None
         self._lead_bytes = _LEAD_MS * BYTES_PER_MS
@@ -49,8 +49,8 @@ class InputBuffer:
         self._kept = b""
         self._lead = b""
 
-    def detect(self, detection: ServerVad | SemanticVad | None) -> None:
-        """Set how turns are found; what is in the buffer stays."""
+    def set_turn_detection(self, detection: ServerVad | SemanticVad | None) -> None:
+        """Set the turn detection; the buffer is kept."""
         if detection is None:
             self._vad = None
             self._lead_bytes = _LEAD_MS * BYTES_PER_MS
@@ -61,8 +61,8 @@ class InputBuffer:
         self._vad.config = config
         self._lead_bytes = config.prefix_ms * BYTES_PER_MS
 
-    def pieces(self, pcm: bytes) -> Iterator[bytes]:
-        """Cut audio into what `push` takes: windows of 20 ms where the VAD looks at them, else as it came."""
+    def split(self, pcm: bytes) -> Iterator[bytes]:
+        """Split audio for `append_audio`: windows of 20 ms when the VAD is on, else unchanged."""
         pcm, self._rest = self._rest + pcm, b""
         if self._vad is None:
             yield pcm
@@ -72,17 +72,17 @@ class InputBuffer:
         for start in range(0, whole, WINDOW_BYTES):
             yield pcm[start : start + WINDOW_BYTES]
 
-    def push(self, piece: bytes) -> Change | None:
-        """Take a piece; says if a turn started or stopped with it."""
+    def append_audio(self, piece: bytes) -> Change | None:
+        """Append a piece; returns whether a turn started or stopped with it."""
         self._received_bytes += len(piece)
-        change = self._vad.push(piece) if self._vad else None
+        change = self._vad.process_frame(piece) if self._vad else None
         if self._is_speech(piece, change):
-            self._hear(self._lead + piece)
+            self._feed_recogniser(self._lead + piece)
             self._lead = b""
         else:
             # A slice from -0 would keep everything.
             self._lead = (self._lead + piece)[-self._lead_bytes :] if self._lead_bytes else b""
-        # The VAD keeps no more than the prefix of what came before speech.
+        # The VAD needs only the prefix of the audio before speech.
         self._length_bytes = self._speech_bytes + len(self._lead) if self._vad else self._length_bytes + len(piece)
         return change
 
@@ -91,48 +91,48 @@ class InputBuffer:
             return self._vad.speaking or change is Change.STOPPED
         return self._speech_bytes > 0 or loudest_dbfs(piece) > _AUDIBLE_DBFS
 
-    def _hear(self, pcm: bytes) -> None:
+    def _feed_recogniser(self, pcm: bytes) -> None:
         if self._has_ear and self._speech_bytes < MAX_LISTEN_BYTES:
-            self._out.do(Listen(self.item_id, pcm))
+            self._out.append(RecogniseAudio(self.item_id, pcm))
         self._speech_bytes += len(pcm)
         if self._keeps_sound:
             self._kept += pcm[: KEPT_BYTES - len(self._kept)]
 
     @property
-    def _is_heard(self) -> bool:
+    def _is_recognised(self) -> bool:
         return self._has_ear and self._speech_bytes > 0
 
     @property
     def start_ms(self) -> int:
-        """Where in the session's audio the buffer begins."""
+        """Position of the buffer's start in the session's audio, in ms."""
         return to_ms(self._received_bytes - self._length_bytes)
 
     @property
     def end_ms(self) -> int:
-        """How much audio the session has received."""
+        """Length of the session's audio so far, in ms."""
         return to_ms(self._received_bytes)
 
-    def commit(self) -> Utterance:
-        """Take everything out of the buffer.
+    def commit(self) -> CommittedAudio:
+        """Empty the buffer and return its audio.
 
         Raises:
-            RefusedError: it holds less than 100 ms.
+            EventRefusedError: it holds less than 100 ms.
         """
         if to_ms(self._length_bytes) < MIN_COMMIT_MS:
-            raise RefusedError(
+            raise EventRefusedError(
                 "input_audio_buffer_commit_empty",
                 f"Error committing input audio buffer: buffer too small. Expected at least {MIN_COMMIT_MS}ms of "
                 f"audio, but buffer only has {self._length_bytes / BYTES_PER_MS:.2f}ms of audio.",
             )
-        utterance = Utterance(self.item_id, self._length_bytes, self._kept, audible=self._is_heard)
+        utterance = CommittedAudio(self.item_id, self._length_bytes, self._kept, audible=self._is_recognised)
         if utterance.audible:
-            self._out.do(Understand(self.item_id))
+            self._out.append(FinishRecognition(self.item_id))
         self._reset()
         return utterance
 
     def clear(self) -> None:
-        """Throw everything away."""
-        if self._is_heard:
-            self._out.do(Forget(self.item_id))
+        """Discard the buffer."""
+        if self._is_recognised:
+            self._out.append(DiscardUtterance(self.item_id))
         self._rest = b""
         self._reset()

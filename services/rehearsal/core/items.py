@@ -1,4 +1,4 @@
-"""What a conversation is made of, and how the model counts it."""
+"""Conversation items, and how many tokens they cost."""
 
 import math
 import re
@@ -16,12 +16,12 @@ USER_MS_PER_TOKEN = 100
 ASSISTANT_MS_PER_TOKEN = 50
 
 PartType = Literal["input_text", "input_audio", "output_text", "output_audio"]
-Status = Literal["in_progress", "completed", "incomplete"]
+RehearsalItemStatus = Literal["in_progress", "completed", "incomplete"]
 _WORD = re.compile(r"\s*\S+")
 
 
 def words_of(text: str) -> list[str]:
-    """Words with the space before them, so that they join to ``text``."""
+    """Words with the space before each, so that they join to ``text``."""
     return _WORD.findall(text)
 
 
@@ -31,136 +31,136 @@ def text_tokens(text: str) -> int:
 
 
 def audio_tokens(length_bytes: int, *, ms_per_token: int) -> int:
-    """Tokens of that much audio, rounded up."""
+    """Tokens of ``length_bytes`` of audio, rounded up."""
     return math.ceil(length_bytes / (ms_per_token * BYTES_PER_MS))
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """Text and audio, which have different prices."""
+class TokenCount:
+    """Text and audio tokens, which have different prices."""
 
     text: int = 0
     audio: int = 0
 
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(self.text + other.text, self.audio + other.audio)
+    def __add__(self, other: "TokenCount") -> "TokenCount":
+        return TokenCount(self.text + other.text, self.audio + other.audio)
 
     @property
     def total(self) -> int:
-        """Both."""
+        """Text and audio together."""
         return self.text + self.audio
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A word and where its sound ends in the item."""
+class WordEnd:
+    """A word and where its audio ends in the item."""
 
     text: str
     end_bytes: int
 
 
 @dataclass(slots=True)
-class Part:
-    """One content part. ``text`` is the transcript where there is sound; None: not understood (yet)."""
+class ItemPart:
+    """One content part. ``text`` is the transcript if there is audio; None: not transcribed (yet)."""
 
     type: PartType
     text: str | None = None
     audio_bytes: int = 0
-    words: list[Spoken] = field(default_factory=list)
+    words: list[WordEnd] = field(default_factory=list)
 
     @property
     def has_sound(self) -> bool:
-        """Whether its text is a transcript."""
+        """Whether it has audio, so that its text is a transcript."""
         return self.type in {"input_audio", "output_audio"}
 
-    def wire(self) -> Json:
-        """As clients see it inside an item."""
+    def as_json(self) -> Json:
+        """The part as in an `item` object."""
         return {"type": self.type, "transcript" if self.has_sound else "text": self.text}
 
     def cut(self, end_bytes: int) -> None:
-        """Forget what comes after: a word stays if its sound had ended."""
+        """Truncate to ``end_bytes`` of audio: a word is kept if its audio had ended."""
         self.words = [word for word in self.words if word.end_bytes <= end_bytes]
         self.text = "".join(word.text for word in self.words)
         self.audio_bytes = end_bytes
 
-    def tokens(self) -> Tokens:
-        """What it costs as input. The caller's transcript is not input: the model hears the sound."""
+    def tokens(self) -> TokenCount:
+        """Its cost as input. The caller's transcript is not input: the model gets the audio."""
         if self.type == "input_audio":
-            return Tokens(audio=audio_tokens(self.audio_bytes, ms_per_token=USER_MS_PER_TOKEN))
+            return TokenCount(audio=audio_tokens(self.audio_bytes, ms_per_token=USER_MS_PER_TOKEN))
         audio = audio_tokens(self.audio_bytes, ms_per_token=ASSISTANT_MS_PER_TOKEN)
-        return Tokens(text=text_tokens(self.text or ""), audio=audio)
+        return TokenCount(text=text_tokens(self.text or ""), audio=audio)
 
 
 @dataclass(slots=True)
-class Message:
-    """What somebody said."""
+class MessageItem:
+    """A message of the caller, the model or the system."""
 
     id: str
     role: Literal["user", "system", "assistant"]
-    content: list[Part]
-    status: Status = "completed"
+    content: list[ItemPart]
+    status: RehearsalItemStatus = "completed"
     pending: bool = False
-    """The ear has not said yet what it understood."""
+    """Whether the recogniser's transcript is still pending."""
     unheard: bool = False
-    """It is speech that no recogniser has understood, and none will."""
+    """Whether it is speech without a transcript, now and later."""
     kept: bytes = b""
-    """Its beginning, where it is to be echoed."""
+    """The start of its audio, if it is to be echoed."""
 
     @property
     def text(self) -> str:
-        """All that is known of it in words."""
+        """All of its text and transcripts."""
         return " ".join(part.text for part in self.content if part.text).strip()
 
-    def wire(self) -> Json:
+    def as_json(self) -> Json:
         """The `item` object."""
-        content: list[JsonValue] = [part.wire() for part in self.content]
+        content: list[JsonValue] = [part.as_json() for part in self.content]
         return {**_base(self.id, "message", self.status), "role": self.role, "content": content}
 
-    def tokens(self) -> Tokens:
-        """What it costs as input."""
-        return sum((part.tokens() for part in self.content), Tokens())
+    def tokens(self) -> TokenCount:
+        """Its cost as input."""
+        return sum((part.tokens() for part in self.content), TokenCount())
 
 
 @dataclass(slots=True)
-class FunctionCall:
-    """The model asks for a function."""
+class FunctionCallItem:
+    """A function call by the model."""
 
     id: str
     call_id: str
     name: str
     arguments: str
-    status: Status = "completed"
+    status: RehearsalItemStatus = "completed"
 
-    def wire(self) -> Json:
+    def as_json(self) -> Json:
         """The `item` object."""
         base = _base(self.id, "function_call", self.status)
         return {**base, "call_id": self.call_id, "name": self.name, "arguments": self.arguments}
 
-    def tokens(self) -> Tokens:
-        """What it costs as input."""
-        return Tokens(text=text_tokens(self.name + self.arguments))
+    def tokens(self) -> TokenCount:
+        """Its cost as input."""
+        return TokenCount(text=text_tokens(self.name + self.arguments))
 
 
 @dataclass(slots=True)
-class FunctionOutput:
-    """What the function returned."""
+class FunctionOutputItem:
+    """The output of a function."""
 
     id: str
     call_id: str
     output: str
-    status: Status = "completed"
+    status: RehearsalItemStatus = "completed"
 
-    def wire(self) -> Json:
+    def as_json(self) -> Json:
         """The `item` object."""
         return {**_base(self.id, "function_call_output", self.status), "call_id": self.call_id, "output": self.output}
 
-    def tokens(self) -> Tokens:
-        """What it costs as input."""
-        return Tokens(text=text_tokens(self.output))
+    def tokens(self) -> TokenCount:
+        """Its cost as input."""
+        return TokenCount(text=text_tokens(self.output))
 
 
-Item = Message | FunctionCall | FunctionOutput
+ConversationItem = MessageItem | FunctionCallItem | FunctionOutputItem
 
 
-def _base(item_id: str, kind: str, status: Status) -> Json:
+def _base(item_id: str, kind: str, status: RehearsalItemStatus) -> Json:
     return {"id": item_id, "object": "realtime.item", "type": kind, "status": status}

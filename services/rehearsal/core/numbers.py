@@ -1,4 +1,4 @@
-"""Numbers in words, both ways, up to ninety-nine."""
+"""Converts numbers up to ninety-nine to words and back."""
 
 _ONES = (  # noqa: SIM905 - a list of quoted words is worse to read
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -12,7 +12,7 @@ _TWENTY = 20
 
 
 def in_words(value: int) -> str:
-    """``value`` from 0 to 99 as it is said."""
+    """Spell ``value`` from 0 to 99."""
     if value < _TWENTY:
         return _ONES[value]
     tens, ones = divmod(value, 10)

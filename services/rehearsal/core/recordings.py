@@ -1,4 +1,4 @@
-"""Recorded answers: what is said to a caller whose words nobody has recognised, in the lengths that answers have."""
+"""Recorded answers for callers whose speech was not recognised, with the lengths of typical answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class Recording:
 
 
 class Recordings:
-    """The recorded answers of one session, one after the other from the place that its id draws."""
+    """The recorded answers of one session in rotation, starting at ``first``, which its id determines."""
 
     def __init__(self, recordings: Sequence[Recording], *, first: int) -> None:
         self._recordings = recordings
         self._next = first
 
     def next(self) -> Recording | None:
-        """The next one; None if there is none at all."""
+        """Return the next one; None if there are none."""
         if not self._recordings:
             return None
         self._next = (self._next + 1) % len(self._recordings)

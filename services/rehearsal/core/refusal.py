@@ -1,4 +1,4 @@
-"""Refusals in the provider's error shape."""
+"""Errors in the provider's error shape."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,21 @@ from pydantic_core import ErrorDetails
 from services.rehearsal.core.commands import Json
 
 _TAGS = frozenset({"server_vad", "semantic_vad", "message", "user", "system", "assistant", "int", "str"})
-"""Names of union branches, which pydantic puts into a path and the provider does not."""
+"""Names of union branches, which pydantic adds to a path and the provider does not."""
 _TYPE_ERRORS = ("_type", "_parsing")
 
 
 @dataclass(slots=True)
-class RefusedError(Exception):
-    """The client's event is answered by an `error` event; the session goes on."""
+class EventRefusedError(Exception):
+    """The client's event is answered by an `error` event; the session continues."""
 
     code: str
     message: str
     param: str | None = None
     kind: str = "invalid_request_error"
 
-    def wire(self, event_id: str | None) -> Json:
-        """The `error` object; ``event_id`` is the client's."""
+    def as_json(self, event_id: str | None) -> Json:
+        """The `error` object; ``event_id`` is that of the client's event."""
         return {
             "type": self.kind,
             "code": self.code,
@@ -32,11 +32,11 @@ class RefusedError(Exception):
         }
 
 
-def of_validation(error: ValidationError) -> RefusedError:
-    """The first problem in the provider's words. Never quotes what was sent."""
+def of_validation(error: ValidationError) -> EventRefusedError:
+    """Map the first problem to the provider's code and message. Never quotes the input."""
     first = error.errors(include_input=False, include_url=False)[0]
     param = ".".join(str(part) for part in first["loc"] if not _is_tag(part))
-    return RefusedError(*_code_and_message(first, param), param)
+    return EventRefusedError(*_code_and_message(first, param), param)
 
 
 def _is_tag(part: str | int) -> bool:

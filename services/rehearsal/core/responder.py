@@ -1,43 +1,43 @@
-"""Makes the responses of a session, one at a time, and paces them: the one place where output waits."""
+"""Generates the responses of a session, one at a time, and paces their output."""
 
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from services.rehearsal.core.billing import Book
-from services.rehearsal.core.commands import Json, Now, RecordedAnswer, Speak
-from services.rehearsal.core.dialogue import RECORDED_PROMPT, Context, Unheard, answer, sentences_of
-from services.rehearsal.core.faults import Delivery
-from services.rehearsal.core.functions import Called
-from services.rehearsal.core.items import Item, Message
-from services.rehearsal.core.out import Out
+from services.rehearsal.core.billing import SessionBill
+from services.rehearsal.core.command_list import CommandList
+from services.rehearsal.core.commands import Json, Now, RecordedAnswer, SynthesiseSpeech
+from services.rehearsal.core.dialogue import RECORDED_PROMPT, AnswerContext, UnrecognisedSpeech, answer, sentences_of
+from services.rehearsal.core.faults import AudioSchedule
+from services.rehearsal.core.functions import FunctionCall
+from services.rehearsal.core.items import ConversationItem, MessageItem
 from services.rehearsal.core.pieces import Piece, SpeechCutter, of_arguments, of_text
 from services.rehearsal.core.recordings import Recordings
-from services.rehearsal.core.refusal import RefusedError
-from services.rehearsal.core.response import Response, Spec, Status
+from services.rehearsal.core.refusal import EventRefusedError
+from services.rehearsal.core.response import ResponseBuilder, ResponseSpec, ResponseStatus
 from services.rehearsal.core.sound import BYTES_PER_MS
 from services.rehearsal.core.usage import PromptCache
 
 _AHEAD_PIECES = 24
-"""Synthesise the next sentence when less than this waits, some five seconds: a cancel wastes no more."""
+"""Request the next sentence when less audio than this, about five seconds, is queued: a cancel wastes no more."""
 _TOKENS_PER_MINUTE = 40_000
 _REQUESTS_PER_MINUTE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Something to be spoken; ``pcm`` where its sound is known already."""
+    """A sentence to be spoken; ``pcm`` if its audio is known already."""
 
     text: str
     pcm: bytes | None = None
 
 
 class Responder:
-    """At most one response is active. ``echoes``: answers repeat the caller's own sound."""
+    """At most one response is active. ``echoes``: answers repeat the caller's own audio."""
 
-    def __init__(self, *, out: Out, book: Book, echoes: bool, recordings: Recordings) -> None:
-        self.active: Response | None = None
+    def __init__(self, *, out: CommandList, book: SessionBill, echoes: bool, recordings: Recordings) -> None:
+        self.active: ResponseBuilder | None = None
         self.has_spoken = False
         self._out = out
         self._book = book
@@ -56,54 +56,54 @@ class Responder:
         self._cutter = SpeechCutter()
         self._due_s = 0.0
 
-    def create(self, spec: Spec, conversation: Sequence[Item], now: Now) -> None:
-        """Start a response; it waits for the ear if the caller's last words are not understood yet.
+    def create(self, spec: ResponseSpec, conversation: Sequence[ConversationItem], now: Now) -> None:
+        """Start a response; it waits for the recogniser if the caller's last transcript is pending.
 
         Raises:
-            RefusedError: another response is active.
+            EventRefusedError: another response is active.
         """
         if self.active:
-            raise RefusedError(
+            raise EventRefusedError(
                 "conversation_already_has_active_response",
                 f"Conversation already has an active response in progress: {self.active.spec.id}. "
                 "Wait until the response is finished before creating a new one.",
             )
-        self.active = Response(spec, self._out)
+        self.active = ResponseBuilder(spec, self._out)
         self.active.created()
         self.proceed(conversation, now)
 
-    def proceed(self, conversation: Sequence[Item], now: Now) -> None:
-        """Begin to answer once everything is understood. Safe to call at any time."""
+    def proceed(self, conversation: Sequence[ConversationItem], now: Now) -> None:
+        """Start the answer once all transcripts are complete. Safe to call at any time."""
         response = self.active
         if response is None or self._begun:
             return
         items = conversation if response.spec.given is None else response.spec.given
-        if any(isinstance(item, Message) and item.pending for item in items):
+        if any(isinstance(item, MessageItem) and item.pending for item in items):
             return
         self._begun = True
-        delivery = Delivery(response.spec.faults, len(self._book.responses))
+        delivery = AudioSchedule(response.spec.faults, len(self._book.responses))
         self._due_s = now.monotonic + (delivery.first_s if response.spec.modality == "audio" else 0)
         self._cutter = SpeechCutter(delivery)
         self._begin(response, items, now)
         self._advance()
 
-    def _begin(self, response: Response, items: Sequence[Item], now: Now) -> None:
+    def _begin(self, response: ResponseBuilder, items: Sequence[ConversationItem], now: Now) -> None:
         spec = response.spec
         tools = json.dumps([tool.model_dump() for tool in spec.tools]) if spec.tools else ""
         response.given, response.cached = self._cache.input_of(spec.instructions + tools, items)
-        said = answer(Context(items, spec.instructions, now.wall, spec.tools, spec.tool_choice))
-        if isinstance(said, Called):
-            response.begin_call(said)
-            self._queue(of_arguments(said.arguments))
+        reply = answer(AnswerContext(items, spec.instructions, now.wall, spec.tools, spec.tool_choice))
+        if isinstance(reply, FunctionCall):
+            response.begin_call(reply)
+            self._queue(of_arguments(reply.arguments))
             return
         response.begin_message()
         if spec.modality == "audio" and self._echoes:
             self._sentences.extend(_echo_of(items))
             return
-        recording = self._recordings.next() if isinstance(said, Unheard) else None
+        recording = self._recordings.next() if isinstance(reply, UnrecognisedSpeech) else None
         if recording:
-            self._out.do(RecordedAnswer())
-        text = recording.text if recording else said.text if isinstance(said, Unheard) else said
+            self._out.append(RecordedAnswer())
+        text = recording.text if recording else reply.text if isinstance(reply, UnrecognisedSpeech) else reply
         if spec.modality == "text":
             self._queue(of_text(text))
         elif recording and spec.speed == 1:
@@ -115,7 +115,7 @@ class Responder:
         self._pieces.extend(pieces)
 
     def _advance(self) -> None:
-        """Ask for the next sentence if there is room, or finish when nothing is left."""
+        """Request the next sentence if there is room, or finish when nothing is left."""
         response = self.active
         while response and self._sentences and not self._asked and len(self._pieces) < _AHEAD_PIECES:
             sentence = self._sentences.popleft()
@@ -124,12 +124,14 @@ class Responder:
                 continue
             self._asked = sentence
             self._index += 1
-            self._out.do(Speak(response.spec.id, self._index, sentence.text.strip(), response.spec.speed))
+            self._out.append(
+                SynthesiseSpeech(response.spec.id, self._index, sentence.text.strip(), response.spec.speed)
+            )
         if response and not (self._sentences or self._asked or self._pieces):
             self._finish(response, "completed", None)
 
-    def said(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> None:
-        """The mouth's answer to `Speak`; None: it failed. Answers to what was cancelled are ignored."""
+    def synthesis_finished(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> None:
+        """Handle the audio of a `SynthesiseSpeech`; None: it failed. Audio of a cancelled response is ignored."""
         response = self.active
         if not response or not self._asked or (response.spec.id, self._index) != (response_id, index):
             return
@@ -145,11 +147,11 @@ class Responder:
 
     @property
     def next_due_s(self) -> float | None:
-        """When `tick` has something to send."""
+        """Monotonic seconds at which `on_timer` must be called; None: never."""
         return self._due_s if self._pieces else None
 
-    def tick(self, now: Now) -> None:
-        """Send what is due."""
+    def on_timer(self, now: Now) -> None:
+        """Send the pieces that are due."""
         while self.active and self._pieces and self._due_s <= now.monotonic:
             piece = self._pieces.popleft()
             if not self.active.has_room_for(piece):
@@ -161,11 +163,11 @@ class Responder:
             self._book.generated_bytes += len(piece.pcm)
             self._advance()
 
-    def cancel(self, response: Response, reason: str) -> None:
-        """Stop the active ``response``, with what was generated."""
+    def cancel(self, response: ResponseBuilder, reason: str) -> None:
+        """Stop the active ``response`` with status `cancelled`; what was generated is kept."""
         self._finish(response, "cancelled", {"type": "cancelled", "reason": reason})
 
-    def _finish(self, response: Response, status: Status, details: Json | None) -> None:
+    def _finish(self, response: ResponseBuilder, status: ResponseStatus, details: Json | None) -> None:
         usage = response.finish(status, details)
         self._book.responses.append((response.spec.id, status, usage))
         self._book.items[response.spec.id] = response.item_ids
@@ -173,7 +175,7 @@ class Responder:
         self._limits(usage.given.total + usage.made.total)
 
     def _limits(self, tokens: int) -> None:
-        self._out.event(
+        self._out.append_event(
             "rate_limits.updated",
             rate_limits=[
                 _limit("requests", _REQUESTS_PER_MINUTE, 1),
@@ -186,11 +188,11 @@ def _limit(name: str, limit: int, used: int) -> Json:
     return {"name": name, "limit": limit, "remaining": limit - used, "reset_seconds": round(60 * used / limit, 3)}
 
 
-def _echo_of(items: Sequence[Item]) -> list[Sentence]:
-    """The recorded prompt, and behind it the caller's newest words in their own voice."""
-    said = [Sentence(RECORDED_PROMPT)]
-    kept = next((item.kept for item in reversed(items) if isinstance(item, Message) and item.role == "user"), b"")
+def _echo_of(items: Sequence[ConversationItem]) -> list[Sentence]:
+    """The recorded prompt, followed by the audio of the caller's newest message."""
+    reply = [Sentence(RECORDED_PROMPT)]
+    kept = next((item.kept for item in reversed(items) if isinstance(item, MessageItem) and item.role == "user"), b"")
     if kept:
         seconds = len(kept) / BYTES_PER_MS / 1000
-        said.append(Sentence(f" (An echo of {seconds:.1f} seconds of your voice.)", kept))
-    return said
+        reply.append(Sentence(f" (An echo of {seconds:.1f} seconds of your voice.)", kept))
+    return reply

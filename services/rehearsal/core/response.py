@@ -1,4 +1,4 @@
-"""One response: its object, its item and the events of its making, in the provider's order."""
+"""One response: its object, its item and its events, in the provider's order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from services.rehearsal.core.commands import Json, Keep
+from services.rehearsal.core.command_list import CommandList
+from services.rehearsal.core.commands import ArchiveAudio, Json
 from services.rehearsal.core.config import Tool, ToolChoice
-from services.rehearsal.core.conversation import Conversation
+from services.rehearsal.core.conversation_items import ConversationItems
 from services.rehearsal.core.faults import Faults
-from services.rehearsal.core.functions import Called
+from services.rehearsal.core.functions import FunctionCall
 from services.rehearsal.core.items import (
     ASSISTANT_MS_PER_TOKEN,
-    FunctionCall,
-    Item,
-    Message,
-    Part,
-    Tokens,
+    ConversationItem,
+    FunctionCallItem,
+    ItemPart,
+    MessageItem,
+    TokenCount,
     audio_tokens,
     text_tokens,
 )
-from services.rehearsal.core.out import Out
 from services.rehearsal.core.pieces import Piece
 from services.rehearsal.core.sound import encode
-from services.rehearsal.core.usage import Usage
+from services.rehearsal.core.usage import TokenUsage
 
-Status = Literal["completed", "cancelled", "failed", "incomplete"]
+ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """What a response is to be: the session's wishes with those of its `response.create` on top.
+class ResponseSpec:
+    """The settings of a response: the session's, overridden by those of its `response.create`.
 
     ``given``: its input where that is not the conversation. ``conversation``: None out of band.
     """
@@ -45,28 +45,28 @@ class Spec:
     metadata: dict[str, str] | None
     voice: str | dict[str, str]
     speed: float
-    given: tuple[Item, ...] | None
-    conversation: Conversation | None
+    given: tuple[ConversationItem, ...] | None
+    conversation: ConversationItems | None
     faults: Faults
 
 
-class Response:
-    """The making of one response. Call `created`, one of the `begin_…`, `emit` per piece, then `finish`."""
+class ResponseBuilder:
+    """Generates one response. Call `created`, one of the `begin_…`, `emit` per piece, then `finish`."""
 
-    def __init__(self, spec: Spec, out: Out) -> None:
+    def __init__(self, spec: ResponseSpec, out: CommandList) -> None:
         self.spec = spec
-        self.given = Tokens()
-        self.cached = Tokens()
+        self.given = TokenCount()
+        self.cached = TokenCount()
         self._out = out
-        self._item: Message | FunctionCall | None = None
-        self._part = Part("output_text", "")
+        self._item: MessageItem | FunctionCallItem | None = None
+        self._part = ItemPart("output_text", "")
 
     @property
     def item_ids(self) -> list[str]:
-        """The items that it made."""
+        """Ids of the items that it created."""
         return [self._item.id] if self._item else []
 
-    def wire(self, status: str, *, details: Json | None = None, usage: Usage | None = None) -> Json:
+    def as_json(self, status: str, *, details: Json | None = None, usage: TokenUsage | None = None) -> Json:
         """The `response` object."""
         spec = self.spec
         metadata: JsonValue = {**spec.metadata} if spec.metadata is not None else None
@@ -76,36 +76,38 @@ class Response:
             "id": spec.id,
             "status": status,
             "status_details": details,
-            "output": [self._item.wire()] if self._item and usage else [],
+            "output": [self._item.as_json()] if self._item and usage else [],
             "conversation_id": spec.conversation.id if spec.conversation else None,
             "output_modalities": [spec.modality],
             "max_output_tokens": spec.max_tokens,
             "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": voice}},
-            "usage": usage.wire() if usage else None,
+            "usage": usage.as_json() if usage else None,
             "metadata": metadata,
         }
 
     def created(self) -> None:
-        """Announce it."""
-        self._out.event("response.created", response=self.wire("in_progress"))
+        """Send `response.created`."""
+        self._out.append_event("response.created", response=self.as_json("in_progress"))
 
     def begin_message(self) -> None:
-        """Its answer is a message, spoken or written."""
-        self._part = Part("output_audio" if self.spec.modality == "audio" else "output_text", "")
-        self._begin(Message(self._out.new_id("item"), "assistant", [], status="in_progress"))
-        self._event("response.content_part.added", content_index=0, part=self._part_wire())
+        """Start a message item, spoken or written."""
+        self._part = ItemPart("output_audio" if self.spec.modality == "audio" else "output_text", "")
+        self._begin(MessageItem(self._out.new_id("item"), "assistant", [], status="in_progress"))
+        self._append_event("response.content_part.added", content_index=0, part=self._part_wire())
 
-    def begin_call(self, called: Called) -> None:
-        """Its answer is a function call."""
+    def begin_call(self, called: FunctionCall) -> None:
+        """Start a function call item."""
         call_id = self._out.new_id("call")
-        self._begin(FunctionCall(self._out.new_id("item"), call_id, called.name, "", status="in_progress"))
+        self._begin(FunctionCallItem(self._out.new_id("item"), call_id, called.name, "", status="in_progress"))
 
-    def _begin(self, item: Message | FunctionCall) -> None:
+    def _begin(self, item: MessageItem | FunctionCallItem) -> None:
         self._item = item
-        self._out.event("response.output_item.added", response_id=self.spec.id, output_index=0, item=item.wire())
+        self._out.append_event(
+            "response.output_item.added", response_id=self.spec.id, output_index=0, item=item.as_json()
+        )
         if self.spec.conversation:
-            self.spec.conversation.announce(item)
-        if isinstance(item, Message):
+            self.spec.conversation.insert(item)
+        if isinstance(item, MessageItem):
             item.content.append(self._part)
 
     def _part_wire(self) -> Json:
@@ -113,54 +115,56 @@ class Response:
             return {"type": "audio", "transcript": self._part.text}
         return {"type": "text", "text": self._part.text}
 
-    def _event(self, kind: str, **fields: JsonValue) -> None:
+    def _append_event(self, kind: str, **fields: JsonValue) -> None:
         assert self._item is not None, "an item was begun"  # noqa: S101 - for the type checker
-        self._out.event(kind, response_id=self.spec.id, item_id=self._item.id, output_index=0, **fields)
+        self._out.append_event(kind, response_id=self.spec.id, item_id=self._item.id, output_index=0, **fields)
 
-    def made(self, piece: Piece | None = None) -> Tokens:
-        """What was generated so far, and with ``piece``."""
+    def tokens_so_far(self, piece: Piece | None = None) -> TokenCount:
+        """Tokens generated so far, including ``piece``."""
         text, sound = self._part.text or "", self._part.audio_bytes
-        if isinstance(self._item, FunctionCall):
+        if isinstance(self._item, FunctionCallItem):
             text = self._item.name + self._item.arguments
         if piece:
             text += "".join(word.text for word in piece.words)
             sound += len(piece.pcm)
-        return Tokens(text_tokens(text), audio_tokens(sound, ms_per_token=ASSISTANT_MS_PER_TOKEN))
+        return TokenCount(text_tokens(text), audio_tokens(sound, ms_per_token=ASSISTANT_MS_PER_TOKEN))
 
     def has_room_for(self, piece: Piece) -> bool:
         """Whether ``piece`` stays within `max_output_tokens`."""
-        return self.spec.max_tokens == "inf" or self.made(piece).total <= self.spec.max_tokens
+        return self.spec.max_tokens == "inf" or self.tokens_so_far(piece).total <= self.spec.max_tokens
 
     def emit(self, piece: Piece) -> None:
         """Send the deltas of ``piece``."""
         for word in piece.words:
-            if isinstance(self._item, FunctionCall):
+            if isinstance(self._item, FunctionCallItem):
                 self._item.arguments += word.text
-                self._event("response.function_call_arguments.delta", call_id=self._item.call_id, delta=word.text)
+                self._append_event(
+                    "response.function_call_arguments.delta", call_id=self._item.call_id, delta=word.text
+                )
             else:
                 self._part.text = (self._part.text or "") + word.text
                 self._part.words.append(word)
                 spoken = self._part.type == "output_audio"
                 kind = "response.output_audio_transcript.delta" if spoken else "response.output_text.delta"
-                self._event(kind, content_index=0, delta=word.text)
+                self._append_event(kind, content_index=0, delta=word.text)
         if piece.pcm and self._item:
             self._part.audio_bytes += len(piece.pcm)
-            self._event("response.output_audio.delta", content_index=0, delta=encode(piece.pcm))
-            self._out.do(Keep(self._item.id, piece.pcm))
+            self._append_event("response.output_audio.delta", content_index=0, delta=encode(piece.pcm))
+            self._out.append(ArchiveAudio(self._item.id, piece.pcm))
 
-    def finish(self, status: Status, details: Json | None) -> Usage:
-        """Send the ending, from the last delta to `response.done`; says what was used."""
+    def finish(self, status: ResponseStatus, details: Json | None) -> TokenUsage:
+        """Send the final events, from the last delta to `response.done`; returns the usage."""
         if self._item:
             self._finish_item("completed" if status == "completed" else "incomplete")
-        usage = Usage(self.given, self.cached, self.made())
-        self._out.event("response.done", response=self.wire(status, details=details, usage=usage))
+        usage = TokenUsage(self.given, self.cached, self.tokens_so_far())
+        self._out.append_event("response.done", response=self.as_json(status, details=details, usage=usage))
         return usage
 
     def _finish_item(self, status: Literal["completed", "incomplete"]) -> None:
         item = self._item
         assert item is not None, "an item was begun"  # noqa: S101 - for the type checker
-        if isinstance(item, FunctionCall):
-            self._event(
+        if isinstance(item, FunctionCallItem):
+            self._append_event(
                 "response.function_call_arguments.done",
                 call_id=item.call_id,
                 name=item.name,
@@ -171,12 +175,14 @@ class Response:
         item.status = status
         if self.spec.conversation:
             self.spec.conversation.finish(item)
-        self._out.event("response.output_item.done", response_id=self.spec.id, output_index=0, item=item.wire())
+        self._out.append_event(
+            "response.output_item.done", response_id=self.spec.id, output_index=0, item=item.as_json()
+        )
 
     def _finish_part(self) -> None:
         if self._part.type == "output_audio":
-            self._event("response.output_audio.done", content_index=0)
-            self._event("response.output_audio_transcript.done", content_index=0, transcript=self._part.text)
+            self._append_event("response.output_audio.done", content_index=0)
+            self._append_event("response.output_audio_transcript.done", content_index=0, transcript=self._part.text)
         else:
-            self._event("response.output_text.done", content_index=0, text=self._part.text)
-        self._event("response.content_part.done", content_index=0, part=self._part_wire())
+            self._append_event("response.output_text.done", content_index=0, text=self._part.text)
+        self._append_event("response.content_part.done", content_index=0, part=self._part_wire())

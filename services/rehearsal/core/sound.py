@@ -1,11 +1,11 @@
-"""Provider audio: s16le mono 24 kHz. Lengths are bytes, so that sums stay exact."""
+"""Provider audio: s16le mono 24 kHz. Lengths are in bytes, so that sums are exact."""
 
 import base64
 import binascii
 
 import numpy as np
 
-from services.rehearsal.core.refusal import RefusedError
+from services.rehearsal.core.refusal import EventRefusedError
 
 HZ = 24_000
 BYTES_PER_MS = HZ * 2 // 1000
@@ -16,22 +16,22 @@ _SILENT_DBFS = -120.0
 
 
 def to_ms(length_bytes: int) -> int:
-    """Whole milliseconds, rounded down."""
+    """Convert to whole milliseconds, rounded down."""
     return length_bytes // BYTES_PER_MS
 
 
 def decode(audio: str, param: str) -> bytes:
-    """Base64 to samples.
+    """Decode base64 to s16le samples.
 
     Raises:
-        RefusedError: no base64, or half a sample at its end.
+        EventRefusedError: not base64, or half a sample at its end.
     """
     try:
         pcm = base64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError):
         pcm = b"?"
     if len(pcm) % 2:
-        raise RefusedError(
+        raise EventRefusedError(
             "invalid_value",
             f"Invalid '{param}'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value.",
             param,
@@ -40,12 +40,12 @@ def decode(audio: str, param: str) -> bytes:
 
 
 def encode(pcm: bytes) -> str:
-    """Samples to base64."""
+    """Encode samples as base64."""
     return base64.b64encode(pcm).decode("ascii")
 
 
 def loudest_dbfs(pcm: bytes) -> float:
-    """Level of the loudest 20 ms in dB of full scale."""
+    """Level of the loudest 20 ms in dBFS."""
     if not pcm:
         return _SILENT_DBFS
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)

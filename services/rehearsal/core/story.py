@@ -1,4 +1,4 @@
-"""A story to be interrupted: long, pleasant and ours."""
+"""A long story, so that there is time to interrupt it."""
 
 STORY = """
 Gladly. Settle down, for this one takes a while. On the far side of a quiet bay there stood a lighthouse, and in the \
@@ -30,5 +30,5 @@ woman and a brown dog, holding an empty jar out into the dark. That is the end o
 
 
 def story_text() -> str:
-    """The story as one line; about two minutes at an easy pace."""
+    """The story as one line; about two minutes of speech."""
     return " ".join(STORY.split())

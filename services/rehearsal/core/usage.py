@@ -1,24 +1,24 @@
-"""What a response used: the whole conversation is its input; a prefix that was input before is cached."""
+"""Usage of a response: the whole conversation is its input; a prefix that was input before is cached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.items import Item, Tokens, text_tokens
+from services.rehearsal.core.items import ConversationItem, TokenCount, text_tokens
 
 _START = 0
-_Key = tuple[str, Tokens]
+_Key = tuple[str, TokenCount]
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens of one response. ``cached`` is a part of ``given``."""
 
-    given: Tokens
-    cached: Tokens
-    made: Tokens
+    given: TokenCount
+    cached: TokenCount
+    made: TokenCount
 
-    def wire(self) -> Json:
+    def as_json(self) -> Json:
         """The `usage` object of a response."""
         return {
             "total_tokens": self.given.total + self.made.total,
@@ -40,19 +40,19 @@ class Usage:
 
 
 class PromptCache:
-    """Remembers every prefix that was input to a response of this session, as a tree."""
+    """Stores every prefix that was input to a response of this session, as a tree."""
 
     def __init__(self) -> None:
         self._tree: dict[tuple[int, _Key], int] = {}
 
-    def input_of(self, preamble: str, items: Sequence[Item]) -> tuple[Tokens, Tokens]:
-        """Tokens of this input, and how many of them are cached. From now on all of it is cached.
+    def input_of(self, preamble: str, items: Sequence[ConversationItem]) -> tuple[TokenCount, TokenCount]:
+        """Tokens of this input, and how many of them are cached; adds the input to the cache.
 
         ``preamble``: instructions and tools, which come before the items.
         """
-        keys: list[_Key] = [(preamble, Tokens(text=text_tokens(preamble)))]
+        keys: list[_Key] = [(preamble, TokenCount(text=text_tokens(preamble)))]
         keys += [(item.id, item.tokens()) for item in items]
-        given, cached, node = Tokens(), Tokens(), _START
+        given, cached, node = TokenCount(), TokenCount(), _START
         for key in keys:
             known = self._tree.get((node, key))
             given += key[1]

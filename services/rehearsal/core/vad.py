@@ -1,4 +1,4 @@
-"""The provider's server_vad, by energy: good enough for a caller in a quiet room, and for tests."""
+"""The provider's server_vad, by energy: sufficient for a caller in a quiet room, and for tests."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +14,7 @@ _SEMANTIC_PREFIX_MS = 300
 
 
 class Change(Enum):
-    """What a window changed."""
+    """A transition between silence and speech."""
 
     STARTED = "started"
     STOPPED = "stopped"
@@ -22,7 +22,7 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VadConfig:
-    """When speech starts and ends."""
+    """Thresholds for the start and end of speech."""
 
     level_dbfs: float
     silence_ms: int
@@ -30,7 +30,7 @@ class VadConfig:
 
     @classmethod
     def of(cls, detection: ServerVad | SemanticVad) -> "VadConfig":
-        """From what the session says."""
+        """Derive it from the session's turn detection."""
         if isinstance(detection, SemanticVad):
             level = _QUIETEST_DBFS + _THRESHOLD_RANGE_DB / 2
             return cls(level, _EAGERNESS_SILENCE_MS[detection.eagerness], _SEMANTIC_PREFIX_MS)
@@ -39,15 +39,15 @@ class VadConfig:
 
 
 class EnergyVad:
-    """Tells when speech starts and stops, window by window of 20 ms."""
+    """Detects start and end of speech in windows of 20 ms."""
 
     def __init__(self, config: VadConfig) -> None:
         self.config = config
         self.speaking = False
         self._run_windows = 0
 
-    def push(self, window: bytes) -> Change | None:
-        """Look at the next 20 ms."""
+    def process_frame(self, window: bytes) -> Change | None:
+        """Process the next 20 ms; returns a transition, if any."""
         loud = loudest_dbfs(window) > self.config.level_dbfs
         self._run_windows = self._run_windows + 1 if loud != self.speaking else 0
         if not self.speaking and self._run_windows >= _ONSET_WINDOWS:

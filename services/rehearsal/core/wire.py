@@ -1,67 +1,65 @@
-"""The client events of the Realtime protocol (GA), checked."""
+"""The client events of the Realtime protocol (GA), validated."""
 
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue
 
+from services.contracts.session.fields import MaxOutputTokens, Modalities
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.config import (
-    MaxTokens,
-    Modalities,
-    SessionConfig,
+    CompleteSession,
     Strict,
     Tool,
     ToolChoice,
     checked,
-    one_modality,
 )
-from services.rehearsal.core.refusal import RefusedError
+from services.rehearsal.core.refusal import EventRefusedError
 
 MAX_AUDIO_CHARS = 20 * 1024 * 1024
 """15 MiB of audio in base64."""
 
 
-class Event(Strict):
+class ClientRequest(Strict):
     """Base of the client events."""
 
     event_id: str | None = Field(default=None, max_length=512)
 
 
-class SessionUpdate(Event):
+class SessionUpdate(ClientRequest):
     """Change the session."""
 
     type: Literal["session.update"]
-    session: SessionConfig
+    session: CompleteSession
 
 
-class Append(Event):
-    """Audio of the caller."""
+class Append(ClientRequest):
+    """Caller audio."""
 
     type: Literal["input_audio_buffer.append"]
     audio: str = Field(max_length=MAX_AUDIO_CHARS)
 
 
-class Commit(Event):
-    """Make an item of the buffer."""
+class Commit(ClientRequest):
+    """Create an item from the buffer."""
 
     type: Literal["input_audio_buffer.commit"]
 
 
-class ClearInput(Event):
-    """Throw the buffer away."""
+class ClearInput(ClientRequest):
+    """Discard the buffer."""
 
     type: Literal["input_audio_buffer.clear"]
 
 
-class ClearOutput(Event):
+class ClearOutput(ClientRequest):
     """Exists over WebRTC only; refused here."""
 
     type: Literal["output_audio_buffer.clear"]
 
 
 class PartIn(Strict):
-    """A content part; which fields it needs depends on its type and is checked where it becomes a part."""
+    """A content part; which fields are required depends on its type and is checked when the item is created."""
 
     type: Literal["input_text", "input_audio", "output_text", "output_audio", "text"]
     text: str | None = None
@@ -84,7 +82,7 @@ class MessageIn(_ItemIn):
 
 
 class CallIn(_ItemIn):
-    """A function call of an earlier conversation."""
+    """A function call from an earlier conversation."""
 
     type: Literal["function_call"]
     name: str
@@ -93,7 +91,7 @@ class CallIn(_ItemIn):
 
 
 class OutputIn(_ItemIn):
-    """What a function returned."""
+    """The output of a function."""
 
     type: Literal["function_call_output"]
     call_id: str
@@ -111,23 +109,23 @@ ItemIn = Annotated[MessageIn | CallIn | OutputIn, Field(discriminator="type")]
 InputItem = Annotated[MessageIn | CallIn | OutputIn | ReferenceIn, Field(discriminator="type")]
 
 
-class ItemCreate(Event):
-    """Put an item into the conversation."""
+class ItemCreate(ClientRequest):
+    """Insert an item into the conversation."""
 
     type: Literal["conversation.item.create"]
     item: ItemIn
     previous_item_id: str | None = None
 
 
-class ItemRetrieve(Event):
-    """Ask for an item as the server knows it."""
+class ItemRetrieve(ClientRequest):
+    """Request an item as the server stores it."""
 
     type: Literal["conversation.item.retrieve"]
     item_id: str
 
 
-class ItemTruncate(Event):
-    """Cut an item of the model to what was heard."""
+class ItemTruncate(ClientRequest):
+    """Truncate an item of the model at what was played."""
 
     type: Literal["conversation.item.truncate"]
     item_id: str
@@ -135,8 +133,8 @@ class ItemTruncate(Event):
     audio_end_ms: int
 
 
-class ItemDelete(Event):
-    """Take an item out of the conversation."""
+class ItemDelete(ClientRequest):
+    """Delete an item from the conversation."""
 
     type: Literal["conversation.item.delete"]
     item_id: str
@@ -156,13 +154,13 @@ class ResponseAudio(Strict):
 
 
 class ResponseParams(Strict):
-    """What one response does differently from the session."""
+    """The settings of one response that differ from the session's."""
 
     audio: ResponseAudio | None = None
     conversation: Literal["auto", "none"] = "auto"
     input: list[InputItem] | None = None
     instructions: str | None = None
-    max_output_tokens: MaxTokens | None = None
+    max_output_tokens: MaxOutputTokens | None = None
     metadata: dict[str, str] | None = Field(default=None, max_length=16)
     output_modalities: Modalities | None = None
     tool_choice: ToolChoice | None = None
@@ -171,20 +169,15 @@ class ResponseParams(Strict):
     parallel_tool_calls: bool | None = None
     reasoning: dict[str, JsonValue] | None = None
 
-    @field_validator("output_modalities")
-    @classmethod
-    def _one_modality(cls, value: Modalities | None) -> Modalities | None:
-        return None if value is None else one_modality(value)
 
-
-class ResponseCreate(Event):
-    """Ask for a response."""
+class ResponseCreate(ClientRequest):
+    """Request a response."""
 
     type: Literal["response.create"]
     response: ResponseParams = ResponseParams()
 
 
-class ResponseCancel(Event):
+class ResponseCancel(ClientRequest):
     """Stop the response that is being generated."""
 
     type: Literal["response.cancel"]
@@ -220,37 +213,41 @@ _KINDS: dict[str, type[ClientEvent]] = {
 
 
 def parse(text: str) -> Json:
-    """The JSON object of one message.
+    """Parse a message to its JSON object.
 
     Raises:
-        RefusedError: not JSON, or no object.
+        EventRefusedError: not JSON, or no object.
     """
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):
-        raise RefusedError("invalid_json", "We could not parse the JSON body of your event: it must be one object.")
+        raise EventRefusedError(
+            "invalid_json", "We could not parse the JSON body of your event: it must be one object."
+        )
     return raw
 
 
 def event_id_of(raw: Json) -> str | None:
-    """The client's id of an event, even of one that is refused."""
+    """The client's id of an event, also of one that is refused."""
     found = raw.get("event_id")
     return found if isinstance(found, str) else None
 
 
 def client_event(raw: Json) -> ClientEvent:
-    """Read a client event.
+    """Parse a client event.
 
     Raises:
-        RefusedError: an unknown type, or a field that is missing, unknown or wrong.
+        EventRefusedError: an unknown type, or a field that is missing, unknown or invalid.
     """
     name = raw.get("type")
     if name is None:
-        raise RefusedError("missing_required_parameter", "Missing required parameter: 'type'.", "type")
+        raise EventRefusedError("missing_required_parameter", "Missing required parameter: 'type'.", "type")
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         supported = ", ".join(f"'{known}'" for known in _KINDS)
-        raise RefusedError("invalid_value", f"Invalid value for 'type'. Supported values are: {supported}.", "type")
+        raise EventRefusedError(
+            "invalid_value", f"Invalid value for 'type'. Supported values are: {supported}.", "type"
+        )
     return checked(kind, raw)

@@ -1,1 +1,1 @@
-"""The local voice: an ear (pocketsphinx) and a mouth (espeak-ng), each in processes of its own."""
+"""The local voice: a speech recogniser (pocketsphinx) and a synthesiser (espeak-ng), each in its own process."""

@@ -1,62 +1,67 @@
-"""`python -m services.rehearsal.voice ear|mouth`: a voice process, driven by its pipes."""
+"""`python -m services.rehearsal.voice recogniser|synthesiser`: a voice process, controlled by its pipes."""
 
+import os
 import signal
 import sys
 from io import FileIO, RawIOBase
 from typing import Protocol
 
-from services.rehearsal.voice.pipes import Kind, PipeMessage, is_waiting, receive, send
+from services.rehearsal.voice.pipes import PipeMessage, PipeMessageKind, is_waiting, receive, send
+
+_NICE = 5
+"""Niceness of a recogniser: on a contended CPU it gets about a third of the gateway's share."""
 
 
-class _CatchesUp(Protocol):
+class _DeferredDecoder(Protocol):
     def catch_up(self) -> bool:
-        """Do a little of what was put off; False: nothing is left."""
+        """Process a little deferred audio; False: nothing is left."""
 
 
-def hear(down: RawIOBase, up: RawIOBase) -> None:
-    """Serve as an ear until ``down`` ends."""
-    from services.rehearsal.voice.ear import Ear  # noqa: PLC0415 - each role loads only its own library
+def recognise(down: RawIOBase, up: RawIOBase) -> None:
+    """Serve as a recogniser until ``down`` ends."""
+    from services.rehearsal.voice.recogniser import Recogniser  # noqa: PLC0415 - each role loads only its own library
 
-    ear = Ear()
-    ear.warm_up()
-    send(up, PipeMessage(Kind.READY))
-    while message := _next(ear, down):
+    os.nice(_NICE)
+    recogniser = Recogniser()
+    recogniser.warm_up()
+    send(up, PipeMessage(PipeMessageKind.READY))
+    while message := _next(recogniser, down):
         match message.kind:
-            case Kind.FEED:
-                ear.feed(message.body)
-            case Kind.FINISH:
-                send(up, PipeMessage(Kind.TEXT, message.ref, ear.finish().encode()))
-                ear.forget()
+            case PipeMessageKind.FEED:
+                recogniser.feed(message.body)
+            case PipeMessageKind.FINISH:
+                send(up, PipeMessage(PipeMessageKind.TEXT, message.ref, recogniser.finish().encode()))
+                recogniser.discard()
             case _:
-                ear.forget()
+                recogniser.discard()
 
 
-def _next(ear: _CatchesUp, down: RawIOBase) -> PipeMessage | None:
-    """Messages come first, the language model uses the time between them."""
-    while not is_waiting(down) and ear.catch_up():
+def _next(recogniser: _DeferredDecoder, down: RawIOBase) -> PipeMessage | None:
+    """Return the next message; process deferred audio until it arrives."""
+    while not is_waiting(down) and recogniser.catch_up():
         pass
     return receive(down)
 
 
-def speak(down: RawIOBase, up: RawIOBase) -> None:
-    """Serve as a mouth until ``down`` ends."""
-    from services.rehearsal.voice.mouth import Mouth  # noqa: PLC0415 - as above
+def synthesise(down: RawIOBase, up: RawIOBase) -> None:
+    """Serve as a synthesiser until ``down`` ends."""
+    from services.rehearsal.voice.synthesiser import Synthesiser  # noqa: PLC0415 - as above
 
-    mouth = Mouth()
-    mouth.say("Ready.")
-    send(up, PipeMessage(Kind.READY))
+    synthesiser = Synthesiser()
+    synthesiser.synthesise("Ready.")
+    send(up, PipeMessage(PipeMessageKind.READY))
     while message := receive(down):
         speed_percent = int.from_bytes(message.body[:2], "little")
-        sound = mouth.say(message.body[2:].decode(), speed_percent=speed_percent)
-        send(up, PipeMessage(Kind.SOUND, message.ref, sound))
+        sound = synthesiser.synthesise(message.body[2:].decode(), speed_percent=speed_percent)
+        send(up, PipeMessage(PipeMessageKind.SOUND, message.ref, sound))
 
 
 def main(arguments: list[str]) -> int:
     """Run the named role."""
-    # Ctrl-C goes to the whole terminal; the service decides when its voice ends, by closing the pipe.
+    # Ctrl-C goes to the whole terminal; the service ends its voice processes by closing the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    roles = {"ear": hear, "mouth": speak}
-    # Without buffers of Python's own, so that `is_waiting` sees all there is.
+    roles = {"recogniser": recognise, "synthesiser": synthesise}
+    # Unbuffered, so that `is_waiting` sees all there is.
     roles[arguments[0]](FileIO(0, "rb", closefd=False), FileIO(1, "wb", closefd=False))
     return 0
 

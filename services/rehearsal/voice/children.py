@@ -1,4 +1,4 @@
-"""A voice process seen from the service: started, spoken to, replaced when it dies."""
+"""A voice process as the service uses it: started, written to, restarted when it exits."""
 
 import asyncio
 import sys
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from services.rehearsal import metrics
-from services.rehearsal.voice.pipes import HEADER, Kind, PipeMessage
-from services.runtime.logging import get_logger
-from services.runtime.settings import inherited_environment
+from services.rehearsal.voice.pipes import HEADER, PipeMessage, PipeMessageKind
+from services.runtime.process.settings import inherited_environment
+from services.runtime.telemetry.logging import get_logger
 
-Role = Literal["ear", "mouth"]
-Received = Callable[[PipeMessage], None]
+ChildRole = Literal["recogniser", "synthesiser"]
+MessageHandler = Callable[[PipeMessage], None]
 
 _BACKOFF_S = (0.1, 0.5, 2.0, 5.0)
 _PIPE_LIMIT = 1024 * 1024
@@ -19,9 +19,9 @@ _END_S = 1.0
 
 
 class VoiceProcess:
-    """One process. Neither ``on_message``, for its answers, nor ``on_change``, when it is ready or lost, may block."""
+    """One process. ``on_message`` handles its answers; ``on_change``: it is ready or lost. Neither may block."""
 
-    def __init__(self, role: Role, *, on_message: Received, on_change: Callable[[], None]) -> None:
+    def __init__(self, role: ChildRole, *, on_message: MessageHandler, on_change: Callable[[], None]) -> None:
         self.role = role
         self.ready = asyncio.Event()
         self._on_message = on_message
@@ -30,21 +30,21 @@ class VoiceProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that runs now."""
+        """Pid of the current process."""
         return self._process.pid if self._process else None
 
-    def send(self, kind: Kind, ref: int, body: bytes = b"") -> None:
-        """Write to it; what it does not read yet is kept. Nothing happens while it is away."""
+    def write(self, kind: PipeMessageKind, ref: int, body: bytes = b"") -> None:
+        """Write a message; unread ones are buffered. Ignored while the process is down."""
         pipe = self._process.stdin if self._process else None
         if pipe and not pipe.is_closing():
             pipe.write(PipeMessage(kind, ref, body).encode())
 
     async def run(self) -> None:
-        """Keep it alive until cancelled."""
+        """Run the process and restart it until cancelled."""
         deaths = 0
         while True:
             try:
-                await self._live()
+                await self._run_once()
             finally:
                 self.ready.clear()
                 code = await self._end()
@@ -54,8 +54,8 @@ class VoiceProcess:
             await asyncio.sleep(_BACKOFF_S[min(deaths, len(_BACKOFF_S) - 1)])
             deaths += 1
 
-    async def _live(self) -> None:
-        """Start it and read from it until it ends."""
+    async def _run_once(self) -> None:
+        """Start it and read its messages until it exits."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -68,7 +68,7 @@ class VoiceProcess:
         )
         pipe = self._process.stdout
         while pipe and (message := await _read(pipe)):
-            if message.kind is Kind.READY:
+            if message.kind is PipeMessageKind.READY:
                 self.ready.set()
                 get_logger().info("voice_process_ready", role=self.role, pid=self.pid)
                 self._on_change()
@@ -76,7 +76,7 @@ class VoiceProcess:
                 self._on_message(message)
 
     async def _end(self) -> int | None:
-        """Close its pipe and wait; one that does not go is killed."""
+        """Close its pipe and wait; kill it if it does not exit."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -93,6 +93,6 @@ class VoiceProcess:
 async def _read(pipe: asyncio.StreamReader) -> PipeMessage | None:
     try:
         length, kind, ref = HEADER.unpack(await pipe.readexactly(HEADER.size))
-        return PipeMessage(Kind(kind), ref, await pipe.readexactly(length))
+        return PipeMessage(PipeMessageKind(kind), ref, await pipe.readexactly(length))
     except asyncio.IncompleteReadError:
         return None

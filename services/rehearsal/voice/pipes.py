@@ -1,7 +1,7 @@
-"""What the service and its voice processes write to each other's pipes.
+"""The messages on the pipes between the service and its voice processes.
 
-Little-endian: `length u32 · kind u8 · ref u32`, then ``length`` bytes. A process ends when its stdin does, so it never
-outlives the service.
+Little-endian: `length u32 · kind u8 · ref u32`, then ``length`` bytes. A process exits when its stdin closes, so it
+never outlives the service.
 """
 
 import select
@@ -13,39 +13,39 @@ from io import RawIOBase
 HEADER = struct.Struct("<IBI")
 
 
-class Kind(IntEnum):
-    """What a message means. ``ref`` names an utterance or a sentence."""
+class PipeMessageKind(IntEnum):
+    """Type of a message. ``ref`` identifies an utterance or a sentence."""
 
-    READY = 0  # up: warmed up
-    FEED = 1  # down, ear: more of an utterance, s16le mono 24 kHz
-    FINISH = 2  # down, ear: the utterance is complete
-    FORGET = 3  # down, ear: the utterance is not wanted any more
-    TEXT = 4  # up, ear: what was understood, UTF-8
-    SAY = 5  # down, mouth: speed in percent u16, then text in UTF-8
-    SOUND = 6  # up, mouth: s16le mono 24 kHz
+    READY = 0  # up: models are loaded
+    FEED = 1  # down, recogniser: more of an utterance, s16le mono 24 kHz
+    FINISH = 2  # down, recogniser: the utterance is complete
+    DISCARD = 3  # down, recogniser: the utterance is not needed any more
+    TEXT = 4  # up, recogniser: the transcript, UTF-8
+    SYNTHESISE = 5  # down, synthesiser: speed in percent u16, then text in UTF-8
+    SOUND = 6  # up, synthesiser: s16le mono 24 kHz
 
 
 @dataclass(frozen=True, slots=True)
 class PipeMessage:
     """One message."""
 
-    kind: Kind
+    kind: PipeMessageKind
     ref: int = 0
     body: bytes = b""
 
     def encode(self) -> bytes:
-        """Header and body."""
+        """Serialise header and body."""
         return HEADER.pack(len(self.body), self.kind, self.ref) + self.body
 
 
 def receive(pipe: RawIOBase) -> PipeMessage | None:
-    """Wait for the next message; None at the end."""
+    """Block until the next message; None at the end."""
     header = _exactly(pipe, HEADER.size)
     if header is None:
         return None
     length, kind, ref = HEADER.unpack(header)
     body = _exactly(pipe, length)
-    return None if body is None else PipeMessage(Kind(kind), ref, body)
+    return None if body is None else PipeMessage(PipeMessageKind(kind), ref, body)
 
 
 def _exactly(pipe: RawIOBase, length: int) -> bytes | None:
@@ -59,12 +59,12 @@ def _exactly(pipe: RawIOBase, length: int) -> bytes | None:
 
 
 def is_waiting(pipe: RawIOBase) -> bool:
-    """Whether a message has begun to arrive; the pipe must have no buffer of its own."""
+    """Whether a message has begun to arrive; the pipe must be unbuffered."""
     return bool(select.select([pipe], [], [], 0)[0])
 
 
 def send(pipe: RawIOBase, message: PipeMessage) -> None:
-    """Write one message now."""
+    """Write one message; blocks until it is written."""
     rest = memoryview(message.encode())
     while rest:
         rest = rest[pipe.write(rest) or 0 :]

@@ -1,4 +1,4 @@
-"""The local voice: a bounded number of ears, and a mouth. Nothing here waits inside the event loop."""
+"""The local voice: a limited number of recognisers, and a synthesiser. Nothing here blocks the event loop."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,16 @@ from services.rehearsal import metrics
 from services.rehearsal.core.input_audio import MAX_LISTEN_BYTES
 from services.rehearsal.core.recordings import Recording
 from services.rehearsal.voice.children import VoiceProcess
-from services.rehearsal.voice.pipes import Kind, PipeMessage
+from services.rehearsal.voice.pipes import PipeMessage, PipeMessageKind
 from services.runtime.errors import HushgateError
-from services.runtime.logging import get_logger
+from services.runtime.telemetry.logging import get_logger
 
 _START_TIMEOUT_S = 60.0
-_ANSWER_TIMEOUT_S = 20.0
-_FREE_EAR_TIMEOUT_S = 1.5
-"""So long a complete utterance waits for a free ear; then it is answered with a recording. Callers wait no longer."""
+_SYNTHESIS_TIMEOUT_S = 20.0
+_RECOGNITION_TIMEOUT_S = 5.0
+"""After this long without a transcript, a recording answers and the recogniser is released."""
+_FREE_RECOGNISER_TIMEOUT_S = 1.5
+"""A complete utterance waits this long for a free recogniser; then a recording answers."""
 
 
 class VoiceStartError(HushgateError):
@@ -33,12 +35,13 @@ class VoiceStartError(HushgateError):
 
 
 class PooledUtterance:
-    """An utterance: kept until an ear is free, then passed on as it comes."""
+    """Buffer an utterance until a recogniser is free, then pass its audio on as it arrives."""
 
-    def __init__(self, pool: "EarPool", ref: int) -> None:
+    def __init__(self, pool: "RecogniserPool", ref: int, *, recognised: bool) -> None:
         self.ref = ref
-        self.ear: VoiceProcess | None = None
-        self._has_ear = asyncio.Event()
+        self._recognised = recognised
+        self.recogniser: VoiceProcess | None = None
+        self._assigned = asyncio.Event()
         self.answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._pool = pool
         self._kept: deque[bytes] = deque()
@@ -46,129 +49,133 @@ class PooledUtterance:
         self._complete = False
 
     def feed(self, pcm: bytes) -> None:
-        """More of it."""
-        if self.ear:
-            self.ear.send(Kind.FEED, self.ref, pcm)
-        elif self._kept_bytes < MAX_LISTEN_BYTES:
+        """Append audio: s16le mono 24 kHz."""
+        if self.recogniser:
+            self.recogniser.write(PipeMessageKind.FEED, self.ref, pcm)
+        elif self._recognised and self._kept_bytes < MAX_LISTEN_BYTES:
             self._kept.append(pcm)
             self._kept_bytes += len(pcm)
 
-    def given(self, ear: VoiceProcess) -> None:
-        """An ear is free: it catches up faster than people speak."""
-        self.ear = ear
-        self._has_ear.set()
+    def assign(self, recogniser: VoiceProcess) -> None:
+        """Send the buffered audio to ``recogniser``, which from now on gets the rest."""
+        self.recogniser = recogniser
+        self._assigned.set()
         while self._kept:
-            ear.send(Kind.FEED, self.ref, self._kept.popleft())
+            recogniser.write(PipeMessageKind.FEED, self.ref, self._kept.popleft())
         if self._complete:
-            ear.send(Kind.FINISH, self.ref)
+            recogniser.write(PipeMessageKind.FINISH, self.ref)
 
     async def finish(self) -> str | None:
-        """What was said; None: the ear was lost, is much too late, or none was free in time."""
+        """Return the transcript; None: paused, or the recogniser was lost, too late, or none was free in time."""
         self._complete = True
-        if self.ear:
-            self.ear.send(Kind.FINISH, self.ref)
-        reason = "no_free_ear"
+        if not self._recognised:
+            return None
+        if self.recogniser:
+            self.recogniser.write(PipeMessageKind.FINISH, self.ref)
+        reason = "no_free_recogniser"
         try:
-            async with asyncio.timeout(_FREE_EAR_TIMEOUT_S):
-                await self._has_ear.wait()
+            async with asyncio.timeout(_FREE_RECOGNISER_TIMEOUT_S):
+                await self._assigned.wait()
             reason = "timeout"
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(_RECOGNITION_TIMEOUT_S):
                 return await asyncio.shield(self.answer)
         except TimeoutError:
-            metrics.VOICE_LATE.labels("ear").inc()
-            self._pool.was_late(reason)
-            self.forget()
+            metrics.VOICE_LATE.labels("recogniser").inc()
+            self._pool.record_late(reason)
+            self.discard()
             return None
 
-    def forget(self) -> None:
-        """Give the ear back. Nothing happens if that was done."""
-        if self.ear:
-            self.ear.send(Kind.FORGET, self.ref)
-        self._pool.give_back(self)
+    def discard(self) -> None:
+        """Release the recogniser. Safe to call twice."""
+        if self.recogniser:
+            self.recogniser.write(PipeMessageKind.DISCARD, self.ref)
+        self._pool.release(self)
 
 
-class EarPool:
-    """Ears hear one utterance each; who comes when all are taken waits its turn."""
+class RecogniserPool:
+    """Assigns recognisers to utterances, one each; further utterances wait in order."""
 
     def __init__(self, size: int) -> None:
-        self.ears = [self._make() for _ in range(size)]
-        self._hears: dict[VoiceProcess, PooledUtterance] = {}
+        self.recognisers = [self._make() for _ in range(size)]
+        self._assignments: dict[VoiceProcess, PooledUtterance] = {}
         self._waiting: deque[PooledUtterance] = deque()
         self._last_ref = 0
-        self._is_late = False
+        self._is_behind = False
+        self.is_paused = False
 
     def _make(self) -> VoiceProcess:
-        return VoiceProcess("ear", on_message=self._understood, on_change=self._changed)
+        return VoiceProcess("recogniser", on_message=self._on_transcript, on_change=self._changed)
 
-    def listen(self) -> PooledUtterance:
-        """Begin an utterance."""
+    def begin_utterance(self) -> PooledUtterance:
+        """Begin an utterance. One that begins while recognition is paused is never recognised."""
         self._last_ref = (self._last_ref + 1) % 2**32
-        utterance = PooledUtterance(self, self._last_ref)
-        self._waiting.append(utterance)
-        self._share_out()
+        utterance = PooledUtterance(self, self._last_ref, recognised=not self.is_paused)
+        if not self.is_paused:
+            self._waiting.append(utterance)
+        self._assign_free()
         return utterance
 
-    def was_late(self, reason: str) -> None:
-        """An utterance was given up on. Logged once, until no utterance waits any more."""
-        if not self._is_late:
-            get_logger().warning("voice_late", role="ear", reason=reason, waiting=len(self._waiting))
-        self._is_late = True
+    def record_late(self, reason: str) -> None:
+        """Log once that utterances time out, until none waits any more."""
+        if not self._is_behind:
+            get_logger().warning("voice_late", role="recogniser", reason=reason, waiting=len(self._waiting))
+        self._is_behind = True
 
-    def _share_out(self) -> None:
-        """Give free ears to those who wait longest."""
-        for ear in self.ears:
-            if self._waiting and ear.ready.is_set() and ear not in self._hears:
+    def _assign_free(self) -> None:
+        """Assign free recognisers to the utterances that have waited longest."""
+        for recogniser in self.recognisers:
+            if self._waiting and recogniser.ready.is_set() and recogniser not in self._assignments:
                 utterance = self._waiting.popleft()
-                self._hears[ear] = utterance
-                utterance.given(ear)
-        metrics.EARS_WAITED_FOR.set(len(self._waiting))
-        if self._is_late and not self._waiting:
-            self._is_late = False
-            get_logger().info("voice_in_time", role="ear")
+                self._assignments[recogniser] = utterance
+                utterance.assign(recogniser)
+        metrics.WAITING_UTTERANCES.set(len(self._waiting))
+        if self._is_behind and not self._waiting:
+            self._is_behind = False
+            get_logger().info("voice_in_time", role="recogniser")
 
-    def give_back(self, utterance: PooledUtterance) -> None:
-        """The utterance needs no ear any more."""
-        if utterance.ear and self._hears.get(utterance.ear) is utterance:
-            del self._hears[utterance.ear]
+    def release(self, utterance: PooledUtterance) -> None:
+        """Release the recogniser of ``utterance``."""
+        if utterance.recogniser and self._assignments.get(utterance.recogniser) is utterance:
+            del self._assignments[utterance.recogniser]
         with contextlib.suppress(ValueError):
             self._waiting.remove(utterance)
-        utterance.ear = None
-        self._share_out()
+        utterance.recogniser = None
+        self._assign_free()
 
-    def _understood(self, message: PipeMessage) -> None:
-        for utterance in [known for known in self._hears.values() if known.ref == message.ref]:
+    def _on_transcript(self, message: PipeMessage) -> None:
+        for utterance in [known for known in self._assignments.values() if known.ref == message.ref]:
             if not utterance.answer.done():
                 utterance.answer.set_result(message.body.decode())
-            self.give_back(utterance)
+            self.release(utterance)
 
     def _changed(self) -> None:
-        """An ear died: what it heard is lost, and said so. Or a new one is ready for those who wait."""
-        for utterance in [known for ear, known in self._hears.items() if not ear.ready.is_set()]:
+        """End utterances whose recogniser exited; assign recognisers that are ready."""
+        for utterance in [known for recogniser, known in self._assignments.items() if not recogniser.ready.is_set()]:
             if not utterance.answer.done():
                 utterance.answer.set_result(None)
-            self.give_back(utterance)
-        self._share_out()
+            self.release(utterance)
+        self._assign_free()
 
 
 class LocalVoice:
-    """pocketsphinx and espeak-ng. Made by `LocalVoice.open`; ``ears`` may be 0, then nothing is ever listened to."""
+    """Voice of pocketsphinx and espeak-ng processes; use `LocalVoice.open`. With 0 recognisers it only synthesises."""
 
-    def __init__(self, *, ears: int) -> None:
+    def __init__(self, *, recognisers: int) -> None:
         self.recordings: Sequence[Recording] = ()
-        self._pool = EarPool(ears)
-        self._mouth = VoiceProcess("mouth", on_message=self._spoken, on_change=self._changed)
+        self._pool = RecogniserPool(recognisers)
+        self._synthesiser = VoiceProcess("synthesiser", on_message=self._on_audio, on_change=self._changed)
         self._sentences: dict[int, asyncio.Future[bytes | None]] = {}
         self._last_ref = 0
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, ears: int) -> AsyncIterator["LocalVoice"]:
-        """Start all processes and wait until they are warm; they end with the block.
+    async def open(cls, *, recognisers: int) -> AsyncIterator["LocalVoice"]:
+        """Start all processes and wait until their models are loaded; they end with the block.
 
         Raises:
             VoiceStartError: they are not ready in time.
         """
-        voice = cls(ears=ears)
+        voice = cls(recognisers=recognisers)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(child.run(), name=f"voice {child.role}") for child in voice.processes]
             try:
@@ -180,8 +187,8 @@ class LocalVoice:
 
     @property
     def processes(self) -> list[VoiceProcess]:
-        """All children."""
-        return [*self._pool.ears, self._mouth]
+        """All voice processes."""
+        return [*self._pool.recognisers, self._synthesiser]
 
     async def _started(self) -> None:
         try:
@@ -191,35 +198,41 @@ class LocalVoice:
         except TimeoutError:
             raise VoiceStartError from None
 
-    def listen(self) -> PooledUtterance:
-        """Begin to hear an utterance."""
-        return self._pool.listen()
+    def begin_utterance(self) -> PooledUtterance:
+        """Begin an utterance."""
+        return self._pool.begin_utterance()
 
-    async def say(self, text: str, *, speed: float) -> bytes | None:
-        """``text`` as s16le mono 24 kHz; None: the mouth was lost, or is much too late."""
+    def pause(self, *, paused: bool) -> None:
+        """Stop recognising utterances that begin from now on, or resume."""
+        self._pool.is_paused = paused
+
+    async def synthesise(self, text: str, *, speed: float) -> bytes | None:
+        """Return ``text`` as s16le mono 24 kHz; None: the synthesiser was lost or too late."""
         self._last_ref = (self._last_ref + 1) % 2**32
         ref = self._last_ref
-        await self._mouth.ready.wait()
+        await self._synthesiser.ready.wait()
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._sentences[ref] = answer
-        self._mouth.send(Kind.SAY, ref, round(speed * 100).to_bytes(2, "little") + text.encode())
+        self._synthesiser.write(
+            PipeMessageKind.SYNTHESISE, ref, round(speed * 100).to_bytes(2, "little") + text.encode()
+        )
         try:
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(_SYNTHESIS_TIMEOUT_S):
                 return await answer
         except TimeoutError:
-            metrics.VOICE_LATE.labels("mouth").inc()
-            get_logger().warning("voice_late", role="mouth", reason="timeout")
+            metrics.VOICE_LATE.labels("synthesiser").inc()
+            get_logger().warning("voice_late", role="synthesiser", reason="timeout")
             return None
         finally:
             del self._sentences[ref]
 
-    def _spoken(self, message: PipeMessage) -> None:
+    def _on_audio(self, message: PipeMessage) -> None:
         answer = self._sentences.get(message.ref)
         if answer and not answer.done():
             answer.set_result(message.body)
 
     def _changed(self) -> None:
-        if self._mouth.ready.is_set():
+        if self._synthesiser.ready.is_set():
             return
         for answer in self._sentences.values():
             if not answer.done():

@@ -1,4 +1,4 @@
-"""What a connection needs of a voice, and which there are: with a recogniser, without one, and without any engine."""
+"""The voice interface of a connection, and its implementations: with a recogniser, without one, without any engine."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,53 +25,59 @@ class VoiceMissingError(HushgateError):
         )
 
 
-class Utterance(Protocol):
-    """Speech that is being heard."""
+class PendingUtterance(Protocol):
+    """An utterance that is being recognised."""
 
     def feed(self, pcm: bytes) -> None:
-        """More of it: s16le mono 24 kHz."""
+        """Append audio: s16le mono 24 kHz."""
 
     async def finish(self) -> str | None:
-        """What was said; None: the ear was lost, or none was free in time."""
+        """Return the transcript; None: the recogniser was lost, or none was free in time."""
 
-    def forget(self) -> None:
-        """It is not wanted any more."""
+    def discard(self) -> None:
+        """Discard the utterance and release its recogniser."""
 
 
-class Voice(Protocol):
-    """A mouth, and ears where speech is recognised: without them the core listens to nothing."""
+class SpeechEngine(Protocol):
+    """A synthesiser, with recognisers where speech is recognised."""
 
     @property
     def recordings(self) -> Sequence[Recording]:
-        """The answers to speech that was not recognised."""
+        """Recorded answers to speech that was not recognised."""
 
-    def listen(self) -> Utterance:
-        """Begin to hear an utterance."""
+    def begin_utterance(self) -> PendingUtterance:
+        """Begin an utterance."""
 
-    async def say(self, text: str, *, speed: float) -> bytes | None:
-        """``text`` as s16le mono 24 kHz; None: the mouth was lost."""
+    def pause(self, *, paused: bool) -> None:
+        """Stop recognising utterances that begin from now on, or resume."""
+
+    async def synthesise(self, text: str, *, speed: float) -> bytes | None:
+        """Return ``text`` as s16le mono 24 kHz; None: the synthesiser was lost."""
 
 
 class EchoVoice:
-    """No ear, and one sentence to say before the caller's own sound."""
+    """Plays one recorded sentence, then the caller's own audio; recognises nothing."""
 
     recordings: Sequence[Recording] = ()
 
     def __init__(self) -> None:
         self._pcm = RECORDED_FILE.read_bytes()
 
-    def listen(self) -> Utterance:
-        """Never asked for: sessions that echo listen to nothing."""
+    def begin_utterance(self) -> PendingUtterance:
+        """Raise `VoiceMissingError`: echo sessions recognise nothing."""
         raise VoiceMissingError("full")
 
-    async def say(self, text: str, *, speed: float) -> bytes | None:  # noqa: ARG002 - the wall
-        """The recording, whatever is to be said: the core says nothing else with this voice."""
+    def pause(self, *, paused: bool) -> None:
+        """Do nothing: there is no recogniser."""
+
+    async def synthesise(self, text: str, *, speed: float) -> bytes | None:  # noqa: ARG002 - one recording
+        """Return the recording, whatever ``text`` is: the core synthesises nothing else with this voice."""
         return self._pcm
 
 
 @asynccontextmanager
-async def open_voice(choice: AnswersName, *, ears: int) -> AsyncIterator[Voice]:
-    """The voice that was chosen, warmed up, with its recorded answers.
+async def open_voice(choice: AnswersName, *, recognisers: int) -> AsyncIterator[SpeechEngine]:
+    """Yield the chosen voice with its models loaded, and its recorded answers.
 
     Raises:
         VoiceMissingError: its engines are not installed.
@@ -82,8 +88,8 @@ async def open_voice(choice: AnswersName, *, ears: int) -> AsyncIterator[Voice]:
         return
     if any(find_spec(name) is None for name in _EXTRA):
         raise VoiceMissingError(choice)
-    async with LocalVoice.open(ears=ears if choice == "full" else 0) as voice:
-        spoken = [(text, await voice.say(text, speed=1.0)) for text in RECORDED_TEXTS]
+    async with LocalVoice.open(recognisers=recognisers if choice == "full" else 0) as voice:
+        spoken = [(text, await voice.synthesise(text, speed=1.0)) for text in RECORDED_TEXTS]
         voice.recordings = [Recording(text, pcm) for text, pcm in spoken if pcm]
         if len(voice.recordings) < len(spoken):
             raise VoiceStartError

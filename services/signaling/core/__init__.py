@@ -1,1 +1,1 @@
-"""Decisions of signaling, sans-IO."""
+"""Sans-IO core of signaling."""

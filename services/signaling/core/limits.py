@@ -1,7 +1,7 @@
-"""How often a tenant, or an address without a good key, may ask: the generic cell rate algorithm, one number a key.
+"""Request rates by tenant and by unauthenticated address: one token bucket per key.
 
-A key that has not asked for a while is the same as one that never asked, so it takes no memory. Whoever asks from more
-addresses than are kept shares the allowance of one: the table neither grows nor forgets who has just asked too much.
+A bucket that is full again is removed, so an idle key uses no memory. Beyond the maximum number of keys, all further
+keys share one bucket: the table does not grow, and a key that exceeded its rate is not removed to make room.
 """
 
 import ipaddress
@@ -9,15 +9,15 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from services.runtime.core.token_bucket import TokenBucket
+
 MAX_KEYS = 16_384
 _ALL_OTHERS = ""
 _NO_ADDRESS = "none"
-_EARLY = 1e-3
-"""The part of an interval by which a request may be early: adding up intervals is inexact."""
 
 
 class Limited(StrEnum):
-    """Why a request is refused for now: a metric's label."""
+    """Why a request is rate limited: the label of the metric."""
 
     MINTS = "mints"
     OFFERS = "offers"
@@ -28,51 +28,51 @@ class Limited(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """``burst`` at once, then ``per_s`` a second."""
+class RequestRate:
+    """Parameters of a token bucket: ``burst`` requests at once, then ``per_s`` a second."""
 
     per_s: float
     burst: int
 
 
 @dataclass(slots=True)
-class RateLimiter:
-    """Admits or says how long to wait. Of ``max_keys`` and more that are not at rest, the later ones share one."""
+class RequestBuckets:
+    """A rate limiter by key. Beyond ``max_keys`` keys in use, further keys share one bucket."""
 
     max_keys: int = MAX_KEYS
-    _full_at: dict[str, float] = field(default_factory=dict)
-    """When the allowance of a key will be whole again; the longest unchanged first."""
+    _buckets: dict[str, TokenBucket] = field(default_factory=dict)
+    """The buckets that are not full, the least recently used first."""
 
     def __len__(self) -> int:
-        return len(self._full_at)
+        return len(self._buckets)
 
-    def take(self, key: str, rate: Rate, *, now: float) -> float:
-        """Seconds to wait until ``key`` may ask again; 0: it may now, and that is counted."""
+    def take(self, key: str, rate: RequestRate, *, now: float) -> float:
+        """Count a request of ``key`` and return 0, or return the seconds that it must wait."""
         kept = key if self._has_room(key, now) else _ALL_OTHERS
-        full_at = max(self._full_at.get(kept, now), now)
-        wait = full_at + (1 - rate.burst) / rate.per_s - now
-        if wait > _EARLY / rate.per_s:
-            return wait
-        self._full_at.pop(kept, None)
-        self._full_at[kept] = full_at + 1 / rate.per_s
-        return 0.0
+        bucket = self._buckets.get(kept) or TokenBucket(rate.per_s, rate.burst)
+        bucket.per_s, bucket.burst = rate.per_s, rate.burst  # the tenants file may have changed
+        wait_s = bucket.take(now=now)
+        if not wait_s:
+            self._buckets.pop(kept, None)
+            self._buckets[kept] = bucket
+        return wait_s
 
     def _has_room(self, key: str, now: float) -> bool:
-        while self._full_at:
-            oldest = next(iter(self._full_at))
-            if self._full_at[oldest] > now:
+        while self._buckets:
+            oldest = next(iter(self._buckets))
+            if self._buckets[oldest].full_at > now:
                 break
-            del self._full_at[oldest]
-        return key in self._full_at or len(self._full_at) < self.max_keys
+            del self._buckets[oldest]
+        return key in self._buckets or len(self._buckets) < self.max_keys
 
 
 def whole_seconds(wait_s: float) -> int:
-    """What `Retry-After` says: never too early, and never 0."""
+    """Round up to the whole seconds of `Retry-After`, at least 1."""
     return max(1, math.ceil(wait_s))
 
 
 def address_key(host: str | None) -> str:
-    """Who counts as one address: an IPv4 address, or the /64 of an IPv6 address, which is one customer's."""
+    """Return the key of an address: an IPv4 address, or the /64 prefix of an IPv6 address."""
     try:
         address = ipaddress.ip_address((host or "").partition("%")[0])
     except ValueError:

@@ -1,29 +1,24 @@
-"""What a tenant may seal into a token: session, limits, locks and events, within what its own entry allows."""
+"""Derive the grant of a token (session, limits, locks, events) from a mint request and the tenant's entry."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from services.contracts.grant import ALWAYS_LOCKED, Grant, Limits, OwnEvent, SessionConfig
-from services.signaling.core.session_config import (
-    LOCKABLE,
-    LockedFieldError,
-    Session,
-    bounded,
-    checked,
-    merged,
-    narrowed,
-)
-from services.signaling.core.tenants import Tenant
+from services.contracts.grant import Grant, Limits, OwnEvent
+from services.contracts.session.fields import SessionConfig
+from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFieldError, redeem_session
+from services.contracts.session.merge import merge_sessions
+from services.contracts.session.parse import parse_session
+from services.contracts.session.sizes import check_size
+from services.signaling.core.tenants import NO_SPEND_LIMIT, Tenant
 
 DEFAULT_REDEEM_S = 60
-"""The provider gives 600 s; a token that is used at once needs less, and a leaked one is worth less."""
+"""The provider's default is 600 s; a shorter validity suffices for a token used at once and limits a leaked one."""
 
 
 class InvalidMintError(ValueError):
-    """A field of the request is wrong; ``param`` is its path."""
+    """A field of the request is invalid; ``param`` is its path."""
 
     def __init__(self, param: str, problem: str) -> None:
         super().__init__(f"{param}: {problem}" if param else problem)
@@ -31,21 +26,20 @@ class InvalidMintError(ValueError):
 
 
 class ExpiresAfter(BaseModel):
-    """How long a token can be redeemed."""
+    """Lifetime of a token before it is redeemed. Unknown fields are refused."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     anchor: Literal["created_at"] = "created_at"
     seconds: int = Field(default=DEFAULT_REDEEM_S, ge=10, le=7200)
 
 
 class Extension(BaseModel):
-    """What this gateway adds to the provider's request. A misspelt limit must not go unnoticed, so nothing else."""
+    """The `hushgate` object of a mint request. Unknown fields are refused: a misspelt limit would have no effect."""
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     max_seconds: int | None = Field(default=None, ge=1, le=86_400)
-    max_cost_usd: str | None = Field(default=None, pattern=r"^\d{1,9}(\.\d{1,9})?$")
     locked: list[str] = Field(default_factory=list)
     events: list[OwnEvent] = Field(default_factory=list)
 
@@ -58,9 +52,9 @@ class Extension(BaseModel):
 
 
 class MintRequest(BaseModel):
-    """The body of `POST /v1/realtime/client_secrets`."""
+    """The body of `POST /v1/realtime/client_secrets`. Unknown fields are refused: they would have no effect."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     expires_after: ExpiresAfter | None = None
     session: dict[str, JsonValue] | None = None
@@ -68,11 +62,14 @@ class MintRequest(BaseModel):
 
 
 def read(body: Mapping[str, JsonValue]) -> MintRequest:
-    """Check the body of a request for a token.
+    """Validate the body of a mint request.
 
     Raises:
-        InvalidMintError: a field is wrong.
+        InvalidMintError: a field is invalid.
     """
+    extension = body.get("hushgate")
+    if isinstance(extension, dict) and "max_cost_usd" in extension:
+        raise InvalidMintError("hushgate.max_cost_usd", NO_SPEND_LIMIT)
     try:
         return MintRequest.model_validate(body)
     except ValidationError as exc:
@@ -81,14 +78,14 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
 
 
 def grant(tenant: Tenant, request: MintRequest, *, default_model: str) -> Grant:
-    """What a token of ``tenant`` will allow.
+    """Return the grant of a token of ``tenant``.
 
     Raises:
-        InvalidSessionError: the session is wrong.
+        InvalidSessionError: the session is invalid.
         InvalidMintError: a limit is above the tenant's.
     """
     asked = request.hushgate or Extension()
-    wanted = checked(request.session or {})
+    wanted = parse_session(request.session or {})
     return Grant(
         tenant=tenant.id,
         session=effective(tenant.session, wanted, default_model=default_model),
@@ -99,35 +96,32 @@ def grant(tenant: Tenant, request: MintRequest, *, default_model: str) -> Grant:
 
 
 def effective(defaults: SessionConfig, wanted: SessionConfig, *, default_model: str) -> SessionConfig:
-    """A whole session: the gateway's defaults, under the tenant's, under what is wanted.
+    """Merge the gateway's defaults, the tenant's session and ``wanted``, the later ones winning.
 
     Raises:
-        InvalidSessionError: it is too large.
+        InvalidSessionError: the merged session is too large.
     """
-    return bounded(merged(merged({"type": "realtime", "model": default_model}, defaults), wanted))
+    base: SessionConfig = {"type": "realtime", "model": default_model}
+    return check_size(merge_sessions(merge_sessions(base, defaults), wanted))
 
 
 def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
-    """The grant of a call whose token holder sent ``session`` with the offer.
+    """Return the grant of a call whose offer came with ``session``.
 
     Raises:
-        InvalidSessionError: the session is wrong.
-        LockedFieldError: it changes what is locked.
+        InvalidSessionError: the session is invalid.
+        LockedFieldError: the session changes a locked field.
     """
     if session is None:
         return sealed
     if "hushgate" in session:
         raise LockedFieldError("hushgate")
-    locked = frozenset(field for field in Session.model_fields if sealed.is_locked(field))
-    session = bounded(narrowed(sealed.session, checked(session), locked=locked))
-    return sealed.model_copy(update={"session": session})
+    redeemed_session = redeem_session(sealed.session, parse_session(session), locked=sealed.locked)
+    return sealed.model_copy(update={"session": check_size(redeemed_session)})
 
 
 def _limits(of_tenant: Limits, asked: Extension) -> Limits:
     seconds = asked.max_seconds or of_tenant.max_seconds
     if seconds > of_tenant.max_seconds:
         raise InvalidMintError("hushgate.max_seconds", f"at most {of_tenant.max_seconds} for this tenant")
-    cost = asked.max_cost_usd or of_tenant.max_cost_usd
-    if cost and of_tenant.max_cost_usd and Decimal(cost) > Decimal(of_tenant.max_cost_usd):
-        raise InvalidMintError("hushgate.max_cost_usd", f"at most {of_tenant.max_cost_usd} for this tenant")
-    return Limits(max_seconds=seconds, max_cost_usd=cost)
+    return Limits(max_seconds=seconds)

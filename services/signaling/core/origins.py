@@ -1,4 +1,4 @@
-"""Which browser origins may use the API, and which one is our own page."""
+"""Allowed browser origins, and the origin of the demo page."""
 
 import ipaddress
 from collections.abc import Collection
@@ -8,28 +8,28 @@ ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """This door as the request names it: its scheme and its `Host` header."""
+class OwnOrigin:
+    """The API's own origin: scheme and `Host` header of a request."""
 
     scheme: str
     host: str
 
     @property
     def origin(self) -> str:
-        """What a browser on our own page sends as `Origin`."""
+        """The `Origin` header that a browser sends from the demo page."""
         return f"{self.scheme}://{self.host}".lower()
 
 
-def allowed(origin: str, *, origins: Collection[str], own: Own) -> bool:
-    """Whether a page of ``origin`` may call the API. Exact text only; `null` is an origin like any other."""
+def allowed(origin: str, *, origins: Collection[str], own: OwnOrigin) -> bool:
+    """Return whether a page of ``origin`` may call the API. Compares exact text; `null` is an origin like any other."""
     return ANY in origins or origin in origins or origin.lower() == own.origin
 
 
-def is_own_page(origin: str | None, *, own: Own) -> bool:
-    """Whether the request comes from our own page.
+def is_own_page(origin: str | None, *, own: OwnOrigin) -> bool:
+    """Return whether the request comes from the demo page.
 
-    Over plain http the host must also be this very machine: otherwise a foreign name that is made to resolve to it
-    (DNS rebinding) would be an own page. Over https the certificate takes care of that.
+    Over plain http the host must also be loopback: otherwise a foreign name that resolves to this address
+    (DNS rebinding) would count as the demo page. Over https the certificate prevents that.
     """
     if origin is None or origin.lower() != own.origin:
         return False

@@ -1,4 +1,4 @@
-"""Which media process gets a call: of two random ones that live and have room, the emptier."""
+"""Placement: the less loaded of two random media processes of this zone with fresh heartbeats and free capacity."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -9,23 +9,25 @@ from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat
 
 FRESH_S = 5.0
-"""Five heartbeats missed: the process is taken for dead."""
+"""Age of the last heartbeat, in seconds, from which a process counts as failed: five missed heartbeats."""
 MAX_LOAD = 0.7
-"""Above this, bursts of set-ups and talking callers make audio late; the rest is for them."""
+"""Calls / capacity up to which a process gets more calls: the rest is headroom for bursts of set-ups and speech."""
+MAX_LOOP_LAG_MS = 100.0
+"""Event-loop delay above which audio of a process is already late (five frames): any other is preferred."""
 MAX_ATTEMPTS = 3
-_FORGET_S = 60.0
+_REMOVE_AFTER_S = 60.0
 
 
-class Dice(Protocol):
-    """What chooses; `random.Random` is one."""
+class RandomSource(Protocol):
+    """Source of randomness, e.g. `random.Random`."""
 
     def sample(self, population: Sequence[ProcessId], k: int) -> list[ProcessId]:
-        """``k`` different ones."""
+        """Return ``k`` different elements."""
         ...
 
 
-class NoPlace(StrEnum):
-    """Why no process can be asked."""
+class NoPlacement(StrEnum):
+    """Why no media process is eligible."""
 
     NONE_KNOWN = "no_media_process"
     ALL_SILENT = "media_silent"
@@ -37,51 +39,71 @@ class NoPlace(StrEnum):
 @dataclass(slots=True)
 class _Entry:
     heartbeat: Heartbeat
-    heard_at: float
+    received_at: float
     placed_since: int = 0
 
     @property
     def load(self) -> float:
-        # What was placed since the heartbeat is not in it yet; a burst within one second must spread, too.
+        # The heartbeat does not count calls placed since it was sent; a burst within one second must spread, too.
         busy = self.heartbeat.active + self.heartbeat.reserved + self.placed_since
         return busy / self.heartbeat.capacity
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        return self.heartbeat.loop_lag_ms > MAX_LOOP_LAG_MS, self.load
 
 
 @dataclass(slots=True)
 class Placement:
-    """What is known of the media processes."""
+    """Media processes by their heartbeats. ``zone``: preferred for calls while it has capacity; empty: any zone."""
 
+    zone: str = ""
     _entries: dict[ProcessId, _Entry] = field(default_factory=dict)
 
-    def heard(self, heartbeat: Heartbeat, *, now: float) -> None:
-        """A process says that it lives; those long silent are forgotten."""
+    def on_heartbeat(self, heartbeat: Heartbeat, *, now: float) -> bool:
+        """Record a heartbeat and remove processes that have sent none for a minute.
+
+        Returns:
+            Whether the process is new, or its version, zone or address changed.
+        """
+        before = self._entries.get(heartbeat.process)
         self._entries[heartbeat.process] = _Entry(heartbeat, now)
-        for process in [p for p, entry in self._entries.items() if now - entry.heard_at > _FORGET_S]:
+        for process in [p for p, entry in self._entries.items() if now - entry.received_at > _REMOVE_AFTER_S]:
             del self._entries[process]
+        return before is None or _version_and_place(before.heartbeat) != _version_and_place(heartbeat)
 
-    def fresh(self, *, now: float) -> int:
-        """How many processes are heard."""
-        return sum(now - entry.heard_at <= FRESH_S for entry in self._entries.values())
+    def fresh_processes(self, *, now: float) -> int:
+        """Return how many processes have a recent heartbeat."""
+        return sum(now - entry.received_at <= FRESH_S for entry in self._entries.values())
 
-    def choose(self, dice: Dice, *, tried: Collection[ProcessId], now: float) -> ProcessId | NoPlace:
-        """The process to ask next; it counts as one call fuller until its next heartbeat."""
-        fresh = {p: entry for p, entry in self._entries.items() if now - entry.heard_at <= FRESH_S}
-        willing = {p: entry for p, entry in fresh.items() if not entry.heartbeat.draining}
-        roomy = {p: entry for p, entry in willing.items() if entry.load <= MAX_LOAD}
-        untried = [p for p in roomy if p not in tried]
+    def choose(
+        self, random_source: RandomSource, *, tried: Collection[ProcessId], now: float
+    ) -> ProcessId | NoPlacement:
+        """Return the process to send the offer to next; it counts one more call until its next heartbeat."""
+        fresh = {p: entry for p, entry in self._entries.items() if now - entry.received_at <= FRESH_S}
+        accepting = {p: entry for p, entry in fresh.items() if not entry.heartbeat.draining}
+        with_capacity = {p: entry for p, entry in accepting.items() if entry.load <= MAX_LOAD}
+        untried = [p for p in with_capacity if p not in tried]
         if not untried:
-            return _why(known=len(self._entries), fresh=len(fresh), willing=len(willing), roomy=len(roomy))
-        two = dice.sample(untried, min(2, len(untried)))
-        chosen = min(two, key=lambda process: roomy[process].load)
-        roomy[chosen].placed_since += 1
+            return _no_placement(
+                known=len(self._entries), fresh=len(fresh), accepting=len(accepting), with_capacity=len(with_capacity)
+            )
+        near = [p for p in untried if self.zone and with_capacity[p].heartbeat.zone == self.zone] or untried
+        two = random_source.sample(near, min(2, len(near)))
+        chosen = min(two, key=lambda process: with_capacity[process].rank)
+        with_capacity[chosen].placed_since += 1
         return chosen
 
 
-def _why(*, known: int, fresh: int, willing: int, roomy: int) -> NoPlace:
+def _version_and_place(heartbeat: Heartbeat) -> tuple[str, str, str]:
+    return heartbeat.version, heartbeat.zone, heartbeat.http_url
+
+
+def _no_placement(*, known: int, fresh: int, accepting: int, with_capacity: int) -> NoPlacement:
     if not known:
-        return NoPlace.NONE_KNOWN
+        return NoPlacement.NONE_KNOWN
     if not fresh:
-        return NoPlace.ALL_SILENT
-    if not willing:
-        return NoPlace.ALL_DRAINING
-    return NoPlace.ALL_TRIED if roomy else NoPlace.ALL_FULL
+        return NoPlacement.ALL_SILENT
+    if not accepting:
+        return NoPlacement.ALL_DRAINING
+    return NoPlacement.ALL_TRIED if with_capacity else NoPlacement.ALL_FULL

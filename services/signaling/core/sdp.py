@@ -1,9 +1,9 @@
-"""Offers are read by an allow-list grammar and written anew: what is not understood never reaches a media process.
+"""Parse offers by an allow-list grammar and serialise them anew, so that media receives only checked values.
 
 An offer has one audio section with Opus and at most one data channel, bundled.
-Everything else of use to nobody here is left out of what is written: candidates (the pod would send STUN wherever they
-point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined: a caller
-who needs video should learn it at once.
+The serialised offer omits everything that media does not use: candidates (the pod would send STUN wherever they
+point), stream and track names, other codecs, feedback, addresses. A video section is refused, not declined, so that a
+caller who needs video gets an error at once.
 """
 
 import re
@@ -27,8 +27,8 @@ _OPUS_PARAMETERS = frozenset(
     }
 )
 AUDIO_PROFILES = ("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP")
-"""How peers write SRTP with keys by DTLS over UDP. All mean the same here, and the answer repeats the offer's (RFC 8829
-§5.1.2). That RFC takes RTP/AVP and TCP/DTLS/RTP/SAVPF, too: those ask for no encryption, and for a port we don't have.
+"""Spellings of the profile for SRTP keyed by DTLS over UDP. All are equivalent; the answer repeats the offer's (RFC
+8829 §5.1.2). That RFC also accepts RTP/AVP and TCP/DTLS/RTP/SAVPF: no encryption, and TCP, which media lacks.
 """
 _INTEGER = re.compile(r"[0-9]{1,7}\Z")
 _RESERVED_FOR_RTCP = range(64, 96)  # RFC 5761 §4
@@ -36,8 +36,8 @@ _MAX_PAYLOAD_TYPE = 127
 
 
 @dataclass(frozen=True, slots=True)
-class Transport:
-    """The caller's end of ICE and DTLS, common to all bundled sections."""
+class PeerTransport:
+    """ICE and DTLS attributes of the caller, common to all bundled sections."""
 
     ufrag: str
     password: str
@@ -46,8 +46,8 @@ class Transport:
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
-    """The audio section: Opus as the caller numbers it."""
+class AudioMedia:
+    """The audio section, with the caller's payload type for Opus."""
 
     mid: str
     payload_type: int
@@ -67,27 +67,27 @@ class DataChannel:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What an offer says that matters here; ``sections`` keeps the caller's order."""
+class ClientOffer:
+    """A parsed offer; ``sections`` are in the caller's order."""
 
-    transport: Transport
-    sections: tuple[Audio | DataChannel, ...]
+    transport: PeerTransport
+    sections: tuple[AudioMedia | DataChannel, ...]
 
     @property
-    def audio(self) -> Audio:
-        """The audio section, which every offer has."""
-        return next(section for section in self.sections if isinstance(section, Audio))
+    def audio(self) -> AudioMedia:
+        """The audio section; every parsed offer has one."""
+        return next(section for section in self.sections if isinstance(section, AudioMedia))
 
-    def with_ice(self, ufrag: str, password: str) -> "Offer":
-        """The same offer of a client that restarts ICE."""
+    def with_ice(self, ufrag: str, password: str) -> "ClientOffer":
+        """Return the offer with other ICE credentials, for an ICE restart."""
         return replace(self, transport=replace(self.transport, ufrag=ufrag, password=password))
 
     def serialise(self) -> str:
-        """The offer as media gets it, of nothing but checked values."""
+        """Return the SDP for media; it contains only checked values."""
         mids = " ".join(section.mid for section in self.sections)
         lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", f"a=group:BUNDLE {mids}"]
         for section in self.sections:
-            lines += _audio_lines(section) if isinstance(section, Audio) else _data_lines(section)
+            lines += _audio_lines(section) if isinstance(section, AudioMedia) else _data_lines(section)
             lines += (
                 f"a=ice-ufrag:{self.transport.ufrag}",
                 f"a=ice-pwd:{self.transport.password}",
@@ -97,27 +97,18 @@ class Offer:
         return "\r\n".join(lines) + "\r\n"
 
 
-def sanitise(offer: bytes) -> str:
-    """Read an offer and write it anew.
+def parse(offer: bytes) -> ClientOffer:
+    """Parse an offer.
 
     Raises:
-        InvalidOfferError: it is none that we answer.
-    """
-    return parse(offer).serialise()
-
-
-def parse(offer: bytes) -> Offer:
-    """Read an offer.
-
-    Raises:
-        InvalidOfferError: it is none that we answer.
+        InvalidOfferError: the offer is malformed or asks for something that is not supported.
     """
     session, sections = read_scopes(split_lines(offer))
     bundle = session.values.get("group", "").split()
     known = tuple(_section(section) for section in sections)
     kinds = sorted(section.kind for section in sections)
     if kinds == ["audio"]:
-        bundle = bundle or [sections[0].values["mid"]]  # one section needs no group to be in
+        bundle = bundle or [sections[0].values["mid"]]  # a single section needs no BUNDLE group
     elif kinds != ["application", "audio"]:
         raise InvalidOfferError(
             "the offer must have one audio section and at most one data channel, created before the offer; "
@@ -126,10 +117,10 @@ def parse(offer: bytes) -> Offer:
     if len(set(bundle)) != len(known) or set(bundle) != {section.mid for section in known}:
         raise InvalidOfferError("all sections must be in one a=group:BUNDLE, by their a=mid")
     first = next(scope for scope in sections if scope.values["mid"] == bundle[0])
-    return Offer(_transport(session, first), known)
+    return ClientOffer(_transport(session, first), known)
 
 
-def _section(scope: Scope) -> Audio | DataChannel:
+def _section(scope: Scope) -> AudioMedia | DataChannel:
     if scope.port == 0 and "bundle-only" not in scope.flags:
         raise InvalidOfferError(f"the {scope.kind} section is switched off (port 0)")
     if "mid" not in scope.values:
@@ -144,7 +135,7 @@ def _section(scope: Scope) -> Audio | DataChannel:
     )
 
 
-def _audio(scope: Scope) -> Audio:
+def _audio(scope: Scope) -> AudioMedia:
     if "rtcp-mux" not in scope.flags:
         raise InvalidOfferError("the audio section must have a=rtcp-mux")
     payload_type = next((number for number in scope.opus if _usable(number, scope.formats)), None)
@@ -152,8 +143,8 @@ def _audio(scope: Scope) -> Audio:
         raise InvalidOfferError("the audio section must offer opus/48000/2 with a dynamic payload type")
     direction = scope.values.get("direction", "sendrecv")
     if direction == "inactive":
-        raise InvalidOfferError("the audio section is inactive: nobody would be heard")
-    return Audio(
+        raise InvalidOfferError("the audio section is inactive: no audio would flow")
+    return AudioMedia(
         mid=scope.values["mid"],
         payload_type=payload_type,
         parameters=_opus_parameters(scope.parameters.get(payload_type, "")),
@@ -185,18 +176,18 @@ def _data_channel(scope: Scope) -> DataChannel:
     return DataChannel(scope.values["mid"], port, int(size) if size is not None else None)
 
 
-def _transport(session: Scope, first: Scope) -> Transport:
-    """The values of the section that carries the bundle; the session's stand in for what it lacks (RFC 8843 §7)."""
+def _transport(session: Scope, first: Scope) -> PeerTransport:
+    """Return the transport attributes of the BUNDLE-tagged section, session-level ones as fallback (RFC 8843 §7)."""
     values = session.values | first.values
     for name, what in (("ice-ufrag", "a=ice-ufrag"), ("ice-pwd", "a=ice-pwd"), ("setup", "a=setup")):
         if name not in values:
             raise InvalidOfferError(f"the offer has no {what}")
     if "fingerprint" not in values:
         raise InvalidOfferError("the offer has no sha-256 a=fingerprint; weaker ones are not accepted")
-    return Transport(values["ice-ufrag"], values["ice-pwd"], values["fingerprint"], values["setup"])
+    return PeerTransport(values["ice-ufrag"], values["ice-pwd"], values["fingerprint"], values["setup"])
 
 
-def _audio_lines(audio: Audio) -> list[str]:
+def _audio_lines(audio: AudioMedia) -> list[str]:
     lines = [
         f"m=audio 9 {audio.profile} {audio.payload_type}",
         "c=IN IP4 0.0.0.0",

@@ -1,7 +1,7 @@
-"""The lowest layer of reading an offer: lines become scopes of attributes whose values have a known form.
+"""SDP lexing: lines become session and media scopes of attributes whose values match a known form.
 
-What has no known form and is needed makes the offer invalid; what is not needed is passed over. Each line is looked
-at once, so the time is linear in the size.
+A malformed attribute that is needed makes the offer invalid; attributes that are not needed are ignored. Each line is
+matched once, so parsing takes linear time.
 """
 
 import re
@@ -15,7 +15,7 @@ _MAX_LINE_CHARS = 1024
 _MAX_SECTIONS = 4
 _EXTENSION_IDS = range(1, 15)  # RFC 8285 one-byte headers
 _KNOWN_LINES = frozenset("vosiuepcbtrzkam")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end lines at the last few, too
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # some parsers also split lines at the last few
 
 _SECTION = re.compile(r"([a-z]{4,11}) ([0-9]{1,6}) ([A-Za-z0-9/.-]{3,32}) ([ -~]{1,256})\Z")
 _GROUP = re.compile(r"BUNDLE((?: [A-Za-z0-9_-]{1,32}){1,4})\Z")
@@ -37,16 +37,16 @@ _FLAGS = frozenset({"rtcp-mux", "bundle-only"})
 
 
 class InvalidOfferError(ValueError):
-    """The text is not an offer that this gateway answers; ``str()`` says why, in words for its author."""
+    """The offer cannot be answered; ``str()`` is the reason for its author."""
 
 
 class MalformedOfferError(InvalidOfferError):
-    """The text is no SDP at all, or one of its lines has not the form that SDP gives it."""
+    """The text is not SDP: a line does not match the grammar of RFC 8866."""
 
 
 @dataclass(slots=True)
 class Scope:
-    """Attributes of the session or of one section. ``values`` are those that may have one value only."""
+    """Attributes of the session or of one media section. ``values`` holds the single-valued ones."""
 
     kind: str = "session"
     port: int = 0
@@ -58,18 +58,18 @@ class Scope:
     parameters: dict[int, str] = field(default_factory=dict)
     audio_level: int | None = None
 
-    def put(self, name: str, value: str) -> None:
-        """Set what may be said once.
+    def set_attribute(self, name: str, value: str) -> None:
+        """Set a single-valued attribute.
 
         Raises:
-            InvalidOfferError: it was said before, and differently.
+            InvalidOfferError: it is already set to another value.
         """
         if self.values.setdefault(name, value) != value:
             raise InvalidOfferError(f"a={name} has two values in the {self.kind} section")
 
 
 def split_lines(offer: bytes) -> list[str]:
-    """Cut an offer into its lines.
+    """Split an offer into lines and check each.
 
     Raises:
         MalformedOfferError: too long, not UTF-8, control characters, or not SDP.
@@ -81,7 +81,7 @@ def split_lines(offer: bytes) -> list[str]:
 
 
 def text_lines(data: bytes) -> list[str]:
-    """Cut an offer, or a fragment of one, into lines that are text and have a limit.
+    """Split an offer, or a fragment of one, into lines of valid text.
 
     Raises:
         MalformedOfferError: too long, not UTF-8, or control characters.
@@ -99,7 +99,7 @@ def text_lines(data: bytes) -> list[str]:
 
 
 def check_line(number: int, line: str) -> None:
-    """Refuse what is no line of SDP.
+    """Check that ``line`` has the form of an SDP line.
 
     Raises:
         MalformedOfferError: too long, or not a known letter and `=`.
@@ -109,10 +109,10 @@ def check_line(number: int, line: str) -> None:
 
 
 def read_scopes(lines: list[str]) -> tuple[Scope, list[Scope]]:
-    """Read the session's attributes and those of each section.
+    """Return the session-level attributes and those of each media section.
 
     Raises:
-        InvalidOfferError: a line, or a needed value, does not have its form.
+        InvalidOfferError: a line or a needed value is malformed.
     """
     session = scope = Scope()
     sections: list[Scope] = []
@@ -141,27 +141,27 @@ def _open_section(number: int, value: str) -> Scope:
 
 
 def read_attribute(scope: Scope, text: str) -> None:
-    """Take an attribute in if it is one that matters here.
+    """Record the attribute if the gateway uses it.
 
     Raises:
-        InvalidOfferError: it matters and its value has not its form, or another value was there before.
+        InvalidOfferError: a needed value is malformed, or differs from an earlier one.
     """
     name, _, value = text.partition(":")
     if name in _DIRECTIONS:
-        scope.put("direction", name)
+        scope.set_attribute("direction", name)
     elif name in _FLAGS:
         scope.flags.add(name)
     elif name in _VALUES:
         if not _VALUES[name].match(value):
             raise MalformedOfferError(f"a={name} of the {scope.kind} section has no valid value")
-        scope.put(name, value)
+        scope.set_attribute(name, value)
     elif name in _READERS:
         _READERS[name](scope, value)
 
 
 def _group(scope: Scope, value: str) -> None:
     if matched := _GROUP.match(value):
-        scope.put("group", matched[1].strip())
+        scope.set_attribute("group", matched[1].strip())
 
 
 def _fingerprint(scope: Scope, value: str) -> None:
@@ -172,7 +172,7 @@ def _fingerprint(scope: Scope, value: str) -> None:
         digest = matched[2].upper()
         if not _SHA256.match(digest):
             raise InvalidOfferError("a sha-256 fingerprint has 32 pairs of hex digits")
-        scope.put("fingerprint", digest)
+        scope.set_attribute("fingerprint", digest)
 
 
 def _rtpmap(scope: Scope, value: str) -> None:

@@ -1,4 +1,4 @@
-"""The tenants file: who has which key, with which defaults and limits. Only hashes of keys are in it."""
+"""The tenants file: key hashes, default sessions, limits and rates of each tenant."""
 
 import hashlib
 import hmac
@@ -8,40 +8,42 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from services.contracts import ids
-from services.contracts.grant import Limits, SessionConfig
+from services.contracts.grant import Limits
 from services.contracts.ids import TenantId
-from services.signaling.core.session_config import checked
+from services.contracts.session.fields import SessionConfig
+from services.contracts.session.parse import parse_session
 
+NO_SPEND_LIMIT = "a limit of money is not enforced yet: leave max_cost_usd out and bound calls by max_seconds"
 KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class InvalidTenantsError(ValueError):
-    """The text is no tenants file; ``str()`` names the first wrong field."""
+    """The tenants file is invalid; ``str()`` names the first wrong field."""
 
 
 class Rates(BaseModel):
-    """How much of the door a tenant may use, in each signaling process. A misspelt limit must not go unnoticed."""
+    """Request rates of a tenant in each signaling process. Unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     mints_per_s: float = Field(default=20, gt=0, le=10_000)
-    """Tokens a second, for long."""
+    """Tokens a second, sustained."""
     mints_burst: int = Field(default=200, ge=1, le=100_000)
-    """Tokens at once."""
+    """Tokens in a burst."""
     offers_per_s: float = Field(default=20, gt=0, le=10_000)
-    """Offers a second, for long."""
+    """Offers a second, sustained."""
     offers_burst: int = Field(default=200, ge=1, le=100_000)
-    """Offers at once."""
+    """Offers in a burst."""
     live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Tokens that were not redeemed and have not expired."""
+    """Maximum number of tokens that are neither redeemed nor expired."""
 
-    def under(self, own: "Rates") -> "Rates":
-        """These, but for what ``own`` says."""
+    def overridden_by(self, own: "Rates") -> "Rates":
+        """Return these rates, with the fields that ``own`` sets taken from it."""
         return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
 
 class Tenant(BaseModel):
-    """Who pays, and what its calls are like unless a token says otherwise."""
+    """One tenant: its keys, origins, limits, and the default session of its calls."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -49,9 +51,9 @@ class Tenant(BaseModel):
     keys_sha256: tuple[KeyHash, ...] = ()
     session: SessionConfig = Field(default_factory=dict)
     limits: Limits = Limits()
-    """How much one call may use."""
+    """Limits of one call."""
     rates: Rates = Rates()
-    """How often it may ask; what it does not say is the operator's to say."""
+    """Request rates; fields that are not set fall back to the operator's settings."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
 
@@ -63,6 +65,8 @@ class Tenant(BaseModel):
     @field_validator("limits", mode="before")
     @classmethod
     def _known(cls, limits: object) -> object:
+        if isinstance(limits, dict) and "max_cost_usd" in limits:
+            raise ValueError(NO_SPEND_LIMIT)
         if isinstance(limits, dict) and (unknown := sorted(limits.keys() - Limits.model_fields.keys())):
             raise ValueError(f"there is no limit {str(unknown[0])[:40]}; what a tenant may ask for is in rates")
         return limits
@@ -70,36 +74,36 @@ class Tenant(BaseModel):
     @field_validator("session")
     @classmethod
     def _valid(cls, session: SessionConfig) -> SessionConfig:
-        return checked(session)
+        return parse_session(session)
 
 
-class _File(BaseModel):
+class _TenantsFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     tenants: tuple[Tenant, ...]
 
 
 def key_hash(key: str) -> str:
-    """How a key or a token is known here: SHA-256 in hex. Both are random enough to need no salt."""
+    """Return the SHA-256 of a key or token in hex. Both are random, so no salt is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Tenants:
-    """All tenants of one version of the file."""
+    """The tenants of one version of the file."""
 
     _by_id: dict[TenantId, Tenant]
     _keys: tuple[tuple[bytes, Tenant], ...]
 
     @classmethod
     def parse(cls, text: bytes) -> "Tenants":
-        """Read the file.
+        """Parse the file.
 
         Raises:
-            InvalidTenantsError: not JSON, a field is wrong, or a tenant or a key is there twice.
+            InvalidTenantsError: not JSON, an invalid field, or a tenant or key that occurs twice.
         """
         try:
-            tenants = _File.model_validate_json(text).tenants
+            tenants = _TenantsFile.model_validate_json(text).tenants
         except ValidationError as exc:
             first = exc.errors(include_input=False, include_url=False)[0]
             raise InvalidTenantsError(f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
@@ -114,11 +118,11 @@ class Tenants:
         return len(self._by_id)
 
     def by_id(self, tenant: TenantId) -> Tenant | None:
-        """The tenant, unless it was taken out of the file."""
+        """Return the tenant, or None if it is not in the file."""
         return self._by_id.get(tenant)
 
     def by_key(self, key: str) -> Tenant | None:
-        """Whose key this is. All keys are compared, each in constant time."""
+        """Return the tenant of a key, or None. Compares with every key, each in constant time."""
         digest = key_hash(key).encode()
         found = None
         for known, tenant in self._keys:

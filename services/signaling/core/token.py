@@ -1,8 +1,8 @@
-"""The life of a token: issued, redeemed once, then for a day a key to its own call. Decisions only, no store.
+"""State of a token: issued, redeemed once, then for a day the credential of its call. Decides; stores nothing.
 
-The shell carries each decision out as one conditional update of the record it was made on; who loses that race is
-refused like everyone who comes later. What is stored of a token while it can be redeemed holds its session; what is
-stored afterwards is small.
+The shell applies each decision as one conditional update of the record it was made on; the loser of a race is
+refused like any later attempt. The record of a redeemable token includes its session; the record of a redeemed
+token is small.
 """
 
 import re
@@ -14,15 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, TenantId
 
-AFTERLIFE_MS = 24 * 3600 * 1000
+REDEEMED_TTL_MS = 24 * 3600 * 1000
 """How long a redeemed token may hang up and read the usage of its own call."""
 SLACK_MS = 30_000
-"""How much longer a record is stored than it says something, so that the metric tells an expired token from none."""
+"""How much longer than it is valid a record is stored, so that the metric distinguishes expired from unknown."""
 _FORM = re.compile(r"ek_[A-Za-z0-9_-]{43}\Z")
 
 
 class Rejection(StrEnum):
-    """Why a token is refused: for the metric only, the client sees one answer for all."""
+    """Why a token is refused: the label of the metric. The client receives the same error for all reasons."""
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
@@ -33,29 +33,29 @@ class Rejection(StrEnum):
 
 
 class MalformedRecordError(ValueError):
-    """What is stored under the token's hash is no record of ours."""
+    """The record stored under the token's hash cannot be read."""
 
 
-class _Record(BaseModel):
+class _GrantRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     def encode(self) -> bytes:
-        """The JSON that is stored."""
+        """Return the JSON to store."""
         return self.model_dump_json().encode()
 
 
-class Issued(_Record):
-    """Nobody has used the token."""
+class Issued(_GrantRecord):
+    """The token has not been redeemed."""
 
     state: Literal["issued"] = "issued"
     grant: Grant
     issued_unix_ms: int = Field(default=0, ge=0)
-    """0: an older version made it."""
+    """Mint time, Unix ms; 0: issued by an older version."""
     expires_unix_ms: int = Field(ge=0)
 
 
-class Redeemed(_Record):
-    """The token has become ``call``. Nobody can redeem it again."""
+class Redeemed(_GrantRecord):
+    """The token was redeemed for ``call`` and cannot be redeemed again."""
 
     state: Literal["redeemed"] = "redeemed"
     call: CallId
@@ -68,15 +68,15 @@ _ADAPTER: TypeAdapter[TokenRecord] = TypeAdapter(Annotated[TokenRecord, Field(di
 
 
 def well_formed(value: str) -> bool:
-    """Whether it can be a token at all: nobody is asked about what cannot."""
+    """Return whether the text has the form of a token; others are not looked up."""
     return _FORM.match(value) is not None
 
 
 def decode(data: bytes) -> TokenRecord:
-    """Read a stored record.
+    """Decode a stored record.
 
     Raises:
-        MalformedRecordError: it is none of ours.
+        MalformedRecordError: not JSON, or a field is invalid.
     """
     try:
         return _ADAPTER.validate_json(data)
@@ -85,7 +85,7 @@ def decode(data: bytes) -> TokenRecord:
 
 
 def redeem(record: TokenRecord, call: CallId, *, now_unix_ms: int) -> Redeemed | Rejection:
-    """What becomes of the record when its token comes with an offer."""
+    """Return the record after its token was presented with an offer for ``call``, or why it is refused."""
     if isinstance(record, Redeemed):
         return Rejection.USED
     if now_unix_ms >= record.expires_unix_ms:
@@ -94,14 +94,14 @@ def redeem(record: TokenRecord, call: CallId, *, now_unix_ms: int) -> Redeemed |
 
 
 def redeemable_ttl_s(record: Issued, *, now_unix_ms: int) -> int:
-    """How long the record of a token is stored; that it was used, too, for then it would have been redeemable."""
+    """Return the seconds for which the record of a token must be stored, redeemed or not."""
     return max(1, (record.expires_unix_ms + SLACK_MS - now_unix_ms) // 1000)
 
 
-def afterlife(record: TokenRecord, *, now_unix_ms: int) -> CallId | Rejection:
-    """The call that the token may hang up and read the usage of."""
+def redeemed_call(record: TokenRecord, *, now_unix_ms: int) -> CallId | Rejection:
+    """Return the call that the token may hang up and read the usage of, or why it is refused."""
     if isinstance(record, Issued):
         return Rejection.NOT_REDEEMED
-    if now_unix_ms >= record.redeemed_unix_ms + AFTERLIFE_MS:
+    if now_unix_ms >= record.redeemed_unix_ms + REDEEMED_TTL_MS:
         return Rejection.EXPIRED
     return record.call

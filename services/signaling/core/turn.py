@@ -1,7 +1,7 @@
-"""Credentials for TURN servers that hold for a time: the TURN REST API, as coturn reads it with `use-auth-secret`.
+"""Time-limited TURN credentials: the TURN REST API, as coturn implements it with `use-auth-secret`.
 
-The server and we share a secret. A username is `<unix seconds of its expiry>:<name>`, its password the base64 of the
-HMAC-SHA1 of the username (draft-uberti-behave-turn-rest-00, section 2.2). The server keeps no users and asks nobody.
+TURN server and signaling share a secret. A username is `<unix seconds of its expiry>:<name>`, its password the base64
+of the HMAC-SHA1 of the username (draft-uberti-behave-turn-rest-00, section 2.2). The server needs no list of users.
 """
 
 import base64
@@ -24,18 +24,18 @@ IceTransportPolicy = Literal["all", "relay"]
 
 @dataclass(frozen=True, slots=True)
 class Relays:
-    """The TURN servers of a deployment, and how clients shall use them."""
+    """The TURN servers of a deployment, and the ICE transport policy for clients."""
 
     urls: tuple[str, ...]
     ttl_s: int
-    """How long a credential holds."""
+    """Validity of a credential, in seconds."""
     only: bool = False
-    """Whether clients reach the media processes by these servers alone."""
+    """Whether clients reach the media processes only through these servers (`iceTransportPolicy: relay`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """What a client needs to get a relay."""
+    """URLs, username and password of the TURN servers (an `RTCIceServer`)."""
 
     urls: tuple[str, ...]
     username: str
@@ -43,10 +43,10 @@ class IceServer:
 
 
 def checked_url(url: str) -> str:
-    """A TURN server's URL: `turn:` or `turns:`, host, perhaps port and transport (RFC 7065).
+    """Return ``url`` if it is a TURN URL: `turn:` or `turns:`, host, optional port and transport (RFC 7065).
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     found = _URL.fullmatch(url)
     if found is None or not 0 < int(found["port"] or 1) <= _MAX_PORT:
@@ -55,10 +55,10 @@ def checked_url(url: str) -> str:
 
 
 def checked_secret(text: bytes) -> bytes:
-    """The secret in the text of its file; white space around it is not part of it.
+    """Return the secret in the file's bytes, without surrounding white space.
 
     Raises:
-        ValueError: it is too short to be one.
+        ValueError: it is too short.
     """
     secret = text.strip()
     if len(secret) < MIN_SECRET_BYTES:
@@ -67,19 +67,19 @@ def checked_secret(text: bytes) -> bytes:
 
 
 def name_of(secret: bytes, identity: str) -> str:
-    """A user's name for what it is a credential for: the same each time, and it tells nobody what that is."""
+    """Return the TURN username for ``identity``: deterministic, and it does not reveal the identity."""
     return base64.urlsafe_b64encode(hmac.digest(secret, identity.encode(), "sha256")[:_NAME_BYTES]).decode()
 
 
 def window(ttl_s: int, *, now_unix_s: int) -> int:
-    """When the present window of ``ttl_s`` ends: a credential from then on holds for one to two times that long."""
+    """Return the end of the current window of ``ttl_s``; a credential from then on is valid for 1 to 2 windows."""
     return (now_unix_s // ttl_s + 1) * ttl_s
 
 
 def ice_server(relays: Relays, secret: bytes, *, name: str, now_unix_s: int) -> IceServer:
-    """A credential for all servers that holds from ``now_unix_s`` on for their time.
+    """Return a credential for all servers, valid from ``now_unix_s`` for their time to live.
 
-    ``name`` is what the server counts quotas by and logs, in clear on the wire.
+    The server counts quotas by ``name`` and logs it; the name is not encrypted on the wire.
     """
     username = f"{now_unix_s + relays.ttl_s}:{name}"
     digest = hmac.digest(secret, username.encode(), "sha1")
@@ -87,7 +87,7 @@ def ice_server(relays: Relays, secret: bytes, *, name: str, now_unix_s: int) -> 
 
 
 def extension(relays: Relays, server: IceServer) -> Mapping[str, JsonValue]:
-    """What an `RTCPeerConnection` is made with, in the browser's own shapes but for the names' case."""
+    """Return the `RTCConfiguration` of a client, with snake_case names."""
     policy: IceTransportPolicy = "relay" if relays.only else "all"
     entry: dict[str, JsonValue] = {
         "urls": list(server.urls),
@@ -98,6 +98,6 @@ def extension(relays: Relays, server: IceServer) -> Mapping[str, JsonValue]:
 
 
 def links(server: IceServer) -> list[str]:
-    """Values of `Link` headers, one a URL (RFC 9725 section 4.6). Nothing in them needs escaping."""
+    """Return the values of `Link` headers, one for each URL (RFC 9725 section 4.6)."""
     rest = f'rel="ice-server"; username="{server.username}"; credential="{server.credential}"'
     return [f'<{url}>; {rest}; credential-type="password"' for url in server.urls]

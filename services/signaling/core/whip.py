@@ -1,14 +1,14 @@
-"""WHIP (RFC 9725): the fragments of SDP and the entity tags by which a client trickles or restarts ICE.
+"""WHIP (RFC 9725): SDP fragments and entity tags of trickle ICE and ICE restarts.
 
-Candidates of clients are read by nobody here, as everywhere: the gateway answers where valid checks come from. So
-trickling is accepted and has no effect, which the RFC allows (it says to discard what is not supported).
+The gateway ignores candidates of clients: it sends to the addresses from which valid connectivity checks arrive. So
+trickled candidates are accepted and discarded, as the RFC says of unsupported ones.
 """
 
 import re
 from dataclasses import dataclass
 
 from services.signaling.core import sdp
-from services.signaling.core.sdp import Offer
+from services.signaling.core.sdp import ClientOffer
 from services.signaling.core.sdp_lines import (
     InvalidOfferError,
     MalformedOfferError,
@@ -20,23 +20,23 @@ from services.signaling.core.sdp_lines import (
 
 _ICE = ("a=ice-ufrag:", "a=ice-pwd:")
 _UNKNOWN_PASSWORD = "0" * 22
-_ANY_SECTION = "m=audio 9 RTP/AVP 0"  # RFC 8840 §9: what the line says of transport and formats means nothing
+_ANY_SECTION = "m=audio 9 RTP/AVP 0"  # RFC 8840 §9: transport and formats of this line have no meaning
 _ENTITY_TAG = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*')
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a client's fragment says of its end of ICE; both None: only of candidates."""
+    """ICE credentials of a client's SDP fragment; both None: it has only candidates."""
 
     ufrag: str | None
     password: str | None
 
 
-def read_offer(offer: bytes) -> Offer:
-    """Read an offer of a client that brings audio, and perhaps has a data channel.
+def read_offer(offer: bytes) -> ClientOffer:
+    """Parse a WHIP offer: audio, and optionally a data channel.
 
     Raises:
-        InvalidOfferError: it is none that we answer.
+        InvalidOfferError: the offer is malformed or asks for something that is not supported.
     """
     parsed = sdp.parse(offer)
     if parsed.audio.direction == "recvonly":
@@ -45,10 +45,10 @@ def read_offer(offer: bytes) -> Offer:
 
 
 def read_fragment(body: bytes) -> Fragment:
-    """Read `application/trickle-ice-sdpfrag`.
+    """Parse `application/trickle-ice-sdpfrag`.
 
     Raises:
-        InvalidOfferError: it is none.
+        InvalidOfferError: it is malformed.
     """
     scope = Scope()
     for number, line in enumerate(text_lines(body), start=1):
@@ -62,10 +62,10 @@ def read_fragment(body: bytes) -> Fragment:
 
 
 def write_fragment(answer: str) -> str:
-    """What an answer says of the gateway's end of ICE: its name, its password and all its candidates.
+    """Return the SDP fragment of an answer: ICE credentials and all candidates of the gateway.
 
     Raises:
-        InvalidOfferError: the answer does not say it.
+        InvalidOfferError: the answer has no ICE credentials.
     """
     scope = Scope()
     lines = answer.split("\r\n")
@@ -75,21 +75,21 @@ def write_fragment(answer: str) -> str:
     if not {"ice-ufrag", "ice-pwd", "mid"} <= scope.values.keys():
         raise InvalidOfferError("the answer has no a=ice-ufrag, a=ice-pwd or a=mid")
     written = [f"a={name}:{scope.values[name]}" for name in ("ice-ufrag", "ice-pwd")]
-    # Sections that are bundled repeat the candidates of the first.
+    # Bundled sections repeat the candidates of the first.
     candidates = dict.fromkeys(line for line in lines if line.startswith("a=candidate:"))
     written += [_ANY_SECTION, f"a=mid:{scope.values['mid']}", *candidates, "a=end-of-candidates"]
     return "\r\n".join(written) + "\r\n"
 
 
-def kept(offer: Offer) -> str:
-    """The offer as it may be stored: an ICE password is of no use after the call began, so it is not."""
+def without_password(offer: ClientOffer) -> str:
+    """Return the SDP of the offer with a placeholder for the ICE password, to be stored."""
     return offer.with_ice(offer.transport.ufrag, _UNKNOWN_PASSWORD).serialise()
 
 
 def matches(if_match: str, etag: str) -> bool:
-    """Whether a condition (RFC 9110 §13.1.1) names ``etag``, in quotes, or any. Weak tags match nothing."""
+    """Return whether `If-Match` (RFC 9110 §13.1.1) matches ``etag`` (quoted). Weak tags match nothing."""
     asked = if_match.strip()
-    if asked in {"*", '"*"'}:  # the second is how the examples of the RFC write it, and clients with them
+    if asked in {"*", '"*"'}:  # the quoted form is in the RFC's examples, and clients send it
         return True
     tags = [tag.group().strip() for tag in _ENTITY_TAG.finditer(asked)]
     return etag in tags

@@ -1,32 +1,33 @@
-"""What every wire to a provider offers."""
+"""The interfaces that each provider's connector implements."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.upstream.core.shape import Json
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.json_shape import Json
 
 
-class Connection(Protocol):
-    """One open session with a provider, speaking the events of the Realtime API."""
+class ProviderConnection(Protocol):
+    """One open session with a provider, in the events of the Realtime API, whatever the provider's own wire is."""
 
-    async def append(self, pcm: bytes) -> None:
-        """Give it caller audio: s16le mono 16 kHz.
-
-        Raises:
-            UpstreamClosedError: the session is over.
-        """
-
-    async def send(self, event: Json) -> None:
-        """Tell it a client event. What was appended before a commit is complete when the commit is sent.
+    async def append_audio(self, pcm: bytes) -> None:
+        """Append caller audio, s16le mono 16 kHz, to the provider's input buffer.
 
         Raises:
             UpstreamClosedError: the session is over.
         """
 
-    async def receive(self) -> JsonValue:
-        """Its next event; None stands for one that could not be read.
+    async def send_event(self, event: Json) -> None:
+        """Send a client event. All audio appended before a commit is sent before the commit, whatever a filter holds.
+
+        Raises:
+            UpstreamClosedError: the session is over.
+        """
+
+    async def receive_event(self) -> JsonValue:
+        """Return the provider's next event; None for one that could not be parsed.
 
         Raises:
             UpstreamClosedError: the session is over.
@@ -34,12 +35,16 @@ class Connection(Protocol):
 
 
 class Connector(Protocol):
-    """Opens sessions."""
+    """Opens sessions with one provider."""
 
-    def connect(self, model: str) -> AbstractAsyncContextManager[Connection]:
-        """A session that is open while the block runs.
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its sessions can do; the session core decides by it."""
+
+    def connect(self, model: str) -> AbstractAsyncContextManager[ProviderConnection]:
+        """Open a session with ``model`` that lasts as long as the block.
 
         Raises:
-            UpstreamRefusedError: the provider will not.
-            UpstreamUnavailableError: the provider cannot now.
+            UpstreamRefusedError: the key, the model or the request is wrong; retrying does not help.
+            UpstreamUnavailableError: the provider cannot be reached or cannot serve now.
         """

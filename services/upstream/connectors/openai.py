@@ -1,10 +1,11 @@
-"""The OpenAI Realtime wire over WebSocket, as OpenAI, Azure, LocalAI and many more speak it."""
+"""The OpenAI Realtime API over WebSocket, which OpenAI, Azure, LocalAI and many more serve."""
 
 import asyncio
 import base64
 import json
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from services.runtime import clock
-from services.runtime.logging import redact_text
-from services.runtime.redaction import secrets_in_url
+from services.runtime.telemetry.logging import redact_text
+from services.runtime.telemetry.redaction import secrets_in_url
 from services.upstream import metrics
-from services.upstream.connectors.base import Connection
-from services.upstream.connectors.resampler import Resampler
+from services.upstream.connectors.audio_rates import AudioRates
+from services.upstream.connectors.base import ProviderConnection
 from services.upstream.connectors.scrubber import Scrubber
-from services.upstream.core.shape import Json, fields, text
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.json_shape import Json, fields, text
 from services.upstream.errors import (
     UpstreamBusyError,
     UpstreamClosedError,
@@ -31,6 +33,17 @@ from services.upstream.errors import (
     UpstreamUnavailableError,
 )
 
+CAPABILITIES = Capabilities(
+    manual_turns=True,
+    cancel=True,
+    truncate=True,
+    transcription=True,
+    tools=True,
+    input_hz=24_000,
+    output_hz=24_000,
+    meter="tokens",
+    session_limit_s=3600,  # OpenAI's guide to Realtime sessions
+)
 CONNECT_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Audio deltas are some kilobytes; only a retrieved item with its audio is large."""
@@ -53,29 +66,36 @@ class OpenAIConnector:
 
     url: str
     key: SecretStr = field(default=SecretStr(""), repr=False)
+    capabilities: Capabilities = CAPABILITIES
+    """Those of OpenAI's own API; a line of `WIRES` may give fewer for a server that lacks some."""
 
     @property
     def _scrubber(self) -> Scrubber:
         return Scrubber({self.key.get_secret_value(), *secrets_in_url(self.url)})
 
     @asynccontextmanager
-    async def connect(self, model: str) -> AsyncIterator[Connection]:
-        """A session that has said `session.created`."""
+    async def connect(self, model: str) -> AsyncIterator[ProviderConnection]:
+        """Open a session with ``model``; yield when the provider has sent `session.created`.
+
+        Raises:
+            UpstreamRefusedError: the key, the model or the URL is wrong.
+            UpstreamUnavailableError: there is no session within `CONNECT_TIMEOUT_S`.
+        """
         began = clock.monotonic()
         ws = await self._open(model)
         try:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S - min(CONNECT_TIMEOUT_S, clock.monotonic() - began)):
-                    await _greeting(ws, model, self._scrubber)
+                    await _await_session_created(ws, model, self._scrubber)
             except TimeoutError:
-                raise UpstreamUnavailableError(f"{self._shown} accepts sockets and opens no session") from None
+                raise UpstreamUnavailableError(f"{self._display_url} accepts sockets and opens no session") from None
             metrics.CONNECT_DURATION.observe(clock.monotonic() - began)
-            yield OpenAIConnection(ws, self._scrubber)
+            yield OpenAIConnection(ws, self._scrubber, self.capabilities)
         finally:
             await ws.close()
 
     @property
-    def _shown(self) -> str:
+    def _display_url(self) -> str:
         return redact_text(self.url.partition("?")[0])
 
     async def _open(self, model: str) -> ClientConnection:
@@ -99,70 +119,81 @@ class OpenAIConnector:
             raise self._refused(exc.response.status_code, _error_of(exc.response.body, self._scrubber), model) from exc
         except (InvalidHandshake, InvalidURI) as exc:
             raise UpstreamUnavailableError(
-                f"{self._shown} does not speak WebSocket ({type(exc).__name__}): correct UPSTREAM_URL"
+                f"{self._display_url} does not speak WebSocket ({type(exc).__name__}): correct UPSTREAM_URL"
             ) from exc
         except (OSError, TimeoutError, ValueError) as exc:
-            raise UpstreamUnavailableError(f"{self._shown} {_cause(exc, self._scrubber)}") from exc
+            raise UpstreamUnavailableError(f"{self._display_url} {_cause(exc, self._scrubber)}") from exc
 
     def _refused(self, status: int, detail: str, model: str) -> UpstreamError:
-        said = f" ({detail})" if detail else ""
+        suffix = f" ({detail})" if detail else ""
         match status:
             case 401 | 403:
-                return UpstreamRefusedError(f"{_REFUSED_KEY}; HTTP {status}{said}")
+                return UpstreamRefusedError(f"{_REFUSED_KEY}; HTTP {status}{suffix}")
             case 404:
-                return UpstreamRefusedError(f"{self._shown} has no model {model!r}, or is no Realtime URL{said}")
+                return UpstreamRefusedError(
+                    f"{self._display_url} has no model {model!r}, or is no Realtime URL{suffix}"
+                )
             case 429:
-                return UpstreamBusyError(f"{self._shown} limits us: wait, or raise the limits of the account{said}")
+                return UpstreamBusyError(
+                    f"{self._display_url} limits us: wait, or raise the limits of the account{suffix}"
+                )
             case _ if status >= 500:  # noqa: PLR2004 - HTTP
-                return UpstreamUnavailableError(f"{self._shown} fails with HTTP {status}: try again later{said}")
+                return UpstreamUnavailableError(
+                    f"{self._display_url} fails with HTTP {status}: try again later{suffix}"
+                )
             case _:
-                return UpstreamRefusedError(f"{self._shown} refuses with HTTP {status}: correct UPSTREAM_URL{said}")
+                return UpstreamRefusedError(
+                    f"{self._display_url} refuses with HTTP {status}: correct UPSTREAM_URL{suffix}"
+                )
 
 
 class OpenAIConnection:
-    """One open session."""
+    """One open session over a WebSocket."""
 
-    def __init__(self, ws: ClientConnection, scrubber: Scrubber) -> None:
+    def __init__(self, ws: ClientConnection, scrubber: Scrubber, capabilities: Capabilities) -> None:
         self._ws = ws
         self._scrubber = scrubber
-        self._resampler = Resampler()
+        self._rates = AudioRates(capabilities)
+        self._unread: deque[JsonValue] = deque()
 
-    async def append(self, pcm: bytes) -> None:
-        """See `Connection`."""
-        await self._append(self._resampler.push(pcm))
+    async def append_audio(self, pcm: bytes) -> None:
+        """See `ProviderConnection`."""
+        await self._write_audio(self._rates.resample_caller_audio(pcm))
 
-    async def send(self, event: Json) -> None:
-        """See `Connection`."""
+    async def send_event(self, event: Json) -> None:
+        """See `ProviderConnection`."""
         if event["type"] == "input_audio_buffer.commit":
-            await self._append(self._resampler.flush())
+            await self._write_audio(self._rates.flush_caller_audio())
         elif event["type"] == "input_audio_buffer.clear":
-            self._resampler.reset()
-        await self._write(event)
+            self._rates.reset_caller_audio()
+        await self._write(json.dumps(self._rates.resample_client_event(event), separators=(",", ":")).encode())
 
-    async def receive(self) -> JsonValue:
-        """See `Connection`."""
-        try:
-            message = await self._ws.recv()
-        except ConnectionClosed as exc:
-            raise _closed(exc, self._scrubber) from exc
-        return self._scrubber.event(_parsed(message))
+    async def receive_event(self) -> JsonValue:
+        """See `ProviderConnection`."""
+        while not self._unread:
+            try:
+                message = await self._ws.recv()
+            except ConnectionClosed as exc:
+                raise _closed(exc, self._scrubber) from exc
+            self._unread.extend(self._rates.resample_provider_event(self._scrubber.scrub_event(_parsed(message))))
+        return self._unread.popleft()
 
-    async def _append(self, pcm: bytes) -> None:
+    async def _write_audio(self, pcm: bytes) -> None:
         for start in range(0, len(pcm), MAX_APPEND_BYTES):
-            audio = base64.b64encode(pcm[start : start + MAX_APPEND_BYTES]).decode()
-            await self._write({"type": "input_audio_buffer.append", "audio": audio})
+            audio = base64.b64encode(pcm[start : start + MAX_APPEND_BYTES])
+            await self._write(b'{"type":"input_audio_buffer.append","audio":"%b"}' % audio)  # base64 needs no escapes
 
-    async def _write(self, event: Json) -> None:
+    async def _write(self, message: bytes) -> None:
         try:
-            await self._ws.send(json.dumps(event, separators=(",", ":")))
+            await self._ws.send(message, text=True)
         except ConnectionClosed as exc:
             raise _closed(exc, self._scrubber) from exc
 
 
-async def _greeting(ws: ClientConnection, model: str, scrubber: Scrubber) -> None:
-    """Wait for `session.created`; some providers accept every socket and refuse in an event."""
+async def _await_session_created(ws: ClientConnection, model: str, scrubber: Scrubber) -> None:
+    """Wait for `session.created`; some providers accept every WebSocket and refuse in an event or a close code."""
     try:
-        event = scrubber.event(_parsed(await ws.recv()))
+        event = scrubber.scrub_event(_parsed(await ws.recv()))
     except ConnectionClosed as exc:
         if exc.rcvd is not None and exc.rcvd.code in _REFUSING_CLOSES:
             raise UpstreamRefusedError(f"{_REFUSED_KEY}; {_closed(exc, scrubber)}") from exc
@@ -170,13 +201,13 @@ async def _greeting(ws: ClientConnection, model: str, scrubber: Scrubber) -> Non
     if isinstance(event, dict) and event.get("type") == "session.created":
         return
     error = fields(event, "error") if isinstance(event, dict) else {}
-    code = scrubber.line(text(error, "code") or text(error, "type"), _MAX_CODE)
-    said = scrubber.line(text(error, "message"), _MAX_DETAIL)
+    code = scrubber.scrub_line(text(error, "code") or text(error, "type"), _MAX_CODE)
+    message = scrubber.scrub_line(text(error, "message"), _MAX_DETAIL)
     if "invalid_api_key" in code:
-        raise UpstreamRefusedError(f"{_REFUSED_KEY} ({said})")
+        raise UpstreamRefusedError(f"{_REFUSED_KEY} ({message})")
     if code in _REFUSING_CODES:
-        raise UpstreamRefusedError(f"the provider opens no session with model {model!r}: {code} ({said})")
-    raise UpstreamUnavailableError(f"the provider opens no session: {code or 'no session.created'} ({said})")
+        raise UpstreamRefusedError(f"the provider opens no session with model {model!r}: {code} ({message})")
+    raise UpstreamUnavailableError(f"the provider opens no session: {code or 'no session.created'} ({message})")
 
 
 def _parsed(message: str | bytes) -> JsonValue:
@@ -190,8 +221,8 @@ def _parsed(message: str | bytes) -> JsonValue:
 def _closed(exc: ConnectionClosed, scrubber: Scrubber) -> UpstreamClosedError:
     if exc.rcvd is None:
         return UpstreamClosedError("the provider's connection broke")
-    said = scrubber.line(exc.rcvd.reason, _MAX_DETAIL)
-    return UpstreamClosedError(f"the provider closed with {exc.rcvd.code} {said}".rstrip())
+    message = scrubber.scrub_line(exc.rcvd.reason, _MAX_DETAIL)
+    return UpstreamClosedError(f"the provider closed with {exc.rcvd.code} {message}".rstrip())
 
 
 def _cause(exc: Exception, scrubber: Scrubber) -> str:
@@ -201,15 +232,15 @@ def _cause(exc: Exception, scrubber: Scrubber) -> str:
         return f"has no certificate that we trust ({exc.reason or 'TLS'}): correct UPSTREAM_URL or its certificate"
     if isinstance(exc, TimeoutError):
         return f"does not answer within {CONNECT_TIMEOUT_S:g} s: check the network and UPSTREAM_URL"
-    said = scrubber.line(str(exc), _MAX_DETAIL) or type(exc).__name__
-    return f"cannot be reached ({said}): is it running, and is UPSTREAM_URL right?"
+    message = scrubber.scrub_line(str(exc), _MAX_DETAIL) or type(exc).__name__
+    return f"cannot be reached ({message}): is it running, and is UPSTREAM_URL right?"
 
 
 def _error_of(body: bytes | bytearray | None, scrubber: Scrubber) -> str:
-    """What the body of a refusal says, if it has the provider's error shape."""
+    """Return the error message in the body of an HTTP refusal; empty if the body has another shape."""
     try:
         answer = json.loads(body or b"")
     except (ValueError, RecursionError):
         return ""
     message = text(fields(answer, "error"), "message") if isinstance(answer, dict) else ""
-    return scrubber.line(message, _MAX_DETAIL)
+    return scrubber.scrub_line(message, _MAX_DETAIL)

@@ -1,4 +1,4 @@
-"""Which wire a provider speaks. A new wire is a file beside this one and a line here."""
+"""Which connector a provider needs. A new provider protocol is a module beside this one and a line here."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ WIRES: dict[str, Callable[[str, SecretStr], Connector]] = {
     "openai": OpenAIConnector,
 }
 _DEFAULT = "openai"
-"""Azure, LocalAI, vLLM, the rehearsal: who is not listed speaks the most common one."""
+"""For providers that are not listed (Azure, LocalAI, vLLM, the rehearsal): the most common protocol."""
 
 
 def connector(provider: str, *, url: str, key: SecretStr) -> Connector:
-    """What opens sessions with ``provider``."""
+    """Return the connector for ``provider`` at ``url``; an unlisted provider gets the default one."""
     return WIRES.get(provider, WIRES[_DEFAULT])(url, key)

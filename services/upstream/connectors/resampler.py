@@ -1,30 +1,39 @@
-"""16 kHz of the bus to 24 kHz of the wire, one stream per utterance: 20 ms in are 480 samples out, in sum exactly."""
+"""A streaming resampler, for an utterance on its way to a provider or the audio of an item."""
 
 import numpy as np
 import soxr
-
-from services.contracts.audio import DOWN_HZ, UP_HZ
 
 _NOTHING = np.zeros(0, np.int16)
 
 
 class Resampler:
-    """A stream that gives later what its filter still holds, and all of it when it is flushed."""
+    """Resamples a stream of s16le mono; the filter delays some audio, and `flush` returns the rest.
 
-    def __init__(self) -> None:
+    In sum there are exactly ``output_hz / input_hz`` samples for each one given. Equal rates change nothing.
+    """
+
+    def __init__(self, input_hz: int, output_hz: int) -> None:
+        self._input_hz = input_hz
+        self._output_hz = output_hz
         self._stream: soxr.ResampleStream | None = None
 
-    def push(self, pcm: bytes) -> bytes:
-        """Audio in; audio out, maybe none yet."""
+    def resample(self, pcm: bytes) -> bytes:
+        """Return the next audio at the output rate, maybe none yet.
+
+        Raises:
+            ValueError: ``pcm`` ends within a sample.
+        """
+        if self._input_hz == self._output_hz:
+            return pcm
         if self._stream is None:
-            self._stream = soxr.ResampleStream(UP_HZ, DOWN_HZ, 1, dtype="int16", quality="HQ")
+            self._stream = soxr.ResampleStream(self._input_hz, self._output_hz, 1, dtype="int16", quality="HQ")
         return bytes(self._stream.resample_chunk(np.frombuffer(pcm, "<i2")).astype("<i2").tobytes())
 
     def flush(self) -> bytes:
-        """The rest; what is pushed next begins a new stream."""
+        """Return what the filter still holds; the next audio begins a new stream."""
         stream, self._stream = self._stream, None
         return b"" if stream is None else bytes(stream.resample_chunk(_NOTHING, last=True).astype("<i2").tobytes())
 
     def reset(self) -> None:
-        """Forget what the filter holds."""
+        """Discard what the filter holds; the next audio begins a new stream."""
         self._stream = None

@@ -1,4 +1,4 @@
-"""What must happen: the session core returns these in order, and the shell carries them out in order."""
+"""The commands that the session core returns; `SessionRunner` executes them in order."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,17 +7,18 @@ from services.contracts.endings import EndReason
 from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId
 from services.contracts.usage import Meter
-from services.upstream.core.shape import Json
+from services.upstream.core.capabilities import Capability
+from services.upstream.core.json_shape import Json
 
 ErrorKind = Literal[
-    "malformed",  # an event of the provider that is none
-    "unexpected",  # it names a response or an item that does not exist
-    "error_event",  # it says that something went wrong
+    "malformed",  # the provider sent what is no valid event
+    "unexpected",  # an event of the provider about an unknown response or item, or of an unknown type
+    "error_event",  # the provider sent an `error` event
     "response_failed",
-    "response_timeout",  # it never began a response that was asked for
+    "response_timeout",  # the provider did not begin or end a response in time
     "usage",  # negative, or parts that do not add up
-    "too_large",  # it does not fit a data channel
-    "backlog",  # it was not ready in time for what the caller said
+    "too_large",  # an event does not fit a data channel
+    "backlog",  # too much was held while no connection was open
     "refused",  # from here on: connecting and closing
     "unavailable",
     "rate_limited",
@@ -25,27 +26,27 @@ ErrorKind = Literal[
 ]
 """Labels of `hushgate_upstream_errors_total`."""
 
-Stage = Literal["provider_created", "provider_first_audio"]
-"""Parts of a turn, from the end of the utterance on."""
+TurnStage = Literal["provider_created", "provider_first_audio"]
+"""Stages of a turn, measured from the end of the utterance."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendToProvider:
-    """A client event of the Realtime wire. A commit ends the resampled stream."""
+    """Send the provider a client event of the Realtime API."""
 
     event: Json
 
 
 @dataclass(frozen=True, slots=True)
 class AppendAudio:
-    """Caller audio for the provider: s16le mono 16 kHz."""
+    """Send the provider caller audio: s16le mono 16 kHz."""
 
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PublishEvent:
-    """A server event for the client: shown once ``position`` samples of ``item_id`` were played."""
+    """Publish a server event; media releases it when ``position`` samples of ``item_id`` were played."""
 
     sequence: int
     event: Json
@@ -56,7 +57,7 @@ class PublishEvent:
 
 @dataclass(frozen=True, slots=True)
 class PublishAudio:
-    """Audio of an item from sample ``position`` on: s16le mono 24 kHz. ``end``: it has no more."""
+    """Publish audio of an item from sample ``position`` on: s16le mono 24 kHz. ``end``: the last of the item."""
 
     item_id: ItemId
     position: int
@@ -66,23 +67,23 @@ class PublishAudio:
 
 @dataclass(frozen=True, slots=True)
 class ClearPlayout:
-    """Stop playing the item; media answers with a report that is cut."""
+    """Make media stop playing the item; it replies with a playout report that has ``cut``."""
 
     item_id: ItemId
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOver:
-    """The item was played to its end or cut: what is still kept of its audio is never to be played."""
+    """Drop the audio of an item that waits for credit: the item was played to its end or cut."""
 
     item_id: ItemId
 
 
 @dataclass(frozen=True, slots=True)
 class BookUsage:
-    """Usage for the ledger. ``provider_ref`` names what exact meters belong to; empty: cumulative meters.
+    """Book usage in the ledger. ``provider_ref``: the provider's id of what was metered; empty: cumulative meters.
 
-    ``model``: whose prices hold, where it is another than the session's (transcription).
+    ``model``: whose prices apply, if it is not the session's (transcription).
     """
 
     meters: dict[Meter, int]
@@ -92,29 +93,41 @@ class BookUsage:
 
 @dataclass(frozen=True, slots=True)
 class CountError:
-    """Something went wrong that an operator wants to see."""
+    """Count and log an error."""
 
     kind: ErrorKind
     detail: str = ""  # a code of the provider; never a message, which may quote the caller
 
 
 @dataclass(frozen=True, slots=True)
-class ObserveStage:
-    """How long a part of a turn took."""
+class CountMissing:
+    """Count and log a capability that the session needs and its provider lacks; once per session."""
 
-    stage: Stage
+    capability: Capability
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveStage:
+    """Record how long a stage of a turn took."""
+
+    stage: TurnStage
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class EndCall:
-    """The call cannot go on."""
+class Reconnect:
+    """Close the connection to the provider when all before this is written, and open a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession:
+    """End the call: it cannot continue."""
 
     reason: EndReason
     detail: str = ""
 
 
-Command = (
+SessionCommand = (
     SendToProvider
     | AppendAudio
     | PublishEvent
@@ -123,6 +136,8 @@ Command = (
     | ItemOver
     | BookUsage
     | CountError
+    | CountMissing
     | ObserveStage
-    | EndCall
+    | Reconnect
+    | EndSession
 )

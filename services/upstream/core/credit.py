@@ -1,4 +1,4 @@
-"""Down is lossless, by credit: what is more than 10 s ahead of the ear waits here, and is thrown away on a cut."""
+"""Flow control of audio to media: what is more than 10 s ahead of the playout waits, and is dropped on a cut."""
 
 from collections import deque
 
@@ -11,7 +11,7 @@ CREDIT_SAMPLES = 10 * DOWN_HZ
 
 
 class Credit:
-    """Audio of one call on its way to media."""
+    """The audio of one call that was published or waits for credit."""
 
     def __init__(self) -> None:
         self._waiting: deque[PublishAudio] = deque()
@@ -23,8 +23,8 @@ class Credit:
         """Samples published and not yet played."""
         return sum(max(0, sent - self._played.get(item, 0)) for item, sent in self._sent.items())
 
-    def push(self, audio: PublishAudio) -> list[PublishAudio]:
-        """More audio, of any length; returns what may be published now, in pieces that fit a frame."""
+    def queue_audio(self, audio: PublishAudio) -> list[PublishAudio]:
+        """Queue audio of any length; return what may be published now, in pieces that fit a frame of the bus."""
         pieces = range(0, len(audio.pcm), MAX_AUDIO_DOWN_BYTES) if audio.pcm else [0]
         for start in pieces:
             pcm = audio.pcm[start : start + MAX_AUDIO_DOWN_BYTES]
@@ -33,14 +33,14 @@ class Credit:
             self._waiting.append(PublishAudio(audio.item_id, position, pcm, end=audio.end and is_last))
         return self._release()
 
-    def played(self, item_id: ItemId, samples: int) -> list[PublishAudio]:
-        """Media reports; returns what may follow."""
+    def on_played(self, item_id: ItemId, samples: int) -> list[PublishAudio]:
+        """Record that ``samples`` of the item were played; return what may be published now."""
         if item_id in self._sent:
             self._played[item_id] = samples
         return self._release()
 
-    def drop(self, item_id: ItemId) -> list[PublishAudio]:
-        """The item is over, or is to be; returns what of others may follow."""
+    def drop_item(self, item_id: ItemId) -> list[PublishAudio]:
+        """Remove the item and the audio of it that waits; return the audio of others that may be published now."""
         self._waiting = deque(audio for audio in self._waiting if audio.item_id != item_id)
         self._sent.pop(item_id, None)
         self._played.pop(item_id, None)

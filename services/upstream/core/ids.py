@@ -1,4 +1,4 @@
-"""Our ids and the provider's, both ways. Clients see only ours: a hand-off changes the provider's."""
+"""A two-way map of our ids and the provider's. Clients get only ours: a new connection changes the provider's."""
 
 import re
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from services.contracts.ids import new_item_id, new_response_id
 IdKind = Literal["item", "response", "tool_call"]
 
 MAX_IDS = 8192
-"""Far more than an hour of conversation has; the oldest are forgotten first."""
+"""More than an hour of conversation has; the oldest are forgotten first."""
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{3,}")
 # A digit or capital tells an id from a word such as item_reference.
@@ -18,7 +18,7 @@ _LOOKS_LIKE_ID = re.compile(r"(?:item|resp|call|event|sess|conv|msg|fc)_(?=[a-z]
 
 
 def new_tool_call_id() -> str:
-    """`call_` and 20 random characters."""
+    """Return a new id: `call_` and 20 random characters."""
     return new_item_id().replace("item_", "call_", 1)
 
 
@@ -30,14 +30,14 @@ _MAKERS: dict[IdKind, Callable[[], str]] = {
 
 
 class IdMap:
-    """The ids of one session."""
+    """The ids of one session. ``theirs`` are the provider's."""
 
     def __init__(self) -> None:
         self._ours: OrderedDict[tuple[IdKind, str], str] = OrderedDict()
         self._theirs: dict[tuple[IdKind, str], str] = {}
 
     def bind(self, kind: IdKind, *, ours: str, theirs: str) -> None:
-        """From now on the two name the same thing."""
+        """Make the two ids name the same thing."""
         self._ours[kind, theirs] = ours
         self._theirs[kind, ours] = theirs
         if len(self._ours) > MAX_IDS:
@@ -45,7 +45,7 @@ class IdMap:
             self._theirs.pop((old_kind, old), None)
 
     def ours(self, kind: IdKind, theirs: str) -> str:
-        """Our id for the provider's; a new one if it is unknown."""
+        """Return our id for the provider's; a new one if it has none."""
         known = self.known(kind, theirs)
         if known is None:
             known = _MAKERS[kind]()
@@ -53,15 +53,15 @@ class IdMap:
         return known
 
     def known(self, kind: IdKind, theirs: str) -> str | None:
-        """Our id for the provider's, if there is one."""
+        """Return our id for the provider's, or None."""
         return self._ours.get((kind, theirs))
 
     def theirs(self, kind: IdKind, ours: str) -> str | None:
-        """The provider's id for ours, if it has one yet."""
+        """Return the provider's id for ours, or None."""
         return self._theirs.get((kind, ours))
 
     def scrub(self, message: str) -> str:
-        """A message of the provider with our ids in place of its own; ids that we do not know are left out."""
+        """Return the provider's ``message`` with our ids in place of its own; unknown ids become `(unknown id)`."""
 
         def replaced(match: re.Match[str]) -> str:
             found = match.group()

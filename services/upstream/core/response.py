@@ -1,44 +1,48 @@
-"""One response, from the provider's `response.created` to the `response.done` that the client sees, exactly one."""
+"""One response, from the provider's `response.created` to the one `response.done` that the client gets."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from services.contracts.frame import Flag
 from services.contracts.ids import ItemId, ResponseId
-from services.upstream.core.author import NOWHERE, Author, Place
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.command_buffer import NOWHERE, AudioPosition, CommandBuffer
 from services.upstream.core.commands import ClearPlayout, CountError
-from services.upstream.core.conversation import Conversation, shown_item, status_details
 from services.upstream.core.ids import IdMap
+from services.upstream.core.item_registry import ItemRegistry, client_item, status_details
 from services.upstream.core.items import OutputItem
-from services.upstream.core.shape import Json, fields, text
-from services.upstream.core.transcript import Pace
-from services.upstream.core.usage import shown_usage
+from services.upstream.core.json_shape import Json, fields, text
+from services.upstream.core.transcript import SpeakingRate
+from services.upstream.core.usage import client_usage
 
 StopReason = Literal["turn_detected", "client_cancelled"]
 
 SETTLE_S = 1.0
-"""After a stop: how long `response.done` waits for the provider's own, which has the usage."""
+"""After a stop: how long the client's `response.done` waits for the provider's, which has the usage."""
 GIVE_UP_S = 4.0
-"""After a stop: when a provider that never says that it is done is taken to be."""
+"""After a stop: when a response counts as done if the provider sends no `response.done`."""
+GIVE_UP_UNCANCELLED_S = 120.0
+"""The same for a provider that cannot cancel: it generates the response to its end, and bills it."""
 MAX_ITEMS = 128
 _KEPT = ("metadata", "output_modalities", "max_output_tokens", "audio")
 _STATUSES = ("completed", "cancelled", "failed", "incomplete")
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What all responses of a session work with."""
+class ResponseContext:
+    """What all responses of a session share."""
 
-    author: Author
+    commands: CommandBuffer
     ids: IdMap
-    pace: Pace
-    conversation: Conversation
+    pace: SpeakingRate
+    conversation: ItemRegistry
     conversation_id: str
+    capabilities: Capabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far media has played an item. ``played`` samples left the socket."""
+    """How far media has played an item: ``played`` samples were sent to the client. ``cut``: playout stopped there."""
 
     item_id: str
     played: int
@@ -46,41 +50,43 @@ class Report:
     cut: bool = False
 
 
-class Response:
-    """What the client has been told of one response, and what is still owed to it."""
+class ProviderResponse:
+    """The state of one response: its items, and which of its events the client has got."""
 
-    def __init__(self, shared: Shared, created: Json, *, theirs: str) -> None:
+    def __init__(self, shared: ResponseContext, created: Json, *, theirs: str) -> None:
         self._shared = shared
-        self._author = shared.author
+        self._commands = shared.commands
         self._created = created
         self._final: Json | None = None  # the provider's own ending
         self._stopped_at: float | None = None
         self._cleared: set[str] = set()
-        self._done_at: Place | None = None  # where response.done was put, while it may still be unseen
+        self._done_at: AudioPosition | None = None  # place of response.done, while a cut may drop it
         self.in_conversation = created.get("conversation_id", "") is not None
         self.items: list[OutputItem] = []
         self.id = ResponseId(shared.ids.ours("response", theirs))
         self.theirs = theirs
         self.stopped: StopReason | None = None
-        self._author.publish("response.created", {"response": self._json("in_progress")})
+        self._commands.publish_event("response.created", {"response": self._json("in_progress")})
 
     @property
     def generating(self) -> bool:
-        """The provider has not said that it is done."""
+        """Whether the provider has not sent its `response.done`."""
         return self._final is None
 
     @property
     def is_over(self) -> bool:
-        """Nothing more can happen to it."""
-        return self._final is not None and self._done_at is not None and not any(item.sounds for item in self.items)
+        """Whether it is done, for the provider and the client, and its playout has ended."""
+        return (
+            self._final is not None and self._done_at is not None and not any(item.has_playout for item in self.items)
+        )
 
     def item(self, their_id: str) -> OutputItem | None:
-        """The item by the provider's id."""
+        """Return the item with the provider's id, or None."""
         ours = self._shared.ids.known("item", their_id)
         return next((item for item in self.items if item.id == ours), None)
 
     def add_item(self, their_item: Json, output_index: int) -> bool:
-        """The provider begins an item; False if there are too many."""
+        """Add an item that the provider begins; False if there are `MAX_ITEMS` already."""
         theirs = text(their_item, "id")
         if self.item(theirs) is not None:
             return True
@@ -88,58 +94,70 @@ class Response:
             return False
         ours = ItemId(self._shared.ids.ours("item", theirs))
         item = OutputItem(
-            self._author,
+            self._commands,
             self._shared.pace,
             item_id=ours,
             response_id=self.id,
             output_index=output_index,
-            fixed=_fixed(shown_item(their_item, item_id=ours, ids=self._shared.ids)),
+            fixed=_fixed(client_item(their_item, item_id=ours, ids=self._shared.ids)),
             in_conversation=self.in_conversation,
         )
         self.items.append(item)
-        self._shared.conversation.claim(ours)
+        self._shared.conversation.mark_response_item(ours)
         item.begin(previous=self._shared.conversation.add(ours) if self.in_conversation else None)
         return True
 
     def finish(self, response: Json) -> None:
-        """The provider is done with it."""
+        """Handle the provider's `response.done`."""
         self._final = response
-        self._settle()
+        self._publish_done_if_settled()
 
     def stop(self, reason: StopReason, *, now: float) -> None:
-        """End it before its time: no more of it is made, played or shown."""
+        """Stop generation, playout and events of it; `response.done` follows as `cancelled`."""
         if self.stopped or self.is_over:
             return
-        self._halt(reason, now)
+        self._stop_generation(reason, now)
         self._end_others()
-        self._settle()
+        self._publish_done_if_settled()
 
-    def reported(self, item: OutputItem, report: Report, *, reason: StopReason, now: float) -> None:
-        """Media says how far an item was played, or where it was cut."""
+    def on_playout_report(self, item: OutputItem, report: Report, *, reason: StopReason, now: float) -> None:
+        """Handle media's report how far an item was played, or where it was cut."""
         if report.cut:
             self._cut(item, report, reason, now)
         elif item.audio_ended and report.played >= item.samples:
             item.end_playout()
-            self._settle()
+            self._publish_done_if_settled()
 
-    def was_shown(self) -> None:
-        """Everything written so far is shown, whatever was played."""
+    def store_items(self) -> None:
+        """Store its items for a later session with the provider."""
+        for item in self.items if self.in_conversation else ():
+            if (repeated := item.for_item_create()) is not None:
+                self._shared.conversation.store_content(item.id, self._with_their_call_id(repeated))
+
+    def _with_their_call_id(self, item: Json) -> Json:
+        theirs = self._shared.ids.theirs("tool_call", text(item, "call_id"))
+        return item if theirs is None else {**item, "call_id": theirs}
+
+    def mark_released(self) -> None:
+        """Record that media has released everything published so far."""
         for item in self.items:
-            item.was_shown()
+            item.mark_released()
         if self._done_at is not None:
             self._done_at = NOWHERE
 
-    def tick(self, *, now: float) -> None:
-        """Time passes: a stop must come to its end even if the provider doesn't.
+    def on_timer(self, *, now: float) -> None:
+        """Complete a stop that the provider does not confirm in time.
 
-        Media answers in any case, or is silent and loses the call; without its word nobody knows what was shown.
+        It always waits for media's report of the cut, which tells what the client got: a silent media process loses
+        the call.
         """
         if self._stopped_at is None:
             return
-        if now >= self._stopped_at + SETTLE_S and not any(item.sounds for item in self.items):
-            self._write_done()
-        if now >= self._stopped_at + GIVE_UP_S and self._final is None:
-            self._author.count(CountError("response_timeout", "cancel"))
+        if now >= self._stopped_at + SETTLE_S and not any(item.has_playout for item in self.items):
+            self._publish_done()
+        patience_s = GIVE_UP_S if self._shared.capabilities.cancel else GIVE_UP_UNCANCELLED_S
+        if now >= self._stopped_at + patience_s and self._final is None:
+            self._commands.count_error(CountError("response_timeout", "cancel"))
             self._final = {}
 
     def _cut(self, item: OutputItem, report: Report, reason: StopReason, now: float) -> None:
@@ -148,26 +166,30 @@ class Response:
         if self._done_at is not None and self._done_at.item_id == item.id and self._done_at.position > report.played:
             self._done_at = None
         if self._done_at is None and not self.stopped:
-            self._halt(reason, now)
-        unheard = not had_ended or report.heard_ms < item.generated_ms
-        self._end_cut(item, min(report.heard_ms, item.generated_ms) if unheard else None)
+            self._stop_generation(reason, now)
+        is_shortened = not had_ended or report.heard_ms < item.generated_ms
+        self._end_cut(item, min(report.heard_ms, item.generated_ms) if is_shortened else None)
         if self.stopped:
             self._end_others()
-        self._settle()
+        self._publish_done_if_settled()
 
-    def _halt(self, reason: StopReason, now: float) -> None:
+    def _stop_generation(self, reason: StopReason, now: float) -> None:
         self.stopped = reason
         self._stopped_at = now
-        if self.generating:
-            self._author.send("response.cancel", {"response_id": self.theirs})
+        if not self.generating:
+            return
+        if self._shared.capabilities.cancel:
+            self._commands.send_to_provider("response.cancel", {"response_id": self.theirs})
+        else:  # what is still generated is dropped on arrival
+            self._commands.count_missing("cancel")
 
     def _end_others(self) -> None:
-        """What sounds is cleared, and its end written when media says where; the rest ends here."""
+        """Clear the playout of items that have audio, whose ends follow media's report, and end the others."""
         for item in self.items:
-            if item.sounds:
+            if item.has_playout:
                 if item.id not in self._cleared:
                     self._cleared.add(item.id)
-                    self._author.do(ClearPlayout(item.id))
+                    self._commands.add(ClearPlayout(item.id))
             elif item.status == "in_progress":
                 item.finish("incomplete")
 
@@ -178,19 +200,22 @@ class Response:
 
     def _truncate(self, item: OutputItem, audio_end_ms: int) -> None:
         cut: Json = {"content_index": item.audio_part, "audio_end_ms": audio_end_ms}
-        theirs = self._shared.ids.theirs("item", item.id)
-        self._author.send("conversation.item.truncate", {"item_id": theirs, **cut})
-        self._author.publish("conversation.item.truncated", {"item_id": item.id, **cut})
+        if self._shared.capabilities.truncate:
+            theirs = self._shared.ids.theirs("item", item.id)
+            self._commands.send_to_provider("conversation.item.truncate", {"item_id": theirs, **cut})
+        else:  # the provider keeps the words that were not heard; the client gets which
+            self._commands.count_missing("truncate")
+        self._commands.publish_event("conversation.item.truncated", {"item_id": item.id, **cut})
 
-    def _settle(self) -> None:
-        """Write `response.done` as soon as everything in front of it is settled."""
+    def _publish_done_if_settled(self) -> None:
+        """Publish `response.done` if the provider is done and no report of a cut is outstanding."""
         if self.stopped:
-            if self._final is not None and not any(item.sounds for item in self.items):
-                self._write_done()
+            if self._final is not None and not any(item.has_playout for item in self.items):
+                self._publish_done()
         elif self._final is not None:
-            self._write_done()
+            self._publish_done()
 
-    def _write_done(self) -> None:
+    def _publish_done(self) -> None:
         if self._done_at is not None:
             return
         status = "cancelled" if self.stopped else self._final_status()
@@ -198,20 +223,20 @@ class Response:
             if item.status == "in_progress":
                 item.finish("completed" if status == "completed" else "incomplete")
         self._done_at = self._end()
-        self._author.publish("response.done", {"response": self._json(status)}, self._done_at)
+        self._commands.publish_event("response.done", {"response": self._json(status)}, self._done_at)
 
     def _final_status(self) -> str:
         final = self._final or {}
         status = text(final, "status")
         if status == "failed":
             error = fields(fields(final, "status_details"), "error")
-            self._author.count(CountError("response_failed", text(error, "code")))
+            self._commands.count_error(CountError("response_failed", text(error, "code")))
         return status if status in _STATUSES else "completed"
 
-    def _end(self) -> Place:
+    def _end(self) -> AudioPosition:
         if not self.stopped and any(item.is_call for item in self.items):
-            return Place(flags=Flag.RELEASE_ALL)
-        last = next((item for item in reversed(self.items) if item.sounds), None)
+            return AudioPosition(flags=Flag.RELEASE_ALL)
+        last = next((item for item in reversed(self.items) if item.has_playout), None)
         return last.end if last else NOWHERE
 
     def _json(self, status: str) -> Json:
@@ -225,7 +250,7 @@ class Response:
             "status_details": self._details(),
             "output": [item.json() for item in self.items],
             "conversation_id": self._shared.conversation_id if self.in_conversation else None,
-            "usage": shown_usage(usage) if usage else None,
+            "usage": client_usage(usage) if usage else None,
         }
 
     def _details(self) -> Json | None:
@@ -235,7 +260,7 @@ class Response:
 
 
 def _fixed(item: Json) -> Json:
-    """What of an item never changes, with what strict clients need; of kinds that we only pass on, everything."""
+    """Return the fields of an item that never change; all of them unless it is a message or a function call."""
     if item.get("type") not in ("message", "function_call"):
         return item
     fixed = {name: value for name, value in item.items() if name not in ("content", "status", "arguments")}

@@ -1,6 +1,6 @@
-"""One session: sole author of what the client sees, and driver of the provider.
+"""One session: writes every event for the client and drives the provider.
 
-Sans-IO. Methods are what happened, returns are what must happen, in order. Time is an argument.
+Sans-IO. A method is an event; it returns the commands to execute, in order. ``now``: monotonic seconds.
 """
 
 from pydantic import JsonValue
@@ -8,230 +8,255 @@ from pydantic import JsonValue
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
-from services.upstream.core.author import AT_ONCE, Author, Origin
-from services.upstream.core.commands import BookUsage, Command, CountError, EndCall
-from services.upstream.core.config import SessionConfigState
-from services.upstream.core.conversation import Conversation
-from services.upstream.core.history import History
+from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, unsupported, without_unsupported
+from services.upstream.core.client_requests import UNSUPPORTED, Parts, Requests
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
 from services.upstream.core.ids import IdMap
-from services.upstream.core.ingest import IGNORED, REQUIRED, MalformedEventError, checked
-from services.upstream.core.requests import Parts, Requests
-from services.upstream.core.response import Report, Shared, StopReason
-from services.upstream.core.responses import Responses
-from services.upstream.core.shape import Json, fields, text, whole
-from services.upstream.core.speech import Speech
-from services.upstream.core.stream import ITEM_EVENTS
-from services.upstream.core.transcript import Pace
+from services.upstream.core.input_audio_buffer import InputAudioBuffer
+from services.upstream.core.item_events import ItemEvents
+from services.upstream.core.item_registry import ItemRegistry
+from services.upstream.core.json_shape import Json, fields, text, whole
+from services.upstream.core.output_item_events import ITEM_EVENTS
+from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
+from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
+from services.upstream.core.response import Report, ResponseContext, StopReason
+from services.upstream.core.responses import ResponseTracker
+from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.transcript import SpeakingRate
 from services.upstream.core.usage import Tally
 
 USAGE_EVERY_S = 5.0
 TRANSCRIPTION_S = 1.0
-"""So long the end of a call waits for one: some models never come to it."""
+"""Longest that the end of a call waits for a transcription: some models never send it."""
 _QUIET_ERRORS = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
-_QUIET_KINDS = frozenset({"conversation.item.truncate", "input_audio_buffer.clear", "response.cancel"})
-_MAX_LIMITS = 16
+_QUIET_KINDS = frozenset({"conversation.item.truncate", "input_audio_buffer.clear", "response.cancel", REPLAY})
 
 
 class SessionCore:
-    """Decides everything between one call's media and one provider's socket."""
+    """The session of one call, between its media process and its provider. Call `on_timer` several times a second."""
 
-    def __init__(self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int) -> None:
-        self._author = Author()
+    def __init__(
+        self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, capabilities: Capabilities
+    ) -> None:
+        self._capabilities = capabilities
+        self._unsupported: list[UnsupportedParameter] = list(unsupported(grant.session, capabilities))
+        if self._unsupported:
+            grant = grant.model_copy(update={"session": without_unsupported(grant.session, self._unsupported)})
+        self._commands = CommandBuffer()
         self._ids = IdMap()
         self._tally = Tally()
         self._config = SessionConfigState(session_id=session_id, grant=grant, model=model, expires_at=expires_at)
-        self._shows_usage = "usage" in grant.events
+        self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
-        self._left_at = 0.0
+        self._ending_at = 0.0
         self._barged_in = False
-        conversation = Conversation()
-        shared = Shared(self._author, self._ids, Pace(), conversation, self._config.conversation_id)
-        self._responses = Responses(shared, self._tally, shows_turns="turn" in grant.events)
-        self._speech = Speech(self._author, self._ids, self._config, conversation=conversation, tally=self._tally)
-        self._history = History(self._author, self._ids, self._config, conversation=conversation, speech=self._speech)
-        self._requests = Requests(
-            Parts(
-                self._author,
-                self._ids,
-                self._config,
-                conversation,
-                self._responses,
-                self._speech,
-                self._history,
-                self._tally,
-            )
+        conversation = ItemRegistry()
+        shared = ResponseContext(
+            self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
         )
+        self._responses = ResponseTracker(shared, self._tally, publishes_turns="turn" in grant.events)
+        self._input_buffer = InputAudioBuffer(
+            self._commands,
+            self._ids,
+            self._config,
+            conversation=conversation,
+            tally=self._tally,
+            capabilities=capabilities,
+        )
+        self._item_events = ItemEvents(
+            self._commands, self._ids, self._config, conversation=conversation, input_buffer=self._input_buffer
+        )
+        parts = Parts(
+            self._commands,
+            self._ids,
+            self._config,
+            conversation,
+            self._responses,
+            self._input_buffer,
+            self._item_events,
+            self._tally,
+            capabilities,
+        )
+        self._requests = Requests(parts)
+        self._setup = ProviderSetup(parts)
 
     # --- the session --------------------------------------------------------------------------------------------
 
-    def started(self, *, now: float) -> list[Command]:
-        """The call is ours. The client is greeted at once, with the session as it will be."""
+    def started(self, *, now: float) -> list[SessionCommand]:
+        """Publish `session.created` with the granted session, and an error for each parameter that is unsupported."""
         self._usage_at = now + USAGE_EVERY_S
-        self._author.publish("session.created", {"session": self._config.effective})
-        return self._author.take()
+        self._commands.publish_event("session.created", {"session": self._config.effective})
+        for parameter in self._unsupported:
+            self._commands.count_missing(parameter.capability)
+            self._commands.publish_error(
+                code=UNSUPPORTED, message=parameter.message, param=f"session.{parameter.param}"
+            )
+        return self._commands.pop_commands()
 
-    def provider_opened(self, *, now: float) -> list[Command]:
-        """The provider is there: set it up, then let it have what was said meanwhile."""
-        self._tally.opened_at = now
-        self._author.open()
-        self._author.send("session.update", {"session": self._config.for_provider()})
-        self._author.release_held()
-        return self._author.take()
+    def provider_opened(self, *, now: float) -> list[SessionCommand]:
+        """Configure the provider's session, the first or a later one, and send what was held for it."""
+        if self._tally.opened_at is None:
+            self._tally.opened_at = now
+        self._setup.opened(now=now)
+        return self._commands.pop_commands()
 
-    def provider_lost(self, reason: EndReason, detail: str, *, now: float) -> list[Command]:
-        """There is no provider any more, or there never was."""
-        return [*self.ended(now=now), EndCall(reason, detail)]
+    def provider_lost(self, reason: EndReason, detail: str, *, now: float) -> list[SessionCommand]:
+        """Book what is left and end the call: the provider is lost, or refused the session."""
+        return [*self.ended(now=now), EndSession(reason, detail)]
 
-    def leaving(self, *, now: float) -> list[Command]:
-        """The call is about to be over: nothing more is asked for, and what is being made is stopped."""
-        self._left_at = now
-        self._responses.abandon(now=now)
-        return self._author.take()
+    def ending(self, *, now: float) -> list[SessionCommand]:
+        """Stop requesting and generating responses: the call is about to end. Then wait for `is_settled`."""
+        self._ending_at = now
+        self._responses.stop_all(now=now)
+        return self._commands.pop_commands()
 
     def is_settled(self, *, now: float) -> bool:
-        """Whether the provider has billed all that it made; a transcription is not waited for as long as an answer."""
-        if self._ended or not self._author.is_open:
+        """Return whether the provider has reported all usage; transcriptions are waited for `TRANSCRIPTION_S`."""
+        if self._ended or not self._commands.is_open:
             return True
-        is_quiet = not self._speech.untranscribed or now - self._left_at >= TRANSCRIPTION_S
-        return is_quiet and not self._responses.owed
+        is_quiet = not self._input_buffer.untranscribed or now - self._ending_at >= TRANSCRIPTION_S
+        return is_quiet and not self._responses.awaits_usage
 
-    def ended(self, *, now: float) -> list[Command]:
-        """The call is over: book what is left."""
+    def ended(self, *, now: float) -> list[SessionCommand]:
+        """Book the last reading of the meters: the call has ended."""
         if self._ended:
             return []
         self._ended = True
-        self._author.do(BookUsage(self._tally.meters(now=now)))
-        return self._author.take()
+        self._commands.add(BookUsage(self._tally.meters(now=now)))
+        return self._commands.pop_commands()
 
-    def tick(self, *, now: float) -> list[Command]:
-        """Time passes: call this several times a second."""
-        self._responses.tick(now=now)
+    def on_timer(self, *, now: float) -> list[SessionCommand]:
+        """Send what is due as of `now`; call it several times a second."""
+        self._responses.on_timer(now=now)
+        self._setup.on_timer(now=now)
         if self._usage_at is not None and now >= self._usage_at:
             self._usage_at = now + USAGE_EVERY_S
-            self._show_usage(now)
-        return self._author.take()
+            self._publish_usage(now)
+        return self._commands.pop_commands()
 
     # --- the caller ---------------------------------------------------------------------------------------------
 
-    def utterance_started(self, index: int, *, now: float) -> list[Command]:
-        """The gate opened; ``index``: the first frame that follows, pre-roll included."""
+    def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
+        """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
         automatic = self._config.turn_detection is not None
         if automatic:
             self._responses.interrupt(now=now)
             if self._barged_in:
-                self._speech.clear()
+                self._input_buffer.clear()
         self._barged_in = False
-        self._speech.started(index, shown=automatic)
-        return self._author.take()
+        self._input_buffer.utterance_started(index, automatic=automatic)
+        return self._commands.pop_commands()
 
-    def audio_up(self, pcm: bytes, *, now: float) -> list[Command]:  # noqa: ARG002 - all events have the time
-        """Caller frames within an utterance: s16le mono 16 kHz."""
-        if self._speech.is_open:
-            self._speech.frames(pcm)
-        return self._author.take()
+    def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
+        """Append caller audio of the utterance, s16le mono 16 kHz; audio outside of one is dropped."""
+        if self._input_buffer.is_open:
+            self._input_buffer.append_frames(pcm)
+        return self._commands.pop_commands()
 
-    def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[Command]:
-        """The gate closed; ``index``: after the last frame; ``hangover_ms``: silence that it waited out."""
+    def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[SessionCommand]:
+        """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
         detection = self._config.turn_detection
-        committed = self._speech.ended(index, shown=detection is not None)
-        if committed and detection and detection.get("create_response") is not False:
-            self._responses.ask({}, asker="turn", hangover_ms=hangover_ms, now=now)
-        return self._author.take()
+        committed = self._input_buffer.utterance_ended(index, automatic=detection is not None)
+        is_asked = self._capabilities.manual_turns and detection and detection.get("create_response") is not False
+        if committed and is_asked:
+            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
+        return self._commands.pop_commands()
 
-    def utterance_abandoned(self) -> list[Command]:
-        """The caller hung up in the midst of it: nobody waits for an answer."""
-        self._speech.abandon()
-        return self._author.take()
+    def utterance_abandoned(self) -> list[SessionCommand]:
+        """Drop the utterance: the caller hung up during it, so that no answer is requested."""
+        self._input_buffer.drop_utterance()
+        return self._commands.pop_commands()
 
-    def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[Command]:
-        """Media says how far an item was played, or that it was cut: by the caller's voice, or by a request."""
+    def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[SessionCommand]:
+        """Handle media's playout report. ``by_caller``: a cut is a barge-in, not a request of the client."""
         reason: StopReason = "turn_detected" if by_caller else "client_cancelled"
-        self._responses.reported(report, reason=reason, now=now)
+        self._responses.on_playout_report(report, reason=reason, now=now)
         self._barged_in = self._barged_in or (report.cut and by_caller)
-        return self._author.take()
+        return self._commands.pop_commands()
 
-    def client_event(self, event: JsonValue, *, now: float) -> list[Command]:
-        """An event of the client, any JSON."""
-        self._requests.handle(event, now)
-        return self._author.take()
+    def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
+        """Handle an event of the client, any JSON."""
+        self._requests.on_client_event(event, now)
+        return self._commands.pop_commands()
 
     # --- the provider -------------------------------------------------------------------------------------------
 
-    def provider_event(self, event: JsonValue, *, now: float) -> list[Command]:
-        """An event of the provider, any JSON."""
+    def on_provider_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
+        """Handle an event of the provider, any JSON; one that is invalid is counted."""
         try:
-            self._take_event(checked(event), now)
+            self._on_event(checked(event), now)
         except MalformedEventError as exc:
-            self._author.count(CountError("malformed", str(exc)))
-        return self._author.take()
+            self._commands.count_error(CountError("malformed", str(exc)))
+        return self._commands.pop_commands()
 
-    def _take_event(self, event: Json, now: float) -> None:
+    def _on_event(self, event: Json, now: float) -> None:
         kind = text(event, "type")
         if kind in ITEM_EVENTS:
             self._config.voice_is_fixed = self._config.voice_is_fixed or kind == "response.output_audio.delta"
-            self._responses.item_event(event, now)
+            self._responses.on_item_event(event, now)
         elif kind.startswith(("conversation.item.", "input_audio_buffer.")) and kind in REQUIRED:
-            self._take_history(kind, event)
+            self._on_conversation_event(kind, event)
         elif kind.startswith(("response.mcp_", "mcp_list_tools.")) and kind in REQUIRED:
-            self._take_mcp(kind, event)
+            self._on_mcp(kind, event)
         else:
-            self._take_other(kind, event, now)
+            self._on_other(kind, event, now)
 
-    def _take_other(self, kind: str, event: Json, now: float) -> None:
+    def _on_other(self, kind: str, event: Json, now: float) -> None:
         match kind:
             case "response.created":
                 self._responses.created(event, now)
             case "response.done":
                 self._responses.done(event, now)
-                self._show_usage(now)
+                self._publish_usage(now)
             case "error":
-                self._take_error(fields(event, "error"), now)
+                self._on_error(fields(event, "error"), now)
             case "rate_limits.updated":
-                self._author.publish(kind, {"rate_limits": _rate_limits(event)}, AT_ONCE)
+                self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
             case "session.created" | "session.updated":
-                pass  # the client is shown its own session
+                pass  # the client gets its own session instead
             case _ if kind not in IGNORED:
-                self._author.count(CountError("unexpected", kind[:64]))
+                self._commands.count_error(CountError("unexpected", kind[:64]))
 
-    def _take_history(self, kind: str, event: Json) -> None:
+    def _on_conversation_event(self, kind: str, event: Json) -> None:
         match kind.removeprefix("conversation.item."):
             case "added":
-                self._history.added(event)
+                self._item_events.added(event)
             case "created":
-                self._history.added(event)
-                self._history.done(event)
+                self._item_events.added(event)
+                self._item_events.done(event)
             case "done":
-                self._history.done(event)
+                self._item_events.done(event)
             case "retrieved":
-                self._history.retrieved(event)
+                self._item_events.retrieved(event)
             case "deleted":
-                self._history.deleted(event)
+                self._item_events.deleted(event)
             case "truncated":
-                self._history.truncated(event)
+                self._item_events.truncated(event)
             case "input_audio_buffer.committed":
-                self._speech.committed(text(event, "item_id"))
+                self._input_buffer.committed(text(event, "item_id"))
             case "input_audio_buffer.cleared":
-                self._speech.cleared()
+                self._input_buffer.cleared()
             case _:
-                self._history.transcription(event)
+                self._item_events.transcription(event)
 
-    def _take_mcp(self, kind: str, event: Json) -> None:
-        shown: Json = {"item_id": self._ids.ours("item", text(event, "item_id"))}
+    def _on_mcp(self, kind: str, event: Json) -> None:
+        for_client: Json = {"item_id": self._ids.ours("item", text(event, "item_id"))}
         if kind.startswith("response."):
-            shown["output_index"] = whole(event, "output_index")
+            for_client["output_index"] = whole(event, "output_index")
         if "response_id" in REQUIRED[kind]:
-            shown["response_id"] = self._ids.ours("response", text(event, "response_id"))
-        shown |= {name: text(event, name) for name in ("delta", "arguments") if name in REQUIRED[kind]}
-        self._author.publish(kind, shown)
+            for_client["response_id"] = self._ids.ours("response", text(event, "response_id"))
+        for_client |= {name: text(event, name) for name in ("delta", "arguments") if name in REQUIRED[kind]}
+        self._commands.publish_event(kind, for_client)
 
-    def _take_error(self, error: Json, now: float) -> None:
+    def _on_error(self, error: Json, now: float) -> None:
         code = text(error, "code") or None
-        origin = self._author.origin_of(error.get("event_id"))
-        self._author.count(CountError("error_event", (code or "")[:64]))
-        if self._is_settled(origin, code, now):
+        origin = self._commands.origin_of(error.get("event_id"))
+        self._commands.count_error(CountError("error_event", (code or "")[:64]))
+        if self._is_handled(origin, code, now):
             return
-        self._author.error(
+        self._commands.publish_error(
             kind=text(error, "type", "server_error"),
             code=code,
             message=self._ids.scrub(text(error, "message", "The provider reports an error.")),
@@ -239,44 +264,25 @@ class SessionCore:
             client_event_id=origin.client_event_id if origin else None,
         )
 
-    def _is_settled(self, origin: Origin | None, code: str | None, now: float) -> bool:
-        """Take note of what did not happen; whether the client need not know of it."""
+    def _is_handled(self, origin: Origin | None, code: str | None, now: float) -> bool:
+        """Undo what the provider refused; return whether the client need not get the error."""
         kind = origin.kind if origin else ""
         is_active = code == "conversation_already_has_active_response"
         if kind == "response.create" or (origin is None and is_active):
-            return self._responses.refused(is_active=is_active, now=now)
+            return self._responses.request_refused(is_active=is_active, now=now)
         if kind == "input_audio_buffer.commit":
-            self._speech.commit_failed()
+            self._input_buffer.commit_failed()
         if kind == "conversation.item.create" and origin and origin.item_id:
-            self._history.create_failed(origin.item_id)
+            self._item_events.create_failed(origin.item_id)
         return code in _QUIET_ERRORS or (kind in _QUIET_KINDS and origin is not None and not origin.by_client)
 
-    def _show_usage(self, now: float) -> None:
-        self._author.do(BookUsage(self._tally.meters(now=now)))
-        if self._shows_usage:
+    def _publish_usage(self, now: float) -> None:
+        self._commands.add(BookUsage(self._tally.meters(now=now)))
+        if self._publishes_usage:
             tally = self._tally
             figures: Json = {
                 "sent_ms": tally.sent_ms,
                 "generated_ms": tally.generated_ms,
                 "responses": tally.responses,
             }
-            self._author.publish("hushgate.usage", figures, AT_ONCE)
-
-
-def _rate_limits(event: Json) -> list[JsonValue]:
-    limits = event.get("rate_limits")
-    known = [limit for limit in limits if isinstance(limit, dict)] if isinstance(limits, list) else []
-    return [
-        {
-            "name": text(limit, "name"),
-            "limit": whole(limit, "limit"),
-            "remaining": whole(limit, "remaining"),
-            "reset_seconds": _seconds(limit.get("reset_seconds")),
-        }
-        for limit in known[:_MAX_LIMITS]
-        if text(limit, "name") in ("requests", "tokens")
-    ]
-
-
-def _seconds(value: JsonValue) -> float:
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else 0.0
+            self._commands.publish_event("hushgate.usage", figures, AT_ONCE)

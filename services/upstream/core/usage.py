@@ -1,4 +1,4 @@
-"""What the provider and the caller used. Meters of one response add up to the provider's own total."""
+"""Meters of provider and caller. Those of one response add up to the provider's own total."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.contracts.usage import MAX_QUANTITY, Meter
-from services.upstream.core.shape import Json, fields, whole
+from services.upstream.core.json_shape import Json, fields, whole
 
 _KINDS = ("text", "audio", "image")
 _IN = {"text": Meter.TOKENS_TEXT_IN, "audio": Meter.TOKENS_AUDIO_IN, "image": Meter.TOKENS_IMAGE_IN}
@@ -19,15 +19,15 @@ _OUT = {"text": Meter.TOKENS_TEXT_OUT, "audio": Meter.TOKENS_AUDIO_OUT, "image":
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Meters without zeros. ``sane`` is False when the provider's numbers contradict each other."""
+class UsageReading:
+    """Meters without zeros. ``sane``: False if the provider's numbers are invalid or contradict each other."""
 
     meters: dict[Meter, int]
     sane: bool
 
 
-def response_meters(usage: Json) -> Reading:
-    """The usage object of `response.done`. Cached tokens are a subset of the input and get meters of their own."""
+def response_meters(usage: Json) -> UsageReading:
+    """Read the usage object of `response.done`. Cached tokens are part of the input and get their own meters."""
     incoming, in_sane = _split(usage, "input_token_details", "input_tokens")
     outgoing, out_sane = _split(usage, "output_token_details", "output_tokens")
     cached, cache_sane = _cached(fields(usage, "input_token_details"), incoming)
@@ -35,28 +35,28 @@ def response_meters(usage: Json) -> Reading:
     meters |= {_CACHED[kind]: cached[kind] for kind in _KINDS}
     meters |= {_OUT[kind]: outgoing[kind] for kind in _KINDS}
     total_sane = "total_tokens" not in usage or whole(usage, "total_tokens", -1) == sum(meters.values())
-    return Reading(_without_zeros(meters), in_sane and out_sane and cache_sane and total_sane and _is_sane(usage))
+    return UsageReading(_without_zeros(meters), in_sane and out_sane and cache_sane and total_sane and _is_sane(usage))
 
 
-def transcription_meters(usage: Json) -> Reading:
-    """The usage object of a finished input transcription: tokens, or seconds."""
+def transcription_meters(usage: Json) -> UsageReading:
+    """Read the usage object of a finished input transcription: tokens, or seconds."""
     if "seconds" in usage:
         return _transcribed_seconds(usage["seconds"])
     meters = {
         Meter.TRANSCRIBE_TOKENS_IN: whole(usage, "input_tokens"),
         Meter.TRANSCRIBE_TOKENS_OUT: whole(usage, "output_tokens"),
     }
-    return Reading(_without_zeros(meters), _is_sane(usage))
+    return UsageReading(_without_zeros(meters), _is_sane(usage))
 
 
-def _transcribed_seconds(seconds: JsonValue) -> Reading:
+def _transcribed_seconds(seconds: JsonValue) -> UsageReading:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < MAX_QUANTITY / 1000:
-        return Reading({}, sane=False)
-    return Reading(_without_zeros({Meter.TRANSCRIBE_MS: math.ceil(round(seconds * 1000, 3))}), sane=True)
+        return UsageReading({}, sane=False)
+    return UsageReading(_without_zeros({Meter.TRANSCRIBE_MS: math.ceil(round(seconds * 1000, 3))}), sane=True)
 
 
 def _split(usage: Json, details: str, total: str) -> tuple[dict[str, int], bool]:
-    """Tokens by kind. What the details leave unexplained (reasoning, or no details at all) is billed as text."""
+    """Return tokens by kind. Those that the details leave out (reasoning, or no details) are billed as text."""
     parts = fields(usage, details)
     by_kind = {kind: whole(parts, f"{kind}_tokens") for kind in _KINDS}
     explained = sum(by_kind.values())
@@ -66,21 +66,21 @@ def _split(usage: Json, details: str, total: str) -> tuple[dict[str, int], bool]
 
 
 def _cached(details: Json, incoming: dict[str, int]) -> tuple[dict[str, int], bool]:
-    """Cached tokens by kind, never more than there are. Without details: text first, as prompts are cached."""
+    """Return cached tokens by kind, at most the input's. Without details: text first, as prompts are cached."""
     stated = fields(details, "cached_tokens_details")
-    wanted = {kind: whole(stated, f"{kind}_tokens") for kind in _KINDS}
-    total = whole(details, "cached_tokens", sum(wanted.values()))
+    claimed = {kind: whole(stated, f"{kind}_tokens") for kind in _KINDS}
+    total = whole(details, "cached_tokens", sum(claimed.values()))
     if not stated:
         left = total
         for kind in _KINDS:
-            wanted[kind] = min(left, incoming[kind])
-            left -= wanted[kind]
-    cached = {kind: min(wanted[kind], incoming[kind]) for kind in _KINDS}
+            claimed[kind] = min(left, incoming[kind])
+            left -= claimed[kind]
+    cached = {kind: min(claimed[kind], incoming[kind]) for kind in _KINDS}
     return cached, sum(cached.values()) == total
 
 
 def _is_sane(usage: Json) -> bool:
-    """No number in it is negative, fractional or beyond all measure."""
+    """Return whether no number of tokens is negative, fractional or above `MAX_QUANTITY`."""
     for name, value in usage.items():
         if isinstance(value, dict):
             if not _is_sane(value):
@@ -95,7 +95,7 @@ def _without_zeros(meters: dict[Meter, int]) -> dict[Meter, int]:
 
 
 class Tally:
-    """Cumulative quantities of one session."""
+    """The cumulative meters of one session."""
 
     def __init__(self) -> None:
         self.sent_bytes = 0  # 16 kHz from the caller's microphone
@@ -108,16 +108,16 @@ class Tally:
 
     @property
     def sent_ms(self) -> int:
-        """Caller audio appended at the provider."""
+        """Milliseconds of caller audio appended at the provider."""
         return self.sent_bytes // 32 + self.sent_24k_bytes // 48
 
     @property
     def generated_ms(self) -> int:
-        """Audio received from the provider, also what nobody heard."""
+        """Milliseconds of audio received from the provider, played or not."""
         return self.generated_bytes // 48
 
     def meters(self, *, now: float) -> dict[Meter, int]:
-        """All of it, for the ledger; zeros too, so that a call without speech has its rows."""
+        """Return all meters, zeros too, so that a call without speech has its rows in the ledger."""
         session_ms = 0 if self.opened_at is None else max(0, int((now - self.opened_at) * 1000))
         return {
             Meter.AUDIO_SENT_MS: self.sent_ms,
@@ -128,12 +128,12 @@ class Tally:
         }
 
 
-def shown_usage(usage: Json) -> Json:
-    """A usage object fit for the client: whole numbers only, by the provider's own names."""
-    shown: Json = {}
+def client_usage(usage: Json) -> Json:
+    """Return a usage object for the client: the provider's names of tokens, whole numbers only."""
+    result: Json = {}
     for name, value in usage.items():
         if isinstance(value, dict):
-            shown[name] = shown_usage(value)
+            result[name] = client_usage(value)
         elif name.endswith("tokens"):
-            shown[name] = whole(usage, name)
-    return shown
+            result[name] = whole(usage, name)
+    return result

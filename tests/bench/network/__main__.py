@@ -24,11 +24,11 @@ from rich.table import Table
 
 from services.callers.errors import CallerError, SpeechError
 from tests.bench.network import report
-from tests.bench.network.analysis import Result, analyse
+from tests.bench.network.analysis import NetworkResult, analyse
 from tests.bench.network.cells import MATRIX, QUICK, Cell
-from tests.bench.network.measure import LoopLag, Recording, record
-from tests.bench.network.reading import Reading, reading
-from tests.media.process import EVERYTHING_PASSES, media_house
+from tests.bench.network.measure import LoopLag, ReceivedReading, record
+from tests.bench.network.reading import SpokenReading, reading
+from tests.media.process import EVERYTHING_PASSES, media_harness
 
 SPEECH = Path("../shared/data/speech")
 AT_ONCE = 2
@@ -36,22 +36,22 @@ AT_ONCE = 2
 
 
 async def _record_all(
-    cells: Sequence[Cell], whole: Reading, settings: dict[str, str], seed: str, progress: Progress
-) -> tuple[list[Recording], LoopLag]:
+    cells: Sequence[Cell], whole: SpokenReading, settings: dict[str, str], seed: str, progress: Progress
+) -> tuple[list[ReceivedReading], LoopLag]:
     bar = progress.add_task("calls", total=len(cells))
-    found: dict[Cell, Recording] = {}
+    found: dict[Cell, ReceivedReading] = {}
     places, lag = asyncio.Semaphore(AT_ONCE), LoopLag()
 
     async def one(cell: Cell) -> None:
         async with places:
             try:
-                found[cell] = await record(house, whole, cell, seed=seed)
+                found[cell] = await record(harness, whole, cell, seed=seed)
             except* (TimeoutError, CallerError) as failed:
                 progress.console.print(f"{cell.name}: no score, {failed.exceptions[0]!r}")
         progress.advance(bar)
 
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
-        async with media_house(Path(folder), **EVERYTHING_PASSES, **settings) as house:
+        async with media_harness(Path(folder), **EVERYTHING_PASSES, **settings) as harness:
             watching = asyncio.create_task(lag.keep_watching(), name="lag")
             async with asyncio.TaskGroup() as group:
                 for cell in cells:
@@ -60,7 +60,9 @@ async def _record_all(
     return [found[cell] for cell in cells if cell in found], lag
 
 
-def _analyse_all(recordings: Sequence[Recording], whole: Reading, progress: Progress) -> list[Result]:
+def _analyse_all(
+    recordings: Sequence[ReceivedReading], whole: SpokenReading, progress: Progress
+) -> list[NetworkResult]:
     """After all calls: it would take the machine away from them."""
     bar = progress.add_task("scores", total=len(recordings))
     results = []
@@ -71,7 +73,7 @@ def _analyse_all(recordings: Sequence[Recording], whole: Reading, progress: Prog
     return results
 
 
-def _show(results: Sequence[Result], console: Console) -> None:
+def _show(results: Sequence[NetworkResult], console: Console) -> None:
     table = Table(
         title="How calls sound on a bad network",
         title_justify="left",
@@ -98,7 +100,7 @@ def _show(results: Sequence[Result], console: Console) -> None:
     console.print(table)
 
 
-def _write(results: Sequence[Result], out: Path, circumstances: dict[str, Any]) -> None:
+def _write(results: Sequence[NetworkResult], out: Path, circumstances: dict[str, Any]) -> None:
     (out / "bench").mkdir(parents=True, exist_ok=True)
     document = json.dumps(report.document(results, circumstances), indent=2, ensure_ascii=False)
     (out / "bench" / "network.json").write_text(document + "\n")
@@ -107,11 +109,11 @@ def _write(results: Sequence[Result], out: Path, circumstances: dict[str, Any]) 
 
 
 def _circumstances(
-    options: argparse.Namespace, whole: Reading, recordings: Sequence[Recording], lag: LoopLag
+    options: argparse.Namespace, whole: SpokenReading, recordings: Sequence[ReceivedReading], lag: LoopLag
 ) -> dict[str, Any]:
     return {
         "encoder": options.encoder or "default",
-        "caller_opus": asdict(recordings[0].wishes),
+        "caller_opus": asdict(recordings[0].encoder_settings),
         "seed": options.seed,
         "sentences": [sentence.name for sentence in whole.sentences],
         "own_loop_late_ms": {"p50": lag.percentile(50), "p99": lag.percentile(99)},

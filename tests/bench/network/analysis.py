@@ -14,19 +14,19 @@ from pesq import NoUtterancesError, pesq
 from services.callers.speech import Samples, resample
 from services.contracts.audio import FRAME_MS
 from tests.bench.network.cells import Cell
-from tests.bench.network.measure import Recording
-from tests.bench.network.opus import OpusDecoder
+from tests.bench.network.measure import ReceivedReading
+from tests.bench.network.opus import StreamDecoder
 from tests.bench.network.playout import Played, play
-from tests.bench.network.reading import FRAME, HZ, Reading, active, begins, find, piece
+from tests.bench.network.reading import FRAME, HZ, SpokenReading, active, begins, find, piece
 from tests.media.process import Came
-from tests.network.browser import WIRE_HZ, Heard
+from tests.network.browser import WIRE_HZ, ReceivedRtp
 
 WORST = 1.0
 LAST_FRAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DirectionResult:
     """One direction: a score for each sentence, and what explains them."""
 
     scores: tuple[float, ...]
@@ -43,15 +43,15 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class NetworkResult:
     """One network with its figures."""
 
     cell: Cell
-    up: Way
-    down: Way
+    up: DirectionResult
+    down: DirectionResult
 
 
-def analyse(recording: Recording, whole: Reading) -> Result:
+def analyse(recording: ReceivedReading, whole: SpokenReading) -> NetworkResult:
     """Score both ways."""
     played = _played(recording.down)
     heard = resample(played.samples, from_hz=WIRE_HZ, to_hz=HZ)
@@ -62,10 +62,12 @@ def analyse(recording: Recording, whole: Reading) -> Result:
         "late_packets": played.late,
         "playout_ms": round(played.delay_ms),
     }
-    return Result(recording.cell, _up(recording, whole), Way(_scores(heard, whole, _places(heard, whole)), down))
+    return NetworkResult(
+        recording.cell, _up(recording, whole), DirectionResult(_scores(heard, whole, _places(heard, whole)), down)
+    )
 
 
-def _up(recording: Recording, whole: Reading) -> Way:
+def _up(recording: ReceivedReading, whole: SpokenReading) -> DirectionResult:
     heard = _by_index(recording.up)
     places = _places(heard, whole)
     why = {
@@ -73,7 +75,7 @@ def _up(recording: Recording, whole: Reading) -> Way:
         "delay_ms": _delay_ms(recording.up),
         "gate_closes": list(recording.closes),
     }
-    return Way(_scores(heard, whole, places), why)
+    return DirectionResult(_scores(heard, whole, places), why)
 
 
 def score(said: Samples, heard: Samples) -> float:
@@ -86,12 +88,12 @@ def score(said: Samples, heard: Samples) -> float:
         return WORST
 
 
-def _places(heard: Samples, whole: Reading) -> list[int]:
+def _places(heard: Samples, whole: SpokenReading) -> list[int]:
     start = begins(heard, whole)
     return [find(heard, sentence, start=start) for sentence in whole.sentences]
 
 
-def _scores(heard: Samples, whole: Reading, places: Sequence[int]) -> tuple[float, ...]:
+def _scores(heard: Samples, whole: SpokenReading, places: Sequence[int]) -> tuple[float, ...]:
     spoken = [sentence.samples for sentence in whole.sentences]
     return tuple(score(said, piece(heard, at, len(said))) for said, at in zip(spoken, places, strict=True))
 
@@ -107,7 +109,7 @@ def _by_index(frames: Sequence[Came]) -> Samples:
     return sound.reshape(-1)
 
 
-def _delivered_pct(heard: Samples, whole: Reading, places: Sequence[int]) -> float:
+def _delivered_pct(heard: Samples, whole: SpokenReading, places: Sequence[int]) -> float:
     """Of the speech, what was received or concealed: whatever is in a frame that is not digital silence.
 
     Pauses do not count: a caller with DTX sends nothing in them.
@@ -130,7 +132,7 @@ def _delay_ms(frames: Sequence[Came]) -> int:
     return round(FRAME_MS * statistics.median(last)) if last else 0
 
 
-def _lost_pct(packets: Sequence[Heard]) -> float:
+def _lost_pct(packets: Sequence[ReceivedRtp]) -> float:
     """What never came, by sequence numbers; a reading has fewer packets than there are numbers."""
     if not packets:
         return 100.0
@@ -139,8 +141,8 @@ def _lost_pct(packets: Sequence[Heard]) -> float:
     return _percent(sent - len(numbers), sent)
 
 
-def _played(packets: Sequence[Heard]) -> Played:
-    return play(packets, OpusDecoder())
+def _played(packets: Sequence[ReceivedRtp]) -> Played:
+    return play(packets, StreamDecoder())
 
 
 def _percent(part: int, of: int) -> float:

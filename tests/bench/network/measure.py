@@ -14,9 +14,9 @@ from services.contracts.frame import NO_FLAGS, Flag, Kind
 from services.contracts.ids import ItemId
 from services.runtime import clock
 from tests.bench.network.cells import Cell
-from tests.bench.network.reading import HZ, Reading
-from tests.media.process import Came, LiveCall, MediaHouse
-from tests.network.browser import Heard, OpusWishes
+from tests.bench.network.reading import HZ, SpokenReading
+from tests.media.process import Came, LiveCall, MediaHarness
+from tests.network.browser import EncoderSettings, ReceivedRtp
 from tests.network.impairer import impairer
 
 CHUNK_S, LEAD_S = 0.2, 2.0  # as a provider sends: in pieces, ahead of what is played
@@ -27,67 +27,67 @@ _items = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """All that came of one reading each way. ``wishes``: what the answer asked of the caller's encoder."""
+class ReceivedReading:
+    """All that came of one reading each way. ``encoder_settings``: what the answer asked of the caller's encoder."""
 
     cell: Cell
-    wishes: OpusWishes
+    encoder_settings: EncoderSettings
     up: tuple[Came, ...]
     closes: tuple[str, ...]
-    down: tuple[Heard, ...]
+    down: tuple[ReceivedRtp, ...]
 
 
-async def record(house: MediaHouse, whole: Reading, cell: Cell, *, seed: str) -> Recording:
+async def record(harness: MediaHarness, whole: SpokenReading, cell: Cell, *, seed: str) -> ReceivedReading:
     """Read out both ways at the same time, in a call each: who speaks during an answer would stop it.
 
     Raises:
         TimeoutError: a call did not come to its end.
     """
     async with asyncio.timeout(whole.seconds + LONGER_S), asyncio.TaskGroup() as group:
-        speaking = group.create_task(_speak(house, whole, cell, seed), name="up")
-        hearing = group.create_task(_hear(house, whole, cell, seed), name="down")
+        speaking = group.create_task(_speak(harness, whole, cell, seed), name="up")
+        hearing = group.create_task(_hear(harness, whole, cell, seed), name="down")
     spoken, heard = speaking.result(), hearing.result()
-    return Recording(
+    return ReceivedReading(
         cell,
-        spoken.browser.wishes,
+        spoken.browser.encoder_settings,
         tuple(spoken.up.frames),
         tuple(spoken.up.closes),
         _as_they_arrived(heard),
     )
 
 
-def _as_they_arrived(call: LiveCall) -> tuple[Heard, ...]:
+def _as_they_arrived(call: LiveCall) -> tuple[ReceivedRtp, ...]:
     """By the network's time: how late this process was with them is no fault of the gateway."""
     at = call.network.down_arrivals
     return tuple(
-        sorted((replace(one, at_s=at[one.sequence]) for one in call.browser.ear.rtp), key=lambda one: one.at_s)
+        sorted((replace(one, at_s=at[one.sequence]) for one in call.browser.audio_sink.rtp), key=lambda one: one.at_s)
     )
 
 
 @asynccontextmanager
-async def _call(house: MediaHouse, cell: Cell, seed: str) -> AsyncIterator[LiveCall]:
+async def _call(harness: MediaHarness, cell: Cell, seed: str) -> AsyncIterator[LiveCall]:
     """A call that was set up on a good line, which is bad from then on."""
-    async with impairer(seed=f"{seed} {cell.name}") as network, house.call(network, loss=cell.loss) as call:
+    async with impairer(seed=f"{seed} {cell.name}") as network, harness.call(network, loss=cell.loss) as call:
         network.set(up=cell.conditions, down=cell.conditions)
         yield call
 
 
-async def _speak(house: MediaHouse, whole: Reading, cell: Cell, seed: str) -> LiveCall:
-    async with _call(house, cell, seed) as call:
-        call.browser.microphone.say(Clip(whole.samples, HZ, 0, len(whole.samples)))
-        await call.browser.microphone.silent()
+async def _speak(harness: MediaHarness, whole: SpokenReading, cell: Cell, seed: str) -> LiveCall:
+    async with _call(harness, cell, seed) as call:
+        call.browser.microphone.play(Clip(whole.samples, HZ, 0, len(whole.samples)))
+        await call.browser.microphone.wait_until_silent()
         await asyncio.sleep(SETTLE_S)
         return call
 
 
-async def _hear(house: MediaHouse, whole: Reading, cell: Cell, seed: str) -> LiveCall:
-    async with _call(house, cell, seed) as call:
-        await _send(house, call, resample(whole.samples, from_hz=HZ, to_hz=DOWN_HZ))
-        await call.browser.ear.last_sound(since_s=0, quiet_s=SETTLE_S, timeout_s=LONGER_S, any_packet=True)
+async def _hear(harness: MediaHarness, whole: SpokenReading, cell: Cell, seed: str) -> LiveCall:
+    async with _call(harness, cell, seed) as call:
+        await _send(harness, call, resample(whole.samples, from_hz=HZ, to_hz=DOWN_HZ))
+        await call.browser.audio_sink.last_sound(since_s=0, quiet_s=SETTLE_S, timeout_s=LONGER_S, any_packet=True)
         return call
 
 
-async def _send(house: MediaHouse, call: LiveCall, samples: Samples) -> None:
+async def _send(harness: MediaHarness, call: LiveCall, samples: Samples) -> None:
     """Send one item as a provider does: in pieces, ahead of playout, but within the credit."""
     item, began = ItemId(f"item_{next(_items)}"), clock.monotonic()
     step = round(CHUNK_S * DOWN_HZ)
@@ -96,7 +96,7 @@ async def _send(house: MediaHouse, call: LiveCall, samples: Samples) -> None:
         piece = samples[start : start + step]
         flags = Flag.ITEM_END if start + len(piece) == len(samples) else NO_FLAGS
         pcm = piece.astype("<i2").tobytes()
-        await house.worker.send(call.id, Kind.AUDIO_DOWN, start, item_id=item, flags=flags, payload=pcm)
+        await harness.worker.send(call.id, Kind.AUDIO_DOWN, start, item_id=item, flags=flags, payload=pcm)
 
 
 class LoopLag:

@@ -3,14 +3,14 @@
 import numpy as np
 
 from services.callers.speech import Samples
-from services.media.core import toc
-from services.runtime import opus
+from services.media.core.rtp import opus_toc
+from services.runtime.audio import opus
 
 HZ = 48_000
 FRAME_SAMPLES = 960
 
 
-class OpusDecoder:
+class StreamDecoder:
     """One stream's decoder. What cannot be decoded was as good as lost."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class OpusDecoder:
 
     def has_fec(self, packet: bytes) -> bool:
         """Whether it holds the frame before it, too."""
-        return toc.has_fec(packet)
+        return opus_toc.has_fec(packet)
 
     def recover(self, following: bytes) -> Samples:
         """The lost frame in front of ``following``, from what that says of it."""

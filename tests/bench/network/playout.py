@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from services.callers.speech import Samples
-from tests.network.browser import FRAME_S, FRAME_SAMPLES, Heard
+from tests.network.browser import FRAME_S, FRAME_SAMPLES, ReceivedRtp
 
 LEAST_S, MOST_S = 0.060, 0.100
 WINDOW_PACKETS = 100
@@ -57,7 +57,7 @@ class Played:
 class _Buffer:
     """Packets by frame number, and how late they came."""
 
-    def __init__(self, packets: Sequence[Heard]) -> None:
+    def __init__(self, packets: Sequence[ReceivedRtp]) -> None:
         first = packets[0]
         self._coming = [(packet.at_s, _frame_number(packet, first), packet.payload) for packet in packets][::-1]
         self._lateness: list[float] = []
@@ -90,7 +90,7 @@ class _Buffer:
 class _Player:
     """Takes a frame from the buffer at every tick."""
 
-    def __init__(self, first: Heard, buffer: _Buffer, decoder: Decoder) -> None:
+    def __init__(self, first: ReceivedRtp, buffer: _Buffer, decoder: Decoder) -> None:
         self._buffer, self._decoder = buffer, decoder
         self._now = first.at_s + LEAST_S
         self._due = 0
@@ -131,7 +131,7 @@ class _Player:
         self._now += FRAME_S
 
 
-def play(packets: Sequence[Heard], decoder: Decoder) -> Played:
+def play(packets: Sequence[ReceivedRtp], decoder: Decoder) -> Played:
     """Play packets, given in the order of their arrival."""
     if not packets:
         return Played(np.zeros(0, np.int16), 0, 0, 0, 0, 0.0)
@@ -144,7 +144,7 @@ def play(packets: Sequence[Heard], decoder: Decoder) -> Played:
     return Played(sound, len(out), player.concealed, player.recovered, buffer.late, 1000 * player.delay_s)
 
 
-def _frame_number(packet: Heard, first: Heard) -> int:
+def _frame_number(packet: ReceivedRtp, first: ReceivedRtp) -> int:
     """Frames since the first packet by RTP time; one that was overtaken by the first is before it."""
     ahead = ((packet.timestamp - first.timestamp + (1 << 31)) % (1 << 32)) - (1 << 31)
     return round(ahead / FRAME_SAMPLES)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.callers.correlation import best_match
-from services.callers.speech import Samples, Voice, clip, read_wav, resample, synthesise
+from services.callers.speech import FliteVoice, Samples, clip, read_wav, resample, synthesise
 
 S = TypeVar("S", bound=np.generic)
 
@@ -21,7 +21,7 @@ _LEAD_S = 0.8
 _SEARCH_S = 1.5
 _SHORTEST_S, _LONGEST_S = 3.5, 7.0
 _RECORDINGS = ("conv0", "conv2")
-_TEXTS: tuple[tuple[Voice, str], ...] = (  # Harvard sentences, lists 1 and 2
+_TEXTS: tuple[tuple[FliteVoice, str], ...] = (  # Harvard sentences, lists 1 and 2
     ("slt", "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background."),
     ("rms", "It's easy to tell the depth of a well. These days a chicken leg is a rare dish."),
     ("slt", "Rice is often served in round bowls. The juice of lemons makes fine punch."),
@@ -31,7 +31,7 @@ _LEAD = "hello, here we go"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sentence:
+class SentenceClip:
     """A sentence at 16 kHz, and the first sample of it in the reading."""
 
     name: str
@@ -40,11 +40,11 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class SpokenReading:
     """All sentences one after another, behind a few words that open the gate."""
 
     samples: Samples
-    sentences: tuple[Sentence, ...]
+    sentences: tuple[SentenceClip, ...]
 
     @property
     def seconds(self) -> float:
@@ -52,7 +52,7 @@ class Reading:
         return len(self.samples) / HZ
 
 
-async def reading(recorded: Path) -> tuple[Reading, str]:
+async def reading(recorded: Path) -> tuple[SpokenReading, str]:
     """Make the reading; and why no recorded speech is in it, if there is none."""
     spoken = [(f"{voice}: {text}", (await synthesise(text, voice=voice)).samples) for voice, text in _TEXTS]
     real, reason = _recorded(recorded)
@@ -60,14 +60,14 @@ async def reading(recorded: Path) -> tuple[Reading, str]:
     return _joined(lead, spoken + real), reason
 
 
-def _joined(lead: Samples, spoken: list[tuple[str, Samples]]) -> Reading:
+def _joined(lead: Samples, spoken: list[tuple[str, Samples]]) -> SpokenReading:
     pause = np.zeros(round(_PAUSE_S * HZ), np.int16)
     pieces, sentences = [np.zeros(round(_LEAD_S * HZ), np.int16), levelled(lead), pause], []
     for name, samples in spoken:
         sound = levelled(samples)
-        sentences.append(Sentence(name, sound, sum(map(len, pieces))))
+        sentences.append(SentenceClip(name, sound, sum(map(len, pieces))))
         pieces += [sound, pause]
-    return Reading(np.concatenate(pieces), tuple(sentences))
+    return SpokenReading(np.concatenate(pieces), tuple(sentences))
 
 
 def active(sound: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -106,7 +106,7 @@ def _turn(folder: Path, stream: dict[str, Any]) -> tuple[str, Samples] | None:
     return None
 
 
-def find(heard: Samples, sentence: Sentence, *, start: int) -> int:
+def find(heard: Samples, sentence: SentenceClip, *, start: int) -> int:
     """Where ``sentence`` begins in ``heard`` (16 kHz), if the whole reading begins about ``start`` samples into it."""
     reach = round(_SEARCH_S * HZ)
     size = len(sentence.samples)
@@ -121,7 +121,7 @@ def piece(sound: npt.NDArray[S], at: int, size: int) -> npt.NDArray[S]:
     return np.concatenate((found, np.zeros(size - len(found), sound.dtype)))
 
 
-def begins(heard: Samples, whole: Reading) -> int:
+def begins(heard: Samples, whole: SpokenReading) -> int:
     """Where the reading begins in ``heard``, by its loudest match of the first sentence; may be negative."""
     first = whole.sentences[0]
     padded = np.concatenate((heard, np.zeros(len(first.samples), np.int16)))

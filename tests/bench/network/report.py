@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from services.runtime import clock
-from tests.bench.network.analysis import Result
+from tests.bench.network.analysis import NetworkResult
 
 BEST, WORST = 4.64, 1.0  # the ends of PESQ-WB's scale
 _DARK = 2.6  # below it the colour is dark, and the number on it white
 
 
-def document(results: Sequence[Result], circumstances: dict[str, Any]) -> dict[str, Any]:
+def document(results: Sequence[NetworkResult], circumstances: dict[str, Any]) -> dict[str, Any]:
     """All of it, with what is needed to measure it again."""
     return {
         "measured_at": clock.utc_now().isoformat(timespec="seconds"),
@@ -34,7 +34,7 @@ def document(results: Sequence[Result], circumstances: dict[str, Any]) -> dict[s
     }
 
 
-def markdown(results: Sequence[Result]) -> str:
+def markdown(results: Sequence[NetworkResult]) -> str:
     """A table for docs/performance.md: up / down."""
     rows, jitters = _axes(results)
     found = {(result.cell.row, result.cell.jitter_ms): result for result in results}
@@ -50,7 +50,7 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(results: Sequence[Result], path: Path) -> None:
+def picture(results: Sequence[NetworkResult], path: Path) -> None:
     """Two heat maps beside each other."""
     mpl.use("agg")
     figure = Figure(figsize=(10.5, 5.2), layout="constrained")
@@ -65,7 +65,7 @@ def picture(results: Sequence[Result], path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
-def _panel(axes: Axes, results: Sequence[Result], scores: Sequence[float]) -> AxesImage:
+def _panel(axes: Axes, results: Sequence[NetworkResult], scores: Sequence[float]) -> AxesImage:
     rows, jitters = _axes(results)
     grid = np.full((len(rows), len(jitters)), np.nan)
     for result, value in zip(results, scores, strict=True):
@@ -81,7 +81,7 @@ def _panel(axes: Axes, results: Sequence[Result], scores: Sequence[float]) -> Ax
     return image
 
 
-def _axes(results: Sequence[Result]) -> tuple[list[str], list[int]]:
+def _axes(results: Sequence[NetworkResult]) -> tuple[list[str], list[int]]:
     rows = list(dict.fromkeys(result.cell.row for result in results))
     return rows, sorted({result.cell.jitter_ms for result in results})
 

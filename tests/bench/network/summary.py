@@ -9,7 +9,7 @@ from tests.bench.network.analysis import analyse
 from tests.bench.network.cells import Cell
 from tests.bench.network.measure import record
 from tests.bench.network.reading import reading
-from tests.media.process import EVERYTHING_PASSES, media_house
+from tests.media.process import EVERYTHING_PASSES, media_harness
 
 PERFECT, LOSSY, BAD = Cell(0.0, 0), Cell(0.03, 0), Cell(0.05, 0)
 
@@ -19,9 +19,9 @@ async def summary(speech: Path, *, seed: str = "1") -> dict[str, Any]:
     whole, _ = await reading(speech)
     found = {}
     with tempfile.TemporaryDirectory(prefix="hushgate-bench-") as folder:
-        async with media_house(Path(folder), **EVERYTHING_PASSES) as house:
+        async with media_harness(Path(folder), **EVERYTHING_PASSES) as harness:
             for cell in (PERFECT, LOSSY, BAD):
-                recording = await record(house, whole, cell, seed=seed)
+                recording = await record(harness, whole, cell, seed=seed)
                 found[cell] = await asyncio.to_thread(analyse, recording, whole)
     return {
         "pesq": {

@@ -5,7 +5,7 @@ import pytest
 
 from services.callers.speech import Samples
 from tests.bench.network.playout import Played, play
-from tests.network.browser import FRAME_S, FRAME_SAMPLES, Heard
+from tests.network.browser import FRAME_S, FRAME_SAMPLES, ReceivedRtp
 
 LOUD = 100
 
@@ -29,16 +29,16 @@ class Letters:
         return np.zeros(1, np.int16)
 
 
-def packet(number: int, *, late_ms: float = 0.0, start: int = 0) -> Heard:
+def packet(number: int, *, late_ms: float = 0.0, start: int = 0) -> ReceivedRtp:
     timestamp = (start + number * FRAME_SAMPLES) % (1 << 32)
-    return Heard(10 + number * FRAME_S + late_ms / 1000, number, timestamp, bytes([number + 1]))
+    return ReceivedRtp(10 + number * FRAME_S + late_ms / 1000, number, timestamp, bytes([number + 1]))
 
 
-def played(*packets: Heard) -> Played:
+def played(*packets: ReceivedRtp) -> Played:
     return play(sorted(packets, key=lambda one: one.at_s), Letters())
 
 
-def heard(*packets: Heard) -> list[int]:
+def heard(*packets: ReceivedRtp) -> list[int]:
     return letters(played(*packets))
 
 

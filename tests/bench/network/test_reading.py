@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from services.callers.speech import Samples
-from tests.bench.network.reading import FRAME, HZ, Reading, Sentence, active, begins, find, levelled, piece
+from tests.bench.network.reading import FRAME, HZ, SentenceClip, SpokenReading, active, begins, find, levelled, piece
 
 
 def babble(seconds: float, *, seed: int) -> Samples:
     return np.random.default_rng(seed).normal(0, 3000, round(seconds * HZ)).astype(np.int16)
 
 
-def two_sentences() -> Reading:
+def two_sentences() -> SpokenReading:
     one, two, pause = babble(2, seed=1), babble(3, seed=2), np.zeros(HZ // 2, np.int16)
     samples = np.concatenate((pause, one, pause, two, pause))
-    return Reading(samples, (Sentence("one", one, HZ // 2), Sentence("two", two, 3 * HZ)))
+    return SpokenReading(samples, (SentenceClip("one", one, HZ // 2), SentenceClip("two", two, 3 * HZ)))
 
 
 def test_a_reading_is_found_in_what_was_heard() -> None:

@@ -1,11 +1,17 @@
 {{/* The server's configuration. Each process is a user of its own, and may what services/contracts/permissions.py says. */}}
 
-{{/* The most pods that a service may have: those that get a user. */}}
+{{/* The most pods that a service may have by its values. */}}
 {{- define "hushgate.mostPods" -}}
 {{- $most := int .replicas -}}
 {{- if .autoscaling.enabled }}{{ $most = int .autoscaling.maxReplicas }}{{ end -}}
 {{- with .keda }}{{ if .enabled }}{{ $most = int .maxReplicas }}{{ end }}{{ end -}}
 {{- $most -}}
+{{- end }}
+
+{{/* The pods that get a user. Generated passwords are also there for pods that `kubectl scale` may add, up to eight. */}}
+{{- define "hushgate.podsWithUser" -}}
+{{- $most := include "hushgate.mostPods" .service | int -}}
+{{- if .root.Values.nats.auth.existingSecret }}{{ $most }}{{ else }}{{ max $most 8 }}{{ end -}}
 {{- end }}
 
 {{/* All users: role, name (the process's, which its subjects hold), key in the Secret; of pods with a name also where. */}}
@@ -14,7 +20,7 @@
 {{- $m := .Values.media -}}
 - { role: signaling, name: signaling, key: signaling }
 - { role: metering, name: metering, key: metering }
-{{- range $pod := until (include "hushgate.mostPods" $m | int) }}
+{{- range $pod := until (include "hushgate.podsWithUser" (dict "root" $ "service" $m) | int) }}
 {{- if eq (int $m.processes) 1 }}
 - { role: media, name: "{{ $full }}-media-{{ $pod }}", key: "media-{{ $pod }}", path: "{{ $full }}-media-{{ $pod }}/nats-password" }
 {{- else }}
@@ -23,7 +29,7 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range $pod := until (include "hushgate.mostPods" .Values.upstream | int) }}
+{{- range $pod := until (include "hushgate.podsWithUser" (dict "root" $ "service" .Values.upstream) | int) }}
 - { role: upstream, name: "{{ $full }}-upstream-{{ $pod }}", key: "upstream-{{ $pod }}", path: "{{ $full }}-upstream-{{ $pod }}/nats-password" }
 {{- end }}
 {{- end }}

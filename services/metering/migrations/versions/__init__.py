@@ -1,1 +1,1 @@
-"""One file for each step, `v<number>_<what>.py`."""
+"""One module per migration, `v<number>_<subject>.py`."""

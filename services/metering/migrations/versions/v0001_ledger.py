@@ -22,7 +22,7 @@ def _number(name: str) -> Column[int]:
 
 
 def upgrade() -> None:
-    """Make all tables."""
+    """Create all tables."""
     _make_record()
     _make_quarantine()
     _make_totals()
@@ -32,7 +32,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: a ledger is not unmade."""
+    """Refuse to downgrade: that would delete the ledger."""
     raise NotImplementedError("the ledger has no way back; restore a backup")
 
 

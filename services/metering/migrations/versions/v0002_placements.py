@@ -1,4 +1,4 @@
-"""What is known of calls, and what waits for it: usage that nobody vouches for is not booked."""
+"""Tables of placements and session owners, and of usage held until they are known."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Text, text
@@ -20,7 +20,7 @@ def _number(name: str) -> Column[int]:
 
 
 def upgrade() -> None:
-    """Make the tables; of a ledger that was used before, remember since when placements are known."""
+    """Create the tables; record in an existing ledger the time from which placements are known."""
     op.create_table(
         "placement",
         _required("call_id"),
@@ -58,7 +58,7 @@ _NOW = {
 
 
 def downgrade() -> None:
-    """Refuse: a ledger is not unmade."""
+    """Refuse to downgrade: that would delete the ledger."""
     raise NotImplementedError("the ledger has no way back; restore a backup")
 
 

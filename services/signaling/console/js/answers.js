@@ -1,4 +1,4 @@
-// How much of the answers was made and never heard, and where in time an answer was cut.
+// How much of the answers was generated and never heard, and where in time an answer was cut.
 
 /** Follows answers by `hushgate.usage`, `hushgate.gate` and the truncations of the protocol. */
 export class Answers {
@@ -43,7 +43,7 @@ export class Answers {
     if (this.#waiting) this.#settle(this.#waiting);
   }
 
-  /** The gate and the truncation both tell of a cut; the first counts. */
+  /** Both the gate and the truncation report a cut; the first one counts. */
   #cut(itemId, heardMs, at) {
     if (this.#cutItems.has(itemId)) return;
     this.#cutItems.add(itemId);

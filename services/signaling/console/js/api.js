@@ -1,4 +1,4 @@
-// The HTTP of a call: the two demo doors of `hushgate up`, then the public wire only.
+// The HTTP of a call: the two demo endpoints of `hushgate up`, then the public wire only.
 
 import { Problem } from "./problems.js";
 
@@ -19,12 +19,12 @@ async function readError(response) {
   try {
     error = (await response.json()).error ?? {};
   } catch {
-    // A proxy in front may answer with a page of its own; the status still says enough.
+    // A proxy in front may answer with a page of its own; the status is sufficient.
   }
   return new ApiError(response.status, error, response.headers.get("Retry-After"));
 }
 
-/** `fetch` that fails with an ApiError on a refusal and with a Problem when nobody answers. */
+/** `fetch` that fails with an ApiError on a refusal and with a Problem when there is no answer. */
 async function request(path, options = {}) {
   let response;
   try {
@@ -57,7 +57,7 @@ export async function demoInfo() {
   return (await request("/demo/info")).json();
 }
 
-/** From the demo door: a single-use token `ek_…`, and what to make the peer connection with: `{token, ice}`. */
+/** From the demo endpoint: a single-use token `ek_…` and the configuration of the peer connection: `{token, ice}`. */
 export async function mintToken(signal) {
   const body = await (await request("/demo/token", { method: "POST", headers: bearer(pageSecret()), signal })).json();
   const { ice_servers: iceServers = [], ice_transport_policy: iceTransportPolicy = "all" } = body.hushgate ?? {};
@@ -87,7 +87,7 @@ export async function restartCall(token, callId, offer, signal) {
   return response.text();
 }
 
-/** Ends a call; `keepalive` lets the request outlive the page. */
+/** Ends a call; with `keepalive` the request completes even if the page is closed. */
 export async function hangUp(token, callId) {
   await request(`/v1/realtime/calls/${encodeURIComponent(callId)}/hangup`, {
     method: "POST",

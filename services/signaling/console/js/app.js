@@ -1,4 +1,4 @@
-// Where the parts of the page meet.
+// Connects the parts of the page.
 
 import { demoInfo, pageSecret } from "./api.js";
 import { Call } from "./call.js";
@@ -110,14 +110,14 @@ async function play(stream) {
   }
 }
 
-/** The caller's words are transcribed only where a session asks for it; one that already does keeps its own model. */
+/** Requests transcription of the caller's speech, unless the session already has it: that keeps its own model. */
 function askForTranscription(session) {
   if (session?.audio?.input?.transcription) return;
   const audio = { input: { transcription: { model: TRANSCRIBER } } };
   call.send({ type: "session.update", session: { type: "realtime", audio } });
 }
 
-/** Our own client event: how late the ear is, so that the gateway knows what was really heard. */
+/** The gateway's own client event: the ear delay, from which the gateway computes what was heard. */
 function reportStats({ jitterBufferMs, playoutDelayMs, roundTripMs }) {
   if (jitterBufferMs === null || roundTripMs === null) return;
   call.send({
@@ -148,7 +148,7 @@ async function settle(outcome, ours) {
   const usage = await ours.bill({ token: call.token, callId: call.id }, isWanted);
   if (!isWanted()) return;
   if (!outcome.checks) view.status(usage ? "The call is over. Press Talk for another." : "The call is over, its bill has not come.");
-  // The ledger may know better than we do why a connection went away.
+  // The ledger may have a more exact reason for the end of a connection.
   const words = outcome.problem?.kind === "lost" && usage?.ended_reason ? ending(usage.ended_reason) : null;
   if (words && usage.ended_reason !== "client_gone") view.problem(words);
 }

@@ -20,7 +20,6 @@ const NAMES = {
   transcribe_tokens_out: "Transcription out",
   items_created: "Items created",
   tool_calls: "Tool calls",
-  turn_relay_bytes: "Relayed",
 };
 
 const TIME_UNITS = { 1000: "s", 60_000: "min", 3_600_000: "h" };
@@ -61,7 +60,7 @@ function paragraph(text) {
   return made;
 }
 
-/** What the reader must know beside the figures. */
+/** Remarks on the figures. */
 function remarks(usage, final) {
   const said = [];
   if (usage.unpriced) said.push("Part of this call has no price in the book: its cost is not known.");
@@ -85,7 +84,7 @@ export function showBill(box, usage, final) {
   box.hidden = false;
 }
 
-/** A bill that never came. */
+/** Shown when no bill was received. */
 export function showNoBill(box) {
   box.replaceChildren(paragraph("The bill has not come. The call is in the ledger as soon as metering answers again."));
   box.hidden = false;

@@ -9,7 +9,7 @@ import { ending, Problem, refusalProblem } from "./problems.js";
 import { Recovery } from "./recovery.js";
 import { StatsReader } from "./stats.js";
 
-const SETUP_TIMEOUT_MS = 11_000; // the gateway gives up after 10 s and says so; this is for when it cannot
+const SETUP_TIMEOUT_MS = 11_000; // the gateway ends the call after 10 s and reports it; this is for when the report is lost
 const STATS_EVERY_MS = 1_000;
 const HANGUP_MS = 1_500;
 
@@ -19,7 +19,7 @@ const HANGUP_MS = 1_500;
  * Handlers: `onStage(stage)` with microphone, token, call, connecting, live, unsteady, reconnecting, steady;
  * `onMicrophone(stream)`, `onAnswer(stream)`, `onServerEvent(event)`, `onStats(stats)`, `onMicrophoneLost()`,
  * `onEnd({state, reason, ending, problem, checks})` where state is idle (cancelled before it was live), ended or failed;
- * `checks` tell of a call that was not set up which step failed, and are null otherwise.
+ * `checks` name the failed step of a call that was not set up, and are null otherwise.
  */
 export class Call {
   #handlers;
@@ -136,15 +136,15 @@ export class Call {
     try {
       event = JSON.parse(data);
     } catch {
-      return; // not of this protocol; the next message may be
+      return; // not an event of this protocol; later messages may be
     }
-    // The gateway says session.created and session.updated before the provider has answered.
+    // The gateway sends session.created and session.updated before the provider has answered.
     if (event.type === "response.created") this.#checks.passed("provider");
     if (event.type === "hushgate.ended") this.#endedByGateway(event.reason);
     else this.#handlers.onServerEvent(event);
   }
 
-  /** The gateway has given the call up; nobody has to tell it. */
+  /** The gateway has ended the call: no hang-up is sent. */
   #endedByGateway(reason) {
     if (reason === "setup_timeout" && !this.#live) {
       this.#failSetup();
@@ -154,7 +154,7 @@ export class Call {
     this.#finish({ state: words?.failed ? "failed" : "ended", reason, ending: words, step: this.#failedStep(reason) });
   }
 
-  /** The step of the set-up that the gateway's reason tells of; null when it tells of none. */
+  /** The step of the set-up that failed by the gateway's reason; null if the reason names none. */
   #failedStep(reason) {
     if (reason.startsWith("provider_")) return this.#checks.current ? "provider" : null;
     if (reason !== "dtls_failed") return null;
@@ -172,7 +172,7 @@ export class Call {
     else if (this.#peer.connectionState === "failed") this.#failSetup();
   }
 
-  /** While no packet comes through, the gateway can say only over HTTP that it has given up. */
+  /** While no packet is received, the gateway can report the end of the call only over HTTP. */
   #wayChanged(stage) {
     if (stage === "steady") this.#endWatch.stop();
     else this.#endWatch.start({ token: this.token, callId: this.id });
@@ -187,17 +187,17 @@ export class Call {
     }
   }
 
-  /** The call was accepted and does not come about: the step that it got to says why. */
+  /** The set-up failed: the step that it reached is the cause. ICE may fail before the gateway has answered. */
   async #failSetup() {
     if (this.#over) return;
     clearTimeout(this.#setupTimer);
     const step = this.#checks.current;
-    this.#fail(step === "path" ? await pathProblem(this.#peer) : new Problem(`no_${step}`));
+    if (step === "call" || step === "path") this.#fail(await pathProblem(this.#peer), "path");
+    else this.#fail(new Problem(`no_${step}`));
   }
 
-  #fail(problem) {
-    const step = this.#live ? null : this.#checks.current;
-    this.#finish({ state: "failed", reason: null, problem, step }, { tell: true });
+  #fail(problem, step = this.#checks.current) {
+    this.#finish({ state: "failed", reason: null, problem, step: this.#live ? null : step }, { tell: true });
   }
 
   #finish(outcome, { tell = false } = {}) {
@@ -209,7 +209,7 @@ export class Call {
     this.#recovery?.stop();
     clearInterval(this.#statsTimer);
     release(this.#microphone);
-    // Told first and closed then, or the gateway would take us for a client that is gone.
+    // Hang up first and close then, or the gateway would count this client as gone.
     const told = tell && this.id ? this.#tellGateway() : Promise.resolve();
     told.finally(() => {
       this.#channel?.close();
@@ -218,7 +218,7 @@ export class Call {
     this.#handlers.onEnd({ ...outcome, checks: outcome.step ? this.#checks.results(outcome.step) : null });
   }
 
-  /** Hangs up at the gateway. It may be the one that is gone; it notices by itself that we are. */
+  /** Hangs up at the gateway, with a timeout: if it is unreachable, it detects by itself that this client is gone. */
   #tellGateway() {
     const patience = new Promise((resolve) => setTimeout(resolve, HANGUP_MS));
     return Promise.race([api.hangUp(this.token, this.id).catch(() => {}), patience]);

@@ -1,4 +1,4 @@
-// The steps of setting up a call, in order: which succeeded, which failed, and what is known of the failure.
+// The steps of setting up a call, in order: which succeeded, which failed, and the cause of the failure if known.
 
 const NAMES = {
   microphone: "Microphone",

@@ -1,4 +1,4 @@
-// The conversation by the protocol's events: who said what, in which order, and where it was cut. Knows no page.
+// The conversation by the protocol's events: the items in order, with speaker, text and cuts. Independent of the page.
 
 /**
  * A line: `kind` user, assistant, tool or note; `text` null until it is known; `cutMs` null unless cut;
@@ -26,7 +26,7 @@ export class Conversation {
     return this.#order.filter((line) => line.kind !== "hidden" && !isEmpty(line));
   }
 
-  /** How often the caller has spoken, as far as it was sent: each time is answered once. */
+  /** How many utterances of the caller were sent: each is answered once. */
   get questions() {
     return this.lines.filter(({ kind }) => kind === "user").length;
   }
@@ -117,7 +117,7 @@ export class Conversation {
     if (status === "incomplete") this.#note(`The answer is incomplete: ${INCOMPLETE[details?.reason] ?? details?.reason ?? "no reason given"}.`);
   }
 
-  /** Finds the line or makes it; `previous` says behind which item it belongs. */
+  /** Returns the line, created if new; `previous` is the item before it. */
   #place(id, kind, previous) {
     let line = this.#byId.get(id);
     if (!line) {

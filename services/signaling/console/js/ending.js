@@ -1,10 +1,10 @@
-// Whether the gateway has ended the call, asked over HTTP: the data channel cannot say so when no packet comes through.
+// Queries over HTTP whether the gateway has ended the call: the data channel cannot report it while no packet arrives.
 
 import { callUsage } from "./api.js";
 
 const EVERY_MS = 500;
 
-/** Asks from `start()` to `stop()`; `onEnded(reason)` once. Questions without an answer are asked again. */
+/** Polls from `start()` to `stop()`; `onEnded(reason)` once. Requests without an answer are repeated. */
 export class EndWatch {
   #onEnded;
   #asking = null; // the AbortController of the round that runs

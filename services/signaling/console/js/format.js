@@ -1,9 +1,9 @@
-// Numbers as people read them. Money stays an integer of nano-dollars until it is text.
+// Formats numbers for display. Money is an integer of nano-dollars until it is formatted.
 
 const NANO_DIGITS = 9;
 
 /**
- * Nano-dollars as dollars, rounded half up, but never "$0.0000" for something that is there.
+ * Nano-dollars as dollars, rounded half up, but never "$0.0000" for more than zero.
  * @param {number} nano integer
  * @param {number} digits digits after the point, at most 9
  */
@@ -18,12 +18,12 @@ export function usd(nano, digits = 4) {
   return digits ? `${sign}$${text.slice(0, -digits)}.${text.slice(-digits)}` : `${sign}$${text}`;
 }
 
-/** Whole seconds, for figures that run. */
+/** Whole seconds, for figures that change. */
 export function wholeSeconds(ms) {
   return `${Math.round(ms / 1000)} s`;
 }
 
-/** Seconds with one decimal, for figures that stand still. */
+/** Seconds with one decimal, for final figures. */
 export function seconds(ms) {
   return `${(ms / 1000).toFixed(1)} s`;
 }
@@ -41,7 +41,7 @@ export function counted(number, unit) {
   return `${count(number)} ${unit}${number === 1 ? "" : "s"}`;
 }
 
-/** A share from 0 to 1 as a percentage: whole, but never "0 %" for something that is there. */
+/** A share from 0 to 1 as a percentage: whole, but never "0 %" for more than zero. */
 export function percent(share) {
   if (share > 0 && share < 0.005) return "< 1 %";
   return `${Math.round(share * 100)} %`;

@@ -1,6 +1,6 @@
-// What the gate sent and what it held back, from `hushgate.gate` events; between events it goes on as it is.
+// What the gate sent and what it withheld, from `hushgate.gate` events; between events the state is unchanged.
 
-const PRE_ROLL_MS = 200; // when an opening does not say how much went with it
+const PRE_ROLL_MS = 200; // for an opening that does not state its pre-roll
 const LONGEST_LEAD_MS = 2_000;
 const PATH_MS = 60; // from the microphone through encoder, network and jitter buffer into the gate
 
@@ -23,7 +23,7 @@ export class GateTimeline {
 
   /** Takes an event with state `open` or `closed`. */
   apply(event, at) {
-    // The event that took least time on its way tells best when the audio began.
+    // The event with the least network delay gives the best estimate of when the audio began.
     this.#origin = Math.min(this.#origin, at - PATH_MS - event.at_ms);
     if (event.state === "open") this.#open(event);
     else this.#close(event);
@@ -32,7 +32,7 @@ export class GateTimeline {
     this.#since = at;
   }
 
-  /** The call is over: nothing runs any more. */
+  /** The call is over: the counters stop. */
   stop(at) {
     const { sentMs, heldMs } = this.totals(at);
     this.#sentMs = sentMs;
@@ -46,7 +46,7 @@ export class GateTimeline {
     return { sentMs: this.#sentMs + (this.isOpen ? more : 0), heldMs: this.#heldMs + (this.isOpen ? 0 : more) };
   }
 
-  /** Whether what the microphone heard then was sent. Pre-roll and tail are known only afterwards. */
+  /** Whether the audio recorded at that time was sent. Pre-roll and tail are known only afterwards. */
   wasSent(at) {
     const time = at - this.#origin;
     return this.#utterances.some(({ from, to }) => from <= time && (to === null || time < to));
@@ -59,7 +59,7 @@ export class GateTimeline {
     this.#utterances.push({ from: event.at_ms - lead, to: null });
   }
 
-  /** An utterance ends where its sent time ends; the silence that the gate waited out was held back. */
+  /** An utterance ends where its sent time ends; the rest of the hangover was withheld. */
   #close(event) {
     if (!this.isOpen) return;
     const utterance = this.#utterances.at(-1);

@@ -1,7 +1,7 @@
-// How loud the microphone and the answer are, 20 times a second.
+// Measures the loudness of the microphone and the answer 20 times a second.
 
 const TICK_MS = 50;
-const WINDOW = 2048; // samples; at 48 kHz a tick sees nearly all of its 50 ms
+const WINDOW = 2048; // samples; at 48 kHz an interval covers nearly all of its 50 ms
 const FLOOR_DB = -60;
 const CEILING_DB = -6;
 
@@ -14,7 +14,7 @@ function loudness(analyser, buffer) {
   return Math.min(1, Math.max(0, (db - FLOOR_DB) / (CEILING_DB - FLOOR_DB)));
 }
 
-/** Measures streams as they come; `onSample({at, caller, answer})` with `at` in ms of `performance.now()`. */
+/** Measures streams as they are added; `onSample({at, caller, answer})` with `at` in ms of `performance.now()`. */
 export class Levels {
   #context = new AudioContext();
   #buffer = new Float32Array(WINDOW);

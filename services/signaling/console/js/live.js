@@ -1,4 +1,4 @@
-// What is seen of one call, from its first sound to its bill.
+// The display of one call, from its first audio to its bill.
 
 import { Answers } from "./answers.js";
 import { showBill, showNoBill } from "./bill.js";
@@ -10,7 +10,7 @@ import { UsageWatch } from "./usage.js";
 
 const STALE_MS = 10_000;
 
-/** Feeds the view, the strip and the transcript from a call's sounds, events and usage. */
+/** Feeds the view, the strip and the transcript from a call's audio, events and usage. */
 export class LiveCall {
   #view;
   #strip;
@@ -37,7 +37,7 @@ export class LiveCall {
     this.#levels.listen(side, stream);
   }
 
-  /** The call is live; its usage can be asked for. */
+  /** The call is live; its usage can be queried. */
   begin({ token, callId }) {
     const now = performance.now();
     this.#liveSince = now;
@@ -77,7 +77,7 @@ export class LiveCall {
     this.#view.timer(now - this.#liveSince);
   }
 
-  /** Asks for the bill and shows it; gives the usage, or null where the ledger does not know the call. */
+  /** Queries the bill and shows it; returns the usage, or null if the ledger does not have the call. */
   async bill({ token, callId }, isWanted) {
     const watch = new UsageWatch({ token, callId, onUsage: (usage) => isWanted() && this.#used(usage) });
     const { usage, final } = await watch.bill();

@@ -4,7 +4,7 @@ import { microphoneProblem } from "./problems.js";
 
 const CONSTRAINTS = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } };
 
-/** The caller's audio stream; throws a Problem that says why there is none. */
+/** The caller's audio stream; throws a Problem with the reason if there is none. */
 export async function openMicrophone() {
   try {
     return await navigator.mediaDevices.getUserMedia(CONSTRAINTS);

@@ -1,4 +1,4 @@
-// Why no packet came through: the addresses that the gateway gave, and which of them this browser tried.
+// Why no packet was received: the addresses in the answer, and which of them this browser tried.
 
 import { Problem } from "./problems.js";
 
@@ -13,7 +13,7 @@ function candidates(sdp) {
   return [...new Map(found.map((at) => [written(at), at])).values()];
 }
 
-/** The Problem of a peer connection whose ICE found no way to any address of the gateway. */
+/** The Problem of a peer connection whose ICE checks failed for all addresses of the gateway. */
 export async function pathProblem(peer) {
   const given = candidates(peer.remoteDescription?.sdp ?? "");
   const entries = [...(await peer.getStats()).values()];

@@ -1,4 +1,4 @@
-// What can go wrong, in words that say what to do.
+// What can go wrong, each with what to do about it.
 
 /** A failure with a kind of the catalogue below. */
 export class Problem extends Error {
@@ -10,7 +10,7 @@ export class Problem extends Error {
   }
 }
 
-/** Who notices it first, this browser or the gateway, says it. */
+/** Shown once, whether this browser or the gateway detects it first. */
 const NO_ENCRYPTION = [
   "The gateway answers, but the call could not be encrypted",
   "UDP works; the DTLS handshake failed. A VPN or tunnel that drops large packets is the usual cause: lower its MTU or " +
@@ -52,7 +52,7 @@ const CATALOGUE = {
   ],
   no_demo: [
     "This gateway has no demo",
-    "The page gets its token from a demo door that only “hushgate up” opens. Start the gateway that way, or mint tokens from your own backend.",
+    "The page gets its token from a demo endpoint that only “hushgate up” serves. Start the gateway that way, or mint tokens from your own backend.",
   ],
   origin: [
     "The gateway refused this page a token",
@@ -107,9 +107,7 @@ const CATALOGUE = {
 
 const ENDINGS = {
   client_gone: ["The gateway lost you", "It heard nothing from this browser for a while. Check the network, then press Talk for a new call."],
-  idle: ["The call ended: nobody spoke", "Press Talk for a new call."],
   max_seconds: ["The call reached its longest time", "The tenant's limit ended it. Press Talk for a new call."],
-  budget: ["The call reached its budget", "Raise the tenant's budget or wait for its next period."],
   provider_error: ["The provider failed", "The gateway cannot reach the AI provider, or lost its connection to it. Press Talk to try again; the upstream's log has the cause."],
   provider_refused: ["The provider refused the call", "Check the provider's key, model and quota; the upstream's log has its words."],
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
@@ -128,8 +126,8 @@ const MICROPHONE_ERRORS = {
   AbortError: "busy",
 };
 
-/** Endings that are nobody's failure. */
-const QUIET_ENDINGS = new Set(["idle", "max_seconds", "budget", "drained"]);
+/** Endings that are not failures. */
+const QUIET_ENDINGS = new Set(["max_seconds", "drained"]);
 
 /** Whether this page can make calls at all; null when it can. */
 export function obstacle() {
@@ -156,7 +154,7 @@ export function refusalProblem(error, step) {
   return new Problem(error.status === 403 ? "origin" : "token", detail);
 }
 
-/** How the server's reason for ending a call reads; null for a plain hang-up. `failed` tells a failure from a limit. */
+/** The text for the server's reason for ending a call; null for a hang-up. `failed`: a failure, not a limit. */
 export function ending(reason) {
   if (reason === "hangup") return null;
   const known = Object.hasOwn(ENDINGS, reason);

@@ -1,15 +1,15 @@
-// Brings a live call back when its way to the gateway has changed or gone: ICE restarts, the offers sent over HTTP.
+// Recovers a live call when its network path has changed or failed: ICE restarts, with the offers sent over HTTP.
 
-const PATIENCE_MS = 2_000; // a few checks that get lost are no reason
+const PATIENCE_MS = 2_000; // a few lost checks are no reason to restart
 const AGAIN_MS = 3_000;
-const GIVE_UP_MS = 30_000; // as long as the gateway keeps a call that it does not hear
-const HOPELESS = new Set([401, 404, 422]); // the call is over, or this peer is not its own
+const GIVE_UP_MS = 30_000; // as long as the gateway keeps a call without packets
+const HOPELESS = new Set([401, 404, 422]); // the call is over, or belongs to another peer
 
 /**
  * Watches a peer connection from `start()` to `stop()`.
  *
- * Handlers: `onStage(stage)` with unsteady, reconnecting, steady; `exchange(offer)` gives the gateway's answer;
- * `onLost()` once, when there is no hope.
+ * Handlers: `onStage(stage)` with unsteady, reconnecting, steady; `exchange(offer)` returns the gateway's answer;
+ * `onLost()` once, when recovery has failed.
  */
 export class Recovery {
   #peer;
@@ -88,7 +88,7 @@ export class Recovery {
       const sdp = await this.#handlers.exchange(this.#peer.localDescription.sdp);
       await this.#peer.setRemoteDescription({ type: "answer", sdp });
     } catch (error) {
-      // What was offered is taken back, or the next offer would be none.
+      // Roll the offer back, or no further offer can be made.
       if (this.#peer.signalingState === "have-local-offer") await this.#peer.setLocalDescription({ type: "rollback" });
       throw error;
     }

@@ -1,8 +1,8 @@
-// What the browser measures: round trip, loss, delay of its jitter buffer and of its way to the loudspeaker.
+// What the browser measures: round trip, loss, delay of its jitter buffer and of its audio output.
 
 const LOSS_WINDOW = 10; // readings, one a second
 
-/** Reads `getStats()` and keeps what is needed to tell differences. */
+/** Reads `getStats()` and keeps what is needed to compute differences. */
 export class StatsReader {
   #peer;
   #history = [];
@@ -12,7 +12,7 @@ export class StatsReader {
   }
 
   /**
-   * `{roundTripMs, loss, jitterBufferMs, playoutDelayMs}`; null where nothing is known yet or the browser does not say,
+   * `{roundTripMs, loss, jitterBufferMs, playoutDelayMs}`; null where not known yet or not reported by the browser,
    * loss from 0 to 1 over the last 10 s, delays as they were since the last reading.
    */
   async read() {
@@ -48,7 +48,7 @@ function totals(report) {
   return sums;
 }
 
-/** The worse of both directions: what we miss of the answer, what the gateway says it misses of us. */
+/** The higher loss of both directions: ours of the answer, and the one that the gateway reports. */
 function lossBetween(before, now) {
   const lost = Math.max(0, now.lost - before.lost);
   const expected = lost + now.received - before.received;

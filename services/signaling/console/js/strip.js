@@ -5,10 +5,10 @@ const PITCH = 4.67; // CSS pixels from bar to bar
 const BAR = 2.7;
 const DOT = 2.2; // height of a bar of silence
 const HEARD_FROM = 0.04; // loudness below which the answer is silence
-const CURVE = 2; // makes loud and quiet syllables differ to the eye
+const CURVE = 2; // makes loud and quiet syllables visibly different
 const CUT_LEVEL = 0.3; // what was never played has no loudness: all its bars are alike
 
-/** Draws samples `{at, caller, answer}`; `wasSent(at)` and `cuts` say what became of them. */
+/** Draws samples `{at, caller, answer}`; `wasSent(at)` and `cuts` determine whether they were sent and played. */
 export class Strip {
   #canvas;
   #samples = [];
@@ -38,7 +38,7 @@ export class Strip {
     this.#now = sample.at;
     const oldest = sample.at - SPAN_MS - 1_000;
     while (this.#samples[0].at < oldest) this.#samples.shift();
-    // Who wants little motion gets a picture that steps once a second.
+    // With reduced motion the picture is redrawn once a second.
     if (!this.#calm.matches || sample.at - this.#drawn >= 1_000) this.#schedule();
   }
 

@@ -62,7 +62,7 @@ function update(row, line) {
   if (row.words.data !== spaced) row.words.data = spaced;
   row.element.dataset.pending = String(line.text === null);
   row.element.dataset.speaking = String(line.speaking && line.kind === "assistant");
-  // Readers aloud wait for a row that is still changing.
+  // Screen readers wait for a row that is still changing.
   row.element.setAttribute("aria-busy", String(line.speaking || (line.text === null && line.cutMs === null)));
   const mark = line.cutMs === null ? "" : `cut here, ${seconds(line.cutMs)} heard`;
   if (row.mark.textContent !== mark) row.mark.textContent = mark;

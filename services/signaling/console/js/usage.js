@@ -1,4 +1,4 @@
-// Asks for a call's usage while it runs, and for its bill when it is over.
+// Queries a call's usage while it runs, and its bill when it is over.
 
 import { callUsage } from "./api.js";
 
@@ -9,7 +9,7 @@ const AGREE = 2; // answers in a row that must agree before the bill is taken as
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-/** Polls for one call. A failed question is asked again; `onUsage(usage)` gets every answer. */
+/** Polls for one call. A failed request is repeated; `onUsage(usage)` gets every answer. */
 export class UsageWatch {
   #token;
   #callId;
@@ -34,7 +34,7 @@ export class UsageWatch {
     this.#stopped.abort();
   }
 
-  /** The last usage of an ended call; `{usage, final}`, where usage is null if the ledger never knew the call. */
+  /** The last usage of an ended call; `{usage, final}`, where usage is null if the ledger never had the call. */
   async bill() {
     let usage = null;
     let agreed = 0;
@@ -52,7 +52,7 @@ export class UsageWatch {
     return { usage, final: false };
   }
 
-  /** Null when there is no answer yet: the ledger hears of a call only some seconds after it began. */
+  /** Null when there is no answer yet: the ledger has a call only some seconds after it began. */
   async #ask() {
     try {
       return await callUsage(this.#token, this.#callId);

@@ -1,11 +1,11 @@
-// The page's elements and how they change. No judgement here: callers say what to show.
+// The page's elements and how they change. No decisions here: callers pass what to show.
 
 import * as format from "./format.js";
 
 const find = (id) => document.getElementById(id);
 
 const BUTTONS = { talk: "Talk", cancel: "Cancel", hangup: "Hang up" };
-const METER_SAYS_EVERY_MS = 500; // a value for readers aloud need not follow every tick
+const METER_SAYS_EVERY_MS = 500; // a value for screen readers need not follow every update
 
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -20,7 +20,7 @@ const OUTCOMES = { passed: "works", failed: "failed", unknown: "not reached" };
 function checkList(checks) {
   const list = document.createElement("ul");
   list.className = "checks";
-  list.setAttribute("role", "list"); // Safari takes it from lists without marks
+  list.setAttribute("role", "list"); // Safari drops the role of lists without markers
   list.setAttribute("aria-label", "Checks of this call");
   for (const { name, outcome } of checks) {
     const item = document.createElement("li");
@@ -31,7 +31,7 @@ function checkList(checks) {
   return list;
 }
 
-/** All that is written on the page but the strip and the conversation. */
+/** All text on the page except the strip and the conversation. */
 export class View {
   talk = find("talk");
   soundOn = find("sound-on");
@@ -69,7 +69,7 @@ export class View {
     find("meter").setAttribute("aria-valuenow", String(Math.round(share * 100)));
   }
 
-  /** Shows `{title, advice, detail, kind, tone}` and, of a call that was not set up, its checks; null takes it away. */
+  /** Shows `{title, advice, detail, kind, tone}` and, of a call that was not set up, its checks; null removes it. */
   problem(words, checks = null) {
     const box = find("problem");
     box.hidden = words === null;
@@ -110,7 +110,7 @@ export class View {
     find("saved-note").hidden = !note;
   }
 
-  /** Facts that are told by an event or not at all: `name` is latency, stopped, unheard, network or questions. */
+  /** Facts that only an event reports: `name` is latency, stopped, unheard, network or questions. */
   fact(name, text) {
     set(find(name), text);
   }

@@ -1,0 +1,1 @@
+"""The rows of the dashboards, one a file: `row(board)` adds its panels."""

@@ -1,0 +1,31 @@
+"""Size limits of a session. Single fields have no other limits but those in `fields`."""
+
+from pydantic_core import from_json, to_json
+
+from services.contracts.session.fields import SessionConfig
+from services.contracts.session.parse import InvalidSessionError
+
+MAX_SESSION_BYTES = 96 * 1024
+"""The effective session is sent over a data channel, on which browsers accept messages of up to 256 KiB."""
+
+MAX_UPDATED_BYTES = 192 * 1024
+"""With the updates of a call. `session.updated` has at most 200 KiB."""
+
+_WRAPPINGS = 8
+"""A session is nested in a grant in an offer, and JSON parsers limit the depth."""
+
+
+def check_size(session: SessionConfig, *, limit: int = MAX_SESSION_BYTES) -> SessionConfig:
+    """Return ``session`` if it is within the limits.
+
+    Raises:
+        InvalidSessionError: it has more than ``limit`` bytes as JSON, or is nested too deeply.
+    """
+    text = to_json(session)
+    if len(text) > limit:
+        raise InvalidSessionError("session", f"larger than {limit} bytes")
+    try:
+        from_json(b"[" * _WRAPPINGS + text + b"]" * _WRAPPINGS)
+    except ValueError:
+        raise InvalidSessionError("session", "nested too deeply") from None
+    return session

@@ -1,0 +1,264 @@
+"""The core of a call: takes frames, events and time, and returns commands.
+
+Nothing here waits or calls back; `media.call` executes the commands in the order given.
+"""
+
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from services.contracts.audio import FRAME_MS, PcmFrame
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
+from services.contracts.grant import OwnEvent
+from services.contracts.ids import Epoch
+from services.contracts.messages import Ended, MalformedMessageError, expect
+from services.contracts.usage import Meter
+from services.media.core.commands import (
+    CallCommand,
+    CountDropped,
+    CountGateClose,
+    CountGateOpen,
+    CountTurn,
+    EndCall,
+    SendEvent,
+    SendUp,
+)
+from services.media.core.conversation import gateway_events
+from services.media.core.conversation.client_events import ClientEventReader, EventRejected, ValidClientEvent
+from services.media.core.conversation.deadlines import Deadlines
+from services.media.core.conversation.downlink import Downlink
+from services.media.core.conversation.playout import Pulled
+from services.media.core.conversation.release import HeldEvent
+from services.media.core.conversation.uplink import GateMoved, Uplink
+from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
+
+MAX_STATED_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationConfig:
+    """Configuration of one call, from its grant and the settings."""
+
+    epoch: Epoch
+    max_seconds: int
+    gate: GateConfig = field(default_factory=GateConfig)
+    own_events: tuple[OwnEvent, ...] = ()
+    receive_delay_ms: int = 0  # age of the leg's frames when they are delivered
+    receives_audio: bool = True  # the client receives audio
+
+
+class Conversation:
+    """The decisions of one call with one leg."""
+
+    def __init__(self, config: ConversationConfig, *, now: float) -> None:
+        self._config = config
+        self._shows_gate = "gate" in config.own_events
+        self._up = Uplink(config.gate)
+        self.down = Downlink(receives_audio=config.receives_audio)
+        self._inbox = ClientEventReader()
+        self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
+        self._unanswered_since: float | None = None  # end of the caller's last speech
+        self._client_heard_at = now
+        self._ended = False
+
+    def media_connected(self) -> list[CallCommand]:
+        """Handle that the leg's media connection is up."""
+        self._deadlines.connected = True
+        return []
+
+    def channel_opened(self) -> list[CallCommand]:
+        """Handle that the leg's event channel is open."""
+        return self.down.channel_opened()
+
+    def on_caller_frame(self, frame: PcmFrame, *, probability: float, now: float) -> list[CallCommand]:
+        """Gate 20 ms of the caller. ``probability``: that it is speech."""
+        if self._ended:
+            return []
+        self._client_heard_at = now
+        steps = self._up.on_frame(frame, probability=probability, playing=self.down.playout.active, now=now)
+        return self._record_sent(self._on_gate_moved(steps, now), now) if steps else []
+
+    def round_trip_measured(self, *, round_trip_ms: int, now: float) -> list[CallCommand]:
+        """Record the round trip that the leg measured."""
+        self._client_heard_at = now
+        self.down.ear.measured(round_trip_ms=round_trip_ms)
+        return []
+
+    def client_lost(self, *, now: float) -> list[CallCommand]:
+        """Handle a lost client: end its utterance and pause playout. Deadlines continue."""
+        if self._ended:
+            return []
+        self.down.client_lost(since=self._client_heard_at)
+        return self._record_sent(self._on_gate_moved(self._up.on_packets_lost(), now), now)
+
+    def client_recovered(self) -> list[CallCommand]:
+        """Resume playout: the client has recovered."""
+        self.down.playout.resume()
+        return []
+
+    def on_client_message(self, message: str | bytes, *, now: float) -> list[CallCommand]:
+        """Handle a message of the client on its event channel."""
+        if self._ended:
+            return []
+        self._client_heard_at = now
+        event = self._inbox.parse(message, now=now)
+        if isinstance(event, EventRejected):
+            return [CountDropped(event.reason)]
+        if event.type == "hushgate.client_stats":
+            return self._client_stats(event)
+        if event.type == "output_audio_buffer.clear":
+            return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
+        said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
+        return self._record_sent([*self._up.flush(), said], now)
+
+    def on_worker_frame(self, frame: Frame, *, now: float) -> list[CallCommand]:
+        """Handle a frame of the worker. Those of another epoch are counted and dropped."""
+        if self._ended:
+            return []
+        if frame.epoch != self._config.epoch:
+            return [CountDropped("stale_epoch")]
+        self._deadlines.worker_frame_received(now=now)
+        return self._record_sent(self._from_worker(frame, now), now)
+
+    def pull(self, frames: int = 1, *, now: float) -> tuple[Pulled | None, list[CallCommand]]:
+        """Return the next 20 ms for the caller, or up to ``frames`` times that, and the commands that follow."""
+        if self._ended:
+            return None, []
+        pulled, commands = self.down.pull(frames, now=now)
+        if pulled is not None and pulled.item_id is not None and self._unanswered_since is not None:
+            latency_s = max(0.0, now - self._unanswered_since)
+            self._unanswered_since = None
+            commands.append(CountTurn(latency_s))
+            if self._shows_gate:
+                notice = gateway_events.turn_answered(item_id=pulled.item_id, latency_ms=round(latency_s * 1000))
+                commands += self._own_event(notice)
+        return pulled, self._record_sent(commands, now) if commands else commands
+
+    def on_timer(self, *, now: float, bus: bool = True) -> list[CallCommand]:
+        """Handle what is due as of ``now``; call it several times a second. ``bus``: whether the bus is connected."""
+        if self._ended:
+            return []
+        if reason := self._deadlines.end_reason(bus=bus, now=now):
+            return [EndCall(reason)]
+        self.down.playout.on_timer(now=now)
+        commands = self._on_gate_moved(self._up.on_timer(now=now), now)
+        if not commands and self._deadlines.alive_due(now=now):
+            commands = [SendUp(Kind.ALIVE, self._up.next_index)]
+        return self._record_sent(commands, now)
+
+    def end(self, reason: EndReason, *, now: float, by_worker: bool = False) -> list[CallCommand]:
+        """End the call: close the gate, stop playout, notify client and worker. Later inputs are ignored."""
+        if self._ended:
+            return []
+        commands = self._on_gate_moved(self._up.hang_up(), now)
+        self._ended = True
+        if not by_worker:
+            commands.append(SendUp(Kind.ENDED, self._up.next_index, Ended(reason=reason).encode()))
+        return commands + self._own_event(gateway_events.ended(reason)) if self._shows_gate else commands
+
+    def meters(self, *, now: float) -> dict[Meter, int]:
+        """Return the cumulative usage of the call that media measures."""
+        return {
+            Meter.AUDIO_GATED_MS: self._up.gated_ms,
+            Meter.AUDIO_PLAYED_MS: self.down.playout.played_ms,
+            Meter.CALL_MS: max(0, int((now - self._deadlines.started_at) * 1000)),
+        }
+
+    def _from_worker(self, frame: Frame, now: float) -> list[CallCommand]:
+        match frame.kind:
+            case Kind.AUDIO_DOWN:
+                return self.down.on_audio(frame, now=now)
+            case Kind.SERVER_EVENT:
+                return self.down.on_server_event(frame)
+            case Kind.CLEAR:
+                return self.down.on_clear(frame, now=now)
+            case Kind.ENDED:
+                return self._worker_ended(frame)
+            case Kind.ALIVE:
+                return []
+            case _:
+                return [CountDropped("wrong_way")]
+
+    def _on_gate_moved(self, steps: list[GateMoved | CallCommand], now: float) -> list[CallCommand]:
+        commands: list[CallCommand] = []
+        for step in steps:
+            if not isinstance(step, GateMoved):
+                commands.append(step)
+            elif isinstance(step.event, GateOpened):
+                commands += self._gate_opened(step.event, now)
+            else:
+                commands += self._gate_closed(step.event)
+        return commands
+
+    def _gate_opened(self, event: GateOpened, now: float) -> list[CallCommand]:
+        """Handle an onset; during playout it is a barge-in, which stops it before anything else is sent up."""
+        self._unanswered_since = None
+        cuts, commands = self.down.cut("barge_in", now=now)
+        stop_s = max(0.0, now - event.onset_at) + self._config.receive_delay_ms / 1000
+        commands.append(CountGateOpen(event.cause, stop_s if cuts else None))
+        if not self._shows_gate:
+            return commands
+        commands += self._own_event(
+            gateway_events.gate_opened(
+                at_ms=event.index * FRAME_MS,
+                cause=event.cause,
+                barge_in=bool(cuts),
+                sent_ms=self._up.sent_ms,
+                gated_ms=self._up.gated_ms,
+            )
+        )
+        for cut in cuts:
+            stopped = gateway_events.playout_stopped(
+                item_id=cut.item_id, heard_ms=cut.heard_ms, stop_ms=round(stop_s * 1000)
+            )
+            commands += self._own_event(stopped)
+        return commands
+
+    def _gate_closed(self, event: GateClosed) -> list[CallCommand]:
+        speech_end_at = event.speech_end_at - self._config.receive_delay_ms / 1000
+        self._unanswered_since = speech_end_at
+        counted = CountGateClose(event.reason, event.index, speech_end_at)
+        if not self._shows_gate:
+            return [counted]
+        notice = gateway_events.gate_closed(
+            at_ms=event.index * FRAME_MS,
+            reason=event.reason,
+            sent_ms=self._up.sent_ms,
+            gated_ms=self._up.gated_ms,
+        )
+        return [counted, *self._own_event(notice)]
+
+    def _client_stats(self, event: ValidClientEvent) -> list[CallCommand]:
+        """Handle the statistics event of the client; it is not forwarded."""
+        buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
+        if buffer_ms is None:
+            return [CountDropped("client_event_malformed")]
+        self.down.ear.reported(
+            buffer_ms=buffer_ms,
+            playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
+            round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
+        )
+        return []
+
+    def _worker_ended(self, frame: Frame) -> list[CallCommand]:
+        try:
+            ended = expect(Ended, frame.payload)
+        except MalformedMessageError:
+            return [CountDropped("malformed"), EndCall(EndReason.PROVIDER_ERROR, by_worker=True)]
+        return [EndCall(ended.reason, by_worker=True)]
+
+    def _own_event(self, text: str) -> list[CallCommand]:
+        return [SendEvent(shown) for shown in self.down.events.send_ahead(HeldEvent(text))]
+
+    def _record_sent(self, commands: list[CallCommand], now: float) -> list[CallCommand]:
+        for command in commands:
+            if isinstance(command, SendUp):
+                self._deadlines.frame_sent(now=now)
+                break
+        return commands
+
+
+def _milliseconds(value: JsonValue) -> int | None:
+    """Read a number of ms; None for anything else, also NaN and Infinity, which Python's parser accepts."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < MAX_STATED_MS else None

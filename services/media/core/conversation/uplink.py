@@ -1,0 +1,98 @@
+"""The uplink: turns the gate's events into frames for the worker."""
+
+from dataclasses import dataclass
+
+from services.contracts.audio import FRAME_MS, PcmFrame
+from services.contracts.frame import NO_FLAGS, Flag, Kind
+from services.contracts.messages import UtteranceEnd, UtteranceStart
+from services.media.core.commands import CallCommand, SendUp
+from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+
+MAX_BATCH_FRAMES = 2
+"""40 ms: more would add delay, fewer would double the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateMoved:
+    """The gate opened or closed; its frame for the worker follows."""
+
+    event: GateOpened | GateClosed
+
+
+class Uplink:
+    """One caller's gate and the frames that it sends, at most two in a message."""
+
+    def __init__(self, config: GateConfig) -> None:
+        self._gate = VadGate(config)
+        self._batch: list[bytes] = []
+        self._batch_index = 0  # of its first frame
+        self._flags = NO_FLAGS
+        self.next_index = 0
+
+    @property
+    def sent_ms(self) -> int:
+        """Audio that the gate sent, in ms."""
+        return self._gate.sent_frames * FRAME_MS
+
+    @property
+    def gated_ms(self) -> int:
+        """Audio that the gate withheld, in ms."""
+        return self._gate.gated_frames * FRAME_MS
+
+    def on_frame(
+        self, frame: PcmFrame, *, probability: float, playing: bool, now: float
+    ) -> list[GateMoved | CallCommand]:
+        """Gate a frame of the caller."""
+        self.next_index = frame.index + 1
+        events = self._gate.on_frame(frame, probability=probability, playing=playing, now=now)
+        return self._carry(events) if events else []
+
+    def on_timer(self, *, now: float) -> list[GateMoved | CallCommand]:
+        """Close the gate if packets have stopped, as of ``now``."""
+        return self._carry(self._gate.on_timer(now=now))
+
+    def on_packets_lost(self) -> list[GateMoved | CallCommand]:
+        """Close the gate: the caller's connection is lost."""
+        return self._carry(self._gate.on_packets_lost())
+
+    def hang_up(self) -> list[GateMoved | CallCommand]:
+        """Close the gate: the call has ended."""
+        return self._carry(self._gate.hang_up())
+
+    def flush(self) -> list[SendUp]:
+        """Send a pending single frame now. Call it before a command that must not overtake it."""
+        if not self._batch:
+            return []
+        command = SendUp(Kind.AUDIO_UP, self._batch_index, b"".join(self._batch), flags=self._flags)
+        self._batch.clear()
+        return [command]
+
+    def _carry(self, events: list[GateEvent]) -> list[GateMoved | CallCommand]:
+        out: list[GateMoved | CallCommand] = []
+        for event in events:
+            match event:
+                case Forward():
+                    out += self._append(event.frame, Flag.PRE_ROLL if event.pre_roll else NO_FLAGS)
+                case GateOpened():
+                    start = UtteranceStart(cause=event.cause, onset_index=event.onset_index)
+                    out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
+                case _:
+                    end = UtteranceEnd(
+                        reason=event.reason,
+                        speech_end_index=event.speech_end_index,
+                        hangover_ms=event.hangover_ms,
+                    )
+                    out += self.flush()
+                    out += [SendUp(Kind.UTTERANCE_END, event.index, end.encode()), GateMoved(event)]
+        return out
+
+    def _append(self, frame: PcmFrame, flags: Flag) -> list[SendUp]:
+        batch = self._batch
+        if batch and flags == self._flags and frame.index == self._batch_index + len(batch):
+            batch.append(frame.pcm)
+            return self.flush() if len(batch) == MAX_BATCH_FRAMES else []
+        out = self.flush()
+        self._batch_index = frame.index
+        self._flags = flags
+        batch.append(frame.pcm)
+        return out

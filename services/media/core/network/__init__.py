@@ -1,0 +1,1 @@
+"""Datagrams, ICE routes, DTLS and SCTP inspection, and rate limits."""

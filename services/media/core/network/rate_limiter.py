@@ -1,0 +1,82 @@
+"""Token buckets that limit a peer to what a call needs. Excess datagrams are dropped unread; a flood ends the call."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from services.runtime.core.token_bucket import TokenBucket
+
+
+class Verdict(Enum):
+    """How to treat a datagram."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    FLOOD = "flood"  # the bucket has been empty for `patience_s`: end the call
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimiterConfig:
+    """A bucket of ``burst`` datagrams, refilled at ``per_s``; exceeded for ``patience_s`` seconds it is a flood."""
+
+    per_s: float
+    burst: float
+    patience_s: float = 3.0
+
+
+RTP = RateLimiterConfig(per_s=200, burst=300)
+"""A call sends 50 packets of audio a second (100 of 10 ms) and two of RTCP; after a stall they come in a burst."""
+DTLS = RateLimiterConfig(per_s=300, burst=600)
+"""SCTP: a message of 128 KiB has 110 packets. Drops are retransmitted more slowly by SCTP's congestion control."""
+HANDSHAKE = RateLimiterConfig(per_s=30, burst=120)
+"""DTLS until it is up: three flights of a few records, each sent again after a second and more."""
+LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
+"""Non-data DTLS records after the handshake: a lost last flight is retransmitted a few times."""
+RTCP = RateLimiterConfig(per_s=20, burst=60, patience_s=float("inf"))
+"""Reports come every few seconds; feedback that was not negotiated may come with each packet on a bad network."""
+SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
+"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core. Messages of 128 KiB back to back
+through 10 % loss take less than half of it."""
+SCTP_MESSAGES = RateLimiterConfig(per_s=150, burst=400, patience_s=float("inf"))
+"""Events and fragments that end one. A conversation has a few a second; `ClientEventReader` drops those above 50."""
+SCTP_ANSWERS = RateLimiterConfig(per_s=10, burst=60, patience_s=float("inf"))
+"""Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
+SCTP_REFUSALS = RateLimiterConfig(per_s=20, burst=600, patience_s=3.0)
+"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower.
+Stock aiortc first retransmits 300 small messages repeatedly within half a second, so only 3 s of excess are a flood."""
+SCTP_VIOLATIONS = RateLimiterConfig(per_s=0.2, burst=10, patience_s=0.0)
+"""Packets that no SCTP stack sends."""
+CPU = RateLimiterConfig(per_s=0.25, burst=0.5, patience_s=0.0)
+"""CPU seconds for the peer's packets other than RTP: a quarter of a core over two seconds. A conversation takes 0.4 %,
+50 events a second both ways 2 %, messages of 128 KB back to back 7 % (docs/performance.md)."""
+CHECKS = RateLimiterConfig(per_s=50, burst=100, patience_s=float("inf"))
+"""STUN checks of a client. Anybody who saw its ufrag can forge one until the signature is verified; so they are limited
+before that, and never end the call."""
+REQUESTS = RateLimiterConfig(per_s=500, burst=1000, patience_s=float("inf"))
+"""Checks of a whole process to addresses that have not answered yet and may be forged: 50 KB a second. A call sends to
+eight of them, seven times each in 6.3 s; 180 calls that all reconnect at once need 180."""
+RESTARTS = RateLimiterConfig(per_s=0.5, burst=8, patience_s=float("inf"))
+"""New offers of a live call: each blocks all frames for some milliseconds. A phone on a train changes its network a
+few times a minute; browsers retry after seconds."""
+
+
+@dataclass(slots=True)
+class RateLimiter:
+    """A token bucket for one peer, in datagrams or another cost."""
+
+    config: RateLimiterConfig
+    _bucket: TokenBucket = field(init=False)
+    _empty_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self._bucket = TokenBucket(self.config.per_s, self.config.burst)
+
+    def check(self, *, now: float, cost: float = 1.0) -> Verdict:
+        """Take ``cost`` out of the bucket for the next datagram; return how to treat it."""
+        since = self._empty_since
+        if since is not None and self._bucket.left(now=now) >= max(cost, self.config.burst / 2):
+            self._empty_since = None
+        if not self._bucket.take(now=now, cost=cost):
+            return Verdict.ACCEPT
+        if since is None:
+            self._empty_since = since = now
+        return Verdict.FLOOD if now - since >= self.config.patience_s else Verdict.DROP

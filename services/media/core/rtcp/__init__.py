@@ -1,0 +1,1 @@
+"""RTCP both ways: reports received, reports sent."""

@@ -1,0 +1,1 @@
+"""RTP both ways: packets, jitter buffer, frames, pacing, encoder settings."""

@@ -1,0 +1,150 @@
+"""SCTP and data channels of a call: aiortc's, behind `SctpInspector`. Uses private names as `private.py` does."""
+
+import contextlib
+from typing import Protocol
+
+from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
+from aiortc.rtcsctptransport import (
+    WEBRTC_BINARY,
+    WEBRTC_BINARY_EMPTY,
+    WEBRTC_STRING,
+    WEBRTC_STRING_EMPTY,
+    Chunk,
+    InitChunk,
+    parse_packet,
+)
+
+from services.media.core.network.sctp_inspector import (
+    MAX_HELD_BYTES,
+    Association,
+    PacketRefused,
+    SctpDropped,
+    SctpInspector,
+)
+from services.media.legs.webrtc.private import Dtls, run_synchronously
+from services.runtime import clock
+
+_TSN_MASK, _HALF = 0xFFFFFFFF, 0x80000000
+_MAX_CWND = 64 * 1024
+"""Otherwise a peer that acknowledges all lets it grow without limit; each SACK costs a pass over outstanding chunks."""
+_MESSAGES = frozenset((WEBRTC_STRING, WEBRTC_BINARY, WEBRTC_STRING_EMPTY, WEBRTC_BINARY_EMPTY))
+
+
+class SctpOwner(Protocol):
+    """Receives the failures of the peer's packets."""
+
+    def dropped(self, reason: SctpDropped, *, flood: bool) -> None:
+        """Handle that a packet, or the rest of one, was dropped. ``flood``: nothing more is read."""
+
+    def failed(self) -> None:
+        """Handle that aiortc raised on a packet: nothing more is read. Called in the except block."""
+
+
+class Sctp(RTCSctpTransport):
+    """SCTP of one call. aiortc gets only those of its peer's packets that `SctpInspector` admits."""
+
+    def __init__(self, dtls: Dtls, owner: SctpOwner) -> None:
+        super().__init__(dtls)
+        self._owner = owner
+        self._inspector = SctpInspector()
+        self._over = False
+        self._advertised_rwnd = MAX_HELD_BYTES
+
+    def send_text(self, channel: RTCDataChannel, text: str) -> None:
+        """Send ``text`` on ``channel``, synchronously if nothing is queued.
+
+        Raises:
+            InvalidStateError: the channel is closed.
+            ValueError: it is longer than the peer accepts.
+            ConnectionError: DTLS is closed.
+        """
+        data, stream = text.encode(), channel.id
+        if data and stream is not None and self._is_free(channel, len(data)):
+            run_synchronously(self._send(stream, WEBRTC_STRING, data))
+        else:
+            channel.send(text)
+
+    def _is_free(self, channel: RTCDataChannel, size: int) -> bool:
+        """Whether nothing is queued, and the channel is an ordinary one that accepts ``size`` bytes."""
+        longest = self._remote_max_message_size
+        return (
+            self._association_state is self.State.ESTABLISHED
+            and not self._data_channel_queue
+            and not self._outbound_queue
+            and channel.ordered
+            and channel.maxRetransmits is None
+            and channel.maxPacketLifeTime is None
+            and (not longest or size <= longest)
+        )
+
+    async def _handle_data(self, data: bytes) -> None:
+        if self._over:
+            return
+        judged = self._inspector.inspect(data, self._association(), now=clock.monotonic())
+        if isinstance(judged, PacketRefused):
+            self._over = judged.flood
+            self._owner.dropped(judged.reason, flood=judged.flood)
+            return
+        if judged.rest is not None:
+            self._owner.dropped(judged.rest, flood=False)
+        try:
+            await self._process_packet(data, judged.chunks)
+        except ConnectionError:
+            raise  # the transport is closing: aiortc handles that
+        except Exception:  # noqa: BLE001 - aiortc asserts and decodes: bad data may raise any error
+            self._over = True
+            self._owner.failed()
+
+    async def _process_packet(self, packet: bytes, chunks: int) -> None:
+        """Process the first ``chunks`` of a packet as aiortc does."""
+        try:
+            _, _, tag, found = parse_packet(packet)
+        except ValueError:
+            self._owner.dropped("sctp_malformed", flood=False)  # the checksum: all else was inspected
+            return
+        opens = bool(found) and isinstance(found[0], InitChunk)
+        if tag != (0 if opens else self._local_verification_tag):
+            self._owner.dropped("sctp_unexpected", flood=False)
+            return
+        for chunk in found[:chunks]:
+            await self._receive_chunk(chunk)
+        if self._sack_needed:
+            await self._send_sack()
+        self._cwnd = min(self._cwnd, _MAX_CWND)
+
+    def _association(self) -> Association:
+        unsent, streams = self._outbound_queue, self._inbound_streams
+        return Association(
+            cumulative_tsn=self._last_received_tsn,
+            misordered=self._sack_misordered,
+            held_chunks=sum(len(stream.reassembly) for stream in streams.values()),
+            held_bytes=MAX_HELD_BYTES - self._advertised_rwnd,
+            streams=streams,
+            next_tsn=unsent[0].tsn if unsent else self._local_tsn,
+            outstanding=len(self._sent_queue),
+        )
+
+    def _mark_received(self, tsn: int) -> bool:
+        """Whether a TSN of the peer came before. aiortc's own sorts and filters all misordered ones each time."""
+        waiting, last = self._sack_misordered, self._last_received_tsn or 0  # not None: there is an association
+        if not 0 < (tsn - last) & _TSN_MASK < _HALF or tsn in waiting:
+            self._sack_duplicates.append(tsn)
+            return True
+        waiting.add(tsn)
+        while (following := (last + 1) & _TSN_MASK) in waiting:
+            waiting.remove(following)
+            last = following
+        self._last_received_tsn = last
+        return False
+
+    async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        if pp_id in _MESSAGES and stream_id not in self._data_channels and not self._data_channels:
+            # Negotiated out of band (RFC 8832 §1): its first message is the only notice.
+            parameters = RTCDataChannelParameters(negotiated=True, id=stream_id)
+            self.emit("datachannel", RTCDataChannel(self, parameters, False))  # noqa: FBT003 - aiortc's
+        await super()._receive(stream_id, pp_id, data)
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        # aiortc's timers send in tasks that nobody awaits; DTLS itself reports that it is closed.
+        with contextlib.suppress(ConnectionError):
+            await super()._send_chunk(chunk)

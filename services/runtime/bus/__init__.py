@@ -1,0 +1,1 @@
+"""The NATS bus: connection, streams, buckets, and frames that survive a reconnect."""

@@ -1,0 +1,1 @@
+"""Sans-IO parts that cores of several services share."""

@@ -1,0 +1,1 @@
+"""The HTTP listener: uvicorn behind bounds on connections, heads, bodies and time."""

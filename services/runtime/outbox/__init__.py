@@ -1,0 +1,1 @@
+"""Usage events on disk until metering has booked them."""

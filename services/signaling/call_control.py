@@ -1,0 +1,200 @@
+"""Operations on calls that all endpoints share: place, restart ICE, hang up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import Request
+from pydantic import JsonValue
+from starlette.requests import ClientDisconnect
+
+from services.contracts import subjects
+from services.contracts.connect import WebRtcAnswer, WebRtcOffer
+from services.contracts.endings import EndReason
+from services.contracts.grant import Grant
+from services.contracts.ids import CallId, ProcessId
+from services.contracts.messages import (
+    AnyMessage,
+    Done,
+    Hangup,
+    MalformedMessageError,
+    Message,
+    OfferAnswered,
+    OfferRefused,
+    Restart,
+)
+from services.runtime.bus.client import Bus
+from services.runtime.errors import NoRespondersError, RequestTimeoutError
+from services.runtime.telemetry import tracing
+from services.runtime.telemetry.logging import get_logger
+from services.signaling import metrics
+from services.signaling.auth import Authority
+from services.signaling.core import mint
+from services.signaling.core.mint import MintRequest
+from services.signaling.core.sdp import ClientOffer
+from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
+from services.signaling.grants import CallOwner, GrantsUnavailableError, Redemption, TokenRejectedError
+from services.signaling.media_directory import MediaDirectory, NotPlacedError
+from services.signaling.placement_publisher import PlacementPublisher
+from services.signaling.trace import stage
+
+_CONTROL_TIMEOUT_S = 2.0
+_OTHER_PEER = (
+    "The media process cannot answer this offer within the call: an ICE restart keeps the DTLS fingerprint and the "
+    "sections of the first offer with their directions. A new peer connection needs a new call."
+)
+_TOO_MANY = "The call has been restarted too often within a minute. It continues unchanged; try again in a few seconds."
+
+
+@dataclass(frozen=True, slots=True)
+class CallControl:
+    """Place calls, restart their ICE and end them. The request must already be authenticated."""
+
+    bus: Bus
+    authority: Authority
+    directory: MediaDirectory
+    default_model: str
+    placements: PlacementPublisher
+
+    async def place(
+        self,
+        request: Request,
+        call: CallId,
+        offer: ClientOffer,
+        session: Mapping[str, JsonValue] | None,
+        *,
+        store: Callable[[Grant], Awaitable[object]] | None = None,
+    ) -> str:
+        """Place a call and return the SDP answer of the media process that carries it.
+
+        ``store`` stores further records of the call before its client receives the answer. Nothing is stored for an
+        offer that got no answer.
+
+        Raises:
+            ApiError: unknown token, a session that is not allowed, or no process accepts the call.
+            ClientDisconnect: the client closed the connection before the answer; call ended, token released.
+            GrantsUnavailableError: the connection to NATS was lost.
+        """
+        async with self._redeemed_grant(request, call, session) as (granted, redemption):
+            tracing.current().set_attributes(tenant_id=granted.tenant)
+            with stage("placement"):
+                process, answer = await self._place(call, offer, granted)
+            if await request.is_disconnected():
+                await self.directory.cancel_offer(process, call)
+                raise ClientDisconnect
+            also = None if store is None else partial(store, granted)
+            owner = CallOwner(tenant=granted.tenant, process=process)
+            try:
+                await self.authority.grants.record_call(call, owner, redemption, also=also)
+            except GrantsUnavailableError:
+                await self.directory.cancel_offer(process, call)
+                raise
+        get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
+        return answer
+
+    async def hang_up(self, call: CallId) -> None:
+        """End a call.
+
+        Raises:
+            ApiError: 404, the call is over; 503, the media process did not confirm.
+        """
+        reply = await self._control(call, Hangup(call=call, reason=EndReason.HANGUP))
+        if not isinstance(reply, Done):
+            raise unavailable("The media process did not confirm the hang-up. Try again.", "hangup_unconfirmed")
+
+    async def restart(self, call: CallId, offer: ClientOffer) -> str:
+        """Restart the ICE of a call and return the SDP answer.
+
+        Raises:
+            ApiError: 404, the call is over; 422, the offer is another peer's; 429, too many; 503, the process does not
+                answer.
+        """
+        reply = await self._control(call, Restart(call=call, connect=_connect(offer)))
+        outcome = "answered" if isinstance(reply, OfferAnswered) else "unanswered"
+        outcome = reply.reason if isinstance(reply, OfferRefused) else outcome
+        metrics.RESTARTS.labels(outcome).inc()
+        get_logger().info("call_restarted", call_id=call, outcome=outcome)
+        if isinstance(reply, OfferAnswered) and isinstance(reply.connect, WebRtcAnswer):
+            return reply.connect.sdp
+        if outcome == "bad_offer":
+            raise ApiError(422, _OTHER_PEER, code="bad_offer", param="sdp")
+        if outcome == "too_many":
+            raise ApiError(429, _TOO_MANY, code="too_many_restarts", headers={"Retry-After": "2"})
+        raise unavailable(
+            "The media process did not restart the call. The call continues; try again.", "restart_unconfirmed"
+        )
+
+    async def _control(self, call: CallId, message: Message) -> AnyMessage | None:
+        """Return the reply of a call's media process; None: no reply, or one that cannot be decoded.
+
+        Raises:
+            ApiError: 404, no process has such a call; 503, not connected to NATS.
+        """
+        owner = await self.authority.grants.owner(call)
+        if owner is None or not owner.process:
+            raise no_such_call()
+        try:
+            subject = subjects.control(owner.process, call)
+            return await self.bus.request(subject, message, timeout_s=_CONTROL_TIMEOUT_S)
+        except NoRespondersError:
+            raise (no_such_call() if self.bus.connected else _not_connected()) from None
+        except (RequestTimeoutError, MalformedMessageError) as exc:
+            get_logger().warning("control_not_answered", call_id=call, reason=type(exc).__name__)
+            return None
+
+    @asynccontextmanager
+    async def _redeemed_grant(
+        self, request: Request, call: CallId, session: Mapping[str, JsonValue] | None
+    ) -> AsyncIterator[tuple[Grant, Redemption | None]]:
+        """Redeem the request's token for ``call``; it becomes usable again if the block raises."""
+        tenant = self.authority.tenant_of_key(request)
+        if tenant is not None:
+            with bad_requests():
+                granted = mint.grant(tenant, MintRequest(session=dict(session or {})), default_model=self.default_model)
+            yield granted, None
+            return
+        grants = self.authority.grants
+        try:
+            with stage("redeem"):
+                redemption = await grants.redeem(self.authority.bearer(request), call)
+        except TokenRejectedError as exc:
+            raise self.authority.rejected(request, exc.reason) from None
+        try:
+            sealed = redemption.issued.grant
+            self.authority.tenant_of_token(request, sealed.tenant)
+            with bad_requests():
+                granted = mint.redeemed(sealed, session)
+            yield granted, redemption
+        except (Exception, asyncio.CancelledError):  # cancelled: the process stops before the answer
+            await grants.release(redemption)
+            raise
+
+    async def _place(self, call: CallId, offer: ClientOffer, granted: Grant) -> tuple[ProcessId, str]:
+        before = partial(self.placements.publish, call, granted)
+        try:
+            process, answer = await self.directory.place(call, _connect(offer), granted, before=before)
+        except NotPlacedError as exc:
+            if exc.reason == "bad_offer":
+                raise ApiError(
+                    422, "The media process cannot answer this offer.", code="bad_offer", param="sdp"
+                ) from exc
+            raise (unavailable(PLACEMENT[exc.reason], exc.reason) if self.bus.connected else _not_connected()) from exc
+        if not isinstance(answer, WebRtcAnswer):
+            raise unavailable(PLACEMENT["malformed"], "malformed")
+        return process, answer.sdp
+
+
+def requested_session(request: Request, session: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    """Return the session that the request asks for; `?model=` counts as the session's model."""
+    model = request.query_params.get("model")
+    return session if model is None else {"model": model, **(session or {})}
+
+
+def _connect(offer: ClientOffer) -> WebRtcOffer:
+    return WebRtcOffer(sdp=offer.serialise())
+
+
+def _not_connected() -> ApiError:
+    return unavailable("The gateway has lost its NATS server and is connecting again. Try again.", "bus_unavailable")

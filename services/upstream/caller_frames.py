@@ -1,0 +1,127 @@
+"""One call's frames from media: decoded, checked, and passed to the session core."""
+
+import json
+from collections import deque
+
+from pydantic import JsonValue
+
+from services.contracts import frame as frames
+from services.contracts.audio import UP_FRAME_BYTES
+from services.contracts.frame import Flag, Frame, Kind, MalformedFrameError
+from services.contracts.ids import Epoch
+from services.contracts.messages import (
+    Ended,
+    MalformedMessageError,
+    PlayoutReport,
+    UtteranceEnd,
+    UtteranceStart,
+    expect,
+)
+from services.runtime import clock
+from services.runtime.telemetry.metrics import BUS_DROPPED, BUS_FRAME_AGE
+from services.upstream.core.commands import SessionCommand
+from services.upstream.core.response import Report
+from services.upstream.core.session import SessionCore
+from services.upstream.media_publisher import MediaPublisher
+from services.upstream.trace import SessionTrace
+
+_MAX_AUDIO_UP_BYTES = 2 * UP_FRAME_BYTES
+_REMEMBERED = 1024
+"""Frames other than audio: more than media publishes again (runtime/bus/reliable_sender.py)."""
+_NEVER_RESENT = (Kind.AUDIO_UP, Kind.ALIVE)
+
+
+class CallerFrames:
+    """Handles one call's frames. Pass each payload to `decode_frame`, and what that returns to `on_frame`."""
+
+    def __init__(self, *, epoch: Epoch, core: SessionCore, publisher: MediaPublisher, trace: SessionTrace) -> None:
+        self._epoch = epoch
+        self._core = core
+        self._publisher = publisher
+        self._trace = trace
+        self._known: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def decode_frame(self, data: bytes) -> Frame | None:
+        """Return the frame; None if it is malformed, of another epoch, or a resent one that arrived before."""
+        try:
+            frame = frames.decode(data)
+        except MalformedFrameError:
+            BUS_DROPPED.labels("malformed").inc()
+            return None
+        if frame.epoch != self._epoch:
+            BUS_DROPPED.labels("stale_epoch").inc()
+            return None
+        BUS_FRAME_AGE.labels("up").observe(max(0, clock.unix_ms() - frame.sent_unix_ms) / 1000)
+        if frame.kind not in _NEVER_RESENT:
+            key = hash(frames.without_flags(data))
+            if Flag.RESENT in frame.flags and key in self._known:
+                return None
+            self._known.append(key)
+        return frame
+
+    def on_frame(self, frame: Frame, *, now: float) -> list[SessionCommand] | Ended:
+        """Return the commands that follow from ``frame``, or `Ended` if media ends the call by it.
+
+        A frame with a malformed payload or of a kind that media never sends is counted and dropped.
+        """
+        self._publisher.on_media_frame(frame, now=now)
+        result: list[SessionCommand] | Ended = []
+        try:
+            match frame.kind:
+                case Kind.AUDIO_UP:
+                    result = self._core.audio_up(_checked_audio(frame.payload), now=now)
+                case Kind.UTTERANCE_START:
+                    expect(UtteranceStart, frame.payload)
+                    result = self._core.utterance_started(frame.position, now=now)
+                case Kind.UTTERANCE_END:
+                    result = self._on_utterance_end(frame, now)
+                case Kind.CLIENT_EVENT:
+                    event = _parsed_json(frame.payload)
+                    self._trace.on_client_event(event, now=now)
+                    result = self._core.on_client_event(event, now=now)
+                case Kind.PLAYOUT_REPORT:
+                    result = self._on_playout_report(frame, now)
+                case Kind.ENDED:
+                    result = expect(Ended, frame.payload)
+                case Kind.ALIVE:
+                    pass
+                case _:
+                    BUS_DROPPED.labels("wrong_way").inc()
+        except MalformedMessageError:
+            BUS_DROPPED.labels("malformed").inc()
+        return result
+
+    def _on_utterance_end(self, frame: Frame, now: float) -> list[SessionCommand]:
+        end = expect(UtteranceEnd, frame.payload)
+        if end.reason == "hangup":
+            return self._core.utterance_abandoned()
+        self._trace.utterance_ended(frame.position, now=now)
+        return self._core.utterance_ended(frame.position, hangover_ms=end.hangover_ms, now=now)
+
+    def _on_playout_report(self, frame: Frame, now: float) -> list[SessionCommand]:
+        report = expect(PlayoutReport, frame.payload)
+        if frame.item_id is None:
+            raise MalformedMessageError("a playout report without an item")
+        self._publisher.on_played(frame.item_id, frame.position)
+        played = Report(frame.item_id, frame.position, report.heard_ms, cut=report.cut)
+        return self._core.playout_reported(played, by_caller=report.cause == "barge_in", now=now)
+
+
+def _checked_audio(pcm: bytes) -> bytes:
+    """Return ``pcm``, one or two whole frames.
+
+    Raises:
+        MalformedMessageError: it has another length.
+    """
+    if not 0 < len(pcm) <= _MAX_AUDIO_UP_BYTES or len(pcm) % UP_FRAME_BYTES:
+        raise MalformedMessageError(f"audio of {len(pcm)} bytes")
+    return pcm
+
+
+def _parsed_json(payload: bytes) -> JsonValue:
+    """Return the client event's JSON; None, which the core refuses, if it cannot be parsed."""
+    try:
+        value: JsonValue = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value

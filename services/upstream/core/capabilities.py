@@ -1,0 +1,98 @@
+"""What a provider can do: stated by its connector, read by the session core (docs/providers.md)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from services.upstream.core.json_shape import Json, fields
+
+BillingBasis = Literal["tokens", "duration"]
+Capability = Literal["manual_turns", "cancel", "truncate", "transcription", "tools"]
+"""What a provider may lack. Labels of `hushgate_upstream_missing_capability_total`."""
+MESSAGES: dict[Capability, str] = {
+    "manual_turns": "This provider decides by itself when a turn ends and answers each: the buffer cannot be committed"
+    " or cleared, and turn detection and its create_response cannot be switched off.",
+    "cancel": "This provider cannot cancel a response.",
+    "truncate": "This provider cannot truncate an item: it remembers the whole answer.",
+    "transcription": "This provider does not transcribe what the caller says.",
+    "tools": "This provider calls no tools.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one provider can do. No field has a default: a connector states each of them."""
+
+    manual_turns: bool
+    """Its voice detection can be switched off, and its input buffer accepts commit and clear."""
+    cancel: bool
+    """It accepts `response.cancel`."""
+    truncate: bool
+    """It accepts `conversation.item.truncate`."""
+    transcription: bool
+    """It transcribes the caller when it is asked to."""
+    tools: bool
+    """It calls functions."""
+    input_hz: int
+    """The sample rate of the audio that it accepts: s16le mono."""
+    output_hz: int
+    """The sample rate of the audio that it sends: s16le mono."""
+    meter: BillingBasis
+    """What it bills: tokens that it states with each response, or the duration of audio and session."""
+    session_limit_s: int | None
+    """Seconds after which it closes a session; None: never within a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedParameter:
+    """A parameter of a session or response that needs a missing capability; ``param`` is its path within it."""
+
+    capability: Capability
+    param: str
+
+    @property
+    def message(self) -> str:
+        """The message of the error that the client gets."""
+        return MESSAGES[self.capability]
+
+
+def unsupported(session: Json, capabilities: Capabilities) -> Iterator[UnsupportedParameter]:
+    """Yield the parameters in ``session``, those of a session or a response, that the provider cannot fulfil."""
+    given = fields(fields(session, "audio"), "input")
+    if given.get("transcription") is not None and not capabilities.transcription:
+        yield UnsupportedParameter("transcription", "audio.input.transcription")
+    if session.get("tools") and not capabilities.tools:
+        yield UnsupportedParameter("tools", "tools")
+    if session.get("tool_choice") not in (None, "auto", "none") and not capabilities.tools:
+        yield UnsupportedParameter("tools", "tool_choice")
+    if "turn_detection" in given and not capabilities.manual_turns:
+        requested = given["turn_detection"]
+        if requested is None or fields(given, "turn_detection").get("create_response") is False:
+            yield UnsupportedParameter("manual_turns", "audio.input.turn_detection")
+
+
+def without_unsupported(session: Json, parameters: list[UnsupportedParameter]) -> Json:
+    """Return ``session`` without the unsupported ``parameters``, so that the defaults apply."""
+    result = dict(session)
+    for parameter in parameters:
+        *path, last = parameter.param.split(".")
+        inner = result
+        for name in path:
+            inner[name] = dict(fields(inner, name))
+            inner = fields(inner, name)
+        del inner[last]
+    return result
+
+
+def provider_session(session: Json, capabilities: Capabilities) -> Json:
+    """Return ``session`` with the provider's own sample rates, and without turn detection if it cannot be set."""
+    audio = fields(session, "audio")
+    incoming: Json = {**fields(audio, "input"), "format": _pcm(capabilities.input_hz)}
+    if not capabilities.manual_turns:
+        incoming.pop("turn_detection", None)
+    outgoing: Json = {**fields(audio, "output"), "format": _pcm(capabilities.output_hz)}
+    return {**session, "audio": {**audio, "input": incoming, "output": outgoing}}
+
+
+def _pcm(rate: int) -> Json:
+    return {"type": "audio/pcm", "rate": rate}

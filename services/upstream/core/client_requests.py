@@ -1,0 +1,234 @@
+"""The client's events: validated, then sent on with the provider's ids, answered here or refused."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
+from services.contracts.ids import new_item_id
+from services.contracts.session.parse import InvalidSessionError
+from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.ids import IdMap
+from services.upstream.core.input_audio_buffer import InputAudioBuffer
+from services.upstream.core.item_events import ItemEvents
+from services.upstream.core.item_registry import ItemRegistry
+from services.upstream.core.json_shape import Json, fields, is_too_deep, text, whole
+from services.upstream.core.responses import ResponseTracker
+from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.usage import Tally
+
+_ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_MAX_EVENT_ID = 512
+ROOT = "root"
+UNSUPPORTED = "unsupported_by_provider"
+
+
+class ClientEventError(Exception):
+    """The client's event is refused; becomes an `error` event in the provider's shape."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a session core that client events and new connections use."""
+
+    commands: CommandBuffer
+    ids: IdMap
+    config: SessionConfigState
+    conversation: ItemRegistry
+    responses: ResponseTracker
+    input_buffer: InputAudioBuffer
+    item_events: ItemEvents
+    tally: Tally
+    capabilities: Capabilities
+
+
+class Requests:
+    """Handles the client's events of one session."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._commands = parts.commands
+        self._ids = parts.ids
+        self._handlers: dict[str, Callable[[Json, float], None]] = {
+            "session.update": self._session_update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+            "output_audio_buffer.clear": lambda _, __: None,  # handled by media
+            "conversation.item.create": self._item_create,
+            "conversation.item.retrieve": self._item_retrieve,
+            "conversation.item.truncate": self._item_truncate,
+            "conversation.item.delete": self._item_delete,
+            "response.create": self._response_create,
+            "response.cancel": self._response_cancel,
+        }
+
+    def on_client_event(self, event: JsonValue, now: float) -> None:
+        """Handle ``event``, any JSON; publish an `error` event if it is refused."""
+        if not isinstance(event, dict) or is_too_deep(event):
+            self._commands.publish_error(
+                code="invalid_event", message="The event is no JSON object, or is nested too deeply."
+            )
+            return
+        try:
+            self._handlers.get(text(event, "type"), self._unknown)(event, now)
+        except ClientEventError as exc:
+            self._commands.publish_error(
+                code=exc.code, message=str(exc), param=exc.param, client_event_id=_event_id(event)
+            )
+
+    def _unknown(self, event: Json, _: float) -> None:
+        known = ", ".join(f"'{name}'" for name in self._handlers)
+        wrong = text(event, "type")[:64]
+        raise ClientEventError("invalid_value", f"Invalid value: '{wrong}'. Supported values are: {known}.", "type")
+
+    def _session_update(self, event: Json, _: float) -> None:
+        parameters = _required(event, "session")
+        self._refuse_unsupported(parameters, "session")
+        try:
+            changed = self._parts.config.update(parameters)
+        except InvalidSessionError as exc:
+            raise ClientEventError("invalid_value", str(exc), exc.param) from exc
+        if changed and self._commands.is_open:  # else it is part of the first session.update
+            self._commands.send_to_provider(
+                "session.update", {"session": {"type": "realtime", **changed}}, origin=_origin(event)
+            )
+        self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
+
+    def _append(self, event: Json, _: float) -> None:
+        encoded = text(event, "audio")
+        if not self._parts.config.input_is_pcm:
+            raise ClientEventError("invalid_value", "Appended audio must be audio/pcm of 24 kHz here.", "audio")
+        try:
+            pcm = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            raise ClientEventError(
+                "invalid_value", "Invalid 'audio'. Expected base64-encoded audio bytes.", "audio"
+            ) from exc
+        if not pcm or len(pcm) % SAMPLE_BYTES:
+            raise ClientEventError("invalid_value", "Invalid 'audio'. Expected 16-bit samples.", "audio")
+        self._parts.input_buffer.append_client_audio(pcm, encoded)
+
+    def _commit(self, event: Json, _: float) -> None:
+        if not self._parts.capabilities.manual_turns:
+            raise self._unsupported("manual_turns")
+        if not self._parts.input_buffer.commit_for_client(_event_id(event)):
+            raise ClientEventError(
+                "input_audio_buffer_commit_empty",
+                "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio.",
+            )
+
+    def _clear(self, event: Json, _: float) -> None:
+        if not self._parts.capabilities.manual_turns:
+            raise self._unsupported("manual_turns")
+        self._parts.input_buffer.clear(_origin(event))
+
+    def _item_create(self, event: Json, _: float) -> None:
+        item = dict(_required(event, "item"))
+        chosen = item.get("id")
+        if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):
+            raise ClientEventError("invalid_value", "Invalid 'item.id': up to 64 of A-Z a-z 0-9 _ -.", "item.id")
+        item_id = chosen or new_item_id()
+        if self._ids.theirs("item", item_id) is not None or item_id in self._parts.conversation:
+            raise ClientEventError("item_create_duplicate_id", f"Item with id '{item_id}' already exists.", "item.id")
+        body: Json = {"item": self._for_provider({**item, "id": item_id})}
+        if (previous := event.get("previous_item_id")) is not None:
+            body["previous_item_id"] = previous if previous == ROOT else self._item(event, "previous_item_id", "create")
+        if self._commands.send_to_provider("conversation.item.create", body, origin=_origin(event, item_id)):
+            self._ids.bind("item", ours=item_id, theirs=item_id)
+            self._parts.item_events.create_sent(item_id, item)
+            self._parts.conversation.store_content(item_id, fields(body, "item"))
+            self._parts.tally.items_created += 1
+
+    def _item_retrieve(self, event: Json, _: float) -> None:
+        theirs = self._item(event, "item_id", "retrieve")
+        self._commands.send_to_provider("conversation.item.retrieve", {"item_id": theirs}, origin=_origin(event))
+
+    def _item_truncate(self, event: Json, _: float) -> None:
+        if not self._parts.capabilities.truncate:
+            raise self._unsupported("truncate")
+        theirs = self._item(event, "item_id", "truncate")
+        item_id, end_ms = text(event, "item_id"), whole(event, "audio_end_ms", -1)
+        samples = self._parts.conversation.samples(item_id)
+        if samples is None:
+            raise ClientEventError("invalid_value", "Only model output audio messages can be truncated.", "item_id")
+        if not 0 <= end_ms <= samples_to_ms(samples):
+            has = f"Audio content of {samples_to_ms(samples)}ms is already shorter than the requested 'audio_end_ms'."
+            raise ClientEventError("invalid_value", has, "audio_end_ms")
+        cut: Json = {"item_id": theirs, "content_index": whole(event, "content_index"), "audio_end_ms": end_ms}
+        if self._commands.send_to_provider("conversation.item.truncate", cut, origin=_origin(event, item_id)):
+            self._parts.item_events.truncate_sent(item_id)
+
+    def _item_delete(self, event: Json, _: float) -> None:
+        theirs = self._item(event, "item_id", "delete")
+        self._commands.send_to_provider("conversation.item.delete", {"item_id": theirs}, origin=_origin(event))
+
+    def _response_create(self, event: Json, now: float) -> None:
+        parameters = event.get("response")
+        if not isinstance(parameters, (dict, type(None))):
+            raise ClientEventError("invalid_type", "Invalid type for 'response': expected an object.", "response")
+        body = self._parts.config.for_response(parameters or {})
+        self._refuse_unsupported(body, "response")
+        given = body.get("input")
+        if isinstance(given, list):
+            body["input"] = [self._for_provider(entry) if isinstance(entry, dict) else entry for entry in given]
+        self._parts.responses.request(body, asker="client", client_event_id=_event_id(event), now=now)
+
+    def _response_cancel(self, event: Json, now: float) -> None:
+        if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):
+            raise ClientEventError("response_cancel_not_active", "Cancellation failed: no active response found")
+
+    def _refuse_unsupported(self, parameters: Json, name: str) -> None:
+        for parameter in unsupported(parameters, self._parts.capabilities):
+            raise self._unsupported(parameter.capability, f"{name}.{parameter.param}")
+
+    def _unsupported(self, capability: Capability, param: str | None = None) -> ClientEventError:
+        self._commands.count_missing(capability)
+        return ClientEventError(UNSUPPORTED, MESSAGES[capability], param)
+
+    def _item(self, event: Json, name: str, verb: str) -> str:
+        """Return the provider's id of the item in the field ``name``.
+
+        Raises:
+            ClientEventError: there is none.
+        """
+        ours = text(event, name)
+        theirs = self._ids.theirs("item", ours)
+        if theirs is None:
+            code = f"item_{verb}_invalid_{name}"
+            raise ClientEventError(code, f"Error: the item with id '{ours[:64]}' does not exist.", name)
+        return theirs
+
+    def _for_provider(self, item: Json) -> Json:
+        """Return an item, or a reference to one, with the provider's ids."""
+        known = {**item}
+        if (call_id := self._ids.theirs("tool_call", text(item, "call_id"))) is not None:
+            known["call_id"] = call_id
+        for name in ("id", "approval_request_id"):
+            if (theirs := self._ids.theirs("item", text(item, name))) is not None:
+                known[name] = theirs
+        return known
+
+
+def _required(event: Json, name: str) -> Json:
+    if not isinstance(event.get(name), dict):
+        raise ClientEventError("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
+    return fields(event, name)
+
+
+def _event_id(event: Json) -> str | None:
+    return text(event, "event_id")[:_MAX_EVENT_ID] or None
+
+
+def _origin(event: Json, item_id: str | None = None) -> Origin:
+    return Origin(text(event, "type"), by_client=True, client_event_id=_event_id(event), item_id=item_id)

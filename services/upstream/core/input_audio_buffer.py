@@ -1,0 +1,174 @@
+"""The provider's input audio buffer: utterances are appended and committed, and become items.
+
+The provider's voice detection is off, so the client's speech and commit events are written here. The provider would
+refuse a commit under 100 ms, so so short an utterance is cleared instead. A provider without manual turns detects and
+commits them itself; it gets silence after each utterance, or it would not detect the end.
+"""
+
+from collections import OrderedDict, deque
+
+from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
+from services.contracts.ids import ItemId, new_item_id
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, AudioPosition, CommandBuffer, Origin
+from services.upstream.core.ids import IdMap
+from services.upstream.core.item_registry import ItemRegistry
+from services.upstream.core.json_shape import Json
+from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.usage import Tally
+
+MIN_COMMIT_MS = 100
+TRAILING_SILENCE_MS = 1000
+"""Twice what voice detectors wait for by default, sent where the provider detects the turns."""
+_MAX_DURATIONS = 256
+_MAX_UNCONFIRMED = 1024
+_MAX_UNTRANSCRIBED = 16
+
+
+class InputAudioBuffer:
+    """What of the caller's audio is in the provider's input buffer, committed and not yet confirmed."""
+
+    def __init__(
+        self,
+        commands: CommandBuffer,
+        ids: IdMap,
+        config: SessionConfigState,
+        *,
+        conversation: ItemRegistry,
+        tally: Tally,
+        capabilities: Capabilities,
+    ) -> None:
+        self._commands = commands
+        self._has_manual_turns = capabilities.manual_turns
+        self._ids = ids
+        self._config = config
+        self._conversation = conversation
+        self._tally = tally
+        self._item: ItemId | None = None  # of the open utterance
+        self._ms = 0.0  # in the buffer, neither committed nor cleared
+        self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
+        self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
+        self._durations: OrderedDict[str, float] = OrderedDict()
+        self._untranscribed: deque[str] = deque(maxlen=_MAX_UNTRANSCRIBED)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance is in progress."""
+        return self._item is not None
+
+    @property
+    def untranscribed(self) -> bool:
+        """Whether the transcription of an utterance is outstanding."""
+        return bool(self._untranscribed)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no utterance is in progress and no audio waits for a commit."""
+        return self._item is None and not self._ms
+
+    def forget_unconfirmed(self) -> None:
+        """Discard unconfirmed commits, clears and transcriptions: the provider's session ends."""
+        self._commits.clear()
+        self._clears.clear()
+        self._untranscribed.clear()
+
+    def utterance_started(self, index: int, *, automatic: bool) -> None:
+        """Begin an utterance at frame ``index``. ``automatic``: publish `speech_started`; False for manual turns."""
+        self._item = new_item_id()
+        if automatic:
+            fields: Json = {"item_id": self._item, "audio_start_ms": index * FRAME_MS}
+            self._commands.publish_event("input_audio_buffer.speech_started", fields)
+
+    def append_frames(self, pcm: bytes) -> None:
+        """Append caller audio: s16le mono 16 kHz."""
+        self._append(pcm)
+        self._ms += len(pcm) / 32
+
+    def append_client_audio(self, pcm_24k: bytes, encoded: str) -> None:
+        """Append audio of the client's `input_audio_buffer.append`; the Realtime API has no reply to it."""
+        if self._commands.send_to_provider("input_audio_buffer.append", {"audio": encoded}):
+            self._ms += len(pcm_24k) / 48
+            self._tally.sent_24k_bytes += len(pcm_24k)
+
+    def utterance_ended(self, index: int, *, automatic: bool) -> bool:
+        """End the utterance after frame ``index``; return whether it was committed."""
+        item, self._item = self._item, None
+        if item is None or not automatic:
+            return False
+        fields: Json = {"item_id": item, "audio_end_ms": index * FRAME_MS}
+        self._commands.publish_event("input_audio_buffer.speech_stopped", fields)
+        if self._ms >= MIN_COMMIT_MS:
+            return self._commit(item, Origin("input_audio_buffer.commit"), NOWHERE)
+        if self._ms:
+            self.clear()
+        return False
+
+    def drop_utterance(self) -> None:
+        """Drop the utterance: the rest of it will not come."""
+        self._item = None
+        if self._ms:
+            self.clear()
+
+    def commit_for_client(self, client_event_id: str | None) -> bool:
+        """Commit the buffer for the client; False if it holds less than `MIN_COMMIT_MS`."""
+        if self._ms < MIN_COMMIT_MS:
+            return False
+        item = self._item or new_item_id()
+        if self._item is not None:
+            self._item = new_item_id()  # the rest of the utterance belongs to the next item
+        origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id)
+        return self._commit(item, origin, AT_ONCE)
+
+    def clear(self, origin: Origin | None = None) -> None:
+        """Clear the buffer, if the provider has manual turns. ``origin``: the client's request, to be confirmed."""
+        if not self._has_manual_turns:
+            self._ms = 0.0
+            return
+        if self._commands.send_to_provider("input_audio_buffer.clear", origin=origin):
+            self._ms = 0.0
+            self._clears.append(origin is not None)
+
+    def cleared(self) -> None:
+        """Handle the provider's confirmation of a clear; the client gets it if it asked."""
+        if self._clears and self._clears.popleft():
+            self._commands.publish_event("input_audio_buffer.cleared", {}, AT_ONCE)
+
+    def committed(self, theirs: str) -> None:
+        """Handle the provider's confirmation of a commit: bind its item to the one that the client has already."""
+        if self._commits and self._ids.known("item", theirs) is None:
+            self._ids.bind("item", ours=self._commits.popleft(), theirs=theirs)
+
+    def commit_failed(self) -> None:
+        """Remove the oldest commit: the provider refused it, and makes no item."""
+        if self._commits:
+            self.transcribed(self._commits.popleft())
+
+    def transcribed(self, item_id: str) -> None:
+        """Record that the item's transcription has arrived or failed."""
+        if item_id in self._untranscribed:
+            self._untranscribed.remove(item_id)
+
+    def duration_s(self, item_id: str) -> float:
+        """Return the seconds of audio in the utterance that became ``item_id``; 0 if unknown."""
+        return self._durations.get(item_id, 0.0)
+
+    def _append(self, pcm: bytes) -> None:
+        self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)
+
+    def _commit(self, item: ItemId, origin: Origin, place: AudioPosition) -> bool:
+        if not self._has_manual_turns:
+            self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
+            while self._commits:  # what it did not detect as a turn never becomes an item
+                self.commit_failed()
+        elif not self._commands.send_to_provider("input_audio_buffer.commit", origin=origin):
+            return False
+        self._durations[item] = self._ms / 1000
+        if len(self._durations) > _MAX_DURATIONS:
+            self._durations.popitem(last=False)
+        self._ms = 0.0
+        self._commits.append(item)
+        if self._config.transcribes:
+            self._untranscribed.append(item)
+        fields: Json = {"item_id": item, "previous_item_id": self._conversation.last}
+        self._commands.publish_event("input_audio_buffer.committed", fields, place)
+        return True

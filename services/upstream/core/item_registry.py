@@ -1,0 +1,145 @@
+"""The conversation's items in the client's order, with their audio length and content."""
+
+import json
+from collections import OrderedDict
+
+from services.upstream.core.ids import IdMap
+from services.upstream.core.json_shape import Json, fields, objects, text
+
+MAX_ITEMS = 4096
+MAX_REPEATED = 256
+MAX_REPEATED_CHARS = 256 * 1024
+"""Most characters of JSON of a conversation that are repeated in a new session with the provider."""
+_ENDINGS = ("completed", "cancelled", "incomplete", "failed")
+_REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
+
+
+class ItemRegistry:
+    """The items of which the client got `added`. Ids are ours."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[str, int | None] = OrderedDict()  # samples of those that have audio
+        self._done: set[str] = set()
+        self._response_items: set[str] = set()
+        self._contents: OrderedDict[str, Json] = OrderedDict()  # in the form of `conversation.item.create`
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._items
+
+    @property
+    def last(self) -> str | None:
+        """The id of the newest item, or None."""
+        return next(reversed(self._items), None)
+
+    def mark_response_item(self, item_id: str) -> None:
+        """Record that the item belongs to a response, which publishes its events."""
+        self._response_items.add(item_id)
+
+    def add(self, item_id: str) -> str | None:
+        """Add the item at the end of the conversation; return the id of the one before it."""
+        previous = self.last
+        self._items[item_id] = None
+        if len(self._items) > MAX_ITEMS:
+            self.remove(next(iter(self._items)))
+        return previous
+
+    def remove(self, item_id: str) -> None:
+        """Remove the item and its contents."""
+        self._items.pop(item_id, None)
+        self._done.discard(item_id)
+        self._response_items.discard(item_id)
+        self._contents.pop(item_id, None)
+
+    def is_response_item(self, item_id: str) -> bool:
+        """A response writes the item's events."""
+        return item_id in self._response_items
+
+    def finish(self, item_id: str) -> bool:
+        """Mark the item as complete; False if it was already."""
+        if item_id in self._done:
+            return False
+        self._done.add(item_id)
+        return True
+
+    def set_samples(self, item_id: str, samples: int) -> None:
+        """Set how many samples of audio of the item were generated."""
+        if item_id in self._items:
+            self._items[item_id] = samples
+
+    def samples(self, item_id: str) -> int | None:
+        """Return how many samples of audio of the item were generated; None if it has none."""
+        return self._items.get(item_id)
+
+    def store_content(self, item_id: str, item: Json) -> None:
+        """Store the item in the form of a `conversation.item.create`, for a new session."""
+        self._contents[item_id] = item
+        if len(self._contents) > MAX_ITEMS:
+            self._contents.popitem(last=False)
+
+    def begin_new_session(self) -> list[Json]:
+        """Return the stored items that a new session with the provider is to create, the newest if there are many.
+
+        Their audio lengths are forgotten: they have no audio there.
+        """
+        self._items = OrderedDict.fromkeys(self._items)
+        items: list[Json] = []
+        left = MAX_REPEATED_CHARS
+        for item_id in reversed(self._items):
+            item = self._contents.get(item_id)
+            left -= len(json.dumps(item)) if item else 0
+            if left < 0 or len(items) == MAX_REPEATED:
+                break
+            items += [item] if item else []
+        while items and items[-1].get("type") == "function_call_output":  # its call is not among them
+            items.pop()
+        return items[::-1]
+
+
+def client_item(item: Json, *, item_id: str, ids: IdMap) -> Json:
+    """Return a provider's item for the client: with our ids, without audio, with the keys that strict clients need."""
+    for_client: Json = {
+        name: value for name, value in item.items() if name not in ("id", "call_id", "approval_request_id")
+    }
+    for_client |= {"id": item_id, "object": "realtime.item"}
+    if call_id := text(item, "call_id"):
+        for_client["call_id"] = ids.ours("tool_call", call_id)
+    if approval := text(item, "approval_request_id"):
+        for_client["approval_request_id"] = ids.ours("item", approval)
+    if "content" in item or item.get("type") == "message":
+        for_client["content"] = [_client_content(part) for part in objects(item, "content")]
+    return for_client
+
+
+def _client_content(part: Json) -> Json:
+    for_client = {name: value for name, value in part.items() if name != "audio"}
+    if part.get("type") == "input_audio":
+        for_client["transcript"] = text(part, "transcript") or None
+    return for_client
+
+
+def is_spoken(item: Json) -> bool:
+    """Return whether the item is a caller's utterance."""
+    return item.get("role") == "user" and any(part.get("type") == "input_audio" for part in objects(item, "content"))
+
+
+def client_error(error: Json, ids: IdMap) -> Json:
+    """Return the client's error object of a failed response or transcription."""
+    return {
+        "type": text(error, "type", "server_error"),
+        "code": text(error, "code") or None,
+        "message": ids.scrub(text(error, "message", "The provider failed.")),
+    }
+
+
+def status_details(response: Json, ids: IdMap) -> Json | None:
+    """Return why a response ended, if the provider gave one of the Realtime API's reasons."""
+    given = fields(response, "status_details")
+    details: Json = {}
+    if (kind := text(given, "type")) in _ENDINGS:
+        details["type"] = kind
+    if (reason := text(given, "reason")) in _REASONS:
+        details["reason"] = reason
+    if error := fields(given, "error"):
+        for_client = client_error(error, ids)
+        details["error"] = for_client
+    return details or None

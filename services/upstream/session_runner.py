@@ -1,0 +1,260 @@
+"""Runs one call: passes input from media, provider and timer to the session core, and executes its commands."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from services.contracts import subjects
+from services.contracts.endings import EndReason
+from services.contracts.frame import Frame, Kind
+from services.contracts.liveness import SILENT_S, Gone, Liveness
+from services.contracts.messages import Ended
+from services.runtime import clock
+from services.runtime.bus.client import Bus
+from services.runtime.bus.reliable_sender import SendQueueFullError
+from services.runtime.telemetry import metrics as bus_metrics
+from services.runtime.telemetry.logging import get_logger
+from services.upstream import metrics
+from services.upstream.caller_frames import CallerFrames
+from services.upstream.claimed_call import ClaimedCall
+from services.upstream.connectors.base import Connector
+from services.upstream.core.commands import (
+    AppendAudio,
+    BookUsage,
+    ClearPlayout,
+    CountError,
+    CountMissing,
+    EndSession,
+    ItemOver,
+    ObserveStage,
+    PublishAudio,
+    PublishEvent,
+    Reconnect,
+    SendToProvider,
+    SessionCommand,
+)
+from services.upstream.core.session import SessionCore
+from services.upstream.errors import UpstreamUnavailableError
+from services.upstream.lease import Lease, LeaseLostError
+from services.upstream.media_publisher import MediaPublisher
+from services.upstream.provider_link import ProviderEvent, ProviderLink, ProviderLost, ProviderOpened
+from services.upstream.session_usage import SessionUsage
+from services.upstream.trace import SessionTrace
+
+_GONE: dict[Gone, str] = {"silent": "media is silent", "bus_away": "the bus is away"}
+TIMER_S = 0.1
+MAX_INBOX = 2048
+SETTLE_S = 1.5
+"""Longest that the end of a call waits for usage that the provider has not reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class _EndRequested:
+    reason: EndReason
+    detail: str = ""
+    by_media: bool = False
+
+
+class _TimerFired:
+    """The timer's input, once every `TIMER_S` while no other waits."""
+
+
+_Input = Frame | ProviderOpened | ProviderEvent | ProviderLost | _TimerFired
+
+
+class SessionRunner:
+    """Owns one call from its claim to its end. The worker passes it frames and runs `run` in a task."""
+
+    def __init__(  # noqa: PLR0913 - all by keyword
+        self,
+        facts: ClaimedCall,
+        *,
+        core: SessionCore,
+        bus: Bus,
+        lease: Lease,
+        connector: Connector,
+        usage: SessionUsage,
+        trace: SessionTrace | None = None,
+    ) -> None:
+        self.facts = facts
+        self.media_subject = subjects.up(facts.worker, facts.process, facts.id)
+        """The only subject from which the call's frames are accepted."""
+        self._core = core
+        self._lease = lease
+        self._bus = bus
+        self._trace = trace or SessionTrace()
+        self._down = MediaPublisher(bus, call=facts.id, process=facts.process, worker=facts.worker, epoch=lease.epoch)
+        self._up = CallerFrames(epoch=lease.epoch, core=core, publisher=self._down, trace=self._trace)
+        self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
+        self._provider = ProviderLink(connector, facts.model, self._inbox)
+        self._usage = usage
+        self._media = Liveness(clock.monotonic())
+        self._ended: _EndRequested | None = None
+        self._is_closing = False  # nothing more is published to media
+        self._has_media = False  # media has sent a frame
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a media process has sent frames of the call, and the call has not ended."""
+        return self._has_media and self._ended is None
+
+    def on_frame(self, data: bytes) -> None:
+        """Queue a frame from media."""
+        frame = self._up.decode_frame(data)
+        if frame is None:
+            return
+        self._has_media = self._has_media or frame.kind is not Kind.ENDED  # that alone does not hold the call
+        self._media.record_activity(now=clock.monotonic())
+        self._enqueue(frame)
+
+    def end(self, reason: EndReason, detail: str = "") -> None:
+        """End the call; `run` publishes the reason to media and returns it."""
+        if self._ended is None:
+            self._ended = _EndRequested(reason, detail)
+        self._enqueue(_TimerFired())  # wakes the loop
+
+    async def run(self) -> EndReason:
+        """Run the call to its end; when this returns, usage is booked, the lease released and the provider closed."""
+        writing = asyncio.create_task(self._usage.keep_writing(), name=f"usage {self.facts.id}")
+        reason = EndReason.INTERNAL
+        self._trace.started()
+        try:
+            ended = await self._run_until_ended()
+            reason = ended.reason
+        finally:
+            self._trace.ended(self.facts, reason)
+            self._usage.close()
+            await self._lease.release()
+            await writing
+        get_logger().info("session_ended", reason=ended.reason, detail=ended.detail)
+        return ended.reason
+
+    async def _run_until_ended(self) -> _EndRequested:
+        ended = _EndRequested(EndReason.INTERNAL, "the worker failed")
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._provider.keep_open(), name="provider"),
+                group.create_task(self._keep_lease(), name="lease"),
+                group.create_task(self._run_timer(), name="timer"),
+            ]
+            try:
+                ended = await self._process_inputs()
+            finally:
+                self._publish_end(ended)
+                await self._settle()
+                await self._execute(self._core.ended(now=clock.monotonic()))
+                for task in tasks:
+                    task.cancel()
+        return ended
+
+    async def _process_inputs(self) -> _EndRequested:
+        await self._execute(self._core.started(now=clock.monotonic()))
+        while self._ended is None:
+            received = await self._inbox.get()
+            try:
+                await self._execute(self._commands_for(received))
+            except SendQueueFullError:
+                self._ended = _EndRequested(EndReason.INTERNAL, "the bus does not take the answers")
+            except UpstreamUnavailableError as exc:
+                self._ended = _EndRequested(EndReason.PROVIDER_ERROR, str(exc))
+        return self._ended
+
+    def _commands_for(self, received: _Input) -> list[SessionCommand]:
+        now = clock.monotonic()
+        match received:
+            case Frame():
+                return self._on_media_frame(received, now)
+            case ProviderEvent(event=event):
+                return self._core.on_provider_event(event, now=now)
+            case ProviderOpened():
+                self._trace.provider_opened()
+                return self._core.provider_opened(now=now)
+            case ProviderLost(reason=reason, detail=detail):
+                return self._core.provider_lost(reason, detail, now=now)
+            case _:
+                return self._on_timer(now)
+
+    def _on_media_frame(self, frame: Frame, now: float) -> list[SessionCommand]:
+        result = self._up.on_frame(frame, now=now)
+        if isinstance(result, Ended):
+            self._ended = _EndRequested(result.reason, result.detail, by_media=True)
+            return []
+        return result
+
+    def _on_timer(self, now: float) -> list[SessionCommand]:
+        if gone := self._media.gone(bus=self._bus.connected, now=now):
+            self._ended = _EndRequested(EndReason.INTERNAL, _GONE[gone])
+            return []
+        self._down.on_timer(now=now)
+        return self._core.on_timer(now=now)
+
+    async def _execute(self, commands: list[SessionCommand]) -> None:
+        for command in commands:
+            match command:
+                case PublishEvent() | PublishAudio() | ClearPlayout() | ItemOver() if self._is_closing:
+                    pass
+                case SendToProvider() | AppendAudio() | Reconnect():
+                    self._provider.queue_command(command)
+                case PublishEvent():
+                    self._trace.on_server_event(command.event)
+                    self._down.publish_event(command)
+                case PublishAudio():
+                    self._down.publish_audio(command)
+                case ClearPlayout():
+                    self._down.clear_playout(command)
+                case ItemOver():
+                    self._down.drop_item(command.item_id)
+                case BookUsage():
+                    await self._usage.book(command)
+                case EndSession():
+                    self._ended = _EndRequested(command.reason, command.detail)
+                case _:
+                    self._record(command)
+
+    def _record(self, command: CountError | CountMissing | ObserveStage) -> None:
+        if isinstance(command, ObserveStage):
+            metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
+            self._trace.on_stage(command, now=clock.monotonic())
+        elif isinstance(command, CountMissing):
+            metrics.MISSING.labels(command.capability).inc()
+            get_logger().info("capability_missing", capability=command.capability)
+        else:
+            metrics.ERRORS.labels(command.kind).inc()
+            get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)
+
+    def _publish_end(self, ended: _EndRequested) -> None:
+        self._is_closing = True
+        if ended.by_media:
+            return
+        try:
+            self._down.publish_end(Ended(reason=ended.reason, detail=ended.detail).encode())
+        except SendQueueFullError:
+            get_logger().warning("end_not_sent", reason="overflow")
+
+    async def _settle(self) -> None:
+        """Stop generation and read until the provider has reported its usage, for at most `SETTLE_S`."""
+        with contextlib.suppress(TimeoutError, UpstreamUnavailableError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._execute(self._core.ending(now=clock.monotonic()))
+                while not self._core.is_settled(now=clock.monotonic()):
+                    received = await self._inbox.get()
+                    if isinstance(received, ProviderEvent | ProviderLost):
+                        await self._execute(self._commands_for(received))
+
+    async def _keep_lease(self) -> None:
+        try:
+            await self._lease.keep_renewed()
+        except LeaseLostError as exc:
+            self.end(EndReason.INTERNAL, f"lease lost: {exc.reason}")
+
+    async def _run_timer(self) -> None:
+        while True:
+            await asyncio.sleep(TIMER_S)
+            if self._inbox.empty() or clock.monotonic() - self._media.active_at > SILENT_S:
+                await self._inbox.put(_TimerFired())
+
+    def _enqueue(self, received: _Input) -> None:
+        try:
+            self._inbox.put_nowait(received)
+        except asyncio.QueueFull:
+            bus_metrics.BUS_DROPPED.labels("inbox").inc()

@@ -1,0 +1,87 @@
+"""The detector of a process: frames of all calls in one batch, in order, and audio that passes if it fails."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from services.contracts.audio import PcmFrame
+from services.media.speech_detection import SpeechDetection
+
+
+class Batched:
+    """A detector that records its batches; its probabilities encode the numbers of caller and frame."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int]]] = []
+        self.opened = 0
+        self.fails = False
+        self.short = False
+
+    def new_state(self) -> int:
+        self.opened += 1
+        return self.opened
+
+    def probabilities(self, batch: Sequence[tuple[int, PcmFrame]]) -> list[float]:
+        self.batches.append([(caller, frame.index) for caller, frame in batch])
+        if self.fails:
+            raise RuntimeError("no model")
+        return [caller / 10 + frame.index / 100 for caller, frame in batch][self.short :]
+
+
+class Consumer:
+    def __init__(self) -> None:
+        self.got: list[tuple[int, float, float]] = []
+        self.came = asyncio.Event()
+
+    def on_detected(self, frame: PcmFrame, probability: float, *, now: float) -> None:
+        self.got.append((frame.index, round(probability, 2), now))
+        self.came.set()
+
+
+def frame(index: int) -> PcmFrame:
+    return PcmFrame(index, bytes(640))
+
+
+async def test_the_frames_of_all_calls_of_a_turn_of_the_loop_are_one_batch() -> None:
+    detector = Batched()
+    detection = SpeechDetection(detector)
+    one, other = detection.open_stream(), detection.open_stream()
+    first, second = Consumer(), Consumer()
+    one.submit(frame(0), first, now=1.0)
+    other.submit(frame(7), second, now=1.0)
+    one.submit(frame(1), first, now=1.02)
+    assert not first.got
+    async with asyncio.timeout(5):
+        await first.came.wait()
+    assert detector.batches == [[(1, 0), (2, 7), (1, 1)]]
+    assert first.got == [(0, 0.1, 1.0), (1, 0.11, 1.02)]
+    assert second.got == [(7, 0.27, 1.0)]
+
+
+async def test_what_waits_is_handed_back_before_another_input_of_the_caller() -> None:
+    detector, consumer = Batched(), Consumer()
+    stream = SpeechDetection(detector).open_stream()
+    stream.submit(frame(0), consumer, now=1.0)
+    stream.flush()
+    assert [index for index, _, _ in consumer.got] == [0]
+    await asyncio.sleep(0)
+    assert detector.batches == [[(1, 0)]]
+
+
+@pytest.mark.parametrize("fault", ["fails", "short"])
+async def test_a_detector_that_fails_lets_audio_pass_is_logged_once_and_recovers(fault: str) -> None:
+    detector, consumer = Batched(), Consumer()
+    stream = SpeechDetection(detector).open_stream()
+    setattr(detector, fault, True)
+    with capture_logs() as logs:
+        for index in range(3):
+            stream.submit(frame(index), consumer, now=1.0)
+            stream.flush()
+        setattr(detector, fault, False)
+        for index in range(3, 5):
+            stream.submit(frame(index), consumer, now=1.0)
+            stream.flush()
+    assert [probability for _, probability, _ in consumer.got] == [1, 1, 1, 0.13, 0.14]
+    assert [entry["event"] for entry in logs] == ["detector_failed", "detector_recovered"]
