@@ -262,7 +262,7 @@ def test_ids_are_forgotten_oldest_first() -> None:
 def test_items_are_forgotten_oldest_first() -> None:
     conversation = ItemRegistry()
     for number in range(MAX_ITEMS + 1):
-        conversation.add(f"item_{number}")
+        conversation.append(f"item_{number}")
     assert "item_0" not in conversation
     conversation.set_samples("item_0", 5)
     assert conversation.samples("item_0") is None

@@ -4,12 +4,10 @@ from services.upstream.core.capabilities import provider_session
 from services.upstream.core.client_requests import Parts
 from services.upstream.core.command_buffer import Origin
 from services.upstream.core.commands import Reconnect
-from services.upstream.core.json_shape import text
+from services.upstream.core.json_shape import Json
 
 RECONNECT_EARLY_S = 120.0
 """From so long before the limit on, the first idle moment is used; half the limit, where that is less."""
-REPLAY = "replay"
-"""The origin of items that are created again in a new session."""
 
 
 class ProviderSetup:
@@ -20,15 +18,16 @@ class ProviderSetup:
         self._commands = parts.commands
         self._limit_s = parts.capabilities.session_limit_s
         self._reconnect_at: float | None = None
+        self._repeated: list[tuple[Json, Origin]] = []
 
     def opened(self, *, now: float) -> None:
         """Configure the new session, create the conversation's items in it, then send what was held."""
         self._commands.open()
         session = provider_session(self._parts.config.for_provider(), self._parts.capabilities)
         self._commands.send_to_provider("session.update", {"session": session})
-        for item in self._parts.conversation.begin_new_session():
-            self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
-            self._commands.send_to_provider("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
+        for item, origin in self._repeated:
+            self._commands.send_to_provider("conversation.item.create", {"item": item}, origin=origin)
+        self._repeated = []
         self._commands.release_held()
         if self._limit_s is not None:
             self._reconnect_at = now + self._limit_s - min(RECONNECT_EARLY_S, self._limit_s / 2)
@@ -40,5 +39,6 @@ class ProviderSetup:
         if self._parts.responses.is_idle and self._parts.input_buffer.is_empty:
             self._reconnect_at = None
             self._parts.input_buffer.forget_unconfirmed()
+            self._repeated = self._parts.item_events.begin_new_session()  # before anything is held for that session
             self._commands.close()
             self._commands.add(Reconnect())

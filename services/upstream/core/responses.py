@@ -35,6 +35,7 @@ class _PendingRequest:
     hangover_ms: int = 0
     retries: int = 0
     sent_at: float = 0.0
+    sent_behind: int | None = None  # the items requested before it
     stop: StopReason | None = None  # why it must be stopped as soon as it begins
 
     @property
@@ -109,6 +110,7 @@ class ResponseTracker:
         origin = Origin("response.create", by_client=pending.asker == "client", client_event_id=pending.client_event_id)
         if self._commands.send_to_provider("response.create", body, origin=origin):
             pending.sent_at = now
+            pending.sent_behind = self._shared.conversation.order.requests
             self._pending = pending
 
     def request_refused(self, *, is_active: bool, now: float) -> bool:
@@ -131,9 +133,10 @@ class ResponseTracker:
         if self._ids.known("response", theirs) is not None:
             self._commands.count_error(CountError("unexpected", "response.created"))
             return
-        response = ProviderResponse(self._shared, body, theirs=theirs)
-        self._live.append(response)
         pending, self._pending = self._pending, None
+        as_of = pending.sent_behind if pending else None
+        response = ProviderResponse(self._shared, body, theirs=theirs, as_of=as_of)
+        self._live.append(response)
         if pending is None:
             return
         if pending.asker == "turn":
@@ -162,7 +165,10 @@ class ResponseTracker:
             self._audio(event, now)
             return
         response = self._response(text(event, "response_id"))
-        if response is None or (not response.stopped and not self._apply_item_event(response, event)):
+        if response is not None and response.stopped:
+            if event["type"] == "response.output_item.added":
+                response.hide_item(fields(event, "item"))
+        elif response is None or not self._apply_item_event(response, event):
             self._commands.count_error(CountError("unexpected", text(event, "type")))
         self._remove_finished()
 
