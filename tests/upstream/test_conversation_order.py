@@ -187,7 +187,7 @@ class ConversationMachine(RuleBasedStateMachine):
         item_id = f"mine-{self.numbers}"
         others = [f"mine-{number}" for number in range(1, self.numbers)]
         previous = data.draw(st.sampled_from([None, None, "root", *self.list, *others]))
-        part = {"type": "output_text" if role == "assistant" else "input_text", "text": "hi"}
+        part: Json = {"type": "output_text" if role == "assistant" else "input_text", "text": "hi"}
         item: Json = {"id": item_id, "type": "message", "role": role, "content": [part]}
         self.client("conversation.item.create", f"create {item_id}", item=item, previous_item_id=previous)
 

@@ -125,7 +125,9 @@ def test_the_first_items_of_a_long_conversation_are_dropped_and_the_order_stays(
     assert items.order.previous("item_2") == "item_1"
     items.reserve("m", behind="item_1")
     assert items.add("m") == "item_1"
-    assert items.order.previous("item_3") == "m", "item_2 was dropped for it"
+    assert items.order.previous("item_3") == "item_2", "dropped for it"
+    items.append("next")
+    assert list(items.order)[:2] == ["item_2", "item_3"]
 
 
 def test_an_item_at_the_beginning_of_a_long_conversation_is_dropped_first() -> None:

@@ -7,6 +7,7 @@ that it names has the conversation's order after every event.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 ROOT = "root"
@@ -117,11 +118,9 @@ class ItemOrder:
         kept = [other for other in self._order if not self._places[other].is_dropped]
         dropped = next((other for other in kept if self._places[other].is_shown), kept[0])
         self._places[dropped].is_dropped = True
-        at = self._order.index(dropped)
-        if at + 1 < len(self._order) and self._places[self._order[at + 1]].is_dropped:
-            self.remove(dropped)
-        elif at and self._places[self._order[at - 1]].is_dropped:
-            self.remove(self._order[at - 1])
+        for earlier, later in pairwise(self._order[: self._order.index(dropped) + 2]):
+            if self._places[earlier].is_dropped and self._places[later].is_dropped:
+                self.remove(earlier)
         return dropped
 
     def begin_new_session(self, repeated: Iterable[str]) -> None:
