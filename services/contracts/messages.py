@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from services.contracts.connect import AnswersLeg, ConnectsLeg
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
-from services.contracts.ids import SERVED, CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.ids import SERVED, CallId, Epoch, KeyId, LegId, ProcessId, SessionId, TenantId, WorkerId
 
 UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 """Milliseconds from 1970 to the end of the year 9999, which every calendar library and database supports."""
@@ -74,6 +74,39 @@ class OfferRefused(Message):
     type: Literal["offer.refused"] = "offer.refused"
     reason: OfferRefusal | RestartRefusal
     detail: str = ""
+
+
+# --- revocation ------------------------------------------------------------------------------------------------
+
+MAX_KEYS = 1000
+"""Keys in one message: a tenth of a message's maximum size."""
+
+
+class TenantKey(BaseModel):
+    """A tenant and the key that some of its live calls were made with; hashable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    tenant: TenantId
+    key: KeyId
+
+
+TenantKeys = Annotated[tuple[TenantKey, ...], Field(max_length=MAX_KEYS)]
+
+
+class KeyCheck(Message):
+    """A media process asks all signaling processes whether keys of its live calls are in the tenants file."""
+
+    type: Literal["key.check"] = "key.check"
+    keys: TenantKeys
+
+
+class KeysChecked(Message):
+    """One signaling process answers by its copy of the tenants file."""
+
+    type: Literal["keys.checked"] = "keys.checked"
+    known: TenantKeys = ()
+    gone: TenantKeys = ()
 
 
 # --- ownership -------------------------------------------------------------------------------------------------
@@ -241,6 +274,8 @@ AnyMessage = Annotated[
     | Offer
     | OfferAnswered
     | OfferRefused
+    | KeyCheck
+    | KeysChecked
     | Claim
     | ClaimGranted
     | ClaimRefused

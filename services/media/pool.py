@@ -202,7 +202,8 @@ class Pool:
             receives_audio=leg.receives_audio,
         )
         started = clock.unix_ms()
-        facts = CallDetails(offer.call, offer.grant.tenant, self._config.process, owner, started, offered_at)
+        tenant, key = offer.grant.tenant, offer.grant.key
+        facts = CallDetails(offer.call, tenant, self._config.process, owner, started, offered_at, key)
         call = Call(
             facts,
             legs=(leg,),

@@ -34,6 +34,7 @@ from services.signaling.auth import Authority
 from services.signaling.core import mint
 from services.signaling.core.mint import MintRequest
 from services.signaling.core.sdp import ClientOffer
+from services.signaling.core.tenants import key_id
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.grants import CallOwner, GrantsUnavailableError, Redemption, TokenRejectedError
 from services.signaling.media_directory import MediaDirectory, NotPlacedError
@@ -152,7 +153,8 @@ class CallControl:
         tenant = self.authority.tenant_of_key(request)
         if tenant is not None:
             with bad_requests():
-                granted = mint.grant(tenant, MintRequest(session=dict(session or {})), default_model=self.default_model)
+                wanted, key = MintRequest(session=dict(session or {})), key_id(self.authority.bearer(request))
+                granted = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
             yield granted, None
             return
         grants = self.authority.grants
@@ -163,7 +165,7 @@ class CallControl:
             raise self.authority.rejected(request, exc.reason) from None
         try:
             sealed = redemption.issued.grant
-            self.authority.tenant_of_token(request, sealed.tenant)
+            self.authority.tenant_of_token(request, sealed.tenant, sealed.key)
             with bad_requests():
                 granted = mint.redeemed(sealed, session)
             yield granted, redemption

@@ -214,8 +214,8 @@ class Grants:
         if redemption is not None:
             self.live.release(owner.tenant, redemption.key)
 
-    async def redeemed_call(self, value: str) -> tuple[CallId, TenantId]:
-        """Return the call and tenant of a redeemed token.
+    async def redeemed_call(self, value: str) -> Redeemed:
+        """Return the record of a redeemed token.
 
         Raises:
             TokenRejectedError: unknown, not redeemed, or redeemed more than a day ago.
@@ -229,7 +229,7 @@ class Grants:
         decided = token.redeemed_call(record, now_unix_ms=clock.unix_ms())
         if isinstance(record, Issued) or isinstance(decided, Rejection):
             raise TokenRejectedError(decided if isinstance(decided, Rejection) else Rejection.NOT_REDEEMED)
-        return decided, record.tenant
+        return record
 
     async def owner(self, call: CallId) -> CallOwner | None:
         """Return tenant and media process of a call, or None if the call is unknown.

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from services.contracts import ids
 from services.contracts.grant import Limits
-from services.contracts.ids import TenantId
+from services.contracts.ids import KeyId, TenantId
+from services.contracts.messages import KeysChecked, TenantKey
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.parse import parse_session
 
 NO_SPEND_LIMIT = "a limit of money is not enforced yet: leave max_cost_usd out and bound calls by max_seconds"
+KEY_ID_CHARS = 16
 KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,6 +60,10 @@ class Tenant(BaseModel):
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
 
+    def has_key(self, key: KeyId) -> bool:
+        """Return whether ``key`` is one of the tenant's keys, or none: the demo page mints without."""
+        return not key or any(known.startswith(key) for known in self.keys_sha256)
+
     @field_validator("id")
     @classmethod
     def _safe(cls, text: TenantId) -> TenantId:
@@ -86,6 +93,11 @@ class _TenantsFile(BaseModel):
 def key_hash(key: str) -> str:
     """Return the SHA-256 of a key or token in hex. Both are random, so no salt is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def key_id(key: str) -> KeyId:
+    """Return the id of a tenant key."""
+    return KeyId(key_hash(key)[:KEY_ID_CHARS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,14 @@ class Tenants:
     def by_id(self, tenant: TenantId) -> Tenant | None:
         """Return the tenant, or None if it is not in the file."""
         return self._by_id.get(tenant)
+
+    def check(self, keys: Iterable[TenantKey]) -> KeysChecked:
+        """Return which of ``keys`` are in the file."""
+        known: dict[bool, list[TenantKey]] = {True: [], False: []}
+        for asked in keys:
+            tenant = self._by_id.get(asked.tenant)
+            known[tenant is not None and tenant.has_key(asked.key)].append(asked)
+        return KeysChecked(known=tuple(known[True]), gone=tuple(known[False]))
 
     def by_key(self, key: str) -> Tenant | None:
         """Return the tenant of a key, or None. Compares with every key, each in constant time."""
