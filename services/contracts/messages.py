@@ -33,8 +33,22 @@ class Message(BaseModel):
 # --- placement -------------------------------------------------------------------------------------------------
 
 
+class TenantCalls(BaseModel):
+    """The live calls of one tenant in one media process."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    tenant: TenantId
+    connected: tuple[CallId, ...] = ()
+    half_open: tuple[CallId, ...] = ()
+    """Answered, but the client has not connected yet."""
+
+
 class Heartbeat(Message):
-    """A media process reports once a second that it is alive, and its load in legs."""
+    """A media process reports that it is alive, its load in legs, and its calls: once a second, and when they change.
+
+    ``newest``: the number of its newest call. Numbers grow, also over a restart of the process.
+    """
 
     type: Literal["media.heartbeat"] = "media.heartbeat"
     process: ProcessId
@@ -46,6 +60,8 @@ class Heartbeat(Message):
     capacity: int = Field(ge=1)
     loop_lag_ms: float = Field(ge=0)
     http_url: str
+    newest: int = Field(default=0, ge=0)
+    calls: tuple[TenantCalls, ...] = ()
 
 
 class Offer(ConnectsLeg, Message):
@@ -59,9 +75,10 @@ class Offer(ConnectsLeg, Message):
 
 
 class OfferAnswered(AnswersLeg, Message):
-    """How the leg connects; it waits for its peer."""
+    """How the leg connects; it waits for its peer. ``number``: of its call, see `Heartbeat`; 0 for an ICE restart."""
 
     type: Literal["offer.answered"] = "offer.answered"
+    number: int = Field(default=0, ge=0)
 
 
 OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "internal"]

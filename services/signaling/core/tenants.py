@@ -25,7 +25,10 @@ class InvalidTenantsError(ValueError):
 
 
 class Rates(BaseModel):
-    """Request rates of a tenant in each signaling process. Unknown fields are refused."""
+    """What a tenant may request and have at once. Unknown fields are refused.
+
+    Requests and tokens are counted by each signaling process, calls over all media processes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -39,6 +42,12 @@ class Rates(BaseModel):
     """Offers in a burst."""
     live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
     """Maximum number of tokens that are neither redeemed nor expired."""
+    token_bytes: int = Field(default=32 * 1024 * 1024, ge=4096, le=1024**4)
+    """Maximum size of those tokens in the store."""
+    live_calls: int = Field(default=1000, ge=1, le=1_000_000)
+    """Calls at once."""
+    half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
+    """Calls at once that are being answered, or are answered but not connected."""
 
     def overridden_by(self, own: "Rates") -> "Rates":
         """Return these rates, with the fields that ``own`` sets taken from it."""
@@ -56,7 +65,7 @@ class Tenant(BaseModel):
     limits: Limits = Limits()
     """Limits of one call."""
     rates: Rates = Rates()
-    """Request rates; fields that are not set fall back to the operator's settings."""
+    """Rates and numbers of all its calls and tokens; fields that are not set fall back to the operator's settings."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
 

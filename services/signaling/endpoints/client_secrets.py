@@ -47,7 +47,7 @@ class ClientSecrets:
         with bad_requests():
             sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
-        most = self.authority.limiter.max_live_tokens(tenant)
+        most = self.authority.limiter.token_quota(tenant)
         try:
             value, record = await self.authority.grants.issue(sealed, seconds=seconds, most=most)
         except TooManyTokensError as exc:
