@@ -19,7 +19,7 @@ from services.contracts.ids import (
     TenantId,
     WorkerId,
 )
-from services.contracts.messages import MalformedMessageError, Message, TenantKey
+from services.contracts.messages import MalformedMessageError, Message, TenantCalls, TenantKey
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 CALL = CallId("rtc_" + "a1" * 13)
@@ -45,9 +45,11 @@ EXAMPLES: list[Message] = [
         capacity=50,
         loop_lag_ms=0.4,
         http_url="http://10.0.0.7:8080",
+        newest=1_700_000_000_003,
+        calls=(TenantCalls(tenant=TENANT, connected=(CALL,), half_open=(CallId("rtc_" + "b2" * 13),)),),
     ),
     messages.Offer(call=CALL, leg=LegId("leg_1"), attempt=1, connect=WebRtcOffer(sdp="v=0\r\n"), grant=GRANT),
-    messages.OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")),
+    messages.OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"), number=1_700_000_000_003),
     messages.OfferRefused(reason="full"),
     messages.KeyCheck(keys=(TENANT_KEY,)),
     messages.KeysChecked(known=(TENANT_KEY,), gone=(TenantKey(tenant=TenantId("other"), key=NO_KEY),)),

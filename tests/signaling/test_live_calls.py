@@ -121,7 +121,7 @@ def test_what_was_not_reserved_is_not_counted() -> None:
 
 
 @dataclass
-class Process:
+class SimulatedMedia:
     """A media process: its calls, and what it has sent that signaling has not received."""
 
     newest: int = 0
@@ -136,7 +136,7 @@ class Counting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.live = LiveCalls()
-        self.media = {A: Process(), B: Process()}
+        self.media = {A: SimulatedMedia(), B: SimulatedMedia()}
         self.offered: list[tuple[TenantId, CallId, ProcessId]] = []
         self.number = 0
 

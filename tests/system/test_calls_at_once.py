@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.callers.caller import Caller
-from services.callers.endpoint_client import EndpointRefusedError
+from services.callers.errors import EndpointRefusedError
 from services.signaling.core.tenants import key_hash
 from tests.system.gateway import ECHO_VOICE, Up, running_up
 
