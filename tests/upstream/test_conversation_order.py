@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.client_requests import CONFIRMATION_S
 from services.upstream.core.commands import PublishEvent, Reconnect, SendToProvider
+from services.upstream.core.item_registry import MAX_ITEMS
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
@@ -449,6 +450,23 @@ def test_events_that_wait_are_limited() -> None:
     assert drive.faults == ["backlog"]
     drive.provider("input_audio_buffer.committed", item_id="item_PU")
     assert drive.sent_types == ["conversation.item.retrieve"] * 64
+
+
+def test_what_a_silent_provider_is_asked_for_is_remembered_within_bounds() -> None:
+    drive = Drive().ready()
+    for number in range(MAX_ITEMS + 1):
+        drive.forget().client("conversation.item.create", item={**MESSAGE, "id": f"mine-{number}"})
+        drive.client("conversation.item.delete", item_id=f"mine-{number}")
+    confirm(drive.forget(), "item_PX")
+    assert object_of(drive.one("conversation.item.added"), "item")["id"] == "mine-1", "the first is forgotten"
+
+
+def test_a_deletion_that_cannot_be_held_is_not_carried_out() -> None:
+    drive = Drive()
+    drive.client("conversation.item.create", item={**MESSAGE, "id": "a"})
+    for _ in range(300):
+        drive.client("conversation.item.delete", item_id="a")
+    assert "backlog" in drive.faults
 
 
 # --- a new session with the provider

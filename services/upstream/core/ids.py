@@ -47,8 +47,7 @@ class IdMap:
 
     def forget(self, kind: IdKind, ours: str) -> None:
         """Forget our id and the provider's for it."""
-        if (theirs := self._theirs.pop((kind, ours), None)) is not None:
-            self._ours.pop((kind, theirs), None)
+        self._ours.pop((kind, self._theirs.pop((kind, ours), "")), None)
 
     def ours(self, kind: IdKind, theirs: str) -> str:
         """Return our id for the provider's; a new one if it has none."""

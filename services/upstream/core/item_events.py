@@ -78,7 +78,7 @@ class ItemEvents:
         self._created.pop(item_id, None)
         if self._conversation.is_added(item_id):
             self._conversation.order.lose(item_id)
-        elif item_id in self._conversation:
+        else:
             self._conversation.remove(item_id)
             self._ids.forget("item", item_id)
 
