@@ -12,7 +12,7 @@ from services.upstream.core.commands import (
     PublishEvent,
 )
 from services.upstream.core.response import Report
-from tests.upstream.drive import SERVER_EVENT, Drive, object_of, strings
+from tests.upstream.drive import SERVER_EVENT, Drive, Json, object_of, strings
 from tests.upstream.models import MediaModel, ProviderModel
 
 
@@ -129,6 +129,19 @@ class CallMachine(RuleBasedStateMachine):
         self.drive.message(self.provider.active, self.provider.item, part)
         self.settle()
 
+    @rule(complete=st.booleans())
+    @precondition(lambda self: self.provider.active and self.provider.item is None)
+    def calls_a_function(self, complete: bool) -> None:  # noqa: FBT001 - drawn
+        assert self.provider.active
+        self.provider.number += 1
+        call: Json = {"id": f"item_P{self.provider.number}", "type": "function_call", "name": "f", "call_id": "call_P1"}
+        where: Json = {"response_id": self.provider.active, "output_index": 0}
+        self.drive.provider("response.output_item.added", **where, item={**call, "status": "in_progress"})
+        if complete:
+            done: Json = {**call, "status": "completed", "arguments": "{}"}
+            self.drive.provider("response.output_item.done", **where, item=done)
+        self.settle()
+
     @rule(words=st.sampled_from(["One", " two three", " and a half of it", ""]), ms=st.integers(0, 900))
     @precondition(lambda self: self.provider.active and self.provider.item)
     def goes_on(self, words: str, ms: int) -> None:
@@ -212,6 +225,23 @@ class CallMachine(RuleBasedStateMachine):
         )
         assert not [key for key, times in endings.items() if times > 1]
 
+    @invariant()
+    def events_of_a_response_keep_their_order(self) -> None:
+        last: dict[str, int] = {}
+        for event in self.media.shown:
+            response = response_of(event, self.media.responses)
+            if response is not None:
+                assert event.sequence > last.get(response, 0), event.event["type"]
+                last[response] = event.sequence
+
+    @invariant()
+    def nothing_waits_but_for_its_own_response(self) -> None:
+        for event in self.media.held:
+            response = response_of(event, self.media.responses)
+            assert response is not None
+            assert event.item_id is not None
+            assert self.media.responses[event.item_id] == response
+
     def teardown(self) -> None:
         """Finish everything in progress; then each begun response has ended."""
         while self.pending:
@@ -234,7 +264,18 @@ class CallMachine(RuleBasedStateMachine):
             for kind in ("response.created", "response.done")
         }
         assert responses["response.created"] == responses["response.done"]
-        assert not self.media.queue
+        assert not self.media.held
+
+
+def response_of(event: PublishEvent, responses: dict[str, str]) -> str | None:
+    """Return the response that an event is of, or None."""
+    fields = event.event
+    if "response" in fields:
+        return str(object_of(fields, "response")["id"])
+    if fields["type"] == "conversation.item.truncated":  # says what a cut did, in no order with the ends of items
+        return None
+    item_id = str(object_of(fields, "item")["id"] if "item" in fields else fields.get("item_id"))
+    return responses.get(item_id)
 
 
 CallMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from services.upstream.core.command_buffer import AT_ONCE, Origin
+from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, Origin
 from services.upstream.core.commands import BookUsage, CountError, ObserveStage
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import client_item
@@ -73,6 +73,11 @@ class ResponseTracker:
     def is_idle(self) -> bool:
         """Whether no response is requested, generated or playing."""
         return not (self._live or self._queue or self._pending)
+
+    def behind(self, item_id: str) -> AudioPosition:
+        """Return where further events of an item belong; at once if it is of no response."""
+        found = next((i for response in self._live for i in response.items if i.id == item_id), None)
+        return found.behind() if found else AT_ONCE
 
     @property
     def _ids(self) -> IdMap:
@@ -208,7 +213,7 @@ class ResponseTracker:
             "provider_ms": round((now - pending.asked_at) * 1000),
             "hangover_ms": pending.hangover_ms,
         }
-        self._commands.publish_event("hushgate.turn", figures, AT_ONCE)
+        self._commands.publish_event("hushgate.turn", figures)
 
     def _book(self, body: Json) -> None:
         self._tally.responses += 1
@@ -275,9 +280,6 @@ class ResponseTracker:
         return next((response for response in self._live if response.theirs == theirs), None)
 
     def _remove_finished(self) -> None:
-        if self._commands.pop_released_all():
-            for response in self._live:
-                response.mark_released()
         for response in self._live:
             if response.is_over:
                 response.store_items()
