@@ -72,7 +72,7 @@ class ProviderModel:
     """A provider that keeps to the protocol, event by event."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked: list[Json] = []  # at most one: the parameters of the response that it has to begin
         self.active: str | None = None
         self.item: str | None = None
         self.generated: dict[str, int] = {}  # ms
@@ -94,9 +94,9 @@ class ProviderModel:
             case "input_audio_buffer.clear":
                 self.buffer_ms = 0
             case "response.create":
-                assert self.asked == 0
+                assert not self.asked
                 assert self.active is None
-                self.asked += 1
+                self.asked.append(object_of(event, "response") if "response" in event else {})
             case "response.cancel":
                 assert event["response_id"] == self.active
                 assert not self.cancelled

@@ -26,6 +26,7 @@ class CallMachine(RuleBasedStateMachine):
         self.provider = ProviderModel()
         self.sequence = max(0, *[e.sequence for e in self.drive.events], 0)
         self.talking = False
+        self.requests = 0  # of the client, for responses
         self.pending: list[str] = []  # items whose clearing media has not reported
 
     def settle(self) -> None:
@@ -112,11 +113,12 @@ class CallMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.provider.asked and self.provider.active is None)
     def begins_a_response(self) -> None:
         self.provider.number += 1
-        self.provider.asked = 0
+        asked = self.provider.asked.pop()
         self.provider.active = f"resp_P{self.provider.number}"
         self.provider.item = None
         self.provider.cancelled = False
-        self.drive.created(self.provider.active)
+        outside: Json = {"conversation_id": None} if asked.get("conversation") == "none" else {}
+        self.drive.created(self.provider.active, metadata=asked.get("metadata"), **outside)
         self.settle()
 
     @rule(part=st.sampled_from(["audio", "text"]))
@@ -188,9 +190,17 @@ class CallMachine(RuleBasedStateMachine):
 
     # --- the client and time
 
-    @rule(kind=st.sampled_from(["response.create", "response.cancel", "input_audio_buffer.commit"]))
+    @rule(kind=st.sampled_from(["response.cancel", "input_audio_buffer.commit"]))
     def asks(self, kind: str) -> None:
         self.drive.client(kind)
+        self.settle()
+
+    @rule(outside=st.booleans())
+    def requests_a_response(self, outside: bool) -> None:  # noqa: FBT001 - drawn
+        self.requests += 1
+        name = f"request {self.requests}"
+        parameters: Json = {"metadata": {"name": name}, **({"conversation": "none"} if outside else {})}
+        self.drive.client("response.create", event_id=name, response=parameters)
         self.settle()
 
     @rule(seconds=st.sampled_from([0.1, 0.3, 1.2]))
@@ -246,7 +256,7 @@ class CallMachine(RuleBasedStateMachine):
         """Finish everything in progress; then each begun response has ended."""
         while self.pending:
             self.answers_a_clear()
-        for _ in range(20):
+        for _ in range(40):
             if self.provider.active:
                 self.is_done("completed")
             elif self.provider.asked:
@@ -265,6 +275,19 @@ class CallMachine(RuleBasedStateMachine):
         }
         assert responses["response.created"] == responses["response.done"]
         assert not self.media.held
+        answered = Counter(filter(None, (request_of(event) for event in self.media.shown)))
+        assert answered == {f"request {number + 1}": 1 for number in range(self.requests)}
+
+
+def request_of(event: PublishEvent) -> str | None:
+    """Return the client's request that an event answers: by the begin of a response, or an error."""
+    match event.event["type"]:
+        case "response.created":
+            metadata = object_of(event.event, "response").get("metadata")
+            return str(metadata["name"]) if isinstance(metadata, dict) else None
+        case "error":
+            return str(object_of(event.event, "error")["event_id"] or "") or None
+    return None
 
 
 def response_of(event: PublishEvent, responses: dict[str, str]) -> str | None:

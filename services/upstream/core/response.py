@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.contracts.frame import Flag
-from services.contracts.ids import ItemId, ResponseId
+from services.contracts.ids import ItemId, ResponseId, new_response_id
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, CommandBuffer
 from services.upstream.core.commands import ClearPlayout, CountError
@@ -252,6 +252,26 @@ class ProviderResponse:
         if self.stopped:
             return {"type": "cancelled", "reason": self.stopped}
         return status_details(self._final or {}, self._shared.ids)
+
+
+def publish_cancelled(shared: ResponseContext, parameters: Json, reason: StopReason) -> None:
+    """Publish the begin and end of a response that was cancelled before the provider began it.
+
+    ``parameters``: those of its `response.create`.
+    """
+    out_of_band = parameters.get("conversation") == "none"
+    response: Json = {
+        **{name: parameters[name] for name in _KEPT if parameters.get(name) is not None},
+        "object": "realtime.response",
+        "id": new_response_id(),
+        "output": [],
+        "conversation_id": None if out_of_band else shared.conversation_id,
+        "usage": None,
+    }
+    begun: Json = {**response, "status": "in_progress", "status_details": None}
+    shared.commands.publish_event("response.created", {"response": begun})
+    ended: Json = {**response, "status": "cancelled", "status_details": {"type": "cancelled", "reason": reason}}
+    shared.commands.publish_event("response.done", {"response": ended})
 
 
 def _fixed(item: Json) -> Json:
