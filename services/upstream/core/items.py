@@ -36,7 +36,7 @@ class _ItemPart:
 class OutputItem:
     """A message or a tool call of a response. ``fixed``: the fields of its JSON that never change, with our ids.
 
-    ``earlier``: the items of the response before it.
+    ``siblings``: all items of its response, now and later.
     """
 
     def __init__(  # noqa: PLR0913 - all by keyword
@@ -49,14 +49,14 @@ class OutputItem:
         output_index: int,
         fixed: Json,
         in_conversation: bool,
-        earlier: Sequence["OutputItem"] = (),
+        siblings: Sequence["OutputItem"],
     ) -> None:
         self._commands = commands
         self._pace = pace
         self._response_id = response_id
         self._fixed = fixed
         self._in_conversation = in_conversation
-        self._earlier = tuple(earlier)
+        self._siblings = siblings
         self._parts: dict[int, _ItemPart] = {}
         self._endings: dict[tuple[str, int], int] = {}  # type and part -> position at which it is released
         self._previous: str | None = None
@@ -95,13 +95,13 @@ class OutputItem:
         return next((index for index, part in self._parts.items() if part.audible), 0)
 
     def behind(self, flags: Flag = NO_FLAGS) -> AudioPosition:
-        """Return the place behind the sound of it and of the items before it; at once where none is to be played."""
-        last = next((item for item in (self, *reversed(self._earlier)) if item.has_playout), None)
+        """Return the place behind its sound, else behind that of its response; at once where none is to be played."""
+        last = next((item for item in (self, *reversed(self._siblings)) if item.has_playout), None)
         return AudioPosition(last.id, last.samples, flags) if last else AT_ONCE
 
     def release_all(self) -> AudioPosition:
         """Return the place of an event with which media releases everything published for the response so far."""
-        for item in (self, *self._earlier):
+        for item in self._siblings:
             item.mark_released()
         return AudioPosition(self.id, flags=Flag.RELEASE_ALL)
 

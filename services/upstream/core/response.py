@@ -101,7 +101,7 @@ class ProviderResponse:
             output_index=output_index,
             fixed=_fixed(client_item(their_item, item_id=ours, ids=self._shared.ids)),
             in_conversation=self.in_conversation,
-            earlier=self.items,
+            siblings=self.items,
         )
         self.items.append(item)
         self._shared.conversation.mark_response_item(ours)
