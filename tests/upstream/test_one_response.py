@@ -74,16 +74,16 @@ def refused_by_the_provider(drive: Drive) -> None:
     drive.provider("error", error=refusal)
 
 
-State = Callable[[Drive], None]
-FREE: list[State] = [nothing, made_and_sounding]
-STOPPING: list[State] = [
+RequestState = Callable[[Drive], None]
+FREE: list[RequestState] = [nothing, made_and_sounding]
+STOPPING: list[RequestState] = [
     cancelled_before_it_began,
     cancelled,
     cancelled_twice,
     requested_outside,
     generated_outside,
 ]
-BUSY: list[State] = [
+BUSY: list[RequestState] = [
     requested,
     generated,
     generated_with_sound,
@@ -93,7 +93,7 @@ BUSY: list[State] = [
 ]
 
 
-def outcome(state: State, request: Callable[[Drive], object]) -> str:
+def outcome(state: RequestState, request: Callable[[Drive], object]) -> str:
     """Bring a session with an open utterance into a state, request a response, and return what becomes of that."""
     drive = Drive().ready()
     drive.start()
@@ -118,26 +118,30 @@ def outside(drive: Drive) -> None:
 
 @pytest.mark.parametrize("request_it", [by_client, outside, Drive.stop])
 @pytest.mark.parametrize("state", FREE)
-def test_with_nothing_being_made_every_request_is_sent(state: State, request_it: Callable[[Drive], object]) -> None:
+def test_with_nothing_being_made_every_request_is_sent(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
     assert outcome(state, request_it) == "sent"
 
 
 @pytest.mark.parametrize("request_it", [by_client, outside, Drive.stop])
 @pytest.mark.parametrize("state", STOPPING)
 def test_behind_what_is_stopped_or_outside_the_conversation_every_request_waits(
-    state: State, request_it: Callable[[Drive], object]
+    state: RequestState, request_it: Callable[[Drive], object]
 ) -> None:
     assert outcome(state, request_it) == "waits"
 
 
 @pytest.mark.parametrize("state", BUSY)
-def test_a_clients_second_response_of_the_conversation_is_refused(state: State) -> None:
+def test_a_clients_second_response_of_the_conversation_is_refused(state: RequestState) -> None:
     assert outcome(state, by_client) == "conversation_already_has_active_response"
 
 
 @pytest.mark.parametrize("request_it", [outside, Drive.stop])
 @pytest.mark.parametrize("state", BUSY)
-def test_a_turn_and_what_is_outside_the_conversation_wait(state: State, request_it: Callable[[Drive], object]) -> None:
+def test_a_turn_and_what_is_outside_the_conversation_wait(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
     assert outcome(state, request_it) == "waits"
 
 
