@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, AudioPosition, CommandBuffer, Origin
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
@@ -106,12 +106,8 @@ class ItemEvents:
         if ours is None or not self._confirm(ours, previous):
             return
         for_client = client_item(item, item_id=ours, ids=self._ids)
-        place = self._place(ours)
-        self._commands.publish_event(
-            "conversation.item.added",
-            {"item": for_client, "previous_item_id": self._conversation.add(ours)},
-            place,
-        )
+        previous = self._conversation.add(ours)
+        self._commands.publish_event("conversation.item.added", {"item": for_client, "previous_item_id": previous})
 
     def done(self, event: Json) -> None:
         """Handle `conversation.item.done`."""
@@ -119,14 +115,11 @@ class ItemEvents:
         ours = self._ids.known("item", text(item, "id"))
         if ours is None or not self._conversation.is_added(ours) or self._conversation.is_response_item(ours):
             return
-        place = self._place(ours)
         self._created.pop(ours, None)
         if self._conversation.finish(ours):
             for_client = client_item(item, item_id=ours, ids=self._ids)
             previous = self._conversation.order.previous(ours)
-            self._commands.publish_event(
-                "conversation.item.done", {"item": for_client, "previous_item_id": previous}, place
-            )
+            self._commands.publish_event("conversation.item.done", {"item": for_client, "previous_item_id": previous})
 
     def retrieved(self, event: Json) -> None:
         """Handle `conversation.item.retrieved`; its audio is left out, as it does not fit a data channel."""
@@ -220,10 +213,6 @@ class ItemEvents:
         self._deleting.discard(item_id)
         self._conversation.remove(item_id)
         self._commands.publish_event("conversation.item.deleted", {"item_id": item_id}, AT_ONCE)
-
-    def _place(self, item_id: str) -> AudioPosition:
-        """Return where its events belong: at once if the client created the item, else behind earlier audio."""
-        return AT_ONCE if item_id in self._created else NOWHERE
 
 
 def _kind(item: Json) -> str:
