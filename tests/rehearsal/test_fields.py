@@ -174,6 +174,16 @@ def test_a_transcription_prompt_spells_words(heard: str, prompt: str, written: s
     assert only(events, "conversation.item.input_audio_transcription.completed")["transcript"] == written
 
 
+def test_keywords_spell_words_and_languages_are_those_of_the_recogniser() -> None:
+    audio = with_transcription(model="gpt-transcribe", languages=["en"], keywords=["Robert", "Anna"])
+    events = transcribed(SessionDriver(transcripts=["robert met anna"]), audio=audio)
+    completed = only(events, "conversation.item.input_audio_transcription.completed")
+    assert completed["transcript"] == "Robert met Anna"
+    assert completed["languages"] == [{"code": "en"}]
+    silent = transcribed(SessionDriver(transcripts=[""]), audio=with_transcription(model="gpt-transcribe"))
+    assert only(silent, "conversation.item.input_audio_transcription.completed")["languages"] == []
+
+
 @pytest.mark.parametrize(
     ("model", "unit"),
     [("whisper-1", "duration"), ("gpt-4o-transcribe", "tokens"), ("gpt-4o-mini-transcribe", "tokens")],
@@ -254,3 +264,20 @@ def test_tool_choice_none_answers_in_words() -> None:
     assert "response.output_text.done" in types(client.respond(tool_choice="none", output_modalities=["text"]))
     named = {"type": "function", "name": "cancel_order"}
     assert done_of(client.respond(tools=[WEATHER, ORDER], tool_choice=named))["output"][0]["name"] == "cancel_order"
+
+
+def test_a_function_call_counts_against_the_limit_of_tokens() -> None:
+    client = SessionDriver()
+    text = {"properties": {"text": {"const": "x" * 100}}, "required": ["text"]}
+    client.configure(tools=[{**WEATHER, "parameters": text}])
+    done = done_of(client.respond(tool_choice="required", max_output_tokens=10))
+    assert (done["status"], done["status_details"]["reason"]) == ("incomplete", "max_output_tokens")
+    assert 0 < done["usage"]["output_tokens"] <= 10
+    assert done["output"][0]["status"] == "incomplete"
+
+
+def test_speech_that_is_not_recognised_is_silent_where_no_transcript_is_wanted() -> None:
+    client = SessionDriver(transcripts=[None])
+    client.manual()
+    client.append(tone(300))
+    assert not [kind for kind in types(client.send("input_audio_buffer.commit")) if "transcription" in kind]

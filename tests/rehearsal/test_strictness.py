@@ -55,7 +55,7 @@ def test_unknown_fields_are_refused_by_name(name: str) -> None:
         (nested(("audio",), {"pan": 1}), "audio.pan"),
         (nested(("audio", "input"), {"gain": 1}), "audio.input.gain"),
         (nested(("audio", "input", "format"), {"type": "audio/pcm", "bits": 16}), "audio.input.format.bits"),
-        (nested(("audio", "input", "transcription"), {"delay": "low"}), "audio.input.transcription.delay"),
+        (nested(("audio", "input", "transcription"), {"hints": "low"}), "audio.input.transcription.hints"),
         (nested(("audio", "output"), {"pitch": 1}), "audio.output.pitch"),
         (nested(VAD, {"type": "server_vad", "eagerness": "low"}), "audio.input.turn_detection.eagerness"),
         (nested(VAD, {"type": "semantic_vad", "threshold": 0.5}), "audio.input.turn_detection.threshold"),
@@ -86,6 +86,13 @@ def test_unknown_fields_are_refused_at_every_depth(fields: dict[str, Any], path:
         (nested(("audio", "input", "noise_reduction"), {"type": "near_field"}), "audio.input.noise_reduction"),
         (nested(("audio", "input", "transcription"), {"model": "ears-1"}), "audio.input.transcription.model"),
         (nested(("audio", "input", "transcription"), {"language": "de"}), "audio.input.transcription.language"),
+        (nested(("audio", "input", "transcription"), {"delay": "low"}), "audio.input.transcription.delay"),
+        (nested(("audio", "input", "transcription"), {"keywords": ["a"]}), "audio.input.transcription.keywords"),
+        (nested(("audio", "input", "transcription"), {"languages": ["en"]}), "audio.input.transcription.languages"),
+        (
+            nested(("audio", "input", "transcription"), {"model": "gpt-transcribe", "languages": ["en", "de"]}),
+            "audio.input.transcription.languages[1]",
+        ),
         (
             nested(VAD, {"type": "server_vad", "silence_duration_ms": -1}),
             "audio.input.turn_detection.silence_duration_ms",

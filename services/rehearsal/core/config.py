@@ -6,7 +6,7 @@ A field that is unknown, or that the rehearsal does not carry out, is refused: d
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from services.contracts.session.fields import (
     MAX_TOOLS,
@@ -26,12 +26,15 @@ from services.rehearsal.core.tool_fields import Tool, ToolChoice, named_tool_exi
 from services.rehearsal.core.voices import DEFAULT_VOICE, VoiceName, voice_name
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
+DETECTS_LANGUAGES = "gpt-transcribe"
+"""The transcription model that reports languages, and takes keywords."""
 MAX_CONTEXT_TOKENS = 28_224
 """Input of a response: a context of 32k tokens, less the largest output."""
 _MAX_METADATA_PAIRS = 16
 _REASONING_MODEL = re.compile(r"gpt-realtime-2(\.\d+)?(-.*)?")
 
 
+NoDelay = Annotated[None, null_only("the rehearsal transcribes an utterance at its end; leave it out")]
 NoPrompt = Annotated[None, null_only("the rehearsal has no stored prompts; send instructions")]
 NoNoiseReduction = Annotated[None, null_only("the rehearsal reduces no noise; leave it out or send null")]
 NoIdleTimeout = Annotated[None, null_only("the rehearsal has no idle time-out; leave it out or send null")]
@@ -88,10 +91,26 @@ class Transcription(Strict):
         "gpt-4o-mini-transcribe",
         "gpt-4o-mini-transcribe-2025-12-15",
         "gpt-4o-transcribe",
+        "gpt-transcribe",
         "whisper-1",
     ] = "gpt-4o-mini-transcribe"
     language: Annotated[str | None, BeforeValidator(_english)] = None
+    languages: list[Annotated[str, BeforeValidator(_english)]] | None = None
     prompt: Annotated[str, Field(max_length=4096)] | None = None
+    keywords: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=256)] | None = None
+    delay: NoDelay = None
+
+    @field_validator("languages", "keywords")
+    @classmethod
+    def _known_to_the_model(cls, value: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if value and info.data.get("model") != DETECTS_LANGUAGES:
+            raise ValueError(f"only supported by '{DETECTS_LANGUAGES}'")
+        return value
+
+    @property
+    def spelling(self) -> str:
+        """Words whose spelling a transcript follows."""
+        return " ".join((*(self.keywords or ()), self.prompt or ""))
 
 
 class AudioInput(Strict):
@@ -155,7 +174,7 @@ class CompleteSession(Strict):
     type: Literal["realtime"]
     model: str | None = None
     instructions: str = ""
-    output_modalities: Modalities = Field(default_factory=lambda: ["audio"])
+    output_modalities: Modalities = Field(default=["audio"])
     audio: AudioConfig = AudioConfig()
     tools: list[Tool] = Field(default_factory=list, max_length=MAX_TOOLS)
     tool_choice: ToolChoice = "auto"

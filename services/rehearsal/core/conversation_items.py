@@ -1,5 +1,7 @@
 """The conversation's items in order, found by id."""
 
+import base64
+
 from services.rehearsal.core.command_list import CommandList
 from services.rehearsal.core.item_wire import CallerAudioIn, CallIn, ImageIn, MessageIn, ModelAudioIn, OutputIn, PartIn
 from services.rehearsal.core.items import (
@@ -14,6 +16,7 @@ from services.rehearsal.core.sound import BYTES_PER_MS, decode, to_ms
 from services.rehearsal.core.wire import ItemCreate, ItemTruncate
 
 ROOT = "root"
+_PICTURES = frozenset({"data:image/png;base64", "data:image/jpeg;base64"})
 _PARTS_OF = {
     "system": {"input_text"},
     "user": {"input_text", "input_audio", "input_image"},
@@ -158,6 +161,19 @@ def _part_of(given: PartIn, message: MessageIn, param: str) -> ItemPart:
             pcm = decode(given.audio or "", f"{param}.audio")
             return ItemPart("output_audio", given.transcript, len(pcm))
         case ImageIn():
+            _check_picture(given.image_url, f"{param}.image_url")
             return ItemPart("input_image", detail=given.detail)
         case _:
             return ItemPart(given.type, given.text)
+
+
+def _check_picture(url: str, param: str) -> None:
+    """Refuse what holds no picture."""
+    head, _, encoded = url.partition(",")
+    try:
+        picture = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        picture = b""
+    if head not in _PICTURES or not picture:
+        sentence = f"Invalid '{param}'. Expected a base64-encoded data URL of a PNG or JPEG."
+        raise EventRefusedError("invalid_value", sentence, param)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from services.rehearsal.core.answers import Answers
 from services.rehearsal.core.billing import SessionBill
 from services.rehearsal.core.command_list import CommandList
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.config import Transcription
+from services.rehearsal.core.config import DETECTS_LANGUAGES, Transcription
 from services.rehearsal.core.input_audio import CommittedAudio
 from services.rehearsal.core.items import (
     USER_MS_PER_TOKEN,
@@ -70,8 +72,7 @@ class PendingTranscripts:
             if transcription:
                 self._failed(item.id)
             return
-        prompt = transcription.prompt if transcription else None
-        item.content[0].text = spelled_like(heard.text, prompt) if prompt else heard.text
+        item.content[0].text = spelled_like(heard.text, transcription.spelling) if transcription else heard.text
         if transcription:
             self._transcribed(item, transcription, heard.logprob if awaited.with_logprobs else None)
 
@@ -96,7 +97,15 @@ class PendingTranscripts:
                 self._out.append_event(f"{kind}.delta", **where, delta=word, **_logprobs([word], logprob))
         usage = _usage(text, item.content[0].audio_bytes, transcription)
         self._book.transcriptions.append((item.id, usage))
-        self._out.append_event(f"{kind}.completed", **where, transcript=text, usage=usage, **_logprobs(words, logprob))
+        detected = {"languages": _languages(text, transcription)} if transcription.model == DETECTS_LANGUAGES else {}
+        self._out.append_event(
+            f"{kind}.completed", **where, transcript=text, usage=usage, **_logprobs(words, logprob), **detected
+        )
+
+
+def _languages(text: str, transcription: Transcription) -> JsonValue:
+    """The languages detected in the transcript: the recogniser knows one."""
+    return [{"code": code} for code in (transcription.languages or ["en"])[:1]] if text else []
 
 
 def _logprobs(words: list[str], logprob: float | None) -> Json:
