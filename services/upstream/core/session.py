@@ -192,7 +192,6 @@ class SessionCore:
             self._on_event(checked(event), now)
         except MalformedEventError as exc:
             self._commands.count_error(CountError("malformed", str(exc)))
-        self._requests.proceed(now)
         return self._commands.pop_commands()
 
     def _on_event(self, event: Json, now: float) -> None:
@@ -202,6 +201,7 @@ class SessionCore:
             self._responses.on_item_event(event, now)
         elif kind.startswith(("conversation.item.", "input_audio_buffer.")) and kind in REQUIRED:
             self._on_conversation_event(kind, event)
+            self._requests.proceed(now)
         elif kind.startswith(("response.mcp_", "mcp_list_tools.")) and kind in REQUIRED:
             self._on_mcp(kind, event)
         else:
@@ -216,6 +216,7 @@ class SessionCore:
                 self._publish_usage(now)
             case "error":
                 self._on_error(fields(event, "error"), now)
+                self._requests.proceed(now)
             case "rate_limits.updated":
                 self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
             case "session.created" | "session.updated":
