@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
 from services.contracts.ids import ItemId, new_item_id
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, AudioPosition, CommandBuffer, Origin
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json
@@ -109,7 +109,7 @@ class InputAudioBuffer:
             self._stopped = item
             return False
         if self._ms >= MIN_COMMIT_MS:
-            return self._commit(item, Origin("input_audio_buffer.commit"), NOWHERE)
+            return self._commit(item, Origin("input_audio_buffer.commit"))
         if self._ms:
             self.clear()
         return False
@@ -127,12 +127,12 @@ class InputAudioBuffer:
         self.utterance_ended(self._index, commits=False)  # media has ended it before
         item, self._stopped = self._stopped or new_item_id(), None
         origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id)
-        return self._commit(item, origin, AT_ONCE)
+        return self._commit(item, origin)
 
     def commit_silence(self, item: ItemId) -> None:
         """Commit a short silence as ``item``: nobody has spoken."""
         self.append_frames(bytes(IDLE_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
-        self._commit(item, Origin("input_audio_buffer.commit"), AT_ONCE)
+        self._commit(item, Origin("input_audio_buffer.commit"))
 
     def clear_for_client(self, origin: Origin) -> None:
         """Clear the buffer for the client, which gets `input_audio_buffer.cleared`."""
@@ -181,7 +181,7 @@ class InputAudioBuffer:
     def _append(self, pcm: bytes) -> None:
         self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)
 
-    def _commit(self, item: ItemId, origin: Origin, place: AudioPosition) -> bool:
+    def _commit(self, item: ItemId, origin: Origin) -> bool:
         if not self.has_manual_turns:
             self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
             while self._commits:  # what it did not detect as a turn never becomes an item
@@ -196,5 +196,5 @@ class InputAudioBuffer:
         if self._config.transcribes:
             self._untranscribed.append(item)
         fields: Json = {"item_id": item, "previous_item_id": self._conversation.last}
-        self._commands.publish_event("input_audio_buffer.committed", fields, place)
+        self._commands.publish_event("input_audio_buffer.committed", fields)
         return True
