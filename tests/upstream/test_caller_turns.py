@@ -3,7 +3,6 @@
 import pytest
 from pydantic import JsonValue
 
-from services.contracts.frame import Flag
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import DetectsTurns
 from services.upstream.core.commands import ApplyTurnDetection, PublishEvent
@@ -190,7 +189,6 @@ def test_a_commit_has_the_item_of_the_utterance_that_it_ends() -> None:
     assert ids(d, STARTED) == ids(d, STOPPED) == ids(d, COMMITTED)
     assert len(set(ids(d, STARTED))) == 2
     assert d.sent_types.count("response.create") == 1
-    assert d.named(COMMITTED)[0].flags == Flag.AT_ONCE
 
 
 def test_a_commit_of_too_little_leaves_the_rest_to_the_next_utterance() -> None:
