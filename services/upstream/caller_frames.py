@@ -30,7 +30,7 @@ _REMEMBERED = 1024
 """Frames other than audio: more than media publishes again (runtime/bus/reliable_sender.py)."""
 _NEVER_RESENT = (Kind.AUDIO_UP, Kind.ALIVE)
 _NO_TURN = ("client_clear", "turn_detection")
-_TELLS_POSITION = (Kind.UTTERANCE_END, Kind.CLIENT_EVENT, Kind.ALIVE)
+_TELLS_POSITION = (Kind.UTTERANCE_END, Kind.ALIVE)
 
 
 class CallerFrames:
