@@ -1,5 +1,7 @@
 """Turn detection in the session core: what is in force, push to talk, and utterances that the client ends."""
 
+import base64
+
 import pytest
 from pydantic import JsonValue
 
@@ -111,6 +113,19 @@ def test_in_push_to_talk_everything_is_sent_and_only_the_client_commits() -> Non
     d.client("input_audio_buffer.commit")
     d.client("input_audio_buffer.commit")
     assert d.shown == [COMMITTED, "error"]
+
+
+def test_what_the_client_appends_itself_is_not_mixed_with_the_microphone() -> None:
+    d = drive(None)
+    pcm = base64.b64encode(bytes(4800)).decode()
+    d.speak(1)
+    for _ in range(2):
+        d.client("input_audio_buffer.append", audio=pcm)
+        d.speak(1)
+    d.client("input_audio_buffer.commit")
+    d.speak(1)
+    appended = "input_audio_buffer.append"
+    assert d.sent_types == ["append", appended, appended, "input_audio_buffer.commit", "append"]
 
 
 def test_a_change_to_push_to_talk_in_an_utterance_leaves_its_audio_to_the_client() -> None:

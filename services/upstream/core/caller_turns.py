@@ -65,8 +65,12 @@ class CallerTurns:
         self._barged_in = False
 
     def append(self, pcm: bytes) -> None:
-        """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
-        if self._input_buffer.is_open or not self._applied.automatic:
+        """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped.
+
+        In push to talk, none comes between the pieces that the client appends itself: they are one sound.
+        """
+        is_kept = not self._applied.automatic and not self._input_buffer.has_client_audio
+        if self._input_buffer.is_open or is_kept:
             self._input_buffer.append_frames(pcm)
 
     def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:

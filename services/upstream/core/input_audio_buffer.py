@@ -50,6 +50,8 @@ class InputAudioBuffer:
         self._index = 0  # of the next frame of the open utterance
         self._stopped: ItemId | None = None  # of the utterance that the client's commit is about to end
         self._ms = 0.0  # in the buffer, neither committed nor cleared
+        self.has_client_audio = False
+        """Whether some of that was appended by the client itself."""
         self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
         self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
@@ -93,6 +95,7 @@ class InputAudioBuffer:
         """Append audio of the client's `input_audio_buffer.append`; the Realtime API has no reply to it."""
         if self._commands.send_to_provider("input_audio_buffer.append", {"audio": encoded}):
             self._ms += len(pcm_24k) / 48
+            self.has_client_audio = True
             self._tally.sent_24k_bytes += len(pcm_24k)
 
     def utterance_ended(self, index: int, *, commits: bool) -> bool:
@@ -148,10 +151,10 @@ class InputAudioBuffer:
         """Clear the buffer, if the provider has manual turns. ``origin``: the client's request, to be confirmed."""
         self._stopped = None
         if not self.has_manual_turns:
-            self._ms = 0.0
+            self._emptied()
             return
         if self._commands.send_to_provider("input_audio_buffer.clear", origin=origin):
-            self._ms = 0.0
+            self._emptied()
             self._clears.append(origin is not None)
 
     def cleared(self) -> None:
@@ -178,6 +181,10 @@ class InputAudioBuffer:
         """Return the seconds of audio in the utterance that became ``item_id``; 0 if unknown."""
         return self._durations.get(item_id, 0.0)
 
+    def _emptied(self) -> None:
+        self._ms = 0.0
+        self.has_client_audio = False
+
     def _append(self, pcm: bytes) -> None:
         self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)
 
@@ -191,7 +198,7 @@ class InputAudioBuffer:
         self._durations[item] = self._ms / 1000
         if len(self._durations) > _MAX_DURATIONS:
             self._durations.popitem(last=False)
-        self._ms = 0.0
+        self._emptied()
         self._commits.append(item)
         if self._config.transcribes:
             self._untranscribed.append(item)
