@@ -199,7 +199,7 @@ async def test_a_turn_that_is_open_when_voice_detection_ends_is_the_clients(up: 
 async def test_a_commit_amid_speech_has_the_item_of_that_speech(up: Up) -> None:
     words = await phrase("one two three four five")
     async with call(up, vad()) as caller:
-        speaking = asyncio.create_task(caller.speak(joined(words, words)))
+        speaking = asyncio.create_task(caller.speak(joined(silence(0.5), words, words)))
         await wait(caller, STARTED)
         caller.send_event({"type": "input_audio_buffer.commit"})
         await speaking
