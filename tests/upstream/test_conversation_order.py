@@ -44,6 +44,12 @@ class OrderedProvider:
     item: str | None = None
     numbers: int = 0
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response is under way: it would be given up before the session is replaced."""
+        under_way = [str(event["type"]) for event in (*self.inbox, *self.outbox)]
+        return self.response is not None or any(kind.startswith("response.") for kind in under_way)
+
     def send(self, kind: str, **fields: JsonValue) -> None:
         self.outbox.append({"type": kind, "event_id": "event_theirs", **fields})
 
@@ -244,6 +250,7 @@ class ConversationMachine(RuleBasedStateMachine):
     # --- a new session
 
     @rule(data=st.data())
+    @precondition(lambda self: not self.provider.is_answering)
     def is_reconnected(self, data: st.DataObject) -> None:
         """Replace the provider's session, if the core asks for it; the client may go on meanwhile."""
         commands = self.drive.advance(DUE_S)
