@@ -115,6 +115,9 @@ class Leg(Protocol):
     def send_event(self, text: str) -> None:
         """Send an event, JSON text; a leg whose client does not read fast enough closes."""
 
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Take less from the client: ``waiting_bytes`` of its events wait in the call. 0: take as much as ever."""
+
     async def restart(self, offer: LegOffer) -> LegAnswer:
         """Answer a new offer of the same client, whose network path has changed (ICE restart).
 

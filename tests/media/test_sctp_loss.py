@@ -9,7 +9,7 @@ import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 
 from services.media.core.network.sctp_inspector import SctpDropped
-from services.media.legs.webrtc.sctp import Sctp
+from services.media.legs.webrtc.sctp import LargeMessages, Sctp
 
 WAIT_S = 60
 CAPABILITIES = RTCSctpCapabilities(maxMessageSize=128 * 1024)
@@ -63,7 +63,7 @@ async def talk(texts: list[str], *, loss: float, jitter_s: float, seed: int, ord
     dice, verdicts = random.Random(seed), Verdicts()  # noqa: S311
     near, far = (LossyNetwork(role, dice, loss=loss, jitter_s=jitter_s) for role in ("server", "client"))
     near.other, far.other = far, near
-    ours, theirs = Sctp(near, verdicts), RTCSctpTransport(far)  # type: ignore[arg-type]
+    ours, theirs = Sctp(near, verdicts, LargeMessages()), RTCSctpTransport(far)  # type: ignore[arg-type]
     channel = RTCDataChannel(theirs, RTCDataChannelParameters(label="any", ordered=ordered))
     all_up, all_down = collect(len(texts)), collect(len(texts))
 

@@ -29,7 +29,8 @@ MAX_HELD_AUDIO_BYTES = 2_000 // FRAME_MS * UP_FRAME_BYTES
 """2 s; older speech is dropped."""
 MAX_HELD_EVENTS = 256
 MAX_HELD_EVENT_BYTES = 2 * 1024 * 1024
-_MAX_ORIGINS = 512
+_MAX_ORIGINS = 4096
+"""A history of thousands of items may be on its way when the provider refuses one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from services.upstream.core.json_shape import Json, fields, text, whole
 from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import transcription_meters
 
-MAX_PENDING = 256
+MAX_PENDING = 4096
+"""The client's items and truncations that the provider has not confirmed: as many as a conversation may have."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from services.contracts.audio import FRAME_MS, PcmFrame
+from services.contracts.client_event import BadEvent, RefusedEvent, event_id
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
@@ -20,12 +21,13 @@ from services.media.core.commands import (
     CountGateClose,
     CountGateOpen,
     CountTurn,
+    DropReason,
     EndCall,
     SendEvent,
     SendUp,
 )
 from services.media.core.conversation import gateway_events
-from services.media.core.conversation.client_events import ClientEventReader, EventRejected, ValidClientEvent
+from services.media.core.conversation.client_inbox import MAX_WAITING_BYTES, ClientInbox, ValidClientEvent
 from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
@@ -34,6 +36,11 @@ from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
 
 MAX_STATED_MS = 60_000
+_REFUSALS: dict[BadEvent, DropReason] = {
+    "binary": "client_event_binary",
+    "malformed": "client_event_malformed",
+    "too_large": "client_event_too_large",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Conversation:
         self._shows_gate = "gate" in config.own_events
         self._up = Uplink(config.gate)
         self.down = Downlink(receives_audio=config.receives_audio)
-        self._inbox = ClientEventReader()
+        self._inbox = ClientInbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # end of the caller's last speech
         self._client_heard_at = now
@@ -102,15 +109,22 @@ class Conversation:
         if self._ended:
             return []
         self._client_heard_at = now
-        event = self._inbox.parse(message, now=now)
-        if isinstance(event, EventRejected):
-            return [CountDropped(event.reason)]
-        if event.type == "hushgate.client_stats":
-            return self._client_stats(event)
-        if event.type == "output_audio_buffer.clear":
-            return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
-        said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
-        return self._record_sent([*self._up.flush(), said], now)
+        event = self._inbox.read(message)
+        if isinstance(event, ValidClientEvent):
+            if event.type == "output_audio_buffer.clear":
+                return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
+            if event.type == "hushgate.client_stats" and self._are_client_stats(event):
+                return []
+            event = event.raw if event.type != "hushgate.client_stats" else _bad_stats(event)
+        self._inbox.append(event)
+        if self._inbox.waiting_bytes > MAX_WAITING_BYTES:
+            return [CountDropped("client_event_beyond_window"), EndCall(EndReason.FLOOD)]
+        return self._record_sent(self._forward_client_events(now), now)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What of the client's messages waits for the worker; the leg takes less from its client meanwhile."""
+        return self._inbox.waiting_bytes
 
     def on_worker_frame(self, frame: Frame, *, now: float) -> list[CallCommand]:
         """Handle a frame of the worker. Those of another epoch are counted and dropped."""
@@ -143,6 +157,7 @@ class Conversation:
             return [EndCall(reason)]
         self.down.playout.on_timer(now=now)
         commands = self._on_gate_moved(self._up.on_timer(now=now), now)
+        commands += self._forward_client_events(now)
         if not commands and self._deadlines.alive_due(now=now):
             commands = [SendUp(Kind.ALIVE, self._up.next_index)]
         return self._record_sent(commands, now)
@@ -175,10 +190,13 @@ class Conversation:
                 return self.down.on_clear(frame, now=now)
             case Kind.ENDED:
                 return self._worker_ended(frame)
+            case Kind.CLIENT_CREDIT:
+                self._inbox.credit(frame.position)
             case Kind.ALIVE:
-                return []
+                pass
             case _:
                 return [CountDropped("wrong_way")]
+        return self._forward_client_events(now)
 
     def _on_gate_moved(self, steps: list[GateMoved | CallCommand], now: float) -> list[CallCommand]:
         commands: list[CallCommand] = []
@@ -229,17 +247,28 @@ class Conversation:
         )
         return [counted, *self._own_event(notice)]
 
-    def _client_stats(self, event: ValidClientEvent) -> list[CallCommand]:
-        """Handle the statistics event of the client; it is not forwarded."""
+    def _forward_client_events(self, now: float) -> list[CallCommand]:
+        commands: list[CallCommand] = []
+        for due in self._inbox.take_due(now=now):
+            if isinstance(due, RefusedEvent):
+                commands.append(CountDropped(_REFUSALS[due.reason]))
+                commands += self._own_event(gateway_events.refused(due))
+            else:
+                commands += self._up.flush()  # audio from before the event
+                commands.append(due)
+        return commands
+
+    def _are_client_stats(self, event: ValidClientEvent) -> bool:
+        """Handle the statistics event of the client, which is not forwarded; return whether it is valid."""
         buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
         if buffer_ms is None:
-            return [CountDropped("client_event_malformed")]
+            return False
         self.down.ear.reported(
             buffer_ms=buffer_ms,
             playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
             round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
         )
-        return []
+        return True
 
     def _worker_ended(self, frame: Frame) -> list[CallCommand]:
         try:
@@ -259,6 +288,11 @@ class Conversation:
         return commands
 
 
+def _bad_stats(event: ValidClientEvent) -> RefusedEvent:
+    message = f"Expected milliseconds from 0 to {MAX_STATED_MS} in 'jitter_buffer_ms'."
+    return RefusedEvent("malformed", "invalid_value", message, event_id(event.fields), "jitter_buffer_ms")
+
+
 def _milliseconds(value: JsonValue) -> int | None:
-    """Read a number of ms; None for anything else, also NaN and Infinity, which Python's parser accepts."""
+    """Read a number of ms; None for anything else."""
     return int(value) if isinstance(value, (int, float)) and 0 <= value < MAX_STATED_MS else None
