@@ -106,6 +106,14 @@ def test_what_a_rate_holds_back_goes_up_with_the_timer() -> None:
     assert len(shown(drawn.call.on_timer(now=drawn.now + 0.1))) == 1
 
 
+def test_the_worker_hears_of_the_call_also_while_only_refusals_are_sent() -> None:
+    drawn = Drawn()
+    drawn.call.channel_opened()
+    for _ in range(200):
+        drawn.call.on_client_message("x", now=drawn.now)
+    assert Kind.ALIVE in [kind for tick in range(15) for kind in kinds(drawn.call.on_timer(now=drawn.now + tick / 10))]
+
+
 def test_a_leg_that_takes_whatever_its_client_sends_ends_the_call() -> None:
     drawn = Drawn()
     for _ in range(client_inbox.MAX_WAITING_BYTES // 16_000_000):

@@ -71,6 +71,20 @@ def text_chars(value: JsonValue) -> int:
     return total
 
 
+def without_pictures(event: Json) -> Json:
+    """Return ``event`` without the `image_url` of its item's pictures that hold their data themselves."""
+    item = fields(event, "item")
+    if not isinstance(content := item.get("content"), list):
+        return event
+    shown: list[JsonValue] = [
+        {name: value for name, value in part.items() if name != "image_url"}
+        if isinstance(part, dict) and text(part, "image_url").startswith("data:")
+        else part
+        for part in content
+    ]
+    return {**event, "item": {**item, "content": shown}}
+
+
 def is_id(value: JsonValue) -> bool:
     """Return whether ``value`` is a string of 1 to `MAX_ID_CHARS` characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS

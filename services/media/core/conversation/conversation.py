@@ -158,8 +158,8 @@ class Conversation:
         self.down.playout.on_timer(now=now)
         commands = self._on_gate_moved(self._up.on_timer(now=now), now)
         commands += self._forward_client_events(now)
-        if not commands and self._deadlines.alive_due(now=now):
-            commands = [SendUp(Kind.ALIVE, self._up.next_index)]
+        if self._deadlines.alive_due(now=now) and not any(isinstance(command, SendUp) for command in commands):
+            commands.append(SendUp(Kind.ALIVE, self._up.next_index))
         return self._record_sent(commands, now)
 
     def end(self, reason: EndReason, *, now: float, by_worker: bool = False) -> list[CallCommand]:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from services.contracts.client_event import MAX_EVENT_BYTES as MAX_MESSAGE_BYTES
+from services.contracts.client_event import MAX_EVENT_BYTES
 from services.media.core.network import rate_limiter
 from services.media.core.network.rate_limiter import RateLimiter, Verdict
 from services.media.core.network.sctp_chunks import (
@@ -204,7 +204,7 @@ class SctpInspector:
             if (
                 held >= 2 * MAX_HELD_CHUNKS
                 or association.held_bytes >= 2 * MAX_HELD_BYTES
-                or association.partial_bytes > MAX_MESSAGE_BYTES
+                or association.partial_bytes > MAX_EVENT_BYTES
             ):
                 raise _Stop("sctp_held", flood=True)
         elif (
