@@ -71,6 +71,8 @@ class Call:
         self.facts = facts
         self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
+        self.connected = False
+        """Whether the client has connected; until then the call is half-open."""
         self.restarts = RateLimiter(rate_limiter.RESTARTS)
         self.worker_subject = subjects.down(facts.process, facts.owner.worker, facts.id)
         """The subject of the call's frames from its worker, the only process that may publish on it."""
@@ -217,6 +219,7 @@ class Call:
             case LegMeasured(round_trip_ms=round_trip_ms):
                 return self._conversation.round_trip_measured(round_trip_ms=round_trip_ms, now=now)
             case LegConnected():
+                self.connected = True
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
                 metrics.SETUP_DURATION.labels("total").observe(now - self.facts.offered_at)
                 self.trace.connected(since=self._answered_at, now=now)
@@ -276,6 +279,7 @@ class Call:
         metrics.UNDERRUNS.inc(down.playout.underruns)
         metrics.OVERRUNS.inc(down.playout.overruns)
         metrics.EVENTS_LOST.labels("overflow").inc(down.events.overflowed)
+        metrics.EVENTS_LOST.labels("early").inc(down.events.early)
         metrics.INPUT_DROPPED.labels("out_of_sequence").inc(down.events.out_of_sequence)
 
 
