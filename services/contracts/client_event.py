@@ -21,6 +21,13 @@ BadEvent = Literal["malformed", "binary", "too_large"]
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedText:
+    """The text of a long message, not decoded: each pass over megabytes delays other calls."""
+
+    utf8: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedEvent:
     """A message that is answered by an `error` event. ``event_id``: the client's, None if it cannot be read."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from services.contracts.audio import PcmFrame
+from services.contracts.client_event import EncodedText
 from services.contracts.connect import LegAnswer, LegOffer
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
@@ -26,7 +27,7 @@ class LegOpened:
 class LegMessage:
     """A message of the client on the event channel: text, or bytes, which are no valid event."""
 
-    content: str | bytes
+    content: str | EncodedText | bytes
 
 
 @dataclass(frozen=True, slots=True)

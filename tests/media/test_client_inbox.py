@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contracts.client_event import RefusedEvent
+from services.contracts.client_event import EncodedText, RefusedEvent
 from services.contracts.frame import Flag, Kind
 from services.media.core.commands import SendUp
 from services.media.core.conversation import client_inbox
@@ -51,12 +51,13 @@ valid = st.builds(
     lambda n, size: json.dumps({"type": "x", "n": n, "fill": "é" * size}), st.integers(), st.integers(0, 300)
 )
 long = st.builds(lambda size: json.dumps({"type": "x", "fill": "y" * size}), st.integers(15_000, 400_000))
+encoded = st.builds(lambda size: EncodedText(b'{"type":"x","fill":"%b"}' % (b"z" * size)), st.integers(16_500, 200_000))
 bad = st.sampled_from(["", "{", "[]", "3", '{"event_id":"mine"}', '{"type":1}', b"{}", b"", "\ud800"])
-steps = st.one_of(valid, long, bad, st.floats(0, 1), st.just(None))
+steps = st.one_of(valid, long, encoded, bad, st.floats(0, 1), st.just(None))
 
 
 @given(st.lists(steps, max_size=60))
-def test_every_message_is_forwarded_in_order_or_refused(sent: list[str | bytes | float | None]) -> None:
+def test_every_message_is_forwarded_in_order_or_refused(sent: list[str | EncodedText | bytes | float | None]) -> None:
     inbox, worker, now = ClientInbox(), Worker(), 100.0
     expected: list[str] = []
     forwarded: list[bytes] = []

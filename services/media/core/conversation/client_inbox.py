@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from services.contracts.client_event import RefusedEvent, not_text, read_event
+from services.contracts.client_event import EncodedText, RefusedEvent, not_text, read_event
 from services.contracts.frame import NO_FLAGS, Flag, Kind
 from services.media.core.commands import SendUp
 from services.runtime.core.token_bucket import TokenBucket
@@ -52,11 +52,14 @@ class ClientInbox:
         self.waiting_bytes = 0
         """What waits here, each message with `MESSAGE_COST`."""
 
-    def read(self, message: str | bytes) -> ValidClientEvent | bytes | RefusedEvent:
+    def read(self, message: str | EncodedText | bytes) -> ValidClientEvent | bytes | RefusedEvent:
         """Read a message; return its bytes if it is too long to be read here."""
         if isinstance(message, bytes):
             return not_text()
-        raw = message.encode(errors="surrogatepass")  # invalid UTF-8 again, which is refused
+        if isinstance(message, EncodedText):
+            raw = message.utf8
+        else:
+            raw = message.encode(errors="surrogatepass")  # invalid UTF-8 again, which is refused
         if len(raw) > MAX_READ_BYTES:
             return raw
         event = read_event(raw)

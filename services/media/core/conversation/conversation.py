@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from services.contracts.audio import FRAME_MS, PcmFrame
-from services.contracts.client_event import BadEvent, RefusedEvent, event_id
+from services.contracts.client_event import BadEvent, EncodedText, RefusedEvent, event_id
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
@@ -103,7 +103,7 @@ class Conversation:
         self.down.playout.resume()
         return []
 
-    def on_client_message(self, message: str | bytes, *, now: float) -> list[CallCommand]:
+    def on_client_message(self, message: str | EncodedText | bytes, *, now: float) -> list[CallCommand]:
         """Handle a message of the client on its event channel."""
         if self._ended:
             return []

@@ -15,6 +15,7 @@ from aiortc.rtcsctptransport import (
     parse_packet,
 )
 
+from services.contracts.client_event import EncodedText
 from services.media.core.network.sctp_inspector import (
     MAX_HELD_BYTES,
     Association,
@@ -33,7 +34,18 @@ MAX_OWN_BYTES = MAX_HELD_BYTES
 """What a call holds of a message, unfinished or waiting, without a share of `LargeMessages`."""
 MAX_WAITING_BYTES = 4 * MAX_HELD_BYTES
 """What waits in the call when a peer that ignores the window is no longer acknowledged."""
+MAX_DECODED_BYTES = 16 * 1024
+"""Longer texts are handed up as they are: who needs them decodes them."""
+STALLED_S = 30.0
+"""An unfinished message of which nothing came for so long may be given up for another call's."""
 _MESSAGES = frozenset((WEBRTC_STRING, WEBRTC_BINARY, WEBRTC_STRING_EMPTY, WEBRTC_BINARY_EMPTY))
+
+
+class LargeHolder(Protocol):
+    """A call that may have a share of `LargeMessages`."""
+
+    def give_up(self) -> bool:
+        """End the call if its long message is unfinished; return whether it is."""
 
 
 class LargeMessages:
@@ -41,21 +53,26 @@ class LargeMessages:
 
     def __init__(self, most: int = 8) -> None:
         self._most = most
-        self._holders: set[object] = set()
+        self._active_at: dict[LargeHolder, float] = {}
 
-    def is_held(self, holder: object) -> bool:
+    def is_held(self, holder: LargeHolder) -> bool:
         """Whether ``holder`` has a share."""
-        return holder in self._holders
+        return holder in self._active_at
 
-    def take(self, holder: object) -> bool:
-        """Return whether ``holder`` has a share now, until `release`."""
-        if holder not in self._holders and len(self._holders) < self._most:
-            self._holders.add(holder)
-        return holder in self._holders
+    def take(self, holder: LargeHolder, *, now: float) -> bool:
+        """Return whether ``holder`` has a share, until `release`; an unfinished one that has stalled is given up."""
+        if holder not in self._active_at and len(self._active_at) >= self._most:
+            stalled = [other for other, at in self._active_at.items() if now - at > STALLED_S and other.give_up()]
+            if not stalled:
+                return False
+            for other in stalled:
+                self.release(other)
+        self._active_at[holder] = now
+        return True
 
-    def release(self, holder: object) -> None:
+    def release(self, holder: LargeHolder) -> None:
         """Give the share of ``holder`` back, if it has one."""
-        self._holders.discard(holder)
+        self._active_at.pop(holder, None)
 
 
 class SctpOwner(Protocol):
@@ -173,6 +190,16 @@ class Sctp(RTCSctpTransport):
             stream = self._inbound_streams[stream_id] = Reassembly()
         return stream
 
+    def give_up(self) -> bool:
+        """End the call if its long message is unfinished: another call needs the room. See `LargeHolder`."""
+        if self._partial_bytes() < MAX_OWN_BYTES:
+            return False
+        self._over = True
+        for stream in self._inbound_streams:
+            self._get_inbound_stream(stream).partial.clear()
+        self._owner.dropped("sctp_held", flood=True)
+        return True
+
     def _give_back(self) -> None:
         if self._large.is_held(self) and max(self._waiting_bytes, self._partial_bytes()) <= MAX_OWN_BYTES:
             self._large.release(self)
@@ -181,7 +208,7 @@ class Sctp(RTCSctpTransport):
         """Whether nothing more is taken: too much waits, or a long message has no share of the process's memory."""
         if self._waiting_bytes >= MAX_WAITING_BYTES:
             return True
-        return self._partial_bytes() >= MAX_OWN_BYTES and not self._large.take(self)
+        return self._partial_bytes() >= MAX_OWN_BYTES and not self._large.take(self, now=clock.monotonic())
 
     def _room(self) -> int:
         """Bytes that the peer may send."""
@@ -223,13 +250,17 @@ class Sctp(RTCSctpTransport):
         return False
 
     async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
-        if pp_id == WEBRTC_STRING and not _is_text(data):
+        is_long = len(data) > MAX_DECODED_BYTES
+        if pp_id == WEBRTC_STRING and not is_long and not _is_text(data):
             pp_id = WEBRTC_BINARY  # aiortc's would raise
         if pp_id in _MESSAGES and stream_id not in self._data_channels and not self._data_channels:
             # Negotiated out of band (RFC 8832 §1): its first message is the only notice.
             parameters = RTCDataChannelParameters(negotiated=True, id=stream_id)
             self.emit("datachannel", RTCDataChannel(self, parameters, False))  # noqa: FBT003 - aiortc's
-        await super()._receive(stream_id, pp_id, data)
+        if pp_id == WEBRTC_STRING and is_long and (channel := self._data_channels.get(stream_id)) is not None:
+            channel.emit("message", EncodedText(data))
+        else:
+            await super()._receive(stream_id, pp_id, data)
 
     async def _send_chunk(self, chunk: Chunk) -> None:
         # aiortc's timers send in tasks that nobody awaits; DTLS itself reports that it is closed.
