@@ -56,10 +56,8 @@ class ClientInbox:
         """Read a message; return its bytes if it is too long to be read here."""
         if isinstance(message, bytes):
             return not_text()
-        if isinstance(message, EncodedText):
-            raw = message.utf8
-        else:
-            raw = message.encode(errors="surrogatepass")  # invalid UTF-8 again, which is refused
+        # Surrogates become invalid UTF-8, which is refused.
+        raw = message.utf8 if isinstance(message, EncodedText) else message.encode(errors="surrogatepass")
         if len(raw) > MAX_READ_BYTES:
             return raw
         event = read_event(raw)
