@@ -14,7 +14,7 @@ from services.media.core.conversation.client_inbox import ClientInbox, ValidClie
 
 
 @dataclass
-class Worker:
+class HandlingWorker:
     """Puts the pieces together and handles events when it is told to."""
 
     events: list[bytes] = field(default_factory=list)
@@ -58,7 +58,7 @@ steps = st.one_of(valid, long, encoded, bad, st.floats(0, 1), st.just(None))
 
 @given(st.lists(steps, max_size=60))
 def test_every_message_is_forwarded_in_order_or_refused(sent: list[str | EncodedText | bytes | float | None]) -> None:
-    inbox, worker, now = ClientInbox(), Worker(), 100.0
+    inbox, worker, now = ClientInbox(), HandlingWorker(), 100.0
     expected: list[str] = []
     forwarded: list[bytes] = []
     for step in sent:
@@ -86,7 +86,7 @@ def test_every_message_is_forwarded_in_order_or_refused(sent: list[str | Encoded
 
 
 def test_what_a_long_message_holds_is_counted_until_it_is_sent() -> None:
-    inbox, worker = ClientInbox(), Worker()
+    inbox, worker = ClientInbox(), HandlingWorker()
     inbox.append(b"x" * 1_000_000)
     assert inbox.waiting_bytes == 1_000_000 + client_inbox.MESSAGE_COST
     worker.take(inbox.take_due(now=0))
@@ -96,7 +96,7 @@ def test_what_a_long_message_holds_is_counted_until_it_is_sent() -> None:
 
 
 def test_a_credit_for_what_was_never_sent_changes_nothing() -> None:
-    inbox, worker = ClientInbox(), Worker()
+    inbox, worker = ClientInbox(), HandlingWorker()
     inbox.credit(2**60)
     inbox.append(b"x" * 1_000_000)
     worker.take(inbox.take_due(now=0))

@@ -12,7 +12,7 @@ from aiortc.rtcsctptransport import (
 
 _TSN_MASK, _HALF = 0xFFFFFFFF, 0x80000000
 
-Message = tuple[int, int, bytes]
+StreamMessage = tuple[int, int, bytes]
 """Stream, protocol and data."""
 
 
@@ -33,7 +33,7 @@ class Reassembly(InboundStream):
         """Bytes that wait for an earlier fragment or message."""
         return sum(len(chunk.user_data) for chunk in self.reassembly)
 
-    def pop_messages(self) -> Iterator[Message]:
+    def pop_messages(self) -> Iterator[StreamMessage]:
         """Yield the stream, the protocol and the data of each message that is complete."""
         found = True
         while found:
@@ -52,7 +52,7 @@ class Reassembly(InboundStream):
             self.partial.clear()
         return super().prune_chunks(tsn)
 
-    def _collect(self) -> Message | None:
+    def _collect(self) -> StreamMessage | None:
         """Move the next fragments of the message that is due to ``partial``; return the message once it is complete."""
         start = self._next_fragment()
         end, message = start, None
@@ -84,7 +84,7 @@ class Reassembly(InboundStream):
         is_next = chunk.flags & SCTP_DATA_UNORDERED or chunk.stream_seq == self.sequence_number
         return bool(chunk.flags & SCTP_DATA_FIRST_FRAG and is_next)
 
-    def _finish(self, begun: DataChunk) -> Message:
+    def _finish(self, begun: DataChunk) -> StreamMessage:
         data, self.partial, self._begun = bytes(self.partial), bytearray(), None
         if not begun.flags & SCTP_DATA_UNORDERED and begun.stream_seq == self.sequence_number:
             self.sequence_number = (self.sequence_number + 1) & 0xFFFF
