@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from services.contracts.client_event import EncodedText, RefusedEvent
 from services.contracts.frame import Flag, Kind
-from services.media.core.commands import SendUp
 from services.media.core.conversation import client_inbox
-from services.media.core.conversation.client_inbox import ClientInbox, ValidClientEvent
+from services.media.core.conversation.client_inbox import ClientInbox, DueEvent, ValidClientEvent
 
 
 @dataclass
@@ -24,19 +23,21 @@ class HandlingWorker:
     pieces: bytes = b""
     handled: int = 0
 
-    def take(self, due: list[SendUp | RefusedEvent]) -> None:
+    def take(self, due: list[DueEvent | RefusedEvent]) -> None:
         for one in due:
             if isinstance(one, RefusedEvent):
                 self.refused.append(one.event_id)
                 self.outcome.append("refused")
                 continue
-            assert one.kind is Kind.CLIENT_EVENT
-            assert one.position - self.handled <= client_inbox.MAX_IN_FLIGHT
-            assert len(one.payload) <= client_inbox.PIECE_BYTES
-            assert one.position > (self.arrived[-1] if self.arrived else 0), "each frame differs from all others"
-            self.arrived.append(one.position)
-            self.pieces += one.payload
-            if Flag.MORE not in one.flags:
+            frame = one.frame
+            assert (one.type == "x") is (self.pieces == b"" and len(frame.payload) <= 16 * 1024 and not frame.flags)
+            assert frame.kind is Kind.CLIENT_EVENT
+            assert frame.position - self.handled <= client_inbox.MAX_IN_FLIGHT
+            assert len(frame.payload) <= client_inbox.PIECE_BYTES
+            assert frame.position > (self.arrived[-1] if self.arrived else 0), "each frame differs from all others"
+            self.arrived.append(frame.position)
+            self.pieces += frame.payload
+            if Flag.MORE not in frame.flags:
                 self.events.append(self.pieces)
                 self.outcome.append("forwarded")
                 self.pieces = b""
@@ -72,7 +73,7 @@ def test_every_message_is_forwarded_in_order_or_refused(sent: list[str | Encoded
             raw = message.raw if isinstance(message, ValidClientEvent) else message
             if isinstance(raw, bytes):
                 forwarded.append(raw)
-            inbox.append(raw)
+            inbox.append(raw, kind=message.type if isinstance(message, ValidClientEvent) else "")
         worker.take(inbox.take_due(now=now))
     while inbox.waiting_bytes:
         now += 1

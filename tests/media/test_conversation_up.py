@@ -46,8 +46,8 @@ def test_a_client_event_does_not_overtake_audio() -> None:
     drawn = Drawn()
     drawn.draw("sss")
     commands = drawn.call.on_client_message('{"type": "input_audio_buffer.commit"}', now=drawn.now)
-    assert kinds(commands) == [Kind.AUDIO_UP, Kind.CLIENT_EVENT]
-    assert commands[1] == SendUp(
+    assert kinds(commands) == [Kind.AUDIO_UP, Kind.UTTERANCE_END, Kind.CLIENT_EVENT]
+    assert commands[-1] == SendUp(
         Kind.CLIENT_EVENT, client_inbox.MESSAGE_COST + 37, b'{"type": "input_audio_buffer.commit"}'
     )
 

@@ -12,6 +12,7 @@ from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
 from services.contracts.session.parse import InvalidSessionError
+from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
@@ -47,6 +48,7 @@ class Parts:
     conversation: ItemRegistry
     responses: ResponseTracker
     input_buffer: InputAudioBuffer
+    turns: CallerTurns
     item_events: ItemEvents
     tally: Tally
     capabilities: Capabilities
@@ -121,6 +123,7 @@ class Requests:
             raise ClientEventError("invalid_value", str(exc), exc.param) from exc
         if changed and self._commands.is_open:  # else it is part of the first session.update
             self._send(event, "session.update", {"session": {"type": "realtime", **changed}})
+        self._parts.turns.apply()
         self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
 
     def _append(self, event: Json, _: float) -> None:
@@ -149,7 +152,7 @@ class Requests:
     def _clear(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:
             raise self._unsupported("manual_turns")
-        self._parts.input_buffer.clear(_origin(event))
+        self._parts.input_buffer.clear_for_client(_origin(event))
 
     def _clear_output(self, _: Json, __: float) -> None:
         """Refuse what media has not read, because of its length."""

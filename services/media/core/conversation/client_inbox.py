@@ -39,11 +39,19 @@ class ValidClientEvent:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DueEvent:
+    """A frame that is due. ``type``: of the event that it begins; empty if it was not read here, or continues one."""
+
+    type: str
+    frame: SendUp
+
+
 class ClientInbox:
     """One call's messages of its client."""
 
     def __init__(self) -> None:
-        self._waiting: deque[bytes | RefusedEvent] = deque()
+        self._waiting: deque[tuple[str, bytes] | RefusedEvent] = deque()
         self._offset = 0  # of the first one that waits: what was sent of it
         self._sent = 0  # position of the last frame
         self._handled = 0  # position of the last frame that the worker has handled
@@ -63,21 +71,21 @@ class ClientInbox:
         event = read_event(raw)
         return event if isinstance(event, RefusedEvent) else ValidClientEvent(str(event["type"]), event, raw)
 
-    def append(self, message: bytes | RefusedEvent) -> None:
-        """Put an event, or the refusal of one, behind those that wait. Call `take_due` then."""
-        self._waiting.append(message)
+    def append(self, message: bytes | RefusedEvent, *, kind: str = "") -> None:
+        """Put an event of type ``kind``, or a refusal, behind those that wait. Call `take_due` then."""
+        self._waiting.append((kind, message) if isinstance(message, bytes) else message)
         self.waiting_bytes += MESSAGE_COST + (len(message) if isinstance(message, bytes) else 0)
 
     def credit(self, position: int) -> None:
         """Record that the worker has handled all up to ``position``."""
         self._handled = min(max(self._handled, position), self._sent)
 
-    def take_due(self, *, now: float) -> list[SendUp | RefusedEvent]:
+    def take_due(self, *, now: float) -> list[DueEvent | RefusedEvent]:
         """Return what may be sent and answered now, in order."""
-        due: list[SendUp | RefusedEvent] = []
+        due: list[DueEvent | RefusedEvent] = []
         while self._waiting:
             head = self._waiting[0]
-            step = self._next_piece(head, now) if isinstance(head, bytes) else self._refusal(head, now)
+            step = self._refusal(head, now) if isinstance(head, RefusedEvent) else self._next_piece(*head, now)
             if step is None:
                 break
             due.append(step)
@@ -90,19 +98,20 @@ class ClientInbox:
         self.waiting_bytes -= MESSAGE_COST
         return refused
 
-    def _next_piece(self, raw: bytes, now: float) -> SendUp | None:
+    def _next_piece(self, kind: str, raw: bytes, now: float) -> DueEvent | None:
         size = min(PIECE_BYTES, len(raw) - self._offset)
         if self._sent - self._handled + size + MESSAGE_COST > MAX_IN_FLIGHT:
             return None
         if not self._offset and self._events.take(now=now):
             return None
+        begins = "" if self._offset else kind
         piece = raw[self._offset : self._offset + size]
         self._sent += size + MESSAGE_COST
         self._offset += size
         self.waiting_bytes -= size
         if self._offset < len(raw):
-            return SendUp(Kind.CLIENT_EVENT, self._sent, piece, flags=Flag.MORE)
+            return DueEvent(begins, SendUp(Kind.CLIENT_EVENT, self._sent, piece, flags=Flag.MORE))
         self._waiting.popleft()
         self._offset = 0
         self.waiting_bytes -= MESSAGE_COST
-        return SendUp(Kind.CLIENT_EVENT, self._sent, piece, flags=NO_FLAGS)
+        return DueEvent(begins, SendUp(Kind.CLIENT_EVENT, self._sent, piece, flags=NO_FLAGS))
