@@ -191,6 +191,8 @@ class Requests:
             has = f"Audio content of {samples_to_ms(samples)}ms is already shorter than the requested 'audio_end_ms'."
             raise ClientEventError("invalid_value", has, "audio_end_ms")
         cut: Json = {"item_id": theirs, "content_index": whole(event, "content_index"), "audio_end_ms": end_ms}
+        if not self._parts.item_events.takes_truncations:
+            raise _too_many()
         self._send(event, "conversation.item.truncate", cut, item_id)
         self._parts.item_events.truncate_sent(item_id)
 
@@ -243,6 +245,10 @@ class Requests:
             if (theirs := self._ids.theirs("item", text(item, name))) is not None:
                 known[name] = theirs
         return known
+
+
+def _too_many() -> ClientEventError:
+    return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
 
 
 def _required(event: Json, name: str) -> Json:
