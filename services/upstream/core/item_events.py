@@ -16,6 +16,8 @@ MAX_CREATED = 4096
 MAX_TRUNCATING = 256
 """The client's truncations that the provider has not confirmed; further ones are refused."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
+_PASSED_ON = ("logprobs", "languages")
+"""What some models say about a transcript, as the session's `include` asks for."""
 
 
 class ItemEvents:
@@ -116,6 +118,7 @@ class ItemEvents:
         if kind != f"{_TRANSCRIPTION}delta":
             self._input_buffer.transcribed(ours)
         for_client: Json = {"item_id": ours, "content_index": whole(event, "content_index")}
+        for_client |= {name: event[name] for name in _PASSED_ON if name in event}
         match kind.removeprefix(_TRANSCRIPTION):
             case "delta":
                 for_client["delta"] = text(event, "delta")
