@@ -453,7 +453,7 @@ def test_events_that_wait_are_limited() -> None:
     drive.forget()
     for _ in range(65):
         drive.client("conversation.item.retrieve", item_id=utterance, event_id="mine")
-    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
     assert drive.faults == ["backlog"]
     drive.provider("input_audio_buffer.committed", item_id="item_PU")
     assert drive.sent_types == ["conversation.item.retrieve"] * 64

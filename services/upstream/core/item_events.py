@@ -7,13 +7,18 @@ from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
-from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry, client_error, client_item, is_spoken
+from services.upstream.core.item_registry import ItemRegistry, client_error, client_item, is_spoken
 from services.upstream.core.json_shape import Json, fields, text, whole
 from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import transcription_meters
 
-MAX_PENDING = 256
+MAX_CREATED = 4096
+"""The client's items, and deletions, that the provider has not confirmed: as many as a conversation may have."""
+MAX_TRUNCATING = 256
+"""The client's truncations that the provider has not confirmed; further ones are refused."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
+_PASSED_ON = ("logprobs", "languages")
+"""What some models say about a transcript, as the session's `include` asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,21 @@ class ItemEvents:
         self._conversation.reserve(item_id, behind=behind)
         self._conversation.store_content(item_id, item)
         self._created[item_id] = _Creation(_kind(item), origin)
-        if len(self._created) > MAX_ITEMS:
+        if len(self._created) > MAX_CREATED:
             self._created.popitem(last=False)
 
     def truncate_sent(self, item_id: str) -> None:
         """Record that the client's truncation was sent to the provider."""
-        if len(self._truncating) < MAX_PENDING:
-            self._truncating.add(item_id)
+        self._truncating.add(item_id)
+
+    @property
+    def takes_truncations(self) -> bool:
+        """Whether the provider has confirmed enough of them for a further one."""
+        return len(self._truncating) < MAX_TRUNCATING
 
     def delete_sent(self, item_id: str) -> None:
         """Record that the client's deletion was sent to the provider."""
-        if len(self._deleting) < MAX_ITEMS:
+        if len(self._deleting) < MAX_CREATED:
             self._deleting.add(item_id)
 
     def delete_absent(self, item_id: str) -> bool:
@@ -157,6 +166,7 @@ class ItemEvents:
         if kind != f"{_TRANSCRIPTION}delta":
             self._input_buffer.transcribed(ours)
         for_client: Json = {"item_id": ours, "content_index": whole(event, "content_index")}
+        for_client |= {name: event[name] for name in _PASSED_ON if name in event}
         match kind.removeprefix(_TRANSCRIPTION):
             case "delta":
                 for_client["delta"] = text(event, "delta")

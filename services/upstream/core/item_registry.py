@@ -1,10 +1,11 @@
 """The conversation's items in their order, with their audio length and content."""
 
 import json
+from collections import OrderedDict
 
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_order import ItemOrder
-from services.upstream.core.json_shape import Json, fields, objects, text
+from services.upstream.core.json_shape import Json, fields, objects, text, text_chars
 
 MAX_ITEMS = 4096
 MAX_REPEATED = 256
@@ -23,7 +24,8 @@ class ItemRegistry:
         self._added: set[str] = set()
         self._done: set[str] = set()
         self._response_items: set[str] = set()
-        self._contents: dict[str, Json] = {}  # in the form of `conversation.item.create`
+        self._contents: OrderedDict[str, Json] = OrderedDict()  # in the form of `conversation.item.create`
+        self._content_chars = 0
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._samples
@@ -78,9 +80,15 @@ class ItemRegistry:
         return self._samples.get(item_id)
 
     def store_content(self, item_id: str, item: Json) -> None:
-        """Store the item in the form of a `conversation.item.create`, for a new session."""
-        if item_id in self._samples:
-            self._contents[item_id] = item
+        """Store the item in the form of a `conversation.item.create`, for a new session; not one that is too large."""
+        self._content_chars -= text_chars(self._contents.pop(item_id, None))
+        size = text_chars(item)
+        if size > MAX_REPEATED_CHARS or item_id not in self._samples:
+            return
+        self._contents[item_id] = item
+        self._content_chars += size
+        while self._content_chars > 2 * MAX_REPEATED_CHARS:
+            self._content_chars -= text_chars(self._contents.popitem(last=False)[1])
 
     def begin_new_session(self) -> list[Json]:
         """Return the stored items that a new session with the provider is to create, the newest if there are many.
@@ -109,7 +117,7 @@ class ItemRegistry:
 
     def _forget(self, item_id: str) -> None:
         self._samples.pop(item_id, None)
-        self._contents.pop(item_id, None)
+        self._content_chars -= text_chars(self._contents.pop(item_id, None))
         for items in (self._added, self._done, self._response_items):
             items.discard(item_id)
 
