@@ -127,6 +127,7 @@ class Requests:
             self._commands.publish_error(
                 code=exc.code, message=str(exc), param=exc.param, client_event_id=event_id(event)
             )
+        return True
 
     def refuse(self, refused: RefusedEvent) -> None:
         """Publish the `error` event for what is no event."""
@@ -144,7 +145,6 @@ class Requests:
             raise ClientEventError(
                 "too_many_events", "Too many events wait for the provider: send this one again later."
             )
-        return True
 
     def _unknown(self, event: Json, _: float) -> None:
         known = ", ".join(f"'{name}'" for name in self._handlers)
