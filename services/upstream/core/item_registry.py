@@ -96,19 +96,19 @@ class ItemRegistry:
         They are in the order of the conversation. Audio lengths are forgotten: there is no audio there.
         """
         self._samples = dict.fromkeys(self._samples)
-        items: list[Json] = []
+        repeated: list[str] = []
         left = MAX_REPEATED_CHARS
         for item_id in reversed(list(self.order)):
             item = self._contents.get(item_id)
             left -= len(json.dumps(item)) if item else 0
-            if left < 0 or len(items) == MAX_REPEATED:
+            if left < 0 or len(repeated) == MAX_REPEATED:
                 break
-            items += [item] if item else []
-        while items and items[-1].get("type") == "function_call_output":  # its call is not among them
-            items.pop()
-        items.reverse()
-        self.order.begin_new_session(text(item, "id") for item in items)
-        return items
+            repeated += [item_id] if item else []
+        while repeated and self._contents[repeated[-1]].get("type") == "function_call_output":  # its call is missing
+            repeated.pop()
+        repeated.reverse()
+        self.order.begin_new_session(repeated)
+        return [self._contents[item_id] for item_id in repeated]
 
     def _keep(self, item_id: str) -> None:
         self._samples[item_id] = None
