@@ -185,7 +185,10 @@ class Requests:
         given = body.get("input")
         if isinstance(given, list):
             body["input"] = [self._for_provider(entry) if isinstance(entry, dict) else entry for entry in given]
-        self._parts.responses.request(body, asker="client", client_event_id=_event_id(event), now=now)
+        modalities = body.get("output_modalities") or self._parts.config.effective.get("output_modalities")
+        self._parts.responses.request(
+            body, asker="client", client_event_id=_event_id(event), is_text=modalities == ["text"], now=now
+        )
 
     def _response_cancel(self, event: Json, now: float) -> None:
         if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):
