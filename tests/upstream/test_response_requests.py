@@ -225,8 +225,3 @@ def test_what_is_no_object_is_refused(event: JsonValue) -> None:
     drive = Drive().ready()
     drive.record(drive.core.on_client_event(event, now=drive.now))
     assert drive.error["code"] == "invalid_event"
-
-
-def test_media_has_done_what_clears_the_playout() -> None:
-    drive = Drive().ready()
-    assert drive.client("output_audio_buffer.clear") == []
