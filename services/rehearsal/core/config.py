@@ -23,11 +23,10 @@ from services.contracts.session.fields import (
     SilenceDurationMs,
     Speed,
     Threshold,
-    ToolFields,
-    ToolName,
     TranscriptionFields,
 )
 from services.contracts.session.merge import merge_sessions
+from services.contracts.session.tool_fields import ToolName
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.refusal import EventRefusedError, of_validation
 
@@ -93,8 +92,10 @@ class AudioConfig(AudioFields, Strict):
     output: AudioOutput = AudioOutput()
 
 
-class Tool(ToolFields):
+class Tool(BaseModel):
     """A function that the model may call; other tool types are stored and never called."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
 
     type: Literal["function", "mcp"] = "function"
     name: ToolName = ""

@@ -1,15 +1,15 @@
 """The conversation's items in the client's order, with their audio length and content."""
 
-import json
 from collections import OrderedDict
 
+from services.contracts.json_bytes import json_bytes
 from services.upstream.core.ids import IdMap
 from services.upstream.core.json_shape import Json, fields, objects, text
 
 MAX_ITEMS = 4096
 MAX_REPEATED = 256
-MAX_REPEATED_CHARS = 256 * 1024
-"""Most characters of JSON of a conversation that are repeated in a new session with the provider."""
+MAX_REPEATED_BYTES = 256 * 1024
+"""Most bytes of JSON of a conversation that are repeated in a new session with the provider."""
 _ENDINGS = ("completed", "cancelled", "incomplete", "failed")
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
@@ -83,10 +83,10 @@ class ItemRegistry:
         """
         self._items = OrderedDict.fromkeys(self._items)
         items: list[Json] = []
-        left = MAX_REPEATED_CHARS
+        left = MAX_REPEATED_BYTES
         for item_id in reversed(self._items):
             item = self._contents.get(item_id)
-            left -= len(json.dumps(item)) if item else 0
+            left -= len(json_bytes(item)) if item else 0
             if left < 0 or len(items) == MAX_REPEATED:
                 break
             items += [item] if item else []
