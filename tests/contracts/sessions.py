@@ -10,6 +10,7 @@ from services.contracts.session.fields import SessionConfig
 
 TEXT = st.text(max_size=8)
 NULL = st.none()
+WORDS: SearchStrategy[JsonValue] = st.lists(TEXT, max_size=2).map(lambda words: [*words])
 FLAG = st.booleans()
 ANY: SearchStrategy[JsonValue] = st.recursive(
     st.none() | FLAG | st.integers(-9, 9) | TEXT,
@@ -35,7 +36,7 @@ SEMANTIC_VAD = some({"eagerness": st.sampled_from(["low", "high"]), **TURNS}, ty
 INPUT = some(
     {
         "format": FORMAT,
-        "transcription": some({"model": st.just("whisper-1"), "language": TEXT, "keywords": st.lists(TEXT)}),
+        "transcription": some({"model": st.just("whisper-1"), "language": TEXT, "keywords": WORDS}),
         "noise_reduction": some({"type": st.just("near_field")}),
         "turn_detection": SERVER_VAD | SEMANTIC_VAD,
     }
@@ -45,8 +46,8 @@ OUTPUT = some({"format": FORMAT, "voice": VOICE, "speed": st.floats(0.25, 1.5)})
 FUNCTION = some({"description": TEXT, "parameters": OBJECT}, type=st.just("function"), name=st.just("get_time"))
 MCP = some(
     {
-        "allowed_tools": st.lists(TEXT, max_size=2) | some({"read_only": FLAG}),
-        "require_approval": st.just("never") | some({"always": some({"tool_names": st.lists(TEXT, max_size=2)})}),
+        "allowed_tools": WORDS | some({"read_only": FLAG}),
+        "require_approval": st.just("never") | some({"always": some({"tool_names": WORDS})}),
     },
     type=st.just("mcp"),
     server_label=st.just("docs"),

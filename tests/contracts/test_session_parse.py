@@ -169,7 +169,7 @@ def test_a_nested_field_that_does_not_exist_is_refused_by_its_path(holder: Sessi
 
 
 def test_a_misspelt_field_is_refused_with_the_fields_that_there_are() -> None:
-    wrong: SessionConfig = {"audio": {"input": {"turn_detection": {"type": "server_vad", "thresold": 0.5}}}}
+    wrong: SessionConfig = {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold_db": 0.5}}}}
     assert "prefix_padding_ms, silence_duration_ms, threshold, type." in str(refusal("session", wrong))
 
 

@@ -75,7 +75,7 @@ WAYS: dict[str, dict[str, tuple[Json, ...]]] = {
     "response.create": {
         "instructions": OF_RESPONSE,
         "prompt": OF_RESPONSE,
-        "tools": (*TOOLS, *({"input": [item]} for item in TOOL_ITEMS)),
+        "tools": (*TOOLS, {"input": [LIST_TOOLS]}, {"input": [MESSAGE, MCP_CALL]}, {"input": [APPROVAL]}),
         "tool_choice": ({"tool_choice": "none"}, PROMPT),
         "parallel_tool_calls": ({"parallel_tool_calls": False}, PROMPT),
         "output_modalities": ({"output_modalities": ["text"]}, PROMPT),
@@ -169,7 +169,8 @@ def test_no_null_unsets_what_is_locked(lock: str) -> None:
     drive = Drive(core_of({**GRANTED, **PROMPT, "tracing": "auto"}, locked=(lock,))).ready()
     if lock in ("prompt", "instructions", "tools", "tracing"):
         for event in ("session.update", "response.create"):
-            drive.forget().client(event, **{FIELD_OF[event]: {"prompt": None}})
+            unset: Json = {"prompt": None}
+            drive.forget().client(event, **{FIELD_OF[event]: unset})
             assert drive.error["code"] == "locked_by_token"
     drive.forget().client("session.update", session={"instructions": None, "tools": None, "model": None})
     session = object_of(drive.one("session.updated"), "session")
