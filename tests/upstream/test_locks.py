@@ -10,7 +10,9 @@ from openai.types.realtime import RealtimeClientEvent
 
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId, TenantId
+from services.contracts.session.fields import default_session
 from services.contracts.session.locks import LOCKABLE, LOCKS, LockedFieldError
+from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.sizes import MAX_UPDATED_BYTES
 from services.upstream.core.session_config_state import SessionConfigState
@@ -199,7 +201,7 @@ def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
     granted: Json, updates: list[Json], locked: tuple[str, ...]
 ) -> None:
     state = state_of(granted, locked=locked)
-    shown, driven = state.effective, state.for_provider()
+    shown, driven = state.effective, merge_sessions(default_session(), state.for_provider())
     for update in updates:
         try:
             state.check_locks({"type": "session.update", "session": update})
@@ -208,7 +210,7 @@ def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
         state.update(update)
     for path in {path for name in locked for path in LOCKS[name].session}:
         assert value_at(state.effective, path) == value_at(shown, path)
-        assert value_at(state.for_provider(), path) == value_at(driven, path)
+        assert value_at(merge_sessions(default_session(), state.for_provider()), path) == value_at(driven, path)
 
 
 def test_updates_cannot_add_up_to_a_session_without_bound() -> None:
