@@ -5,7 +5,6 @@ import base64
 import pytest
 from pydantic import JsonValue
 
-from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
@@ -39,7 +38,7 @@ def test_an_update_is_answered_before_the_provider_is_there_and_reaches_it_with_
     drive = Drive()
     drive.record(drive.core.started(now=drive.now))
     drive.client("session.update", session={"type": "realtime", "instructions": "Be brief."})
-    assert drive.named("session.updated")[0].flags == Flag.AT_ONCE
+    assert drive.named("session.updated")[0].item_id is None
     drive.record(drive.core.provider_opened(now=drive.now))
     assert object_of(drive.sent("session.update"), "session")["instructions"] == "Be brief."
 
@@ -50,7 +49,11 @@ def test_the_provider_never_detects_turns_and_the_client_believes_its_wish() -> 
     audio: Json = {"input": {"turn_detection": parameter, "format": {"type": "audio/pcm", "rate": 24000}}}
     drive.client("session.update", session={"type": "realtime", "audio": audio})
     session = object_of(drive.one("session.updated"), "session")
-    assert object_of(object_of(session, "audio"), "input")["turn_detection"] == parameter
+    assert object_of(object_of(session, "audio"), "input")["turn_detection"] == {
+        **parameter,
+        "create_response": True,
+        "interrupt_response": True,
+    }
     assert drive.sent_types == []
 
 
@@ -151,7 +154,7 @@ def test_an_update_without_a_session_is_refused() -> None:
 def test_a_clients_item_keeps_its_id_and_is_acknowledged_at_once() -> None:
     drive = Drive().ready()
     assert add_item(drive, {**MESSAGE, "id": "my_item-1"}) == "my_item-1"
-    assert {e.flags for e in drive.events} == {Flag.AT_ONCE}
+    assert {e.item_id for e in drive.events} == {None}
     assert drive.shown == ["conversation.item.added", "conversation.item.done"]
 
 
@@ -222,7 +225,7 @@ def test_an_item_is_retrieved_without_its_audio() -> None:
     drive.provider("conversation.item.retrieved", item=item)
     shown = object_of(drive.one("conversation.item.retrieved"), "item")
     assert (shown["id"], shown["content"]) == (ours, [{"type": "output_audio", "transcript": "Hi"}])
-    assert drive.events[-1].flags == Flag.AT_ONCE
+    assert drive.events[-1].item_id is None
 
 
 def test_an_item_is_deleted() -> None:
@@ -299,16 +302,18 @@ def test_a_commit_of_too_little_is_refused_here() -> None:
     assert drive.sent_types == []
 
 
-def test_a_commit_in_the_middle_of_speech_begins_another_item() -> None:
+def test_a_commit_in_the_middle_of_speech_ends_its_utterance() -> None:
     drive = Drive().ready()
     drive.start()
     drive.speak(10)
     drive.client("input_audio_buffer.commit")
-    drive.speak(10)
-    drive.stop()
-    started = drive.one("input_audio_buffer.speech_started")["item_id"]
-    first, second = (e.event["item_id"] for e in drive.named("input_audio_buffer.committed"))
-    assert started == first != second
+    assert drive.shown == [
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+    ]
+    assert len({e.event["item_id"] for e in drive.events}) == 1
+    assert drive.named("input_audio_buffer.speech_stopped")[0].event["audio_end_ms"] == 200
 
 
 def test_a_clients_clear_is_confirmed() -> None:

@@ -15,6 +15,7 @@ from services.contracts.session.locks import LOCKABLE, LOCKS, LockedFieldError
 from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.sizes import MAX_UPDATED_BYTES
+from services.contracts.turn_detection import TurnTerms
 from services.upstream.core.session_config_state import SessionConfigState
 from tests.contracts.sessions import SESSIONS, value_at
 from tests.upstream.drive import Drive, Json, core_of, object_of
@@ -189,7 +190,9 @@ def test_locks_are_told_before_what_else_is_wrong_and_after_the_shape() -> None:
 
 def state_of(session: Json, *, locked: tuple[str, ...] = ()) -> SessionConfigState:
     grant = Grant(tenant=TenantId("acme"), session=session, locked=locked)
-    return SessionConfigState(session_id=SessionId("sess_ours"), grant=grant, model="m", expires_at=1)
+    return SessionConfigState(
+        session_id=SessionId("sess_ours"), grant=grant, model="m", expires_at=1, turn_terms=TurnTerms()
+    )
 
 
 @given(

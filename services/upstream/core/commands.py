@@ -6,6 +6,7 @@ from typing import Literal
 from services.contracts.endings import EndReason
 from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId
+from services.contracts.turn_detection import DetectsTurns
 from services.contracts.usage import Meter
 from services.upstream.core.capabilities import Capability
 from services.upstream.core.json_shape import Json
@@ -18,7 +19,7 @@ ErrorKind = Literal[
     "response_timeout",  # the provider did not begin or end a response in time
     "usage",  # negative, or parts that do not add up
     "too_large",  # an event does not fit a data channel
-    "backlog",  # too much was held while no connection was open
+    "backlog",  # too much was held while no connection was open, or too many responses were requested
     "refused",  # from here on: connecting and closing
     "unavailable",
     "rate_limited",
@@ -70,6 +71,14 @@ class ClearPlayout:
     """Make media stop playing the item; it replies with a playout report that has ``cut``."""
 
     item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTurnDetection:
+    """Make media apply ``detection`` from its next frame on. ``number`` counts the changes of the session from 1."""
+
+    number: int
+    detection: DetectsTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,7 @@ SessionCommand = (
     | PublishEvent
     | PublishAudio
     | ClearPlayout
+    | ApplyTurnDetection
     | ItemOver
     | BookUsage
     | CountError
