@@ -245,6 +245,7 @@ def test_what_is_no_object_is_refused(event: JsonValue) -> None:
     assert drive.error["code"] == "invalid_event"
 
 
-def test_media_has_done_what_clears_the_playout() -> None:
+def test_what_clears_the_playout_is_done_by_media_and_only_too_long_a_one_arrives() -> None:
     drive = Drive().ready()
-    assert drive.client("output_audio_buffer.clear") == []
+    drive.client("output_audio_buffer.clear", event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("invalid_event", "mine")
