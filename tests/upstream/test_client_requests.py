@@ -5,7 +5,6 @@ import base64
 import pytest
 from pydantic import JsonValue
 
-from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
@@ -39,7 +38,7 @@ def test_an_update_is_answered_before_the_provider_is_there_and_reaches_it_with_
     drive = Drive()
     drive.record(drive.core.started(now=drive.now))
     drive.client("session.update", session={"type": "realtime", "instructions": "Be brief."})
-    assert drive.named("session.updated")[0].flags == Flag.AT_ONCE
+    assert drive.named("session.updated")[0].item_id is None
     drive.record(drive.core.provider_opened(now=drive.now))
     assert object_of(drive.sent("session.update"), "session")["instructions"] == "Be brief."
 
@@ -129,7 +128,7 @@ def test_an_update_without_a_session_is_refused() -> None:
 def test_a_clients_item_keeps_its_id_and_is_acknowledged_at_once() -> None:
     drive = Drive().ready()
     assert add_item(drive, {**MESSAGE, "id": "my_item-1"}) == "my_item-1"
-    assert {e.flags for e in drive.events} == {Flag.AT_ONCE}
+    assert {e.item_id for e in drive.events} == {None}
     assert drive.shown == ["conversation.item.added", "conversation.item.done"]
 
 
@@ -200,7 +199,7 @@ def test_an_item_is_retrieved_without_its_audio() -> None:
     drive.provider("conversation.item.retrieved", item=item)
     shown = object_of(drive.one("conversation.item.retrieved"), "item")
     assert (shown["id"], shown["content"]) == (ours, [{"type": "output_audio", "transcript": "Hi"}])
-    assert drive.events[-1].flags == Flag.AT_ONCE
+    assert drive.events[-1].item_id is None
 
 
 def test_an_item_is_deleted() -> None:
