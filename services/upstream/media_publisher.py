@@ -7,10 +7,11 @@ from services.contracts import subjects
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, WorkerId
 from services.contracts.liveness import ALIVE_S
+from services.contracts.messages import TurnDetection
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.bus.reliable_sender import ReliableSender
-from services.upstream.core.commands import ClearPlayout, PublishAudio, PublishEvent
+from services.upstream.core.commands import ApplyTurnDetection, ClearPlayout, PublishAudio, PublishEvent
 from services.upstream.core.credit import Credit
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -47,6 +48,11 @@ class MediaPublisher:
         self._send(Kind.CLEAR, 0, command.item_id)
         self.drop_item(command.item_id)
 
+    def apply_turn_detection(self, command: ApplyTurnDetection) -> None:
+        """Tell media the turn detection in force."""
+        payload = TurnDetection(**command.detection.model_dump()).encode()
+        self._send(Kind.TURN_DETECTION, command.number, None, payload=payload)
+
     def drop_item(self, item_id: ItemId) -> None:
         """Drop the audio of an item that waits for credit: its playout has ended."""
         self._publish_released(self._credit.drop_item(item_id))
@@ -54,6 +60,10 @@ class MediaPublisher:
     def on_played(self, item_id: ItemId, samples: int) -> None:
         """Record that media has played ``samples`` of the item, and publish what the credit now allows."""
         self._publish_released(self._credit.on_played(item_id, samples))
+
+    def grant_credit(self, position: int) -> None:
+        """Tell media that the client's events up to ``position`` were handled, so that it sends further ones."""
+        self._send(Kind.CLIENT_CREDIT, position, None)
 
     def publish_end(self, payload: bytes) -> None:
         """Publish an `Ended` message, even if media has sent no frame yet: it may be about to subscribe."""

@@ -50,6 +50,9 @@ class Fixed:
     def __init__(self, *, speech: bool) -> None:
         self._speech = speech
 
+    def set_threshold(self, threshold: float) -> None:
+        """Grade nothing."""
+
     def probability(self, frame: PcmFrame) -> float:
         """Return the constant."""
         del frame
@@ -78,6 +81,9 @@ class BareLeg:
 
     def send_event(self, text: str) -> None:
         """Discard the event."""
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Nothing is received."""
 
     async def restart(self, offer: LegOffer) -> LegAnswer:
         """Not supported."""

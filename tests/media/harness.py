@@ -39,12 +39,18 @@ LOUD, QUIET = b"\x01" * UP_FRAME_BYTES, bytes(UP_FRAME_BYTES)
 class LoudIsSpeech:
     """A detector that classifies any nonzero sample as speech."""
 
+    def set_threshold(self, threshold: float) -> None:
+        """Grade nothing."""
+
     def probability(self, frame: PcmFrame) -> float:
         return float(any(frame.pcm))
 
 
 class BrokenDetector:
     """A detector that raises."""
+
+    def set_threshold(self, threshold: float) -> None:
+        """Grade nothing."""
 
     def probability(self, frame: PcmFrame) -> float:
         raise ZeroDivisionError(frame.index)
@@ -65,6 +71,7 @@ class PlainLeg:
         self.restarts: list[str] = []
         self.hold: asyncio.Event | None = None
         self.send_fails = False
+        self.waiting_bytes = 0
         self._owner: LegOwner | None = None
         self._early: list[LegInput] = []
         self._spoken = 0
@@ -81,6 +88,9 @@ class PlainLeg:
         if self.send_fails:
             raise RuntimeError("broken")
         self.events.put_nowait(text)
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        self.waiting_bytes = waiting_bytes
 
     async def restart(self, offer: LegOffer) -> WebRtcAnswer:
         assert isinstance(offer, WebRtcOffer)

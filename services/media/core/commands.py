@@ -51,6 +51,13 @@ class EndCall:
 
 
 @dataclass(frozen=True, slots=True)
+class SetThreshold:
+    """Set what the speech probabilities of the caller's next frames are compared with."""
+
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class CountGateOpen:
     """Count an opening of the gate. ``barge_in_stop_s``: from the onset until playout stopped; None: no barge-in."""
 
@@ -79,17 +86,17 @@ DropReason = Literal[
     "malformed",
     "wrong_way",
     "client_event_binary",
-    "client_event_too_long",
-    "client_event_too_many",
     "client_event_malformed",
+    "client_event_too_large",
+    "client_event_beyond_window",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class CountDropped:
-    """Count an input that was dropped."""
+    """Count an input that was dropped; of the client's events, one that was answered by an `error` event."""
 
     reason: DropReason
 
 
-CallCommand = SendUp | SendEvent | EndCall | CountGateOpen | CountGateClose | CountTurn | CountDropped
+CallCommand = SendUp | SendEvent | EndCall | SetThreshold | CountGateOpen | CountGateClose | CountTurn | CountDropped

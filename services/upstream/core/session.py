@@ -5,13 +5,18 @@ Sans-IO. A method is an event; it returns the commands to execute, in order. ``n
 
 from pydantic import JsonValue
 
+from services.contracts.client_event import RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
+from services.contracts.messages import CloseReason
+from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
+from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, unsupported, without_unsupported
 from services.upstream.core.client_requests import UNSUPPORTED, Parts, Requests
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
+from services.upstream.core.idle_timeout import IdleTimeout
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
@@ -37,21 +42,29 @@ class SessionCore:
     """The session of one call, between its media process and its provider. Call `on_timer` several times a second."""
 
     def __init__(
-        self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, capabilities: Capabilities
+        self,
+        *,
+        session_id: SessionId,
+        grant: Grant,
+        model: str,
+        expires_at: int,
+        capabilities: Capabilities,
+        turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
     ) -> None:
-        self._capabilities = capabilities
+        begins_with = granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms)
         self._unsupported: list[UnsupportedParameter] = list(unsupported(grant.session, capabilities))
         if self._unsupported:
             grant = grant.model_copy(update={"session": without_unsupported(grant.session, self._unsupported)})
         self._commands = CommandBuffer()
         self._ids = IdMap()
         self._tally = Tally()
-        self._config = SessionConfigState(session_id=session_id, grant=grant, model=model, expires_at=expires_at)
+        self._config = SessionConfigState(
+            session_id=session_id, grant=grant, model=model, expires_at=expires_at, turn_terms=turn_terms
+        )
         self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
         self._ending_at = 0.0
-        self._barged_in = False
         conversation = ItemRegistry()
         shared = ResponseContext(
             self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
@@ -65,6 +78,21 @@ class SessionCore:
             tally=self._tally,
             capabilities=capabilities,
         )
+        idle = IdleTimeout(
+            self._commands,
+            self._config,
+            input_buffer=self._input_buffer,
+            responses=self._responses,
+            tally=self._tally,
+        )
+        self._turns = CallerTurns(
+            self._commands,
+            self._config,
+            input_buffer=self._input_buffer,
+            responses=self._responses,
+            idle=idle,
+            granted=begins_with,
+        )
         self._item_events = ItemEvents(
             self._commands, self._ids, self._config, conversation=conversation, input_buffer=self._input_buffer
         )
@@ -75,6 +103,7 @@ class SessionCore:
             conversation,
             self._responses,
             self._input_buffer,
+            self._turns,
             self._item_events,
             self._tally,
             capabilities,
@@ -87,11 +116,16 @@ class SessionCore:
     def started(self, *, now: float) -> list[SessionCommand]:
         """Publish `session.created` with the granted session, and an error for each parameter that is unsupported."""
         self._usage_at = now + USAGE_EVERY_S
+        self._turns.apply()
         self._commands.publish_event("session.created", {"session": self._config.effective})
         for parameter in self._unsupported:
             self._commands.count_missing(parameter.capability)
             self._commands.publish_error(
                 code=UNSUPPORTED, message=parameter.message, param=f"session.{parameter.param}"
+            )
+        for field in self._config.refused_turn_detection():
+            self._commands.publish_error(
+                code="invalid_value", message=f"{field.param}: {field.problem}", param=field.param
             )
         return self._commands.pop_commands()
 
@@ -130,6 +164,7 @@ class SessionCore:
     def on_timer(self, *, now: float) -> list[SessionCommand]:
         """Send what is due as of `now`; call it several times a second."""
         self._responses.on_timer(now=now)
+        self._turns.on_timer(now=now)
         self._setup.on_timer(now=now)
         if self._usage_at is not None and now >= self._usage_at:
             self._usage_at = now + USAGE_EVERY_S
@@ -140,45 +175,51 @@ class SessionCore:
 
     def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
-        automatic = self._config.turn_detection is not None
-        if automatic:
-            self._responses.interrupt(now=now)
-            if self._barged_in:
-                self._input_buffer.clear()
-        self._barged_in = False
-        self._input_buffer.utterance_started(index, automatic=automatic)
+        self._turns.begin(index, now=now)
         return self._commands.pop_commands()
 
     def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
-        """Append caller audio of the utterance, s16le mono 16 kHz; audio outside of one is dropped."""
-        if self._input_buffer.is_open:
-            self._input_buffer.append_frames(pcm)
+        """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
+        self._turns.append(pcm)
         return self._commands.pop_commands()
 
-    def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[SessionCommand]:
+    def utterance_ended(
+        self, index: int, *, reason: CloseReason = "speech_end", hangover_ms: int = 0, now: float
+    ) -> list[SessionCommand]:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
-        detection = self._config.turn_detection
-        committed = self._input_buffer.utterance_ended(index, automatic=detection is not None)
-        is_asked = self._capabilities.manual_turns and detection and detection.get("create_response") is not False
-        if committed and is_asked:
-            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
+        self._turns.end(index, reason=reason, hangover_ms=hangover_ms, now=now)
         return self._commands.pop_commands()
 
     def utterance_abandoned(self) -> list[SessionCommand]:
         """Drop the utterance: the caller hung up during it, so that no answer is requested."""
-        self._input_buffer.drop_utterance()
+        self._turns.abandon()
         return self._commands.pop_commands()
 
     def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[SessionCommand]:
         """Handle media's playout report. ``by_caller``: a cut is a barge-in, not a request of the client."""
         reason: StopReason = "turn_detected" if by_caller else "client_cancelled"
         self._responses.on_playout_report(report, reason=reason, now=now)
-        self._barged_in = self._barged_in or (report.cut and by_caller)
+        if report.cut and by_caller:
+            self._turns.playout_cut_by_caller()
         return self._commands.pop_commands()
+
+    def heard_until(self, index: int, *, now: float) -> None:
+        """Record that media has received the caller's frames before ``index``."""
+        self._turns.heard_until(index, now=now)
 
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
         """Handle an event of the client, any JSON."""
         self._requests.on_client_event(event, now)
+        return self._commands.pop_commands()
+
+    @property
+    def takes_client_events(self) -> bool:
+        """Whether `on_client_event` may be called: a session with the provider is open."""
+        return self._commands.is_open
+
+    def refuse_client_event(self, refused: RefusedEvent) -> list[SessionCommand]:
+        """Answer a message of the client that is no event."""
+        self._requests.refuse(refused)
         return self._commands.pop_commands()
 
     # --- the provider -------------------------------------------------------------------------------------------

@@ -9,8 +9,16 @@ from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
 from services.contracts.session.locks import unlocked_fields
 from services.contracts.session.merge import merge_sessions
-from services.contracts.session.parse import client_fields, parse_session
+from services.contracts.session.parse import InvalidSessionError, client_fields, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
+from services.contracts.turn_detection import (
+    OutOfBounds,
+    TurnTerms,
+    allowed,
+    out_of_bounds,
+    requested_in,
+    turn_detection_in_force,
+)
 from services.upstream.core.json_shape import Json, fields, text
 
 _FIXED_FIELDS = frozenset({"type", "model"})
@@ -20,8 +28,11 @@ _FIXED_FIELDS = frozenset({"type", "model"})
 class SessionConfigState:
     """One session's configuration, and the updates that its grant allows."""
 
-    def __init__(self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int) -> None:
+    def __init__(
+        self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, turn_terms: TurnTerms
+    ) -> None:
         self._grant = grant
+        self.turn_terms = turn_terms
         self.voice_is_fixed = False
         self.conversation_id = session_id.replace("sess_", "conv_", 1)
         self._defaults: Json = {
@@ -32,7 +43,7 @@ class SessionConfigState:
             "expires_at": expires_at,
         }
         self._requested = _settings(client_fields(grant.session))
-        self._effective = merge_sessions(self._defaults, self._requested)
+        self._effective = self._in_force(self._requested)
 
     @property
     def effective(self) -> Json:
@@ -41,7 +52,7 @@ class SessionConfigState:
 
     @property
     def turn_detection(self) -> Json | None:
-        """The client's turn detection; None: it commits by itself."""
+        """The turn detection in force, with all its fields; None: the client commits by itself."""
         detection = fields(fields(self._effective, "audio"), "input").get("turn_detection")
         return detection if isinstance(detection, dict) else None
 
@@ -64,15 +75,27 @@ class SessionConfigState:
         """Apply what the client may change; return the part for the provider, which may be empty.
 
         Raises:
-            InvalidSessionError: a known field has a wrong value; nothing was applied.
+            InvalidSessionError: a known field has a wrong value, or one that the operator does not allow; nothing was
+                applied.
         """
         changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
+        for field in out_of_bounds(requested_in(changed), self.turn_terms):
+            raise InvalidSessionError(field.param, field.problem)
         if self.voice_is_fixed:
             changed = _without(changed, ("audio", "output", "voice"))
         requested = check_size(merge_sessions(self._requested, changed), limit=MAX_UPDATED_BYTES)
         self._requested = requested
-        self._effective = merge_sessions(self._defaults, requested)
+        self._effective = self._in_force(requested)
         return _for_provider(changed)
+
+    def refused_turn_detection(self) -> list[OutOfBounds]:
+        """Return the fields of the granted turn detection that the operator does not allow: the defaults apply."""
+        return list(out_of_bounds(requested_in(self._requested), self.turn_terms))
+
+    def _in_force(self, requested: Json) -> Json:
+        turns = turn_detection_in_force(allowed(requested_in(requested), self.turn_terms), self.turn_terms)
+        effective = merge_sessions(self._defaults, requested)
+        return merge_sessions(effective, {"audio": {"input": {"turn_detection": turns}}})
 
     def for_provider(self) -> Json:
         """Return the session for a new connection: the client's parameters, with our format and turn detection."""

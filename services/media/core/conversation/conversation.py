@@ -4,15 +4,16 @@ Nothing here waits or calls back; `media.call` executes the commands in the orde
 """
 
 from dataclasses import dataclass, field
-
-from pydantic import JsonValue
+from typing import Final
 
 from services.contracts.audio import FRAME_MS, PcmFrame
+from services.contracts.client_event import BadEvent, EncodedText, RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
 from services.contracts.ids import Epoch
-from services.contracts.messages import Ended, MalformedMessageError, expect
+from services.contracts.messages import Ended, MalformedMessageError, TurnDetection, expect
+from services.contracts.turn_detection import DetectsTurns
 from services.contracts.usage import Meter
 from services.media.core.commands import (
     CallCommand,
@@ -20,24 +21,32 @@ from services.media.core.commands import (
     CountGateClose,
     CountGateOpen,
     CountTurn,
+    DropReason,
     EndCall,
     SendEvent,
     SendUp,
+    SetThreshold,
 )
 from services.media.core.conversation import gateway_events
-from services.media.core.conversation.client_events import ClientEventReader, EventRejected, ValidClientEvent
+from services.media.core.conversation.client_inbox import MAX_WAITING_BYTES, ClientInbox, ValidClientEvent
+from services.media.core.conversation.client_stats import read_stats
 from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
 from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
 
-MAX_STATED_MS = 60_000
+_REFUSALS: dict[BadEvent, DropReason] = {
+    "binary": "client_event_binary",
+    "malformed": "client_event_malformed",
+    "too_large": "client_event_too_large",
+}
+_AWAITS_ANSWER: Final = ("speech_end", "no_packets", "max_utterance", "client_commit")
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationConfig:
-    """Configuration of one call, from its grant and the settings."""
+    """Configuration of one call, from its grant and the settings. ``turns``: the session's own turn detection."""
 
     epoch: Epoch
     max_seconds: int
@@ -45,6 +54,7 @@ class ConversationConfig:
     own_events: tuple[OwnEvent, ...] = ()
     receive_delay_ms: int = 0  # age of the leg's frames when they are delivered
     receives_audio: bool = True  # the client receives audio
+    turns: DetectsTurns | None = None  # None: as the gate is configured
 
 
 class Conversation:
@@ -53,9 +63,11 @@ class Conversation:
     def __init__(self, config: ConversationConfig, *, now: float) -> None:
         self._config = config
         self._shows_gate = "gate" in config.own_events
-        self._up = Uplink(config.gate)
+        self._gate = config.gate if config.turns is None else config.gate.with_turn_detection(config.turns)
+        self._turns_number = 0  # of the change that is in force
+        self._up = Uplink(self._gate)
         self.down = Downlink(receives_audio=config.receives_audio)
-        self._inbox = ClientEventReader()
+        self._inbox = ClientInbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # end of the caller's last speech
         self._client_heard_at = now
@@ -96,20 +108,32 @@ class Conversation:
         self.down.playout.resume()
         return []
 
-    def on_client_message(self, message: str | bytes, *, now: float) -> list[CallCommand]:
+    def on_client_message(self, message: str | EncodedText | bytes, *, now: float) -> list[CallCommand]:
         """Handle a message of the client on its event channel."""
         if self._ended:
             return []
         self._client_heard_at = now
-        event = self._inbox.parse(message, now=now)
-        if isinstance(event, EventRejected):
-            return [CountDropped(event.reason)]
-        if event.type == "hushgate.client_stats":
-            return self._client_stats(event)
-        if event.type == "output_audio_buffer.clear":
+        event = self._inbox.read(message)
+        if not isinstance(event, ValidClientEvent):
+            self._inbox.append(event)
+        elif event.type == "output_audio_buffer.clear":
             return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
-        said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
-        return self._record_sent([*self._up.flush(), said], now)
+        elif event.type != "hushgate.client_stats":
+            self._inbox.append(event.raw, kind=event.type)
+        elif isinstance(stats := read_stats(event.fields), RefusedEvent):
+            self._inbox.append(stats)
+        else:
+            self.down.ear.reported(
+                buffer_ms=stats.buffer_ms, playout_ms=stats.playout_ms, round_trip_ms=stats.round_trip_ms
+            )
+        if self._inbox.waiting_bytes > MAX_WAITING_BYTES:
+            return [CountDropped("client_event_beyond_window"), EndCall(EndReason.FLOOD)]
+        return self._record_sent(self._forward_client_events(now), now)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What of the client's messages waits for the worker; the leg takes less from its client meanwhile."""
+        return self._inbox.waiting_bytes
 
     def on_worker_frame(self, frame: Frame, *, now: float) -> list[CallCommand]:
         """Handle a frame of the worker. Those of another epoch are counted and dropped."""
@@ -142,8 +166,9 @@ class Conversation:
             return [EndCall(reason)]
         self.down.playout.on_timer(now=now)
         commands = self._on_gate_moved(self._up.on_timer(now=now), now)
-        if not commands and self._deadlines.alive_due(now=now):
-            commands = [SendUp(Kind.ALIVE, self._up.next_index)]
+        commands += self._forward_client_events(now)
+        if self._deadlines.alive_due(now=now) and not any(isinstance(command, SendUp) for command in commands):
+            commands.append(SendUp(Kind.ALIVE, self._up.next_index))
         return self._record_sent(commands, now)
 
     def end(self, reason: EndReason, *, now: float, by_worker: bool = False) -> list[CallCommand]:
@@ -164,7 +189,7 @@ class Conversation:
             Meter.CALL_MS: max(0, int((now - self._deadlines.started_at) * 1000)),
         }
 
-    def _from_worker(self, frame: Frame, now: float) -> list[CallCommand]:
+    def _from_worker(self, frame: Frame, now: float) -> list[CallCommand]:  # noqa: PLR0911 - one for each kind of frame
         match frame.kind:
             case Kind.AUDIO_DOWN:
                 return self.down.on_audio(frame, now=now)
@@ -172,12 +197,31 @@ class Conversation:
                 return self.down.on_server_event(frame)
             case Kind.CLEAR:
                 return self.down.on_clear(frame, now=now)
+            case Kind.TURN_DETECTION:
+                return self._apply_turn_detection(frame, now)
             case Kind.ENDED:
                 return self._worker_ended(frame)
+            case Kind.CLIENT_CREDIT:
+                self._inbox.credit(frame.position)
             case Kind.ALIVE:
-                return []
+                pass
             case _:
                 return [CountDropped("wrong_way")]
+        return self._forward_client_events(now)
+
+    def _apply_turn_detection(self, frame: Frame, now: float) -> list[CallCommand]:
+        try:
+            detection = expect(TurnDetection, frame.payload)
+        except MalformedMessageError:
+            return [CountDropped("malformed")]
+        if frame.position <= self._turns_number:  # sent again after a bus outage
+            return []
+        self._turns_number = frame.position
+        commands: list[CallCommand] = []
+        if detection.threshold != self._gate.speech_probability:
+            commands.append(SetThreshold(detection.threshold))
+        self._gate = self._config.gate.with_turn_detection(detection)
+        return commands + self._on_gate_moved(self._up.configure(self._gate), now)
 
     def _on_gate_moved(self, steps: list[GateMoved | CallCommand], now: float) -> list[CallCommand]:
         commands: list[CallCommand] = []
@@ -193,7 +237,7 @@ class Conversation:
     def _gate_opened(self, event: GateOpened, now: float) -> list[CallCommand]:
         """Handle an onset; during playout it is a barge-in, which stops it before anything else is sent up."""
         self._unanswered_since = None
-        cuts, commands = self.down.cut("barge_in", now=now)
+        cuts, commands = self.down.cut("barge_in", now=now) if self._gate.interrupts else ([], [])
         stop_s = max(0.0, now - event.onset_at) + self._config.receive_delay_ms / 1000
         commands.append(CountGateOpen(event.cause, stop_s if cuts else None))
         if not self._shows_gate:
@@ -216,7 +260,8 @@ class Conversation:
 
     def _gate_closed(self, event: GateClosed) -> list[CallCommand]:
         speech_end_at = event.speech_end_at - self._config.receive_delay_ms / 1000
-        self._unanswered_since = speech_end_at
+        if event.reason in _AWAITS_ANSWER:
+            self._unanswered_since = speech_end_at
         counted = CountGateClose(event.reason, event.index, speech_end_at)
         if not self._shows_gate:
             return [counted]
@@ -228,17 +273,16 @@ class Conversation:
         )
         return [counted, *self._own_event(notice)]
 
-    def _client_stats(self, event: ValidClientEvent) -> list[CallCommand]:
-        """Handle the statistics event of the client; it is not forwarded."""
-        buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
-        if buffer_ms is None:
-            return [CountDropped("client_event_malformed")]
-        self.down.ear.reported(
-            buffer_ms=buffer_ms,
-            playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
-            round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
-        )
-        return []
+    def _forward_client_events(self, now: float) -> list[CallCommand]:
+        commands: list[CallCommand] = []
+        for due in self._inbox.take_due(now=now):
+            if isinstance(due, RefusedEvent):
+                commands.append(CountDropped(_REFUSALS[due.reason]))
+                commands += self._own_event(gateway_events.refused(due))
+            else:
+                commands += self._on_gate_moved(self._up.before_client_event(due.type), now)
+                commands.append(due.frame)
+        return commands
 
     def _worker_ended(self, frame: Frame) -> list[CallCommand]:
         try:
@@ -256,8 +300,3 @@ class Conversation:
                 self._deadlines.frame_sent(now=now)
                 break
         return commands
-
-
-def _milliseconds(value: JsonValue) -> int | None:
-    """Read a number of ms; None for anything else, also NaN and Infinity, which Python's parser accepts."""
-    return int(value) if isinstance(value, (int, float)) and 0 <= value < MAX_STATED_MS else None
