@@ -1,8 +1,8 @@
 """The conversation's items in their order, with their audio length and content."""
 
-import json
 from collections import OrderedDict
 
+from services.contracts.json_bytes import json_bytes
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_order import ItemOrder
 from services.upstream.core.json_shape import Json, fields, objects, text, text_chars
@@ -100,7 +100,7 @@ class ItemRegistry:
         left = MAX_REPEATED_CHARS
         for item_id in reversed(list(self.order)):
             item = self._contents.get(item_id)
-            left -= len(json.dumps(item)) if item else 0
+            left -= len(json_bytes(item)) if item else 0
             if left < 0 or len(repeated) == MAX_REPEATED:
                 break
             repeated += [item_id] if item else []
