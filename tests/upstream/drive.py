@@ -60,11 +60,21 @@ class Drive:
     index: int = 0
 
     def ready(self) -> "Drive":
-        """Start and connect the core, and forget the commands of that."""
+        """Start and connect the core, put its session in force, and forget the commands of that."""
         self.record(self.core.started(now=self.now))
-        self.record(self.core.provider_opened(now=self.now))
+        self.open()
         self.commands.clear()
         return self
+
+    def open(self) -> None:
+        """Connect the core to the provider, which confirms its session."""
+        self.record(self.core.provider_opened(now=self.now))
+        self.confirm()
+
+    def confirm(self, **reported: JsonValue) -> list[SessionCommand]:
+        """Confirm the newest `session.update`, with the session as sent but for what is ``reported`` otherwise."""
+        sent = [c.event for c in self.commands if isinstance(c, SendToProvider) and c.event["type"] == "session.update"]
+        return self.provider("session.updated", session={**object_of(sent[-1], "session"), **reported})
 
     def record(self, commands: list[SessionCommand]) -> list[SessionCommand]:
         for command in commands:

@@ -1,17 +1,20 @@
 """Errors between the core and a provider, and which of them the client gets."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
+from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core import command_buffer
 from services.upstream.core.commands import AppendAudio, EndSession
 from services.upstream.core.ids import MAX_IDS, IdMap
 from services.upstream.core.item_events import MAX_PENDING
 from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
-from tests.upstream.drive import Drive, Json, object_of
+from tests.upstream.drive import Drive, Json, core_of, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
 ACTIVE = "conversation_already_has_active_response"
@@ -177,7 +180,7 @@ def test_what_is_said_before_the_provider_is_there_follows_the_session() -> None
     drive.utter(frames=6)
     drive.client("conversation.item.create", item=MESSAGE)
     assert drive.sent_types == []
-    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.open()
     assert drive.sent_types == [
         "session.update",
         *["append"] * 6,
@@ -195,7 +198,7 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
         drive.record(drive.core.audio_up(frame, now=drive.now))
     drive.stop()
     assert drive.faults == ["backlog"] * 3
-    drive.forget().record(drive.core.provider_opened(now=drive.now))
+    drive.forget().open()
     assert [c.pcm for c in drive.commands if isinstance(c, AppendAudio)] == frames[3:]
     assert drive.sent_types[-2:] == ["input_audio_buffer.commit", "response.create"]
     drive.advance(60)
@@ -203,8 +206,27 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
     assert drive.booked[-1].meters[Meter.AUDIO_SENT_MS] == 2000
 
 
-def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() -> None:
+def test_a_client_that_sends_too_much_before_the_session_is_told_so() -> None:
     drive = Drive()
+    for _ in range(command_buffer.MAX_HELD_EVENTS):
+        drive.client("conversation.item.create", item=MESSAGE)
+    drive.client("response.create", event_id="mine")
+    assert drive.faults == ["backlog"]
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+    drive.forget().open()
+    assert drive.sent_types.count("conversation.item.create") == command_buffer.MAX_HELD_EVENTS
+    assert "response.create" not in drive.sent_types
+
+
+def reconnecting() -> Drive:
+    """Return a core whose provider's session has ended and whose next one is not open."""
+    drive = Drive(core_of(capabilities=replace(CAPABILITIES, session_limit_s=480))).ready()
+    drive.advance(400)
+    return drive.forget()
+
+
+def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
+    drive = reconnecting()
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
@@ -217,8 +239,15 @@ def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() ->
     assert "input_audio_buffer.committed" not in drive.shown
 
 
+def test_between_two_sessions_the_oldest_sound_is_lost_and_counted() -> None:
+    drive = reconnecting()
+    drive.start()
+    drive.speak(103)
+    assert drive.faults == ["backlog"] * 3
+
+
 def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
-    drive = Drive()
+    drive = reconnecting()
     drive.created()
     drive.message()
     drive.sound(1000)

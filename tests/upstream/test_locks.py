@@ -9,7 +9,7 @@ from services.contracts.ids import SessionId, TenantId
 from services.contracts.session.locks import LOCKABLE
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.sizes import MAX_UPDATED_BYTES
-from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.session_config_state import SessionConfigState, part_for_provider
 from tests.contracts.sessions import SESSIONS, UPDATES
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
@@ -29,6 +29,7 @@ BETA: Json = {
 def test_old_names_of_fields_have_no_effect() -> None:
     drive = Drive(core_of(BETA)).ready()
     drive.client("session.update", session={**BETA, "tool_choice": "none"})
+    drive.confirm()
     session = object_of(drive.one("session.updated"), "session")
     assert not set(session) & set(BETA)
     assert object_of(drive.sent("session.update"), "session") == {"type": "realtime", "tool_choice": "none"}
@@ -74,7 +75,9 @@ def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
     state = state_of(granted, locked=locked)
     shown, driven = state.effective, state.for_provider()
     for update in updates:
-        for_provider = state.update(update)
+        changed = state.changes_of(update)
+        for_provider = part_for_provider(changed)
+        state.apply(changed)
         assert not {"model", *locked, *BETA} & for_provider.keys()
     assert all(state.effective.get(name) == shown.get(name) for name in locked)
     assert all(state.for_provider().get(name) == driven.get(name) for name in locked)
@@ -84,7 +87,9 @@ def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
 def test_updates_cannot_add_up_to_a_session_without_bound() -> None:
     state = state_of({})
     half = "x" * (MAX_UPDATED_BYTES // 2)
-    state.update({"first": half})
+    state.apply(state.changes_of({"first": half}))
     with pytest.raises(InvalidSessionError, match="larger than"):
-        state.update({"second": half})
+        state.changes_of({"second": half})
+    with pytest.raises(InvalidSessionError, match="larger than"):
+        state_of({}).changes_of({"second": half}, pending=[{"first": half}])
     assert "second" not in state.effective

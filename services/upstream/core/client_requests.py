@@ -12,20 +12,20 @@ from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.ids import new_item_id
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json, fields, is_too_deep, text, whole
 from services.upstream.core.responses import ResponseTracker
-from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.session_config_state import VOICE, SessionConfigState
+from services.upstream.core.session_updates import UNSUPPORTED, SessionUpdates
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _MAX_EVENT_ID = 512
 ROOT = "root"
-UNSUPPORTED = "unsupported_by_provider"
 
 
 class ClientEventError(Exception):
@@ -50,6 +50,7 @@ class Parts:
     item_events: ItemEvents
     tally: Tally
     capabilities: Capabilities
+    updates: SessionUpdates
 
 
 class Requests:
@@ -84,7 +85,7 @@ class Requests:
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except ClientEventError as exc:
             self._commands.publish_error(
-                code=exc.code, message=str(exc), param=exc.param, client_event_id=_event_id(event)
+                code=exc.code, message=str(exc), param=exc.param, client_event_id=event_id_of(event)
             )
 
     def _unknown(self, event: Json, _: float) -> None:
@@ -92,18 +93,19 @@ class Requests:
         wrong = text(event, "type")[:64]
         raise ClientEventError("invalid_value", f"Invalid value: '{wrong}'. Supported values are: {known}.", "type")
 
-    def _session_update(self, event: Json, _: float) -> None:
+    def _session_update(self, event: Json, now: float) -> None:
         parameters = _required(event, "session")
         self._refuse_unsupported(parameters, "session")
+        config, updates = self._parts.config, self._parts.updates
         try:
-            changed = self._parts.config.update(parameters)
+            changed = config.changes_of(parameters, pending=updates.pending_changes)
         except InvalidSessionError as exc:
             raise ClientEventError("invalid_value", str(exc), exc.param) from exc
-        if changed and self._commands.is_open:  # else it is part of the first session.update
-            self._commands.send_to_provider(
-                "session.update", {"session": {"type": "realtime", **changed}}, origin=_origin(event)
-            )
-        self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
+        if config.changes_fixed_voice(changed, pending=updates.pending_changes):
+            fixed = "Cannot update a conversation's voice if assistant audio is present."
+            raise ClientEventError("cannot_update_voice", fixed, f"session.{VOICE}")
+        if updates.is_full or not updates.request(changed, _origin(event), now=now):
+            raise ClientEventError("too_many_updates", "Too many updates wait for the provider. Send this one later.")
 
     def _append(self, event: Json, _: float) -> None:
         encoded = text(event, "audio")
@@ -122,7 +124,7 @@ class Requests:
     def _commit(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:
             raise self._unsupported("manual_turns")
-        if not self._parts.input_buffer.commit_for_client(_event_id(event)):
+        if not self._parts.input_buffer.commit_for_client(event_id_of(event)):
             raise ClientEventError(
                 "input_audio_buffer_commit_empty",
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio.",
@@ -182,7 +184,7 @@ class Requests:
         given = body.get("input")
         if isinstance(given, list):
             body["input"] = [self._for_provider(entry) if isinstance(entry, dict) else entry for entry in given]
-        self._parts.responses.request(body, asker="client", client_event_id=_event_id(event), now=now)
+        self._parts.responses.request(body, asker="client", client_event_id=event_id_of(event), now=now)
 
     def _response_cancel(self, event: Json, now: float) -> None:
         if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):
@@ -226,9 +228,10 @@ def _required(event: Json, name: str) -> Json:
     return fields(event, name)
 
 
-def _event_id(event: Json) -> str | None:
-    return text(event, "event_id")[:_MAX_EVENT_ID] or None
+def event_id_of(event: JsonValue) -> str | None:
+    """Return the id that the client gave its event; None if it gave none."""
+    return text(event, "event_id")[:_MAX_EVENT_ID] or None if isinstance(event, dict) else None
 
 
 def _origin(event: Json, item_id: str | None = None) -> Origin:
-    return Origin(text(event, "type"), by_client=True, client_event_id=_event_id(event), item_id=item_id)
+    return Origin(text(event, "type"), by_client=True, client_event_id=event_id_of(event), item_id=item_id)

@@ -3,13 +3,16 @@
 Sans-IO. A method is an event; it returns the commands to execute, in order. ``now``: monotonic seconds.
 """
 
+import json
+from functools import partial
+
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
-from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, unsupported, without_unsupported
-from services.upstream.core.client_requests import UNSUPPORTED, Parts, Requests
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.client_requests import Parts, Requests, event_id_of
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
 from services.upstream.core.ids import IdMap
@@ -23,8 +26,10 @@ from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
 from services.upstream.core.response import Report, ResponseContext, StopReason
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.session_updates import SessionUpdates
 from services.upstream.core.transcript import SpeakingRate
 from services.upstream.core.usage import Tally
+from services.upstream.core.waiting_inputs import InputStep, WaitingInputs
 
 USAGE_EVERY_S = 5.0
 TRANSCRIPTION_S = 1.0
@@ -40,13 +45,12 @@ class SessionCore:
         self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, capabilities: Capabilities
     ) -> None:
         self._capabilities = capabilities
-        self._unsupported: list[UnsupportedParameter] = list(unsupported(grant.session, capabilities))
-        if self._unsupported:
-            grant = grant.model_copy(update={"session": without_unsupported(grant.session, self._unsupported)})
         self._commands = CommandBuffer()
         self._ids = IdMap()
         self._tally = Tally()
         self._config = SessionConfigState(session_id=session_id, grant=grant, model=model, expires_at=expires_at)
+        self._updates = SessionUpdates(self._commands, self._ids, self._config, capabilities)
+        self._waiting = WaitingInputs()
         self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
@@ -78,25 +82,20 @@ class SessionCore:
             self._item_events,
             self._tally,
             capabilities,
+            self._updates,
         )
         self._requests = Requests(parts)
         self._setup = ProviderSetup(parts)
 
     # --- the session --------------------------------------------------------------------------------------------
 
-    def started(self, *, now: float) -> list[SessionCommand]:
-        """Publish `session.created` with the granted session, and an error for each parameter that is unsupported."""
-        self._usage_at = now + USAGE_EVERY_S
-        self._commands.publish_event("session.created", {"session": self._config.effective})
-        for parameter in self._unsupported:
-            self._commands.count_missing(parameter.capability)
-            self._commands.publish_error(
-                code=UNSUPPORTED, message=parameter.message, param=f"session.{parameter.param}"
-            )
+    def started(self, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
+        """Check the granted session against what the provider can do; it is in force once the provider confirms it."""
+        self._updates.granted()
         return self._commands.pop_commands()
 
     def provider_opened(self, *, now: float) -> list[SessionCommand]:
-        """Configure the provider's session, the first or a later one, and send what was held for it."""
+        """Configure the provider's session, the first or a later one; what is held for it waits for its answer."""
         if self._tally.opened_at is None:
             self._tally.opened_at = now
         self._setup.opened(now=now)
@@ -131,6 +130,7 @@ class SessionCore:
         """Send what is due as of `now`; call it several times a second."""
         self._responses.on_timer(now=now)
         self._setup.on_timer(now=now)
+        self._updates.on_timer(now=now)
         if self._usage_at is not None and now >= self._usage_at:
             self._usage_at = now + USAGE_EVERY_S
             self._publish_usage(now)
@@ -140,33 +140,29 @@ class SessionCore:
 
     def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
-        automatic = self._config.turn_detection is not None
-        if automatic:
-            self._responses.interrupt(now=now)
-            if self._barged_in:
-                self._input_buffer.clear()
-        self._barged_in = False
-        self._input_buffer.utterance_started(index, automatic=automatic)
+        self._when_in_force(partial(self._begin_utterance, index), now)
         return self._commands.pop_commands()
 
     def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
         """Append caller audio of the utterance, s16le mono 16 kHz; audio outside of one is dropped."""
-        if self._input_buffer.is_open:
-            self._input_buffer.append_frames(pcm)
+        if self._updates.in_force:
+            self._append_audio(pcm)
+        else:
+            for _ in range(self._waiting.hold_audio(partial(self._append_audio, pcm), len(pcm))):
+                self._commands.count_error(CountError("backlog", "audio"))
         return self._commands.pop_commands()
 
     def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[SessionCommand]:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
-        detection = self._config.turn_detection
-        committed = self._input_buffer.utterance_ended(index, automatic=detection is not None)
-        is_asked = self._capabilities.manual_turns and detection and detection.get("create_response") is not False
-        if committed and is_asked:
-            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
+        self._when_in_force(partial(self._end_utterance, index, hangover_ms), now)
         return self._commands.pop_commands()
 
     def utterance_abandoned(self) -> list[SessionCommand]:
         """Drop the utterance: the caller hung up during it, so that no answer is requested."""
-        self._input_buffer.drop_utterance()
+        if self._updates.in_force:
+            self._input_buffer.drop_utterance()
+        else:
+            self._waiting.hold(lambda _: self._input_buffer.drop_utterance())
         return self._commands.pop_commands()
 
     def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[SessionCommand]:
@@ -177,9 +173,44 @@ class SessionCore:
         return self._commands.pop_commands()
 
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
-        """Handle an event of the client, any JSON."""
-        self._requests.on_client_event(event, now)
+        """Handle an event of the client, any JSON; it waits until the session is in force."""
+        step = partial(self._requests.on_client_event, event)
+        if self._updates.in_force:
+            step(now)
+        elif not self._waiting.hold_event(step, len(json.dumps(event))):
+            self._commands.count_error(CountError("backlog", "event"))
+            self._commands.publish_error(
+                code="too_many_events",
+                message="Too many events wait for the session: wait for session.created before you send more.",
+                client_event_id=event_id_of(event),
+            )
         return self._commands.pop_commands()
+
+    def _when_in_force(self, step: InputStep, now: float) -> None:
+        if self._updates.in_force:
+            step(now)
+        else:
+            self._waiting.hold(step)
+
+    def _begin_utterance(self, index: int, now: float) -> None:
+        automatic = self._config.turn_detection is not None
+        if automatic:
+            self._responses.interrupt(now=now)
+            if self._barged_in:
+                self._input_buffer.clear()
+        self._barged_in = False
+        self._input_buffer.utterance_started(index, automatic=automatic)
+
+    def _append_audio(self, pcm: bytes, _: float = 0.0) -> None:
+        if self._input_buffer.is_open:
+            self._input_buffer.append_frames(pcm)
+
+    def _end_utterance(self, index: int, hangover_ms: int, now: float) -> None:
+        detection = self._config.turn_detection
+        committed = self._input_buffer.utterance_ended(index, automatic=detection is not None)
+        is_asked = self._capabilities.manual_turns and detection and detection.get("create_response") is not False
+        if committed and is_asked:
+            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
 
     # --- the provider -------------------------------------------------------------------------------------------
 
@@ -214,10 +245,21 @@ class SessionCore:
                 self._on_error(fields(event, "error"), now)
             case "rate_limits.updated":
                 self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
-            case "session.created" | "session.updated":
-                pass  # the client gets its own session instead
+            case "session.updated":
+                if self._updates.on_updated(fields(event, "session"), now=now):
+                    self._provider_in_force(now)
+            case "session.created":
+                pass  # before our session.update; the client gets its own session instead
             case _ if kind not in IGNORED:
                 self._commands.count_error(CountError("unexpected", kind[:64]))
+
+    def _provider_in_force(self, now: float) -> None:
+        """Send the provider what was held for its session, and handle what waited for the first one."""
+        self._setup.in_force()
+        if self._usage_at is None:
+            self._usage_at = now + USAGE_EVERY_S
+        for step in self._waiting.pop_all():
+            step(now)
 
     def _on_conversation_event(self, kind: str, event: Json) -> None:
         match kind.removeprefix("conversation.item."):
@@ -252,8 +294,10 @@ class SessionCore:
 
     def _on_error(self, error: Json, now: float) -> None:
         code = text(error, "code") or None
-        origin = self._commands.origin_of(error.get("event_id"))
+        origin = self._updates.blamed(self._commands.origin_of(error.get("event_id")), error)
         self._commands.count_error(CountError("error_event", (code or "")[:64]))
+        if origin and self._updates.on_refused(origin, error):
+            return
         if self._is_handled(origin, code, now):
             return
         self._commands.publish_error(

@@ -49,6 +49,11 @@ class ReleaseQueue:
         self.overflowed = 0
         self.out_of_sequence = 0
 
+    @property
+    def awaits_channel(self) -> bool:
+        """Whether events wait for the client's channel to open."""
+        return not self.is_open and bool(self._held or self._ahead)
+
     def may_release(self, item_id: ItemId, played: int) -> bool:
         """Whether `release` may return something after ``played`` samples of ``item_id`` were sent. Cheap."""
         if not self._held:
