@@ -1,4 +1,4 @@
 #!/bin/sh
-# Stands in, under four names, for what starts and enables services, in the PATH of the packages' scripts that
-# bin/apt-install runs: does nothing, successfully.
+# Stands in, as the three files beside it do, for what starts and enables services, in the PATH of the packages'
+# scripts that bin/apt-install runs: does nothing, successfully. Four files, since links get lost in archives.
 exit 0

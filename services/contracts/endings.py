@@ -15,4 +15,5 @@ class EndReason(StrEnum):
     SETUP_TIMEOUT = "setup_timeout"
     DTLS_FAILED = "dtls_failed"
     FLOOD = "flood"
+    REVOKED = "revoked"
     INTERNAL = "internal"

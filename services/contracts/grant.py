@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.contracts.ids import TenantId
+from services.contracts.ids import NO_KEY, KeyId, TenantId
 from services.contracts.session.fields import SessionConfig
 
 OwnEvent = Literal["gate", "usage", "turn"]
@@ -20,7 +20,7 @@ class Limits(BaseModel):
 
 
 class Grant(BaseModel):
-    """The part of a grant that other services need: tenant, effective session, locks, limits, opt-in events."""
+    """The part of a grant that other services need: tenant, key, effective session, locks, limits, opt-in events."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,3 +29,5 @@ class Grant(BaseModel):
     limits: Limits = Limits()
     locked: tuple[str, ...] = ()
     events: tuple[OwnEvent, ...] = ()
+    key: KeyId = NO_KEY
+    """The tenant key that minted the token, or made the call itself."""

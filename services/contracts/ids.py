@@ -14,6 +14,10 @@ ItemId = NewType("ItemId", str)
 ResponseId = NewType("ResponseId", str)
 EventId = NewType("EventId", str)
 TenantId = NewType("TenantId", str)
+KeyId = NewType("KeyId", str)
+"""Which of its tenant's keys a token or call was made with: the first 16 hex digits of the key's SHA-256."""
+NO_KEY = KeyId("")
+"""The token was minted by the demo page, which has no tenant key."""
 ProcessId = NewType("ProcessId", str)
 """A media process, `<pod>-<n>`."""
 WorkerId = NewType("WorkerId", str)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from services.contracts.connect import AnswersLeg, ConnectsLeg
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
-from services.contracts.ids import SERVED, CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.ids import SERVED, CallId, Epoch, KeyId, LegId, ProcessId, SessionId, TenantId, WorkerId
 
 UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 """Milliseconds from 1970 to the end of the year 9999, which every calendar library and database supports."""
@@ -33,8 +33,22 @@ class Message(BaseModel):
 # --- placement -------------------------------------------------------------------------------------------------
 
 
+class TenantCalls(BaseModel):
+    """The live calls of one tenant in one media process."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    tenant: TenantId
+    connected: tuple[CallId, ...] = ()
+    half_open: tuple[CallId, ...] = ()
+    """Answered, but the client has not connected yet."""
+
+
 class Heartbeat(Message):
-    """A media process reports once a second that it is alive, and its load in legs."""
+    """A media process reports that it is alive, its load in legs, and its calls: once a second, and when they change.
+
+    ``newest``: the number of its newest call. Numbers grow, also over a restart of the process.
+    """
 
     type: Literal["media.heartbeat"] = "media.heartbeat"
     process: ProcessId
@@ -46,6 +60,8 @@ class Heartbeat(Message):
     capacity: int = Field(ge=1)
     loop_lag_ms: float = Field(ge=0)
     http_url: str
+    newest: int = Field(default=0, ge=0)
+    calls: tuple[TenantCalls, ...] = ()
 
 
 class Offer(ConnectsLeg, Message):
@@ -59,9 +75,10 @@ class Offer(ConnectsLeg, Message):
 
 
 class OfferAnswered(AnswersLeg, Message):
-    """How the leg connects; it waits for its peer."""
+    """How the leg connects; it waits for its peer. ``number``: of its call, see `Heartbeat`; 0 for an ICE restart."""
 
     type: Literal["offer.answered"] = "offer.answered"
+    number: int = Field(default=0, ge=0)
 
 
 OfferRefusal = Literal["full", "draining", "bad_offer", "no_worker", "internal"]
@@ -74,6 +91,39 @@ class OfferRefused(Message):
     type: Literal["offer.refused"] = "offer.refused"
     reason: OfferRefusal | RestartRefusal
     detail: str = ""
+
+
+# --- revocation ------------------------------------------------------------------------------------------------
+
+MAX_KEYS = 1000
+"""Keys in one message: a tenth of a message's maximum size."""
+
+
+class TenantKey(BaseModel):
+    """A tenant and the key that some of its live calls were made with; hashable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    tenant: TenantId
+    key: KeyId
+
+
+TenantKeys = Annotated[tuple[TenantKey, ...], Field(max_length=MAX_KEYS)]
+
+
+class KeyCheck(Message):
+    """A media process asks all signaling processes whether keys of its live calls are in the tenants file."""
+
+    type: Literal["key.check"] = "key.check"
+    keys: TenantKeys
+
+
+class KeysChecked(Message):
+    """One signaling process answers by its copy of the tenants file."""
+
+    type: Literal["keys.checked"] = "keys.checked"
+    known: TenantKeys = ()
+    gone: TenantKeys = ()
 
 
 # --- ownership -------------------------------------------------------------------------------------------------
@@ -241,6 +291,8 @@ AnyMessage = Annotated[
     | Offer
     | OfferAnswered
     | OfferRefused
+    | KeyCheck
+    | KeysChecked
     | Claim
     | ClaimGranted
     | ClaimRefused

@@ -47,17 +47,19 @@ _Lists = tuple[tuple[str, ...], tuple[str, ...], bool]
 def _signaling(_process: str) -> _Lists:
     publish = (
         "hg.media.*.offer",
+        "hg.media.*.keys_checked",
         "hg.call.*.*.control",
         subjects.PLACED,
         *_bucket(subjects.GRANTS_BUCKET),
         *_bucket(subjects.ACCESS_BUCKET),
     )
-    return publish, (subjects.HEARTBEATS,), False
+    return publish, (subjects.HEARTBEATS, subjects.KEY_CHECKS), False
 
 
 def _media(process: str) -> _Lists:
     publish = (
         f"hg.media.{process}.heartbeat",
+        f"hg.media.{process}.keys",
         f"hg.claim.{process}",
         f"hg.up.*.{process}.*",
         f"hg.usage.media.{process}.*",
@@ -67,6 +69,7 @@ def _media(process: str) -> _Lists:
     )
     subscribe = (
         f"hg.media.{process}.offer",
+        f"hg.media.{process}.keys_checked",
         f"hg.call.{process}.*.control",
         f"hg.down.{process}.*.*",
         f"hg.watermark.{process}.*",

@@ -15,6 +15,7 @@ UsageRole = Literal["media", "upstream"]
 """The services that report usage."""
 
 HEARTBEATS = "hg.media.*.heartbeat"
+KEY_CHECKS = "hg.media.*.keys"
 CLAIMS = "hg.claim.*"
 UPSTREAM_QUEUE = "upstream"
 
@@ -48,6 +49,16 @@ def heartbeat(process: ProcessId) -> str:
 def offer(process: ProcessId) -> str:
     """Return the subject of offers: signaling -> one media process, replied to with an answer or a refusal."""
     return f"hg.media.{process}.offer"
+
+
+def key_check(process: ProcessId) -> str:
+    """Return the subject of questions about the keys of live calls: media -> all signaling processes."""
+    return f"hg.media.{process}.keys"
+
+
+def keys_checked(process: ProcessId) -> str:
+    """Return the subject of the answers to those: each signaling process -> the media process that asked."""
+    return f"hg.media.{process}.keys_checked"
 
 
 def claim(process: ProcessId) -> str:
@@ -114,5 +125,5 @@ def call_of(subject: str) -> CallId:
 
 
 def process_of(subject: str) -> ProcessId:
-    """Return the publisher of a heartbeat, a claim or a record of a call: the third token."""
+    """Return the publisher of a heartbeat, a claim, a key check or a record of a call: the third token."""
     return ProcessId(subject.split(".", 3)[2])

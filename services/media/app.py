@@ -10,6 +10,7 @@ from services.media import metrics
 from services.media.call_records import CallRecords
 from services.media.core.speech.detector import DETECTORS
 from services.media.heartbeat import HeartbeatPublisher
+from services.media.key_checks import KeyChecks
 from services.media.leg import Answerer
 from services.media.legs.webrtc.answerer import WebRtcAnswerer
 from services.media.legs.webrtc.stack import StackConfig, open_stack
@@ -87,8 +88,11 @@ async def _carry_calls(
             tracer=process.tracer,
         )
         heartbeat = HeartbeatPublisher(pool, config, bus=bus, zone=settings.zone, http_url=url)
+        key_checks = KeyChecks(pool, config.process, bus=bus, revoke_after_s=settings.revoke_after_s)
+        await key_checks.subscribe()
         await pool.subscribe()
         always = [
+            group.create_task(key_checks.keep_checking(), name="key checks"),
             group.create_task(heartbeat.keep_publishing(), name="heartbeat"),
             group.create_task(usage.keep_writing(pool.calls), name="usage"),
         ]

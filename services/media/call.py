@@ -71,6 +71,8 @@ class Call:
         self.facts = facts
         self.trace = trace or CallTrace()
         self.reason: EndReason | None = None
+        self.connected = False
+        """Whether the client has connected; until then the call is half-open."""
         self.restarts = RateLimiter(rate_limiter.RESTARTS)
         self.worker_subject = subjects.down(facts.process, facts.owner.worker, facts.id)
         """The subject of the call's frames from its worker, the only process that may publish on it."""
@@ -209,6 +211,7 @@ class Call:
             case LegMeasured(round_trip_ms=round_trip_ms):
                 return self._conversation.round_trip_measured(round_trip_ms=round_trip_ms, now=now)
             case LegConnected():
+                self.connected = True
                 metrics.SETUP_DURATION.labels("connect").observe(now - self._answered_at)
                 metrics.SETUP_DURATION.labels("total").observe(now - self.facts.offered_at)
                 self.trace.connected(since=self._answered_at, now=now)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.contracts.endings import EndReason
-from services.contracts.ids import CallId, ProcessId, TenantId
+from services.contracts.ids import NO_KEY, CallId, KeyId, ProcessId, TenantId
 from services.contracts.messages import CallEnded, CallStarted, ClaimGranted
 from services.runtime import clock
 
@@ -19,6 +19,8 @@ class CallDetails:
     started_unix_ms: int
     offered_at: float
     """When the offer came, in monotonic seconds."""
+    key: KeyId = NO_KEY
+    """The tenant key of the call, or of its token."""
 
     def started(self) -> CallStarted:
         """Return the record of the call's start, for `CallRecords`."""

@@ -1,15 +1,18 @@
-"""Reports to signaling once a second that this process is alive, and its load."""
+"""Reports to signaling that this process is alive, its load, and its calls."""
 
 import asyncio
 
 from services.contracts import subjects
-from services.contracts.messages import Heartbeat
+from services.contracts.ids import CallId, TenantId
+from services.contracts.messages import Heartbeat, TenantCalls
 from services.media.pool import Pool, PoolConfig
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.process.version import installed_version
 
-EVERY_S = 1.0
+STEP_S = 0.1
+STEPS = 10
+"""Steps between two heartbeats while no call begins, connects or ends: a second."""
 
 
 class HeartbeatPublisher:
@@ -25,12 +28,16 @@ class HeartbeatPublisher:
         self._lag_ms = 0.0
 
     async def keep_publishing(self) -> None:
-        """Publish a heartbeat every second until cancelled."""
+        """Publish a heartbeat every second, and within `STEP_S` of a change of the calls, until cancelled."""
         while True:
+            published = self._calls()
             await self.publish()
-            due = clock.monotonic() + EVERY_S
-            await asyncio.sleep(EVERY_S)
-            self._lag_ms = max(0.0, clock.monotonic() - due) * 1000
+            for _ in range(STEPS):
+                due = clock.monotonic() + STEP_S
+                await asyncio.sleep(STEP_S)
+                self._lag_ms = max(0.0, clock.monotonic() - due) * 1000
+                if self._calls() != published:
+                    break
 
     async def publish(self) -> None:
         """Publish one heartbeat now."""
@@ -44,5 +51,19 @@ class HeartbeatPublisher:
             capacity=self._config.capacity,
             loop_lag_ms=self._lag_ms,
             http_url=self._http_url,
+            newest=self._pool.newest,
+            calls=self._by_tenant(),
         )
         await self._bus.publish(subjects.heartbeat(beat.process), beat)
+
+    def _calls(self) -> list[tuple[CallId, bool]]:
+        return [(call.facts.id, call.connected) for call in self._pool.calls()]
+
+    def _by_tenant(self) -> tuple[TenantCalls, ...]:
+        ids: dict[TenantId, tuple[list[CallId], list[CallId]]] = {}
+        for call in self._pool.calls():
+            ids.setdefault(call.facts.tenant, ([], []))[call.connected].append(call.facts.id)
+        return tuple(
+            TenantCalls(tenant=tenant, half_open=tuple(half_open), connected=tuple(connected))
+            for tenant, (half_open, connected) in ids.items()
+        )

@@ -89,6 +89,8 @@ class Pool:
         self._offers: AnswerCache[OfferKey] = AnswerCache(limit=MAX_REMEMBERED_OFFERS)
         self._restarts = IceRestarts()
         self._calls: dict[CallId, Call] = {}
+        self.newest = clock.unix_ms()
+        """The number of the newest call. It begins with the time, so that numbers grow over a restart."""
         self.admission = Admission(config.capacity)
         self._offer_subscription: Subscription | None = None
         self._running = AsyncExitStack()
@@ -185,7 +187,7 @@ class Pool:
             self._start_call(offer, owner, answered[0], offered_at, CallTrace(span))
         except Exception as exc:  # noqa: BLE001 - whatever it is, leg and claim must not stay behind
             return refused(owner, exc)
-        return OfferAnswered(connect=answered[1])
+        return OfferAnswered(connect=answered[1], number=self.newest)
 
     async def _answer_leg(self, offer: Offer) -> tuple[Leg, LegAnswer]:
         with tracing.start_child("answer").closing():
@@ -202,7 +204,8 @@ class Pool:
             receives_audio=leg.receives_audio,
         )
         started = clock.unix_ms()
-        facts = CallDetails(offer.call, offer.grant.tenant, self._config.process, owner, started, offered_at)
+        tenant, key = offer.grant.tenant, offer.grant.key
+        facts = CallDetails(offer.call, tenant, self._config.process, owner, started, offered_at, key)
         call = Call(
             facts,
             legs=(leg,),
@@ -213,6 +216,7 @@ class Pool:
         )
         self._group.create_task(self._run_call(call), name=f"call {offer.call}")
         self._calls[offer.call] = call
+        self.newest += 1
         self.admission.begin()
         metrics.CALLS_STARTED.inc()
         metrics.announce_owner(owner.provider, owner.model)

@@ -48,6 +48,8 @@ class MediaSettings(ServiceSettings):
     """Time without a packet after which a client is lost: playout pauses, and it may recover."""
     gone_after_s: float = Field(default=30, ge=2, le=600)
     """Time without a packet after which a client is gone: the call ends as `client_gone`."""
+    revoke_after_s: float = Field(default=15, ge=1, le=20)
+    """How long no signaling process must have known the tenant or key of a call, then it ends as `revoked`."""
     drain_timeout_s: float = Field(default=3600, gt=0)
     """How long calls may continue after SIGTERM; then they end as `drained`."""
     zone: str = Field(default="", max_length=64)

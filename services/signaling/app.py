@@ -29,6 +29,7 @@ from services.signaling.endpoints.whip import Whip
 from services.signaling.errors import ApiError, on_api_error, on_http_error
 from services.signaling.grants import Grants
 from services.signaling.ice_sessions import IceSessions
+from services.signaling.key_answers import KeyAnswers
 from services.signaling.media_directory import MediaDirectory
 from services.signaling.metering_client import UsageSource
 from services.signaling.middleware import CatchAllHandler, Cors, RequestMetrics
@@ -66,6 +67,7 @@ async def serve(bus: Bus, settings: SignalingSettings, process: Process) -> None
     ) as client:
         directory = MediaDirectory(bus, Placement(settings.zone))
         await directory.subscribe_heartbeats()
+        await KeyAnswers(bus, tenants).subscribe()
         grants = await open_grants(bus)
         components = Components(
             bus=bus,

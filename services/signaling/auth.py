@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from services.contracts import ids
-from services.contracts.ids import CallId, InvalidIdError, TenantId
+from services.contracts.ids import CallId, InvalidIdError, KeyId, TenantId
 from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core import origins
@@ -99,7 +99,7 @@ class Authority:
             planned = await self.grants.redeemable(self.bearer(request), call)
         except TokenRejectedError as exc:
             raise self.rejected(request, exc.reason) from None
-        return Principal(self.tenant_of_token(request, planned.record.tenant), planned)
+        return Principal(self.tenant_of_token(request, planned.record.tenant, planned.record.key), planned)
 
     async def admit_offer(self, request: Request, call: CallId) -> Principal:
         """Authenticate the sender of an offer like `admit`, and count the offer.
@@ -111,8 +111,8 @@ class Authority:
         self.limiter.count_offer(admitted.tenant)
         return admitted
 
-    def tenant_of_token(self, request: Request, tenant: TenantId) -> Tenant:
-        """Return the tenant that a token was minted for. Tokens of a tenant that left the tenants file are invalid.
+    def tenant_of_token(self, request: Request, tenant: TenantId, key: KeyId) -> Tenant:
+        """Return the tenant that a token was minted for. It is invalid once tenant or key have left the tenants file.
 
         Raises:
             ApiError: 401, or 403 for an origin that the tenant does not allow.
@@ -120,6 +120,8 @@ class Authority:
         found = self.tenants.current().by_id(tenant)
         if found is None:
             raise self.rejected(request, Rejection.TENANT_GONE)
+        if not found.has_key(key):
+            raise self.rejected(request, Rejection.KEY_GONE)
         self.check_origin(request, found)
         return found
 
@@ -152,14 +154,14 @@ class Authority:
 
     async def _call_of_token(self, request: Request, text: str) -> tuple[CallId, Tenant]:
         try:
-            call, tenant_id = await self.grants.redeemed_call(self.bearer(request))
+            redeemed = await self.grants.redeemed_call(self.bearer(request))
         except TokenRejectedError as exc:
             raise self.rejected(request, exc.reason) from None
-        tenant = self.tenant_of_token(request, tenant_id)
-        if text != call:
-            get_logger().warning("call_access_refused", call_id=call, tenant_id=tenant_id)
+        tenant = self.tenant_of_token(request, redeemed.tenant, redeemed.key)
+        if text != redeemed.call:
+            get_logger().warning("call_access_refused", call_id=redeemed.call, tenant_id=redeemed.tenant)
             raise no_such_call()
-        return call, tenant
+        return redeemed.call, tenant
 
 
 def _call_id(text: str) -> CallId:

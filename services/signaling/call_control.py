@@ -1,8 +1,8 @@
 """Operations on calls that all endpoints share: place, restart ICE, hang up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +25,7 @@ from services.contracts.messages import (
     OfferRefused,
     Restart,
 )
+from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.errors import NoRespondersError, RequestTimeoutError
 from services.runtime.telemetry import tracing
@@ -32,8 +33,10 @@ from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
 from services.signaling.auth import Authority
 from services.signaling.core import mint
+from services.signaling.core.live_calls import RETRY_S
 from services.signaling.core.mint import MintRequest
 from services.signaling.core.sdp import ClientOffer
+from services.signaling.core.tenants import Tenant, key_id
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.grants import CallOwner, GrantsUnavailableError, Redemption, TokenRejectedError
 from services.signaling.media_directory import MediaDirectory, NotPlacedError
@@ -61,22 +64,50 @@ class CallControl:
     async def place(
         self,
         request: Request,
+        tenant: Tenant,
         call: CallId,
         offer: ClientOffer,
         session: Mapping[str, JsonValue] | None,
         *,
         store: Callable[[Grant], Awaitable[object]] | None = None,
     ) -> str:
-        """Place a call and return the SDP answer of the media process that carries it.
+        """Place a call of ``tenant`` and return the SDP answer of the media process that carries it.
 
         ``store`` stores further records of the call before its client receives the answer. Nothing is stored for an
         offer that got no answer.
 
         Raises:
-            ApiError: unknown token, a session that is not allowed, or no process accepts the call.
+            ApiError: unknown token, a session that is not allowed, no process accepts the call, or 429: the tenant has
+                its maximum of calls. Its token is then still valid.
             ClientDisconnect: the client closed the connection before the answer; call ended, token released.
             GrantsUnavailableError: the connection to NATS was lost.
         """
+        with self._counted(tenant, call):
+            answer = await self._place_counted(request, call, offer, session, store)
+        get_logger().info("call_placed", call_id=call, tenant_id=tenant.id)
+        return answer
+
+    @contextmanager
+    def _counted(self, tenant: Tenant, call: CallId) -> Iterator[None]:
+        """Count a call against the tenant's limits, at least until the block ends."""
+        limiter, live_calls = self.authority.limiter, self.directory.live_calls
+        allowed = limiter.call_quota(tenant)
+        limit = live_calls.reserve(tenant.id, call, allowed=allowed, now=clock.monotonic())
+        if limit is not None:
+            raise limiter.refusal(limit, RETRY_S[limit], tenant=tenant.id)
+        try:
+            yield
+        finally:
+            live_calls.release(tenant.id, call)
+
+    async def _place_counted(
+        self,
+        request: Request,
+        call: CallId,
+        offer: ClientOffer,
+        session: Mapping[str, JsonValue] | None,
+        store: Callable[[Grant], Awaitable[object]] | None,
+    ) -> str:
         async with self._redeemed_grant(request, call, session) as (granted, redemption):
             tracing.current().set_attributes(tenant_id=granted.tenant)
             with stage("placement"):
@@ -91,7 +122,6 @@ class CallControl:
             except GrantsUnavailableError:
                 await self.directory.cancel_offer(process, call)
                 raise
-        get_logger().info("call_placed", call_id=call, tenant_id=granted.tenant)
         return answer
 
     async def hang_up(self, call: CallId) -> None:
@@ -103,6 +133,7 @@ class CallControl:
         reply = await self._control(call, Hangup(call=call, reason=EndReason.HANGUP))
         if not isinstance(reply, Done):
             raise unavailable("The media process did not confirm the hang-up. Try again.", "hangup_unconfirmed")
+        self.directory.live_calls.hung_up(call, now=clock.monotonic())
 
     async def restart(self, call: CallId, offer: ClientOffer) -> str:
         """Restart the ICE of a call and return the SDP answer.
@@ -152,7 +183,8 @@ class CallControl:
         tenant = self.authority.tenant_of_key(request)
         if tenant is not None:
             with bad_requests():
-                granted = mint.grant(tenant, MintRequest(session=dict(session or {})), default_model=self.default_model)
+                wanted, key = MintRequest(session=dict(session or {})), key_id(self.authority.bearer(request))
+                granted = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
             yield granted, None
             return
         grants = self.authority.grants
@@ -163,7 +195,7 @@ class CallControl:
             raise self.authority.rejected(request, exc.reason) from None
         try:
             sealed = redemption.issued.grant
-            self.authority.tenant_of_token(request, sealed.tenant)
+            self.authority.tenant_of_token(request, sealed.tenant, sealed.key)
             with bad_requests():
                 granted = mint.redeemed(sealed, session)
             yield granted, redemption

@@ -119,8 +119,8 @@ class Grants:
     live: LiveTokens = field(default_factory=LiveTokens)
     _fill: _BucketFill = field(default_factory=_BucketFill)
 
-    async def issue(self, grant: Grant, *, seconds: int, most: int) -> tuple[str, Issued]:
-        """Issue a token; only its hash is stored. ``most``: the tenant's limit of redeemable tokens.
+    async def issue(self, grant: Grant, *, seconds: int, most: TokenQuota) -> tuple[str, Issued]:
+        """Issue a token; only its hash is stored. ``most``: the tenant's limits of redeemable tokens.
 
         Raises:
             TooManyTokensError: the tenant has its maximum of live tokens, or the bucket is full.
@@ -133,7 +133,7 @@ class Grants:
         size = len(written) + ENTRY_BYTES
         with self._bucket_errors("tokens cannot be stored"):
             room, now = await self._fill.share(self.tokens, self.fill_fresh_s), clock.monotonic()
-            allowed = TokenQuota(tokens=most, room=room)
+            allowed = replace(most, room=min(room, most.room))
             refused = self.live.reserve(grant.tenant, key, size, allowed=allowed, now=now, end=now + ttl_s)
             if refused is not None:
                 raise TooManyTokensError(refused)
@@ -214,8 +214,8 @@ class Grants:
         if redemption is not None:
             self.live.release(owner.tenant, redemption.key)
 
-    async def redeemed_call(self, value: str) -> tuple[CallId, TenantId]:
-        """Return the call and tenant of a redeemed token.
+    async def redeemed_call(self, value: str) -> Redeemed:
+        """Return the record of a redeemed token.
 
         Raises:
             TokenRejectedError: unknown, not redeemed, or redeemed more than a day ago.
@@ -229,7 +229,7 @@ class Grants:
         decided = token.redeemed_call(record, now_unix_ms=clock.unix_ms())
         if isinstance(record, Issued) or isinstance(decided, Rejection):
             raise TokenRejectedError(decided if isinstance(decided, Rejection) else Rejection.NOT_REDEEMED)
-        return decided, record.tenant
+        return record
 
     async def owner(self, call: CallId) -> CallOwner | None:
         """Return tenant and media process of a call, or None if the call is unknown.

@@ -1,4 +1,4 @@
-"""Track media processes by heartbeat; send an offer to one after the other until one answers."""
+"""Track media processes and their calls by heartbeat; send an offer to one after the other until one answers."""
 
 import asyncio
 import random
@@ -23,6 +23,7 @@ from services.runtime.errors import HushgateError, NoRespondersError, RequestTim
 from services.runtime.telemetry import tracing
 from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
+from services.signaling.core.live_calls import LiveCalls
 from services.signaling.core.placement import MAX_ATTEMPTS, NoPlacement, Placement
 
 OFFER_TIMEOUT_S = 2.0
@@ -46,10 +47,11 @@ class NotPlacedError(HushgateError):
 
 @dataclass(slots=True)
 class MediaDirectory:
-    """Shell of `Placement`: subscribes to heartbeats, sends offers."""
+    """Shell of `Placement` and `LiveCalls`: subscribes to heartbeats, sends offers."""
 
     bus: Bus
     placement: Placement = field(default_factory=Placement)
+    live_calls: LiveCalls = field(default_factory=LiveCalls)
     offer_timeout_s: float = OFFER_TIMEOUT_S
     _random: random.Random = field(default_factory=random.Random)  # chooses a process, protects nothing
 
@@ -78,7 +80,9 @@ class MediaDirectory:
             metrics.HEARTBEATS_MALFORMED.inc()
             get_logger().warning("heartbeat_malformed", error=str(exc))
             return
-        if self.placement.on_heartbeat(heartbeat, now=clock.monotonic()):
+        now = clock.monotonic()
+        self.live_calls.on_heartbeat(heartbeat, now=now)
+        if self.placement.on_heartbeat(heartbeat, now=now):
             get_logger().info(
                 "media_process_heard",
                 media=heartbeat.process,
@@ -110,6 +114,8 @@ class MediaDirectory:
             offer = Offer(call=call, leg=leg, attempt=attempt, connect=connect, grant=grant)
             outcome = await self._ask(chosen, offer)
             if isinstance(outcome, OfferAnswered):
+                now = clock.monotonic()
+                self.live_calls.answered(grant.tenant, call, chosen, outcome.number, now=now)
                 return chosen, outcome.connect
             reason, detail = outcome
             if reason == "timeout":

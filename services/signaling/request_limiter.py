@@ -1,6 +1,6 @@
-"""Limit request rates: by tenant, and by address for requests without a valid key.
+"""Limits by tenant, and by address for requests without a valid key.
 
-Each process counts for itself: with n signaling processes a tenant gets n times its rates.
+Each process counts requests for itself: with n signaling processes a tenant gets n times its rates.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,9 @@ from services.runtime import clock
 from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
 from services.signaling.core.limits import Limited, RequestBuckets, RequestRate, address_key, whole_seconds
+from services.signaling.core.live_calls import CallQuota
 from services.signaling.core.tenants import Rates, Tenant
+from services.signaling.core.token_quota import TokenQuota
 from services.signaling.errors import ApiError, rate_limited
 
 _MESSAGES = {
@@ -25,6 +27,11 @@ _MESSAGES = {
     Limited.TOKEN_BYTES: (
         "The unused tokens of this tenant use all the storage it may have. Let them expire, mint with a smaller "
         "expires_after, or keep long instructions out of the token and in the tenant's session."
+    ),
+    Limited.CALLS: "This tenant has as many calls at once as it may. Try again when one has ended.",
+    Limited.HALF_OPEN: (
+        "Too many calls of this tenant are answered and not connected yet. Try again when some have connected, or have "
+        "ended without: ten seconds after the answer."
     ),
     Limited.ADDRESS: "Too many requests without a valid key from this address. Wait as long as Retry-After says.",
     Limited.STORE_FULL: "The gateway has no storage left for more tokens. Try again.",
@@ -72,9 +79,15 @@ class RequestLimiter:
         if wait_s:
             raise self.refusal(Limited.ADDRESS, wait_s)
 
-    def max_live_tokens(self, tenant: Tenant) -> int:
-        """Return how many redeemable tokens the tenant may hold."""
-        return self._rates_of(tenant).live_tokens
+    def token_quota(self, tenant: Tenant) -> TokenQuota:
+        """Return how many redeemable tokens the tenant may hold, and their bytes."""
+        rates = self._rates_of(tenant)
+        return TokenQuota(tokens=rates.live_tokens, room=rates.token_bytes)
+
+    def call_quota(self, tenant: Tenant) -> CallQuota:
+        """Return how many calls the tenant may have at once."""
+        rates = self._rates_of(tenant)
+        return CallQuota(calls=rates.live_calls, half_open=rates.half_open_calls)
 
     def refusal(self, reason: Limited, wait_s: float, *, tenant: TenantId | None = None) -> ApiError:
         """Count the refusal and return the error to raise. Log the tenant at most once a minute: metrics are public."""

@@ -58,6 +58,12 @@ class SignalingSettings(ServiceSettings):
     """Offers at once."""
     live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
     """Tokens of a tenant, minted by this process, that are neither redeemed nor expired."""
+    token_bytes: int = Field(default=32 * 1024 * 1024, ge=4096, le=1024**4)
+    """Their size in bytes; each token has the whole session."""
+    live_calls: int = Field(default=1000, ge=1, le=1_000_000)
+    """Calls of a tenant at once, in all media processes, unless its `rates` differ."""
+    half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
+    """Of these, calls whose client has not connected yet; media ends them after 10 s."""
     address_per_s: float = Field(default=5, gt=0, le=10_000)
     """Requests a second without a valid key or token, or for the page's token, per address (IPv6: per /64)."""
     address_burst: int = Field(default=60, ge=1, le=100_000)
@@ -109,7 +115,7 @@ class SignalingSettings(ServiceSettings):
 
     @property
     def rates(self) -> Rates:
-        """Return the request rates of tenants whose entry sets none."""
+        """Return the rates of tenants whose entry sets none."""
         return Rates(**{name: getattr(self, name) for name in Rates.model_fields})
 
     @property

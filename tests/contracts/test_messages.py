@@ -8,8 +8,18 @@ from services.contracts import messages
 from services.contracts.connect import OtherAnswer, OtherOffer, WebRtcAnswer, WebRtcOffer
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant, Limits
-from services.contracts.ids import CallId, Epoch, LegId, ProcessId, SessionId, TenantId, WorkerId
-from services.contracts.messages import MalformedMessageError, Message
+from services.contracts.ids import (
+    NO_KEY,
+    CallId,
+    Epoch,
+    KeyId,
+    LegId,
+    ProcessId,
+    SessionId,
+    TenantId,
+    WorkerId,
+)
+from services.contracts.messages import MalformedMessageError, Message, TenantCalls, TenantKey
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 CALL = CallId("rtc_" + "a1" * 13)
@@ -21,7 +31,9 @@ GRANT = Grant(
     limits=Limits(max_seconds=600),
     locked=("instructions",),
     events=("gate",),
+    key=KeyId("0123456789abcdef"),
 )
+TENANT_KEY = TenantKey(tenant=TENANT, key=GRANT.key)
 EXAMPLES: list[Message] = [
     messages.Heartbeat(
         process=MEDIA,
@@ -33,10 +45,14 @@ EXAMPLES: list[Message] = [
         capacity=50,
         loop_lag_ms=0.4,
         http_url="http://10.0.0.7:8080",
+        newest=1_700_000_000_003,
+        calls=(TenantCalls(tenant=TENANT, connected=(CALL,), half_open=(CallId("rtc_" + "b2" * 13),)),),
     ),
     messages.Offer(call=CALL, leg=LegId("leg_1"), attempt=1, connect=WebRtcOffer(sdp="v=0\r\n"), grant=GRANT),
-    messages.OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n")),
+    messages.OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"), number=1_700_000_000_003),
     messages.OfferRefused(reason="full"),
+    messages.KeyCheck(keys=(TENANT_KEY,)),
+    messages.KeysChecked(known=(TENANT_KEY,), gone=(TenantKey(tenant=TenantId("other"), key=NO_KEY),)),
     messages.Claim(call=CALL, process=MEDIA, grant=GRANT, deadline_unix_ms=1_700_000_002_000),
     messages.ClaimGranted(
         worker=WorkerId("upstream-0"),

@@ -24,7 +24,7 @@ from services.signaling.metering_client import UsageSource
 from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
-from tests.signaling.fixture_types import AddMedia
+from tests.signaling.fixture_types import AddMedia, HeardHeartbeats
 from tests.signaling.page import PAGE_SECRET
 
 
@@ -143,7 +143,24 @@ async def client(open_signaling: Callable[..., Awaitable[httpx.AsyncClient]]) ->
 
 
 @pytest.fixture
-async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_Listening]) -> AddMedia:
+def heard_heartbeats(bus: Bus, directories: list[_Listening]) -> HeardHeartbeats:
+    """Return a block that ends when all directories have received a heartbeat that was sent in it."""
+
+    @asynccontextmanager
+    async def heard() -> AsyncIterator[None]:
+        for directory in directories:
+            directory.received.clear()
+        yield
+        await bus.flush()
+        async with asyncio.timeout(5):
+            for directory in directories:
+                await directory.received.wait()
+
+    return heard
+
+
+@pytest.fixture
+async def add_media(bus: Bus, client: httpx.AsyncClient, heard_heartbeats: HeardHeartbeats) -> AddMedia:
     """Return a function that adds a media process with one fixed answer; it returns the offers received.
 
     ``answer`` None: it never answers. ``silent``: it sends heartbeats but does not subscribe.
@@ -175,13 +192,8 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, directories: list[_List
             loop_lag_ms=0,
             http_url="http://127.0.0.1:1",
         )
-        for directory in directories:
-            directory.received.clear()
-        await bus.publish(subjects.heartbeat(beat.process), beat)
-        await bus.flush()
-        async with asyncio.timeout(5):
-            for directory in directories:
-                await directory.received.wait()
+        async with heard_heartbeats():
+            await bus.publish(subjects.heartbeat(beat.process), beat)
         return offers
 
     return add

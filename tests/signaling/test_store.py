@@ -21,6 +21,7 @@ from services.runtime.errors import BucketFullError
 from services.signaling.app import open_grants
 from services.signaling.core.limits import Limited, RequestRate
 from services.signaling.core.tenants import Rates
+from services.signaling.core.token_quota import TokenQuota
 from services.signaling.grants import TooManyTokensError
 from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
@@ -174,7 +175,7 @@ async def test_a_bucket_that_is_full_for_all_is_said_so_and_calls_go_on(
 async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: Bus) -> None:
     grants = replace(await open_grants(bus), fill_fresh_s=3600)
     grant = Grant(tenant=TenantId("acme"), session={"instructions": "x" * 9000})
-    await grants.issue(grant, seconds=60, most=10)
+    await grants.issue(grant, seconds=60, most=TokenQuota(10, BOUND))
     with contextlib.suppress(BucketFullError):
         for number in range(200):
             await grants.tokens.put(f"other.{number}", b"x" * 90_000, ttl_s=600)
@@ -182,7 +183,7 @@ async def test_a_bucket_that_others_have_just_filled_is_nobodys_own_fault(bus: B
         for number in range(100):
             await grants.tokens.put(f"small.{number}", b"x" * 4000, ttl_s=600)
     with pytest.raises(TooManyTokensError) as caught:
-        await grants.issue(grant, seconds=60, most=10)
+        await grants.issue(grant, seconds=60, most=TokenQuota(10, BOUND))
     assert caught.value.reason is Limited.STORE_FULL
     assert grants.live.of(TenantId("acme"))[0] == 1
     refusal = RequestLimiter(Rates(), RequestRate(1, 1)).refusal(caught.value.reason, caught.value.wait_s)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId, TenantId
+from services.contracts.ids import CallId, KeyId, TenantId
 from services.signaling.core.token import (
     REDEEMED_TTL_MS,
     Issued,
@@ -38,7 +38,8 @@ def test_a_used_token_stays_used() -> None:
 
 @given(st.text(max_size=100_000))
 def test_what_is_stored_of_a_used_token_does_not_grow_with_its_session(instructions: str) -> None:
-    grant = Grant(tenant=TenantId("a" * 48), session={"model": "m", "instructions": instructions})
+    session = {"model": "m", "instructions": instructions}
+    grant = Grant(tenant=TenantId("a" * 48), session=session, key=KeyId("f" * 16))
     decided = redeem(Issued(grant=grant, expires_unix_ms=2**42), CALL, now_unix_ms=2**41)
     assert isinstance(decided, Redeemed)
     assert len(decided.encode()) < 200

@@ -23,6 +23,8 @@ class Limited(StrEnum):
     OFFERS = "offers"
     LIVE_TOKENS = "live_tokens"
     TOKEN_BYTES = "token_bytes"  # noqa: S105 - a label
+    CALLS = "calls"
+    HALF_OPEN = "half_open"
     ADDRESS = "address"
     STORE_FULL = "store_full"
 

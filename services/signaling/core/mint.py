@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from services.contracts.grant import Grant, Limits, OwnEvent
+from services.contracts.ids import NO_KEY, KeyId
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFieldError, redeem_session
 from services.contracts.session.merge import merge_sessions
@@ -77,8 +78,8 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
         raise InvalidMintError(".".join(map(str, first["loc"])), first["msg"]) from None
 
 
-def grant(tenant: Tenant, request: MintRequest, *, default_model: str) -> Grant:
-    """Return the grant of a token of ``tenant``.
+def grant(tenant: Tenant, request: MintRequest, *, default_model: str, key: KeyId = NO_KEY) -> Grant:
+    """Return the grant of a token of ``tenant``, minted with its ``key``.
 
     Raises:
         InvalidSessionError: the session is invalid.
@@ -92,6 +93,7 @@ def grant(tenant: Tenant, request: MintRequest, *, default_model: str) -> Grant:
         limits=_limits(tenant.limits, asked),
         locked=tuple(dict.fromkeys((*ALWAYS_LOCKED, *asked.locked))),
         events=tuple(dict.fromkeys(asked.events)),
+        key=key,
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from services.contracts import ids
 from services.contracts.grant import Limits
-from services.contracts.ids import TenantId
+from services.contracts.ids import KeyId, TenantId
+from services.contracts.messages import KeysChecked, TenantKey
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.parse import parse_session
 
 NO_SPEND_LIMIT = "a limit of money is not enforced yet: leave max_cost_usd out and bound calls by max_seconds"
+KEY_ID_CHARS = 16
 KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -22,7 +25,10 @@ class InvalidTenantsError(ValueError):
 
 
 class Rates(BaseModel):
-    """Request rates of a tenant in each signaling process. Unknown fields are refused."""
+    """What a tenant may request and have at once. Unknown fields are refused.
+
+    Requests and tokens are counted by each signaling process, calls over all media processes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -36,6 +42,12 @@ class Rates(BaseModel):
     """Offers in a burst."""
     live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
     """Maximum number of tokens that are neither redeemed nor expired."""
+    token_bytes: int = Field(default=32 * 1024 * 1024, ge=4096, le=1024**4)
+    """Maximum size of those tokens in the store."""
+    live_calls: int = Field(default=1000, ge=1, le=1_000_000)
+    """Calls at once."""
+    half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
+    """Calls at once that are being answered, or are answered but not connected."""
 
     def overridden_by(self, own: "Rates") -> "Rates":
         """Return these rates, with the fields that ``own`` sets taken from it."""
@@ -53,9 +65,13 @@ class Tenant(BaseModel):
     limits: Limits = Limits()
     """Limits of one call."""
     rates: Rates = Rates()
-    """Request rates; fields that are not set fall back to the operator's settings."""
+    """Rates and numbers of all its calls and tokens; fields that are not set fall back to the operator's settings."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
+
+    def has_key(self, key: KeyId) -> bool:
+        """Return whether ``key`` is one of the tenant's keys, or none: the demo page mints without."""
+        return not key or any(known.startswith(key) for known in self.keys_sha256)
 
     @field_validator("id")
     @classmethod
@@ -86,6 +102,11 @@ class _TenantsFile(BaseModel):
 def key_hash(key: str) -> str:
     """Return the SHA-256 of a key or token in hex. Both are random, so no salt is needed."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def key_id(key: str) -> KeyId:
+    """Return the id of a tenant key."""
+    return KeyId(key_hash(key)[:KEY_ID_CHARS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,14 @@ class Tenants:
     def by_id(self, tenant: TenantId) -> Tenant | None:
         """Return the tenant, or None if it is not in the file."""
         return self._by_id.get(tenant)
+
+    def check(self, keys: Iterable[TenantKey]) -> KeysChecked:
+        """Return which of ``keys`` are in the file."""
+        known: dict[bool, list[TenantKey]] = {True: [], False: []}
+        for asked in keys:
+            tenant = self._by_id.get(asked.tenant)
+            known[tenant is not None and tenant.has_key(asked.key)].append(asked)
+        return KeysChecked(known=tuple(known[True]), gone=tuple(known[False]))
 
     def by_key(self, key: str) -> Tenant | None:
         """Return the tenant of a key, or None. Compares with every key, each in constant time."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.contracts.grant import Grant
-from services.contracts.ids import CallId, TenantId
+from services.contracts.ids import NO_KEY, CallId, KeyId, TenantId
 
 REDEEMED_TTL_MS = 24 * 3600 * 1000
 """How long a redeemed token may hang up and read the usage of its own call."""
@@ -29,6 +29,7 @@ class Rejection(StrEnum):
     USED = "used"
     LOST_RACE = "lost_race"
     TENANT_GONE = "tenant_gone"
+    KEY_GONE = "key_gone"
     NOT_REDEEMED = "not_redeemed"
 
 
@@ -60,6 +61,7 @@ class Redeemed(_GrantRecord):
     state: Literal["redeemed"] = "redeemed"
     call: CallId
     tenant: TenantId
+    key: KeyId = NO_KEY
     redeemed_unix_ms: int = Field(ge=0)
 
 
@@ -90,7 +92,7 @@ def redeem(record: TokenRecord, call: CallId, *, now_unix_ms: int) -> Redeemed |
         return Rejection.USED
     if now_unix_ms >= record.expires_unix_ms:
         return Rejection.EXPIRED
-    return Redeemed(call=call, tenant=record.grant.tenant, redeemed_unix_ms=now_unix_ms)
+    return Redeemed(call=call, tenant=record.grant.tenant, key=record.grant.key, redeemed_unix_ms=now_unix_ms)
 
 
 def redeemable_ttl_s(record: Issued, *, now_unix_ms: int) -> int:

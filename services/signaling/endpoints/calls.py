@@ -35,13 +35,14 @@ class Calls:
     async def create(self, request: Request) -> Response:
         """Place a call and return the SDP answer to its offer."""
         call, began_ns = ids.new_call_id(), clock.unix_ns()
-        await self.authority.admit_offer(request, call)
+        admitted = await self.authority.admit_offer(request, call)
         with set_up(self.tracer, call, endpoint="realtime", began_ns=began_ns):
             with stage("sdp"):
                 sent = await body.read_offer(request)
                 with bad_requests():
                     offer = sdp.parse(sent.sdp)
-            answer = await self.control.place(request, call, offer, requested_session(request, sent.session))
+            session = requested_session(request, sent.session)
+            answer = await self.control.place(request, admitted.tenant, call, offer, session)
         headers = {"Location": f"/v1/realtime/calls/{call}", "Cache-Control": "no-store"}
         return Response(answer, 201, headers=headers, media_type="application/sdp")
 

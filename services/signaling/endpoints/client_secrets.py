@@ -6,11 +6,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.contracts import ids
+from services.contracts.ids import NO_KEY, KeyId
 from services.signaling import body, metrics
 from services.signaling.auth import Authority
 from services.signaling.core import mint
 from services.signaling.core.mint import MintRequest
-from services.signaling.core.tenants import Tenant, key_hash
+from services.signaling.core.tenants import Tenant, key_hash, key_id
 from services.signaling.errors import bad_requests
 from services.signaling.grants import TooManyTokensError
 from services.signaling.turn_credentials import TurnCredentials
@@ -35,18 +36,18 @@ class ClientSecrets:
         asked = await body.read_json(request)
         with bad_requests():
             wanted = mint.read(asked)
-        return await self.issue(tenant, wanted)
+        return await self.issue(tenant, wanted, key=key_id(self.authority.bearer(request)))
 
-    async def issue(self, tenant: Tenant, wanted: MintRequest) -> Response:
+    async def issue(self, tenant: Tenant, wanted: MintRequest, *, key: KeyId = NO_KEY) -> Response:
         """Mint the token of a valid request that was already counted against the tenant's rate; return the response.
 
         Raises:
             ApiError: 400; 429, the tenant has its maximum of live tokens.
         """
         with bad_requests():
-            sealed = mint.grant(tenant, wanted, default_model=self.default_model)
+            sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
-        most = self.authority.limiter.max_live_tokens(tenant)
+        most = self.authority.limiter.token_quota(tenant)
         try:
             value, record = await self.authority.grants.issue(sealed, seconds=seconds, most=most)
         except TooManyTokensError as exc:

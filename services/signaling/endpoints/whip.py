@@ -64,7 +64,8 @@ class Whip:
                     offer = whip.read_offer(sent)
             etag = new_etag()
             store = partial(self._store_session, call, offer, etag)
-            answer = await self.control.place(request, call, offer, requested_session(request, None), store=store)
+            session = requested_session(request, None)
+            answer = await self.control.place(request, admitted.tenant, call, offer, session, store=store)
         headers = {"Location": f"{ENDPOINT}/{call}", "ETag": etag, "Accept-Patch": _FRAGMENT, **_NEVER_STORED}
         return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP), admitted, call)
 

@@ -56,19 +56,19 @@ NATS_PASSWORD_{{ . | replace "-" "_" | upper }}
 {{- $p := .name -}}
 {{- if eq .role "signaling" -}}
 publish: [
-  "$JS.API.INFO", "hg.media.*.offer", "hg.call.*.*.control", "hg.placed"
+  "$JS.API.INFO", "hg.media.*.offer", "hg.media.*.keys_checked", "hg.call.*.*.control", "hg.placed"
   {{- include "hushgate.bus.bucket" "grants" | nindent 2 }}
   {{- include "hushgate.bus.bucket" "access" | nindent 2 }}
 ]
-subscribe: ["_INBOX_{{ $p }}.>", "hg.media.*.heartbeat"]
+subscribe: ["_INBOX_{{ $p }}.>", "hg.media.*.heartbeat", "hg.media.*.keys"]
 {{- else if eq .role "media" -}}
 publish: [
-  "$JS.API.INFO", "hg.media.{{ $p }}.heartbeat", "hg.claim.{{ $p }}", "hg.up.*.{{ $p }}.*"
+  "$JS.API.INFO", "hg.media.{{ $p }}.heartbeat", "hg.media.{{ $p }}.keys", "hg.claim.{{ $p }}", "hg.up.*.{{ $p }}.*"
   "hg.usage.media.{{ $p }}.*", "hg.calls.{{ $p }}.started", "hg.calls.{{ $p }}.ended", "$JS.API.STREAM.INFO.USAGE"
 ]
 subscribe: [
-  "_INBOX_{{ $p }}.>", "hg.media.{{ $p }}.offer", "hg.call.{{ $p }}.*.control", "hg.down.{{ $p }}.*.*"
-  "hg.watermark.{{ $p }}.*"
+  "_INBOX_{{ $p }}.>", "hg.media.{{ $p }}.offer", "hg.media.{{ $p }}.keys_checked", "hg.call.{{ $p }}.*.control"
+  "hg.down.{{ $p }}.*.*", "hg.watermark.{{ $p }}.*"
 ]
 # Answers go to the one who asked, once, and nowhere else.
 allow_responses: { max: 1, expires: "1m" }

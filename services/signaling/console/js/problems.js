@@ -110,6 +110,7 @@ const ENDINGS = {
   max_seconds: ["The call reached its longest time", "The tenant's limit ended it. Press Talk for a new call."],
   provider_error: ["The provider failed", "The gateway cannot reach the AI provider, or lost its connection to it. Press Talk to try again; the upstream's log has the cause."],
   provider_refused: ["The provider refused the call", "Check the provider's key, model and quota; the upstream's log has its words."],
+  revoked: ["The tenant or its key was removed", "The gateway's operator took it from the tenants file, which ends its calls."],
   drained: ["The gateway is being stopped or renewed", "It ended its calls. Press Talk again in a moment."],
   flood: ["The call was ended: far more data came than a call has", "The log of the media process says what it was."],
   setup_timeout: ["The call was not set up in time", "No connection came about within 10 seconds of the gateway's answer. Press Talk to try again."],
