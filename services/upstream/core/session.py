@@ -307,6 +307,7 @@ class SessionCore:
             param=text(error, "param") or None,
             client_event_id=origin.client_event_id if origin else None,
         )
+        self._updates.apply_own()
 
     def _is_handled(self, origin: Origin | None, code: str | None, now: float) -> bool:
         """Undo what the provider refused; return whether the client need not get the error."""

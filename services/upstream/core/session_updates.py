@@ -37,7 +37,7 @@ class _FieldRefused:
     code: str | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Setup:
     """The first `session.update` of a connection, not yet confirmed."""
 
@@ -47,7 +47,7 @@ class _Setup:
     contradicted: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _PendingUpdate:
     """An update of the client that is not in force. ``sent`` is empty if the provider has no part in it."""
 
@@ -129,7 +129,10 @@ class SessionUpdates:
         return next((u.origin for u in self._pending if u.sent), None) if is_about_session else None
 
     def on_refused(self, origin: Origin, error: Json) -> bool:
-        """Handle an `error` about the update of ``origin``; return whether the client need not get that error."""
+        """Handle an `error` about the update of ``origin``; return whether the client need not get that error.
+
+        If it gets it, call `apply_own` behind that.
+        """
         if self._setup is not None and origin is self._setup.origin:
             self._setup_refused(self._setup, error)
             return True
@@ -140,7 +143,6 @@ class SessionUpdates:
             if update.origin is origin:
                 self._commands.count_error(CountError("update_refused", text(error, "param")))
                 self._pending.remove(update)
-                self._apply_own()
         return False
 
     def on_timer(self, *, now: float) -> None:
@@ -161,7 +163,7 @@ class SessionUpdates:
                     message="The provider has not confirmed this session.update in time; the session is as before.",
                     client_event_id=update.origin.client_event_id,
                 )
-        self._apply_own()
+        self.apply_own()
 
     # --- the client's updates -----------------------------------------------------------------------------------
 
@@ -186,8 +188,17 @@ class SessionUpdates:
             if not self._commands.send_to_provider(UPDATE, wire, origin=origin):
                 return False
         self._pending.append(_PendingUpdate(changed, sent, origin, now))
-        self._apply_own()
+        self.apply_own()
         return True
+
+    def apply_own(self) -> None:
+        """Put updates in force in which the provider has no part, unless it has still to confirm an earlier one."""
+        for update in list(self._pending):
+            if not update.sent:
+                self._pending.remove(update)
+                self._apply(update)
+            elif not update.is_late:
+                return
 
     # --- both ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +221,7 @@ class SessionUpdates:
                     self._pending = deque(updates[last + 1 :])
                     for confirmed in updates[first : last + 1]:
                         self._apply(confirmed, report)
-                    self._apply_own()
+                    self.apply_own()
                     return
             if not oldest.is_late:
                 return
@@ -218,15 +229,6 @@ class SessionUpdates:
     def _apply(self, update: _PendingUpdate, report: Json | None = None) -> None:
         self._config.apply(update.changed, report=report)
         self._session_in_force_changed("session.updated")
-
-    def _apply_own(self) -> None:
-        """Put updates in force in which the provider has no part, unless it has still to confirm an earlier one."""
-        for update in list(self._pending):
-            if not update.sent:
-                self._pending.remove(update)
-                self._apply(update)
-            elif not update.is_late:
-                return
 
     def _send_setup(self, *, began_at: float) -> None:
         session = provider_session(self._config.for_provider(), self._capabilities)
