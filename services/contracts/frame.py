@@ -29,7 +29,7 @@ class Kind(IntEnum):
     CLIENT_EVENT = 4  # up; position: frame index; payload: the client's JSON, checked and size-capped
     PLAYOUT_REPORT = 5  # up; position: samples of the item played; payload: messages.PlayoutReport
     AUDIO_DOWN = 6  # down; position: sample within the item; s16le mono 24 kHz, at most 16 KiB
-    SERVER_EVENT = 7  # down; position: release after this sample of the item; payload: sequence u64, JSON
+    SERVER_EVENT = 7  # down; released after the position in the item, at once without one; payload: sequence u64, JSON
     ALIVE = 8  # both; after 1 s of nothing else, and at once when media has learned its worker
     CLEAR = 9  # down; stop the playout of the item now; media replies with a PLAYOUT_REPORT that is cut
     ENDED = 10  # both; the call is over; payload: messages.Ended
@@ -41,14 +41,13 @@ class Flag(IntFlag):
     PRE_ROLL = 1  # AUDIO_UP: audio from before the onset
     ITEM_END = 2  # AUDIO_DOWN: the item has no further audio (the payload may be empty)
     CUTTABLE = 4  # SERVER_EVENT: dropped if the playout of its item is cut before its position
-    RELEASE_ALL = 8  # SERVER_EVENT: released at once, with everything held before it
-    AT_ONCE = 16  # SERVER_EVENT: not ordered relative to audio; released at once, ahead of what is held
+    RELEASE_ALL = 8  # SERVER_EVENT: released at once, behind everything that is held of the response of its item
     RETURNED = 32  # ALIVE: the sender was disconnected from the bus; the receiver resends the last seconds
     RESENT = 64  # any: may have been received before
 
 
 NO_FLAGS = Flag(0)
-KNOWN_FLAGS = 0x7F
+KNOWN_FLAGS = 0x6F
 
 
 class MalformedFrameError(ValueError):

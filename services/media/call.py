@@ -270,6 +270,7 @@ class Call:
         metrics.UNDERRUNS.inc(down.playout.underruns)
         metrics.OVERRUNS.inc(down.playout.overruns)
         metrics.EVENTS_LOST.labels("overflow").inc(down.events.overflowed)
+        metrics.EVENTS_LOST.labels("early").inc(down.events.early)
         metrics.INPUT_DROPPED.labels("out_of_sequence").inc(down.events.out_of_sequence)
 
 

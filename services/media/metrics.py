@@ -80,7 +80,9 @@ DETECTOR_FAILED_FRAMES = Counter(
     "Caller frames that passed as speech because the speech detector failed.",
 )
 EVENTS_LOST = Counter(
-    "hushgate_media_events_lost_total", "Events for a client that it never got, by reason.", ["reason"]
+    "hushgate_media_events_lost_total",
+    "Events for a client that it never got, or (early) before their sound, by reason.",
+    ["reason"],
 )
 UNDERRUNS = Counter("hushgate_playout_underruns_total", "Times that an answer's audio was late (underruns).")
 OVERRUNS = Counter("hushgate_playout_overruns_total", "Chunks that a worker sent beyond its credit.")

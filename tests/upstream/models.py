@@ -8,19 +8,24 @@ from services.upstream.core.commands import (
     SendToProvider,
     SessionCommand,
 )
-from tests.upstream.drive import Json
+from tests.upstream.drive import Json, object_of
 
 
 class MediaModel:
-    """The rules of media's release queue, as the frame's flags state them."""
+    """The rules of media's release queues, as the frame's flags state them."""
 
     def __init__(self) -> None:
-        self.queue: list[PublishEvent] = []
+        self.queues: dict[str, list[PublishEvent]] = {}  # by response
         self.shown: list[PublishEvent] = []
         self.played: dict[str, int] = {}
         self.received: dict[str, int] = {}
         self.ended: set[str] = set()
         self.cut: dict[str, int] = {}
+        self.responses: dict[str, str] = {}  # of items
+
+    @property
+    def held(self) -> list[PublishEvent]:
+        return [event for queue in self.queues.values() for event in queue]
 
     def playout_ended(self, item: str) -> bool:
         return item in self.cut or (item in self.ended and self.played.get(item, 0) >= self.received.get(item, 0))
@@ -31,22 +36,30 @@ class MediaModel:
             if command.end:
                 self.ended.add(command.item_id)
         elif isinstance(command, PublishEvent):
-            if Flag.AT_ONCE in command.flags:
+            if command.event["type"] == "response.output_item.added":
+                self.responses[str(object_of(command.event, "item")["id"])] = str(command.event["response_id"])
+            if command.item_id is None:
                 self.shown.append(command)
                 return
-            self.queue.append(command)
+            response = self.responses[command.item_id]
+            self.queues.setdefault(response, []).append(command)
             if Flag.RELEASE_ALL in command.flags:
-                self.release(force=True)
+                self.release_from(self.queues[response], force=True)
         self.release()
 
-    def release(self, *, force: bool = False) -> None:
-        while self.queue:
-            head = self.queue[0]
+    def release(self) -> None:
+        for queue in self.queues.values():
+            self.release_from(queue)
+
+    def release_from(self, queue: list[PublishEvent], *, force: bool = False) -> None:
+        while queue:
+            head = queue[0]
             item = head.item_id
-            if not force and item and not self.playout_ended(item) and self.played.get(item, 0) < head.position:
+            assert item
+            if not force and not self.playout_ended(item) and self.played.get(item, 0) < max(head.position, 1):
                 return
-            self.queue.pop(0)
-            hidden = item and Flag.CUTTABLE in head.flags and item in self.cut and head.position > self.cut[item]
+            queue.pop(0)
+            hidden = Flag.CUTTABLE in head.flags and item in self.cut and head.position > self.cut[item]
             if not hidden:
                 self.shown.append(head)
 
@@ -59,7 +72,7 @@ class ProviderModel:
     """A provider that keeps to the protocol, event by event."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked: list[Json] = []  # at most one: the parameters of the response that it has to begin
         self.active: str | None = None
         self.item: str | None = None
         self.generated: dict[str, int] = {}  # ms
@@ -81,9 +94,9 @@ class ProviderModel:
             case "input_audio_buffer.clear":
                 self.buffer_ms = 0
             case "response.create":
-                assert self.asked == 0
+                assert not self.asked
                 assert self.active is None
-                self.asked += 1
+                self.asked.append(object_of(event, "response") if "response" in event else {})
             case "response.cancel":
                 assert event["response_id"] == self.active
                 assert not self.cancelled

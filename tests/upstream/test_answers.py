@@ -112,7 +112,7 @@ def test_rate_limits_are_shown_at_once_and_sanely() -> None:
         {"name": "tokens", "limit": 10, "remaining": 0, "reset_seconds": 0.0},
         {"name": "requests", "limit": 10, "remaining": 9, "reset_seconds": 0.5},
     ]
-    assert drive.events[0].flags == Flag.AT_ONCE
+    assert drive.events[0].item_id is None
 
 
 def test_two_sounding_items_of_a_response_end_with_the_cut_of_both() -> None:

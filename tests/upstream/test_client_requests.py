@@ -5,7 +5,6 @@ import base64
 import pytest
 from pydantic import JsonValue
 
-from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
@@ -114,7 +113,7 @@ def test_an_update_without_a_session_is_refused() -> None:
 def test_a_clients_item_keeps_its_id_and_is_acknowledged_at_once() -> None:
     drive = Drive().ready()
     assert add_item(drive, {**MESSAGE, "id": "my_item-1"}) == "my_item-1"
-    assert {e.flags for e in drive.events} == {Flag.AT_ONCE}
+    assert {e.item_id for e in drive.events} == {None}
     assert drive.shown == ["conversation.item.added", "conversation.item.done"]
 
 
@@ -185,7 +184,7 @@ def test_an_item_is_retrieved_without_its_audio() -> None:
     drive.provider("conversation.item.retrieved", item=item)
     shown = object_of(drive.one("conversation.item.retrieved"), "item")
     assert (shown["id"], shown["content"]) == (ours, [{"type": "output_audio", "transcript": "Hi"}])
-    assert drive.events[-1].flags == Flag.AT_ONCE
+    assert drive.events[-1].item_id is None
 
 
 def test_an_item_is_deleted() -> None:

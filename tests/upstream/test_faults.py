@@ -6,7 +6,6 @@ import pytest
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
-from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core import command_buffer
@@ -38,7 +37,7 @@ def test_an_error_names_the_clients_own_event() -> None:
         "param": "session.tool_choice",
         "event_id": "mine",
     }
-    assert drive.events[0].flags == Flag.AT_ONCE
+    assert drive.events[0].item_id is None
 
 
 def test_an_error_about_nothing_is_shown_too() -> None:

@@ -12,7 +12,7 @@ from services.upstream.core.commands import (
     PublishEvent,
 )
 from services.upstream.core.response import Report
-from tests.upstream.drive import SERVER_EVENT, Drive, object_of, strings
+from tests.upstream.drive import SERVER_EVENT, Drive, Json, object_of, strings
 from tests.upstream.models import MediaModel, ProviderModel
 
 
@@ -26,6 +26,7 @@ class CallMachine(RuleBasedStateMachine):
         self.provider = ProviderModel()
         self.sequence = max(0, *[e.sequence for e in self.drive.events], 0)
         self.talking = False
+        self.requests = 0  # of the client, for responses
         self.pending: list[str] = []  # items whose clearing media has not reported
 
     def settle(self) -> None:
@@ -112,11 +113,12 @@ class CallMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.provider.asked and self.provider.active is None)
     def begins_a_response(self) -> None:
         self.provider.number += 1
-        self.provider.asked = 0
+        asked = self.provider.asked.pop()
         self.provider.active = f"resp_P{self.provider.number}"
         self.provider.item = None
         self.provider.cancelled = False
-        self.drive.created(self.provider.active)
+        outside: Json = {"conversation_id": None} if asked.get("conversation") == "none" else {}
+        self.drive.created(self.provider.active, metadata=asked.get("metadata"), **outside)
         self.settle()
 
     @rule(part=st.sampled_from(["audio", "text"]))
@@ -127,6 +129,19 @@ class CallMachine(RuleBasedStateMachine):
         self.provider.item = f"item_P{self.provider.number}"
         self.provider.generated[self.provider.item] = 0
         self.drive.message(self.provider.active, self.provider.item, part)
+        self.settle()
+
+    @rule(complete=st.booleans())
+    @precondition(lambda self: self.provider.active and self.provider.item is None)
+    def calls_a_function(self, complete: bool) -> None:  # noqa: FBT001 - drawn
+        assert self.provider.active
+        self.provider.number += 1
+        call: Json = {"id": f"item_P{self.provider.number}", "type": "function_call", "name": "f", "call_id": "call_P1"}
+        where: Json = {"response_id": self.provider.active, "output_index": 0}
+        self.drive.provider("response.output_item.added", **where, item={**call, "status": "in_progress"})
+        if complete:
+            done: Json = {**call, "status": "completed", "arguments": "{}"}
+            self.drive.provider("response.output_item.done", **where, item=done)
         self.settle()
 
     @rule(words=st.sampled_from(["One", " two three", " and a half of it", ""]), ms=st.integers(0, 900))
@@ -175,9 +190,17 @@ class CallMachine(RuleBasedStateMachine):
 
     # --- the client and time
 
-    @rule(kind=st.sampled_from(["response.create", "response.cancel", "input_audio_buffer.commit"]))
+    @rule(kind=st.sampled_from(["response.cancel", "input_audio_buffer.commit"]))
     def asks(self, kind: str) -> None:
         self.drive.client(kind)
+        self.settle()
+
+    @rule(outside=st.booleans())
+    def requests_a_response(self, outside: bool) -> None:  # noqa: FBT001 - drawn
+        self.requests += 1
+        name = f"request {self.requests}"
+        parameters: Json = {"metadata": {"name": name}, **({"conversation": "none"} if outside else {})}
+        self.drive.client("response.create", event_id=name, response=parameters)
         self.settle()
 
     @rule(seconds=st.sampled_from([0.1, 0.3, 1.2]))
@@ -212,11 +235,28 @@ class CallMachine(RuleBasedStateMachine):
         )
         assert not [key for key, times in endings.items() if times > 1]
 
+    @invariant()
+    def events_of_a_response_keep_their_order(self) -> None:
+        last: dict[str, int] = {}
+        for event in self.media.shown:
+            response = response_of(event, self.media.responses)
+            if response is not None:
+                assert event.sequence > last.get(response, 0), event.event["type"]
+                last[response] = event.sequence
+
+    @invariant()
+    def nothing_waits_but_for_its_own_response(self) -> None:
+        for event in self.media.held:
+            response = response_of(event, self.media.responses)
+            assert response is not None
+            assert event.item_id is not None
+            assert self.media.responses[event.item_id] == response
+
     def teardown(self) -> None:
         """Finish everything in progress; then each begun response has ended."""
         while self.pending:
             self.answers_a_clear()
-        for _ in range(20):
+        for _ in range(40):
             if self.provider.active:
                 self.is_done("completed")
             elif self.provider.asked:
@@ -234,7 +274,31 @@ class CallMachine(RuleBasedStateMachine):
             for kind in ("response.created", "response.done")
         }
         assert responses["response.created"] == responses["response.done"]
-        assert not self.media.queue
+        assert not self.media.held
+        answered = Counter(filter(None, (request_of(event) for event in self.media.shown)))
+        assert answered == {f"request {number + 1}": 1 for number in range(self.requests)}
+
+
+def request_of(event: PublishEvent) -> str | None:
+    """Return the client's request that an event answers: by the begin of a response, or an error."""
+    match event.event["type"]:
+        case "response.created":
+            metadata = object_of(event.event, "response").get("metadata")
+            return str(metadata["name"]) if isinstance(metadata, dict) else None
+        case "error":
+            return str(object_of(event.event, "error")["event_id"] or "") or None
+    return None
+
+
+def response_of(event: PublishEvent, responses: dict[str, str]) -> str | None:
+    """Return the response that an event is of, or None."""
+    fields = event.event
+    if "response" in fields:
+        return str(object_of(fields, "response")["id"])
+    if fields["type"] == "conversation.item.truncated":  # says what a cut did, in no order with the ends of items
+        return None
+    item_id = str(object_of(fields, "item")["id"] if "item" in fields else fields.get("item_id"))
+    return responses.get(item_id)
 
 
 CallMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from services.contracts.frame import Flag
 from tests.upstream.drive import Drive, Json, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
@@ -57,4 +56,4 @@ def test_a_failed_transcription_says_why() -> None:
     kind = "conversation.item.input_audio_transcription.failed"
     drive.provider(kind, item_id="item_PU", content_index=0, error={"code": "audio_unintelligible", "message": "?"})
     assert object_of(drive.one(kind), "error")["code"] == "audio_unintelligible"
-    assert drive.named(kind)[0].flags == Flag.AT_ONCE
+    assert drive.named(kind)[0].item_id is None

@@ -5,6 +5,8 @@ import base64
 import pytest
 from pydantic import JsonValue
 
+from services.upstream.core.command_buffer import MAX_HELD_EVENTS
+from services.upstream.core.response_requests import CREATED_TIMEOUT_S
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
@@ -80,7 +82,8 @@ def test_too_many_responses_in_wait_are_refused() -> None:
     drive = Drive().ready()
     for _ in range(10):
         drive.client("response.create", response={"conversation": "none"})
-    assert drive.error["code"] == "conversation_already_has_active_response"
+    assert drive.error["code"] == "rate_limit_exceeded"
+    assert drive.faults == ["backlog"]
 
 
 def test_a_new_response_may_follow_a_cancelled_one() -> None:
@@ -122,6 +125,86 @@ def test_a_response_that_has_not_begun_is_cancelled_when_it_does() -> None:
     drive.client("response.cancel")
     drive.forget().created()
     assert drive.sent_types == ["response.cancel"]
+
+
+@pytest.mark.parametrize("by", ["client", "caller"])
+def test_a_response_that_waits_is_cancelled_without_the_provider(by: str) -> None:
+    drive = Drive().ready()
+    drive.created()
+    drive.client("response.cancel")
+    drive.client("response.create", response={"metadata": {"client_event_id": "e1"}})
+    drive.forget()
+    if by == "client":
+        drive.client("response.cancel")
+    else:
+        drive.start()
+    created, done = (
+        object_of(drive.one("response.created"), "response"),
+        object_of(drive.one("response.done"), "response"),
+    )
+    assert created["id"] == done["id"]
+    assert created["metadata"] == done["metadata"] == {"client_event_id": "e1"}
+    reason = "client_cancelled" if by == "client" else "turn_detected"
+    assert done["status_details"] == {"type": "cancelled", "reason": reason}
+    drive.forget().done(status="cancelled")
+    assert drive.sent_types == []
+
+
+def test_a_cancelled_response_that_the_provider_refuses_is_cancelled() -> None:
+    drive = Drive().ready()
+    drive.client("response.create")
+    asked = drive.sent("response.create")["event_id"]
+    drive.client("response.cancel")
+    refusal: Json = {"code": "conversation_already_has_active_response", "message": "busy", "event_id": asked}
+    drive.forget().provider("error", error=refusal)
+    assert drive.shown == ["response.created", "response.done"]
+
+
+def test_cancelling_also_cancels_what_was_just_requested_behind_an_answer_that_sounds() -> None:
+    drive = Drive().ready()
+    item = drive.answer(ms=3000)
+    drive.client("response.create")
+    drive.forget().client("response.cancel")
+    assert drive.cleared == [item]
+    drive.created("resp_P2")
+    assert drive.sent("response.cancel")["response_id"] == "resp_P2"
+
+
+def test_cancelling_leaves_responses_outside_the_conversation_alone_unless_they_are_named() -> None:
+    drive = Drive().ready()
+    drive.client("response.create", response={"conversation": "none"})
+    drive.created(conversation_id=None)
+    drive.client("response.create", response={"conversation": "none"})
+    drive.client("response.cancel", event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("response_cancel_not_active", "mine")
+    ours = object_of(drive.one("response.created"), "response")["id"]
+    drive.forget().client("response.cancel", response_id=ours)
+    assert drive.sent_types == ["response.cancel"]
+    drive.forget().done(status="cancelled")
+    assert drive.sent_types == ["response.create"]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_request_that_the_provider_never_answers_comes_to_an_end(cancelled: bool) -> None:  # noqa: FBT001 - a case
+    drive = Drive().ready()
+    drive.client("response.create", event_id="mine")
+    if cancelled:
+        drive.client("response.cancel")
+    drive.forget().advance(CREATED_TIMEOUT_S)
+    assert drive.faults == ["response_timeout"]
+    if cancelled:
+        assert drive.shown == ["response.created", "response.done"]
+    else:
+        assert (drive.error["code"], drive.error["event_id"]) == ("response_timeout", "mine")
+
+
+def test_a_response_that_cannot_be_sent_is_refused() -> None:
+    drive = Drive()
+    drive.record(drive.core.started(now=drive.now))
+    for _ in range(MAX_HELD_EVENTS):
+        drive.client("conversation.item.create", item=MESSAGE)
+    drive.forget().client("response.create", event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
 
 
 def test_cancelling_nothing_is_refused() -> None:

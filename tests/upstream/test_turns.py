@@ -1,6 +1,5 @@
 """Turns: committed, answered, measured and booked."""
 
-from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from services.upstream.core.commands import ObserveStage
 from tests.upstream.drive import Drive, Json, core_of
@@ -33,7 +32,7 @@ def test_a_client_that_takes_its_turns_itself_commits_itself() -> None:
     assert drive.sent_types == ["append"] * 10
     drive.client("input_audio_buffer.commit")
     assert drive.sent_types[-1] == "input_audio_buffer.commit"
-    assert drive.named("input_audio_buffer.committed")[0].flags == Flag.AT_ONCE
+    assert drive.named("input_audio_buffer.committed")[0].item_id is None
 
 
 def test_usage_is_booked_every_five_seconds_and_shown_to_those_who_ask() -> None:
@@ -77,7 +76,7 @@ def test_the_shares_of_a_turn_are_shown_once_to_those_who_ask() -> None:
     assert isinstance(response, dict)
     assert turn["response_id"] == response["id"]
     assert turn["item_id"] == drive.one("response.output_item.added")["item"]["id"]  # type: ignore[call-overload,index]
-    assert drive.named("hushgate.turn")[0].flags == Flag.AT_ONCE
+    assert drive.named("hushgate.turn")[0].item_id is None
 
 
 def test_the_shares_of_a_turn_are_shown_to_nobody_else() -> None:

@@ -127,7 +127,7 @@ async def test_a_client_event_is_answered(bus: Bus) -> None:
         update = {"type": "session.update", "session": {"type": "realtime", "instructions": "Be kind."}}
         await media.send(Kind.CLIENT_EVENT, json.dumps(update).encode())
         frame, event = await media.event("session.updated")
-        assert Flag.AT_ONCE in frame.flags
+        assert frame.item_id is None
         assert isinstance(event["session"], dict)
         assert event["session"]["instructions"] == "Be kind."
 

@@ -44,15 +44,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class AudioPosition:
-    """Where in the audio an event belongs: media releases it when ``position`` samples of the item were played."""
+    """Where in the audio an event belongs: media releases it when ``position`` samples of the item were played.
+
+    Without an item it is released when it comes.
+    """
 
     item_id: ItemId | None = None
     position: int = 0
     flags: Flag = NO_FLAGS
 
 
-NOWHERE = AudioPosition()
-AT_ONCE = AudioPosition(flags=Flag.AT_ONCE)
+AT_ONCE = AudioPosition()
 
 
 class CommandBuffer:
@@ -67,18 +69,12 @@ class CommandBuffer:
         self._held_event_bytes = 0
         self._held_events = 0
         self._open = False
-        self._released_all = False
         self._missing: set[Capability] = set()
 
     def pop_commands(self) -> list[SessionCommand]:
         """Return and remove the commands of this step, in order."""
         commands, self._commands = self._commands, []
         return commands
-
-    def pop_released_all(self) -> bool:
-        """Return whether an event since the last call makes media release all events that it holds."""
-        released, self._released_all = self._released_all, False
-        return released
 
     def add(self, command: SessionCommand) -> None:
         """Add any command."""
@@ -94,7 +90,7 @@ class CommandBuffer:
             self._missing.add(capability)
             self.add(CountMissing(capability))
 
-    def publish_event(self, kind: str, fields: Json, place: AudioPosition = NOWHERE) -> None:
+    def publish_event(self, kind: str, fields: Json, place: AudioPosition = AT_ONCE) -> None:
         """Publish a server event for the client; ids in ``fields`` must be ours. Too large a one becomes an error."""
         event: Json = {"type": kind, "event_id": new_event_id(), **fields}
         if len(json.dumps(event)) > MAX_EVENT_BYTES:
@@ -103,7 +99,6 @@ class CommandBuffer:
                 self.publish_error(code="event_too_large", message=f"A {kind} event does not fit the data channel.")
             return
         self._sequence += 1
-        self._released_all = self._released_all or Flag.RELEASE_ALL in place.flags
         self.add(PublishEvent(self._sequence, event, place.item_id, place.position, place.flags))
 
     def publish_error(
@@ -123,7 +118,7 @@ class CommandBuffer:
             "param": param,
             "event_id": client_event_id,
         }
-        self.publish_event("error", {"error": error}, AT_ONCE)
+        self.publish_event("error", {"error": error})
 
     def send_to_provider(self, kind: str, fields: Json | None = None, *, origin: Origin | None = None) -> bool:
         """Send the provider an event, or hold it while none is connected; False if too many are held already."""

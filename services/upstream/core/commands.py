@@ -22,7 +22,7 @@ ErrorKind = Literal[
     "response_timeout",  # the provider did not begin or end a response in time
     "usage",  # negative, or parts that do not add up
     "too_large",  # an event does not fit a data channel
-    "backlog",  # too much was held while no session was in force
+    "backlog",  # too much was held while no session was in force, or too many responses were requested
     "refused",  # from here on: connecting and closing
     "unavailable",
     "rate_limited",

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
 from services.contracts.ids import ItemId, new_item_id
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, AudioPosition, CommandBuffer, Origin
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json
@@ -98,7 +98,7 @@ class InputAudioBuffer:
         fields: Json = {"item_id": item, "audio_end_ms": index * FRAME_MS}
         self._commands.publish_event("input_audio_buffer.speech_stopped", fields)
         if self._ms >= MIN_COMMIT_MS:
-            return self._commit(item, Origin("input_audio_buffer.commit"), NOWHERE)
+            return self._commit(item, Origin("input_audio_buffer.commit"))
         if self._ms:
             self.clear()
         return False
@@ -117,7 +117,7 @@ class InputAudioBuffer:
         if self._item is not None:
             self._item = new_item_id()  # the rest of the utterance belongs to the next item
         origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id)
-        return self._commit(item, origin, AT_ONCE)
+        return self._commit(item, origin)
 
     def clear(self, origin: Origin | None = None) -> None:
         """Clear the buffer, if the provider has manual turns. ``origin``: the client's request, to be confirmed."""
@@ -155,7 +155,7 @@ class InputAudioBuffer:
     def _append(self, pcm: bytes) -> None:
         self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)
 
-    def _commit(self, item: ItemId, origin: Origin, place: AudioPosition) -> bool:
+    def _commit(self, item: ItemId, origin: Origin) -> bool:
         if not self._has_manual_turns:
             self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
             while self._commits:  # what it did not detect as a turn never becomes an item
@@ -170,5 +170,5 @@ class InputAudioBuffer:
         if self._config.transcribes:
             self._untranscribed.append(item)
         fields: Json = {"item_id": item, "previous_item_id": self._conversation.last}
-        self._commands.publish_event("input_audio_buffer.committed", fields, place)
+        self._commands.publish_event("input_audio_buffer.committed", fields)
         return True

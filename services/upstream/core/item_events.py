@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, AudioPosition, CommandBuffer
+from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer
 from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
@@ -58,10 +58,7 @@ class ItemEvents:
             return
         previous = self._previous(event, self._conversation.add(ours))
         for_client = client_item(item, item_id=ours, ids=self._ids)
-        place = self._place(ours)
-        self._commands.publish_event(
-            "conversation.item.added", {"item": for_client, "previous_item_id": previous}, place
-        )
+        self._commands.publish_event("conversation.item.added", {"item": for_client, "previous_item_id": previous})
 
     def done(self, event: Json) -> None:
         """Handle `conversation.item.done`."""
@@ -71,12 +68,9 @@ class ItemEvents:
             return
         if self._conversation.finish(ours):
             for_client = client_item(item, item_id=ours, ids=self._ids)
-            place = self._place(ours)
             self._created.pop(ours, None)
             previous = self._previous(event)
-            self._commands.publish_event(
-                "conversation.item.done", {"item": for_client, "previous_item_id": previous}, place
-            )
+            self._commands.publish_event("conversation.item.done", {"item": for_client, "previous_item_id": previous})
 
     def retrieved(self, event: Json) -> None:
         """Handle `conversation.item.retrieved`; its audio is left out, as it does not fit a data channel."""
@@ -156,10 +150,6 @@ class ItemEvents:
     def _asked_for(self, item: Json) -> str | None:
         kind = _kind(item)
         return next((i for i, k in self._created.items() if k == kind and i not in self._conversation), None)
-
-    def _place(self, item_id: str) -> AudioPosition:
-        """Return where its events belong: at once if the client created the item, else behind earlier audio."""
-        return AT_ONCE if item_id in self._created else NOWHERE
 
     def _previous(self, event: Json, otherwise: str | None = None) -> str | None:
         return self._ids.known("item", text(event, "previous_item_id")) or otherwise

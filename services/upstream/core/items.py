@@ -1,22 +1,25 @@
 """One item of a response: its parts, the events published for it and the positions at which media releases them.
 
+What is no sound itself belongs behind the sound before it in its response, so that the response's events stay in order.
 Media drops an event that is CUTTABLE if the item is cut before the event's position. So a report of the cut tells
 which of the endings the client got; the others are published again with the status that the item then has.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import JsonValue
+
 from services.contracts.audio import DOWN_HZ, SAMPLE_BYTES, samples_to_ms
-from services.contracts.frame import Flag
+from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId, ResponseId
-from services.upstream.core.command_buffer import NOWHERE, AudioPosition, CommandBuffer
+from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, CommandBuffer
 from services.upstream.core.commands import ItemOver, PublishAudio
 from services.upstream.core.json_shape import Json
 from services.upstream.core.transcript import SpeakingRate, pieces
 
 ItemStatus = Literal["completed", "incomplete", "in_progress"]
-_RELEASE_ALL = AudioPosition(flags=Flag.RELEASE_ALL)
 MAX_PARTS = 64
 MAX_CHARS = 200_000
 MAX_SAMPLES = 30 * 60 * DOWN_HZ
@@ -31,7 +34,10 @@ class _ItemPart:
 
 
 class OutputItem:
-    """A message or a tool call of a response. ``fixed``: the fields of its JSON that never change, with our ids."""
+    """A message or a tool call of a response. ``fixed``: the fields of its JSON that never change, with our ids.
+
+    ``siblings``: all items of its response, now and later.
+    """
 
     def __init__(  # noqa: PLR0913 - all by keyword
         self,
@@ -43,12 +49,14 @@ class OutputItem:
         output_index: int,
         fixed: Json,
         in_conversation: bool,
+        siblings: Sequence["OutputItem"],
     ) -> None:
         self._commands = commands
         self._pace = pace
         self._response_id = response_id
         self._fixed = fixed
         self._in_conversation = in_conversation
+        self._siblings = siblings
         self._parts: dict[int, _ItemPart] = {}
         self._endings: dict[tuple[str, int], int] = {}  # type and part -> position at which it is released
         self._previous: str | None = None
@@ -86,18 +94,22 @@ class OutputItem:
         """The content index of its audio part; 0 if it has none."""
         return next((index for index, part in self._parts.items() if part.audible), 0)
 
-    @property
-    def end(self) -> AudioPosition:
-        """Where its endings belong: behind its audio, or at once where none waits."""
-        if self.is_call and self.status != "incomplete":
-            return _RELEASE_ALL
-        return AudioPosition(self.id, self.samples, Flag.CUTTABLE) if self.has_playout else NOWHERE
+    def behind(self, flags: Flag = NO_FLAGS) -> AudioPosition:
+        """Return the place behind its sound, else behind that of its response; at once where none is to be played."""
+        last = next((item for item in (self, *reversed(self._siblings)) if item.has_playout), None)
+        return AudioPosition(last.id, last.samples, flags) if last else AT_ONCE
+
+    def release_all(self) -> AudioPosition:
+        """Return the place of an event with which media releases everything published for the response so far."""
+        for item in self._siblings:
+            item.mark_released()
+        return AudioPosition(self.id, flags=Flag.RELEASE_ALL)
 
     def begin(self, *, previous: str | None) -> None:
         """Publish the events that add it. ``previous``: the item before it in the conversation."""
         self._previous = previous
         item = self.json()
-        place = _RELEASE_ALL if self.is_call else NOWHERE
+        place = self.release_all() if self.is_call else self.behind()
         fields: Json = {"response_id": self._response_id, "output_index": self.output_index, "item": item}
         self._commands.publish_event("response.output_item.added", fields, place)
         if self._in_conversation:
@@ -109,9 +121,10 @@ class OutputItem:
             return True
         if len(self._parts) >= MAX_PARTS:
             return False
+        place = self.behind()
         self._parts[index] = _ItemPart(audible)
         part: Json = {"type": "audio", "transcript": ""} if audible else {"type": "text", "text": ""}
-        self._commands.publish_event("response.content_part.added", {**self._part_fields(index), "part": part})
+        self._commands.publish_event("response.content_part.added", self._where(content_index=index, part=part), place)
         return True
 
     def append_audio(self, index: int, pcm: bytes) -> bool:
@@ -137,7 +150,7 @@ class OutputItem:
             position = max(position, part.words[-1][0] if part.words else 0)
             part.words.append((position, word))
             place = AudioPosition(self.id, position, Flag.CUTTABLE)
-            fields: Json = {**self._part_fields(index), "delta": word}
+            fields = self._where(content_index=index, delta=word)
             self._commands.publish_event("response.output_audio_transcript.delta", fields, place)
         return True
 
@@ -146,7 +159,8 @@ class OutputItem:
         if not self._part_accepts(index, delta, audible=False):
             return False
         self._parts[index].text += delta
-        self._commands.publish_event("response.output_text.delta", {**self._part_fields(index), "delta": delta})
+        fields = self._where(content_index=index, delta=delta)
+        self._commands.publish_event("response.output_text.delta", fields, self.behind())
         return True
 
     def set_final_text(self, index: int, final: str, *, audible: bool) -> bool:
@@ -164,8 +178,8 @@ class OutputItem:
         if not self.is_call or len(self.arguments) + len(delta) > MAX_CHARS:
             return False
         self.arguments += delta
-        fields: Json = {**self._call_fields(), "delta": delta}
-        self._commands.publish_event("response.function_call_arguments.delta", fields, _RELEASE_ALL)
+        fields = self._where(call_id=self._fixed["call_id"], delta=delta)
+        self._commands.publish_event("response.function_call_arguments.delta", fields, self.release_all())
         return True
 
     def end_arguments(self, final: str) -> bool:
@@ -173,13 +187,13 @@ class OutputItem:
         if not self.is_call or len(final) > MAX_CHARS:
             return False
         self.arguments = final or self.arguments
-        fields: Json = {**self._call_fields(), "arguments": self.arguments, "name": self._fixed["name"]}
+        fields = self._where(call_id=self._fixed["call_id"], arguments=self.arguments, name=self._fixed["name"])
         self._end("response.function_call_arguments.done", 0, fields)
         return True
 
     def end_part(self, index: int) -> None:
         """Publish the endings of a part."""
-        part, where = self._parts[index], self._part_fields(index)
+        part, where = self._parts[index], self._where(content_index=index)
         if part.audible:
             self._end("response.output_audio.done", index, where)
             self._end("response.output_audio_transcript.done", index, {**where, "transcript": part.text})
@@ -224,7 +238,7 @@ class OutputItem:
             self._fixed = final
 
     def mark_released(self) -> None:
-        """Record that media has released everything published so far."""
+        """Record that media has released everything published for it so far."""
         self._endings = dict.fromkeys(self._endings, 0)
         for part in self._parts.values():
             part.words = [(0, word) for _, word in part.words]
@@ -259,8 +273,11 @@ class OutputItem:
     def _end(self, kind: str, index: int, fields: Json) -> None:
         if (kind, index) in self._endings:
             return
-        place = self.end
-        self._endings[kind, index] = place.position
+        if self.is_call and self.status != "incomplete":
+            place = self.release_all()
+        else:
+            place = self.behind(Flag.CUTTABLE if self.has_playout else NO_FLAGS)
+        self._endings[kind, index] = place.position if self.has_playout else 0
         self._commands.publish_event(kind, fields, place)
 
     def _part_accepts(self, index: int, more: str, *, audible: bool) -> bool:
@@ -270,21 +287,9 @@ class OutputItem:
         part = self._parts[index]
         return part.audible == audible and len(part.text) + len(more) <= MAX_CHARS
 
-    def _call_fields(self) -> Json:
-        return {
-            "response_id": self._response_id,
-            "item_id": self.id,
-            "output_index": self.output_index,
-            "call_id": self._fixed["call_id"],
-        }
-
-    def _part_fields(self, index: int) -> Json:
-        return {
-            "response_id": self._response_id,
-            "item_id": self.id,
-            "output_index": self.output_index,
-            "content_index": index,
-        }
+    def _where(self, **more: JsonValue) -> Json:
+        """Return the fields that name it in an event, and ``more``."""
+        return {"response_id": self._response_id, "item_id": self.id, "output_index": self.output_index, **more}
 
 
 def _content(part: _ItemPart) -> Json:

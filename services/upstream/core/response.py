@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.contracts.frame import Flag
-from services.contracts.ids import ItemId, ResponseId
+from services.contracts.ids import ItemId, ResponseId, new_response_id
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.command_buffer import NOWHERE, AudioPosition, CommandBuffer
+from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, CommandBuffer
 from services.upstream.core.commands import ClearPlayout, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import ItemRegistry, client_item, status_details
@@ -101,6 +101,7 @@ class ProviderResponse:
             output_index=output_index,
             fixed=_fixed(client_item(their_item, item_id=ours, ids=self._shared.ids)),
             in_conversation=self.in_conversation,
+            siblings=self.items,
         )
         self.items.append(item)
         self._shared.conversation.mark_response_item(ours)
@@ -137,13 +138,6 @@ class ProviderResponse:
     def _with_their_call_id(self, item: Json) -> Json:
         theirs = self._shared.ids.theirs("tool_call", text(item, "call_id"))
         return item if theirs is None else {**item, "call_id": theirs}
-
-    def mark_released(self) -> None:
-        """Record that media has released everything published so far."""
-        for item in self.items:
-            item.mark_released()
-        if self._done_at is not None:
-            self._done_at = NOWHERE
 
     def on_timer(self, *, now: float) -> None:
         """Complete a stop that the provider does not confirm in time.
@@ -234,10 +228,11 @@ class ProviderResponse:
         return status if status in _STATUSES else "completed"
 
     def _end(self) -> AudioPosition:
+        if not self.items:
+            return AT_ONCE
         if not self.stopped and any(item.is_call for item in self.items):
-            return AudioPosition(flags=Flag.RELEASE_ALL)
-        last = next((item for item in reversed(self.items) if item.has_playout), None)
-        return last.end if last else NOWHERE
+            return self.items[-1].release_all()
+        return self.items[-1].behind(Flag.CUTTABLE)
 
     def _json(self, status: str) -> Json:
         kept: Json = {name: self._created[name] for name in _KEPT if self._created.get(name) is not None}
@@ -257,6 +252,26 @@ class ProviderResponse:
         if self.stopped:
             return {"type": "cancelled", "reason": self.stopped}
         return status_details(self._final or {}, self._shared.ids)
+
+
+def publish_cancelled(shared: ResponseContext, parameters: Json, reason: StopReason) -> None:
+    """Publish the begin and end of a response that was cancelled before the provider began it.
+
+    ``parameters``: those of its `response.create`.
+    """
+    out_of_band = parameters.get("conversation") == "none"
+    response: Json = {
+        **{name: parameters[name] for name in _KEPT if parameters.get(name) is not None},
+        "object": "realtime.response",
+        "id": new_response_id(),
+        "output": [],
+        "conversation_id": None if out_of_band else shared.conversation_id,
+        "usage": None,
+    }
+    begun: Json = {**response, "status": "in_progress", "status_details": None}
+    shared.commands.publish_event("response.created", {"response": begun})
+    ended: Json = {**response, "status": "cancelled", "status_details": {"type": "cancelled", "reason": reason}}
+    shared.commands.publish_event("response.done", {"response": ended})
 
 
 def _fixed(item: Json) -> Json:

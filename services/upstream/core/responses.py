@@ -1,46 +1,27 @@
-"""All responses of a session: at most one is generated at a time, several may still be playing."""
+"""All responses of a session: at most one is generated at a time, several may still be playing.
+
+Of the conversation, at most one is requested or generated: the client's second one is refused, a turn's waits. One that
+only still plays, or is being stopped, does not count. Those outside the conversation wait until the provider is free.
+"""
 
 import base64
 import binascii
-from collections import deque
-from dataclasses import dataclass
-from typing import Literal
 
-from services.upstream.core.command_buffer import AT_ONCE, Origin
+from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, Origin
 from services.upstream.core.commands import BookUsage, CountError, ObserveStage
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import client_item
 from services.upstream.core.json_shape import Json, fields, text, whole
 from services.upstream.core.output_item_events import apply_event
-from services.upstream.core.response import ProviderResponse, Report, ResponseContext, StopReason
+from services.upstream.core.response import (
+    ProviderResponse,
+    Report,
+    ResponseContext,
+    StopReason,
+    publish_cancelled,
+)
+from services.upstream.core.response_requests import Asker, ResponseRequest, ResponseRequests
 from services.upstream.core.usage import Tally, response_meters
-
-MAX_QUEUED = 8
-CREATED_TIMEOUT_S = 15.0
-"""When a requested response that the provider has not begun is given up."""
-RETRY_S = 0.25
-MAX_RETRIES = 8
-
-Asker = Literal["turn", "client"]
-
-
-@dataclass(slots=True)
-class _PendingRequest:
-    """A `response.create` that waits, or that the provider has not answered."""
-
-    fields: Json
-    asker: Asker
-    client_event_id: str | None
-    asked_at: float
-    hangover_ms: int = 0
-    retries: int = 0
-    sent_at: float = 0.0
-    stop: StopReason | None = None  # why it must be stopped as soon as it begins
-
-    @property
-    def out_of_band(self) -> bool:
-        """Whether it is outside the conversation, so that speech does not interrupt it."""
-        return self.fields.get("conversation") == "none"
 
 
 class ResponseTracker:
@@ -52,10 +33,8 @@ class ResponseTracker:
         self._tally = tally
         self._publishes_turns = publishes_turns
         self._live: list[ProviderResponse] = []
-        self._queue: deque[_PendingRequest] = deque()
-        self._pending: _PendingRequest | None = None
-        self._retry_at: float | None = None
-        self._first_audio_of: dict[str, _PendingRequest] = {}
+        self._requests = ResponseRequests()
+        self._first_audio_of: dict[str, ResponseRequest] = {}
 
     @property
     def generating(self) -> ProviderResponse | None:
@@ -67,12 +46,17 @@ class ResponseTracker:
         """Whether the provider has still to report the usage of a response; never, if it bills by duration."""
         if self._shared.capabilities.meter == "duration":
             return False
-        return self.generating is not None or self._pending is not None
+        return self.generating is not None or self._requests.sent is not None
 
     @property
     def is_idle(self) -> bool:
         """Whether no response is requested, generated or playing."""
-        return not (self._live or self._queue or self._pending)
+        return not self._live and self._requests.is_empty
+
+    def behind(self, item_id: str) -> AudioPosition:
+        """Return where further events of an item belong; at once if it is of no response."""
+        found = next((i for response in self._live for i in response.items if i.id == item_id), None)
+        return found.behind() if found else AT_ONCE
 
     @property
     def _ids(self) -> IdMap:
@@ -83,44 +67,60 @@ class ResponseTracker:
     def request(
         self, parameters: Json, *, asker: Asker, client_event_id: str | None = None, hangover_ms: int = 0, now: float
     ) -> None:
-        """Request a response, now or after the one that is being stopped. A client's second one is refused.
+        """Request a response, now or as soon as the provider has ended the one before. A client's may be refused.
 
         ``hangover_ms``: silence that the gate waited out at the end of the turn.
         """
-        active = self.generating
-        busy = (active is not None and not active.stopped) or (self._pending is not None and not self._pending.stop)
-        new = _PendingRequest(parameters, asker, client_event_id, now, hangover_ms)
-        if (busy and asker == "client" and not new.out_of_band) or len(self._queue) >= MAX_QUEUED:
+        new = ResponseRequest(parameters, asker, client_event_id, now, hangover_ms)
+        if asker == "client" and not new.out_of_band and self._conversation_is_busy:
             self._commands.publish_error(
                 code="conversation_already_has_active_response",
                 message="Conversation already has an active response in progress. Wait until the response is finished"
                 " before creating a new one.",
                 client_event_id=client_event_id,
             )
-            return
-        self._queue.append(new)
+        elif not self._requests.add(new):
+            self._commands.count_error(CountError("backlog", "response"))
+            self._refuse(new, "Too many responses outside the conversation wait. Wait until one of them is done.")
         self._send_next(now)
+
+    @property
+    def _conversation_is_busy(self) -> bool:
+        generating = [one for one in self._live if one.generating and one.in_conversation and not one.stopped]
+        return self._requests.has_active or bool(generating)
+
+    def _refuse(self, request: ResponseRequest, message: str) -> None:
+        self._commands.publish_error(
+            code="rate_limit_exceeded", message=message, client_event_id=request.client_event_id
+        )
 
     def _send_next(self, now: float) -> None:
-        if self._pending is not None or self.generating is not None or self._retry_at is not None or not self._queue:
-            return
-        pending = self._queue.popleft()
-        body: Json = {"response": pending.fields} if pending.fields else {}
-        origin = Origin("response.create", by_client=pending.asker == "client", client_event_id=pending.client_event_id)
-        if self._commands.send_to_provider("response.create", body, origin=origin):
-            pending.sent_at = now
-            self._pending = pending
+        while self.generating is None and (request := self._requests.pop_next()) is not None:
+            body: Json = {"response": request.fields} if request.fields else {}
+            by_client = request.asker == "client"
+            origin = Origin("response.create", by_client=by_client, client_event_id=request.client_event_id)
+            if self._commands.send_to_provider("response.create", body, origin=origin):
+                request.sent_at = now
+                self._requests.sent = request
+            else:
+                self._refuse(request, "Too much waits for the connection to the provider.")
 
     def request_refused(self, *, is_active: bool, now: float) -> bool:
-        """Handle the provider's refusal of the pending request; return whether it will be sent again."""
-        pending, self._pending = self._pending, None
-        again = pending is not None and is_active and pending.retries < MAX_RETRIES and pending.stop is None
-        if again and pending is not None:  # it is still ending one that is unknown here, or was given up
-            pending.retries += 1
-            self._queue.appendleft(pending)
-            self._retry_at = now + RETRY_S
+        """Handle the provider's refusal of the sent request; return whether the client need not get the error."""
+        refused = self._requests.pop_sent()
+        is_answered = refused is not None and is_active
+        if is_answered and refused is not None:  # it is still ending one that is unknown here, or was given up
+            if refused.stop:
+                self._publish_unbegun(refused, refused.stop)
+            else:
+                is_answered = self._requests.retry(refused, now=now)
         self._send_next(now)
-        return again
+        return is_answered
+
+    def _publish_unbegun(self, request: ResponseRequest, reason: StopReason) -> None:
+        """Publish the end of a request that was cancelled before the provider began it, unless nobody waits for it."""
+        if request.asker == "client" or reason == "client_cancelled":
+            publish_cancelled(self._shared, request.fields, reason)
 
     # --- the provider -------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class ResponseTracker:
             return
         response = ProviderResponse(self._shared, body, theirs=theirs)
         self._live.append(response)
-        pending, self._pending = self._pending, None
+        pending = self._requests.pop_sent()
         if pending is None:
             return
         if pending.asker == "turn":
@@ -153,7 +153,7 @@ class ResponseTracker:
             response.finish(body)
             self._tally.tool_calls += sum(item.is_call and item.status == "completed" for item in response.items)
             self._remove_finished()
-        self._retry_at = None
+        self._requests.provider_is_free()
         self._send_next(now)
 
     def on_item_event(self, event: Json, now: float) -> None:
@@ -200,7 +200,7 @@ class ResponseTracker:
         else:
             self._commands.count_error(CountError("unexpected", "audio"))
 
-    def _publish_turn(self, response_id: str, item_id: str, pending: _PendingRequest, now: float) -> None:
+    def _publish_turn(self, response_id: str, item_id: str, pending: ResponseRequest, now: float) -> None:
         """Publish how much of a turn's latency was the provider's and how much the hangover."""
         figures: Json = {
             "response_id": response_id,
@@ -208,7 +208,7 @@ class ResponseTracker:
             "provider_ms": round((now - pending.asked_at) * 1000),
             "hangover_ms": pending.hangover_ms,
         }
-        self._commands.publish_event("hushgate.turn", figures, AT_ONCE)
+        self._commands.publish_event("hushgate.turn", figures)
 
     def _book(self, body: Json) -> None:
         self._tally.responses += 1
@@ -223,34 +223,44 @@ class ResponseTracker:
     # --- stopping -----------------------------------------------------------------------------------------------
 
     def interrupt(self, *, now: float) -> None:
-        """Stop the conversation's responses and drop those requested by a turn: the caller speaks."""
-        for response in self._live:
-            if response.in_conversation:
-                response.stop("turn_detected", now=now)
-        if self._pending is not None and not self._pending.out_of_band:
-            self._pending.stop = self._pending.stop or "turn_detected"
-        self._queue = deque(pending for pending in self._queue if pending.asker == "client")
-        self._remove_finished()
+        """Stop the conversation's responses and drop those requested: the caller speaks."""
+        self._stop([response for response in self._live if response.in_conversation], "turn_detected", now=now)
+        self._stop_requests("turn_detected")
 
     def cancel(self, response_id: str | None, *, now: float) -> bool:
-        """Cancel one or all responses for the client, also those that only still play; False if there is none."""
-        chosen = [r for r in self._live if not r.stopped and response_id in (None, r.id)]
-        if not chosen and response_id is None and self._pending is not None and not self._pending.stop:
-            self._pending.stop = "client_cancelled"
-            return True
-        for response in chosen:
-            response.stop("client_cancelled", now=now)
+        """Cancel one response for the client, or all of the conversation, also those that only still play.
+
+        False if there is none.
+        """
+        live = [response for response in self._live if not response.stopped]
+        if response_id is not None:
+            chosen = [response for response in live if response.id == response_id]
+        else:
+            chosen = [response for response in live if response.in_conversation]
+        self._stop(chosen, "client_cancelled", now=now)
+        return (response_id is None and self._stop_requests("client_cancelled")) or bool(chosen)
+
+    def _stop(self, responses: list[ProviderResponse], reason: StopReason, *, now: float) -> None:
+        for response in responses:
+            response.stop(reason, now=now)
         self._remove_finished()
-        return bool(chosen)
+
+    def _stop_requests(self, reason: StopReason) -> bool:
+        """Stop the requested responses of the conversation; False if there are none."""
+        waiting, sent = self._requests.pop_conversation(), self._requests.sent
+        for request in waiting:
+            self._publish_unbegun(request, reason)
+        if sent is None or sent.out_of_band or sent.stop:
+            return bool(waiting)
+        sent.stop = reason
+        return True
 
     def stop_all(self, *, now: float) -> None:
         """Drop all requests and stop what is being generated: the call ends."""
-        self._queue.clear()
-        if self._pending is not None:
-            self._pending.stop = self._pending.stop or "client_cancelled"
-        for response in self._live:
-            if response.generating:
-                response.stop("client_cancelled", now=now)
+        self._requests.clear()
+        if (sent := self._requests.sent) is not None:
+            sent.stop = sent.stop or "client_cancelled"
+        self._stop([response for response in self._live if response.generating], "client_cancelled", now=now)
 
     def on_playout_report(self, report: Report, *, reason: StopReason, now: float) -> None:
         """Handle media's report how far an item was played."""
@@ -264,20 +274,23 @@ class ResponseTracker:
         for response in self._live:
             response.on_timer(now=now)
         self._remove_finished()
-        if self._pending is not None and now - self._pending.sent_at >= CREATED_TIMEOUT_S:
+        if (expired := self._requests.pop_expired(now=now)) is not None:
             self._commands.count_error(CountError("response_timeout", "create"))
-            self._pending = None
-        if self._retry_at is not None and now >= self._retry_at:
-            self._retry_at = None
+            if expired.stop:
+                self._publish_unbegun(expired, expired.stop)
+            else:
+                self._commands.publish_error(
+                    kind="server_error",
+                    code="response_timeout",
+                    message="The provider has not begun the response in time.",
+                    client_event_id=expired.client_event_id,
+                )
         self._send_next(now)
 
     def _response(self, theirs: str) -> ProviderResponse | None:
         return next((response for response in self._live if response.theirs == theirs), None)
 
     def _remove_finished(self) -> None:
-        if self._commands.pop_released_all():
-            for response in self._live:
-                response.mark_released()
         for response in self._live:
             if response.is_over:
                 response.store_items()

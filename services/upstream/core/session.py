@@ -284,13 +284,14 @@ class SessionCore:
                 self._item_events.transcription(event)
 
     def _on_mcp(self, kind: str, event: Json) -> None:
-        for_client: Json = {"item_id": self._ids.ours("item", text(event, "item_id"))}
+        item_id = self._ids.ours("item", text(event, "item_id"))
+        for_client: Json = {"item_id": item_id}
         if kind.startswith("response."):
             for_client["output_index"] = whole(event, "output_index")
         if "response_id" in REQUIRED[kind]:
             for_client["response_id"] = self._ids.ours("response", text(event, "response_id"))
         for_client |= {name: text(event, name) for name in ("delta", "arguments") if name in REQUIRED[kind]}
-        self._commands.publish_event(kind, for_client)
+        self._commands.publish_event(kind, for_client, self._responses.behind(item_id))
 
     def _on_error(self, error: Json, now: float) -> None:
         code = text(error, "code") or None

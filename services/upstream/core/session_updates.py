@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from services.contracts.endings import EndReason
 from services.contracts.session.merge import merge_sessions
 from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, provider_session, unsupported
-from services.upstream.core.command_buffer import AT_ONCE, NOWHERE, CommandBuffer, Origin
+from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.commands import CountError, EndSession, SessionInForce
 from services.upstream.core.ids import IdMap
 from services.upstream.core.json_paths import has_value
@@ -204,8 +204,7 @@ class SessionUpdates:
 
     def _session_in_force_changed(self, kind: str) -> None:
         """Show the client the session in force: the only place where it is told of a session or an update."""
-        place = NOWHERE if kind == "session.created" else AT_ONCE
-        self._commands.publish_event(kind, {"session": self._config.effective}, place)
+        self._commands.publish_event(kind, {"session": self._config.effective})
 
     def _confirm_updates(self, report: Json) -> None:
         """Put the oldest update in force that ``report`` may confirm, with those before it that it includes.

@@ -29,7 +29,6 @@ from services.media.core.conversation.client_events import ClientEventReader, Ev
 from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
-from services.media.core.conversation.release import HeldEvent
 from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
 
@@ -260,7 +259,7 @@ class Conversation:
         return [EndCall(ended.reason, by_worker=True)]
 
     def _own_event(self, text: str) -> list[CallCommand]:
-        return [SendEvent(shown) for shown in self.down.events.send_ahead(HeldEvent(text))]
+        return [SendEvent(shown) for shown in self.down.events.send_now(text)]
 
     def _record_sent(self, commands: list[CallCommand], now: float) -> list[CallCommand]:
         for command in commands:

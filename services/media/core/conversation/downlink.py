@@ -46,7 +46,6 @@ class Downlink:
         self.events = ReleaseQueue(self.playout)
         self.ear = EarDelay()
         self._heard = HeardClock()
-        self._responses: OrderedDict[ItemId, str] = OrderedDict()
         self._ends: OrderedDict[ItemId, int] = OrderedDict()  # heard_ms of finished items
         self._unreported = 0
 
@@ -91,9 +90,8 @@ class Downlink:
         sounding = self.playout.current
         cuts = self.playout.cut(item_id)
         done = [WasCut(cut.item_id, self._heard_of(cut, sounding, now), cut.started) for cut in cuts]
-        commands: list[CallCommand] = []
-        for cut in cuts:
-            commands += [SendEvent(text) for text in self.events.cut(cut.item_id, played=cut.played)]
+        played = {cut.item_id: cut.played for cut in cuts}
+        commands: list[CallCommand] = [SendEvent(text) for text in self.events.cut(played)]
         for was in done:
             if was.started:
                 commands += self._buffer_event("cleared", was.item_id)
@@ -124,14 +122,14 @@ class Downlink:
     def _pass_over(self, item_id: ItemId, end_position: int, *, end: bool) -> list[CallCommand]:
         if self.playout.pass_over(item_id, end_position, end=end):
             return self._item_over(item_id)
-        commands: list[CallCommand] = [SendEvent(text) for text in self.events.release()]
+        commands: list[CallCommand] = [SendEvent(text) for text in self.events.release(item_id)]
         return commands if self.playout.is_over(item_id) else [*commands, self._report(item_id, 0)]
 
     def _left(self, pulled: Pulled, item_id: ItemId, now: float) -> list[CallCommand]:
         commands = self._buffer_event("started", item_id) if pulled.first else []
         if pulled.last:
             return commands + self._item_over(item_id)
-        commands += [SendEvent(text) for text in self.events.release()]
+        commands += [SendEvent(text) for text in self.events.release(item_id)]
         if self._unreported >= REPORT_SAMPLES:
             self._unreported = 0
             commands.append(self._report(item_id, self._heard_ms(now)))
@@ -141,7 +139,7 @@ class Downlink:
         # Sent audio cannot be stopped any more.
         heard_ms = samples_to_ms(self.playout.played(item_id)) if self._listens else 0
         self._remember_end(item_id, heard_ms)
-        commands: list[CallCommand] = [SendEvent(text) for text in self.events.release()]
+        commands: list[CallCommand] = [SendEvent(text) for text in self.events.release(item_id)]
         if heard_ms:
             commands += self._buffer_event("stopped", item_id)
         report = PlayoutReport(heard_ms=heard_ms)
@@ -164,11 +162,11 @@ class Downlink:
         return SendUp(Kind.PLAYOUT_REPORT, self.playout.played(item_id), report.encode(), item_id=item_id)
 
     def _buffer_event(self, state: gateway_events.BufferState, item_id: ItemId) -> list[CallCommand]:
-        response_id = self._responses.get(item_id)
+        response_id = self.events.response_of(item_id)
         if response_id is None:  # strict clients refuse the event without it
             return []
         text = gateway_events.output_audio_buffer(state, response_id=response_id)
-        return [SendEvent(shown) for shown in self.events.send_ahead(HeldEvent(text))]
+        return [SendEvent(shown) for shown in self.events.send_now(text)]
 
     def _learn_response(self, text: str) -> None:
         try:
@@ -178,6 +176,4 @@ class Downlink:
         except (ValueError, KeyError, TypeError, RecursionError):
             return  # another event whose text contains the name
         if isinstance(item_id, str) and isinstance(response_id, str):
-            self._responses[ItemId(item_id)] = response_id
-            if len(self._responses) > MAX_REMEMBERED_ITEMS:
-                self._responses.popitem(last=False)
+            self.events.set_response(ItemId(item_id), response_id)

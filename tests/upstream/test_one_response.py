@@ -1,0 +1,189 @@
+"""One response of the conversation at a time: what becomes of each request in each state."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.upstream.drive import Drive, Json
+
+OUT_OF_BAND: Json = {"conversation": "none", "output_modalities": ["text"]}
+
+
+def nothing(_: Drive) -> None:
+    pass
+
+
+def requested(drive: Drive) -> None:
+    drive.client("response.create")
+
+
+def requested_outside(drive: Drive) -> None:
+    drive.client("response.create", response=OUT_OF_BAND)
+
+
+def generated(drive: Drive) -> None:
+    requested(drive)
+    drive.created()
+
+
+def generated_with_sound(drive: Drive) -> None:
+    generated(drive)
+    drive.message()
+    drive.sound(3000)
+
+
+def generated_outside(drive: Drive) -> None:
+    requested_outside(drive)
+    drive.created(conversation_id=None)
+
+
+def made_and_sounding(drive: Drive) -> None:
+    requested(drive)
+    drive.answer(ms=3000)
+
+
+def cancelled_before_it_began(drive: Drive) -> None:
+    requested(drive)
+    drive.client("response.cancel")
+
+
+def cancelled(drive: Drive) -> None:
+    generated(drive)
+    drive.client("response.cancel")
+
+
+def cancelled_and_requested(drive: Drive) -> None:
+    cancelled(drive)
+    requested(drive)
+
+
+def cancelled_before_it_began_and_requested(drive: Drive) -> None:
+    cancelled_before_it_began(drive)
+    requested(drive)
+
+
+def cancelled_twice(drive: Drive) -> None:
+    cancelled_and_requested(drive)
+    drive.client("response.cancel")
+
+
+def refused_by_the_provider(drive: Drive) -> None:
+    requested(drive)
+    asked = drive.sent("response.create")["event_id"]
+    refusal: Json = {"code": "conversation_already_has_active_response", "message": "busy", "event_id": asked}
+    drive.provider("error", error=refusal)
+
+
+RequestState = Callable[[Drive], None]
+FREE: list[RequestState] = [nothing, made_and_sounding]
+STOPPING: list[RequestState] = [
+    cancelled_before_it_began,
+    cancelled,
+    cancelled_twice,
+    requested_outside,
+    generated_outside,
+]
+BUSY: list[RequestState] = [
+    requested,
+    generated,
+    generated_with_sound,
+    cancelled_and_requested,
+    cancelled_before_it_began_and_requested,
+    refused_by_the_provider,
+]
+
+
+def outcome(state: RequestState, request: Callable[[Drive], object]) -> str:
+    """Bring a session with an open utterance into a state, request a response, and return what becomes of that."""
+    drive = Drive().ready()
+    drive.start()
+    drive.speak()
+    state(drive)
+    drive.forget()
+    request(drive)
+    if drive.named("error"):
+        assert drive.error["event_id"] == "second"
+        assert "response.create" not in drive.sent_types
+        return str(drive.error["code"])
+    return "sent" if "response.create" in drive.sent_types else "waits"
+
+
+def by_client(drive: Drive) -> None:
+    drive.client("response.create", event_id="second")
+
+
+def outside(drive: Drive) -> None:
+    drive.client("response.create", event_id="second", response=OUT_OF_BAND)
+
+
+@pytest.mark.parametrize("request_it", [by_client, outside, Drive.stop])
+@pytest.mark.parametrize("state", FREE)
+def test_with_nothing_being_made_every_request_is_sent(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
+    assert outcome(state, request_it) == "sent"
+
+
+@pytest.mark.parametrize("request_it", [by_client, outside, Drive.stop])
+@pytest.mark.parametrize("state", STOPPING)
+def test_behind_what_is_stopped_or_outside_the_conversation_every_request_waits(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
+    assert outcome(state, request_it) == "waits"
+
+
+@pytest.mark.parametrize("state", BUSY)
+def test_a_clients_second_response_of_the_conversation_is_refused(state: RequestState) -> None:
+    assert outcome(state, by_client) == "conversation_already_has_active_response"
+
+
+@pytest.mark.parametrize("request_it", [outside, Drive.stop])
+@pytest.mark.parametrize("state", BUSY)
+def test_a_turn_and_what_is_outside_the_conversation_wait(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
+    assert outcome(state, request_it) == "waits"
+
+
+def test_a_client_that_requests_what_the_turn_has_requested_gets_one_answer() -> None:
+    drive = Drive().ready()
+    drive.utter()
+    drive.client("response.create", event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("conversation_already_has_active_response", "mine")
+    drive.answer()
+    assert drive.sent_types.count("response.create") == 1
+
+
+def test_a_client_that_requests_what_a_waiting_turn_has_requested_gets_one_answer() -> None:
+    drive = Drive().ready()
+    drive.utter()
+    drive.created()
+    drive.utter()  # stops the first answer; its own waits for the end of that
+    drive.forget().client("response.create")
+    assert drive.error["code"] == "conversation_already_has_active_response"
+    drive.done(status="cancelled")
+    assert drive.sent_types == ["response.create"]
+
+
+def test_two_turns_that_wait_have_one_answer() -> None:
+    drive = Drive().ready()
+    drive.start()
+    drive.speak()
+    cancelled(drive)
+    drive.stop()
+    for _ in range(2):
+        drive.utter()
+    drive.forget().done(status="cancelled")
+    drive.answer(rid="resp_P2", iid="item_P2")
+    assert drive.sent_types == ["response.create"]
+
+
+def test_a_turn_is_answered_before_what_waits_outside_the_conversation() -> None:
+    drive = Drive().ready()
+    drive.start()
+    drive.speak()
+    generated_outside(drive)
+    requested_outside(drive)
+    drive.stop()
+    drive.forget().done()
+    assert "response" not in drive.sent("response.create")
