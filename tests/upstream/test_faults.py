@@ -211,7 +211,7 @@ def test_a_client_that_sends_too_much_before_the_session_is_told_so() -> None:
         drive.client("conversation.item.create", item=MESSAGE)
     drive.client("response.create", event_id="mine")
     assert drive.faults == ["backlog"]
-    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
     drive.forget().open()
     assert drive.sent_types.count("conversation.item.create") == command_buffer.MAX_HELD_EVENTS
     assert "response.create" not in drive.sent_types

@@ -105,7 +105,9 @@ class Requests:
             fixed = "Cannot update a conversation's voice if assistant audio is present."
             raise ClientEventError("cannot_update_voice", fixed, f"session.{VOICE}")
         if updates.is_full or not updates.request(changed, _origin(event), now=now):
-            raise ClientEventError("too_many_updates", "Too many updates wait for the provider. Send this one later.")
+            raise ClientEventError(
+                "rate_limit_exceeded", "Too many updates wait for the provider. Send this one later."
+            )
 
     def _append(self, event: Json, _: float) -> None:
         encoded = text(event, "audio")

@@ -180,7 +180,7 @@ class SessionCore:
         elif not self._waiting.hold_event(step, len(json.dumps(event))):
             self._commands.count_error(CountError("backlog", "event"))
             self._commands.publish_error(
-                code="too_many_events",
+                code="rate_limit_exceeded",
                 message="Too many events wait for the session: wait for session.created before you send more.",
                 client_event_id=event_id_of(event),
             )
