@@ -20,6 +20,8 @@ from services.runtime.telemetry.logging import get_logger
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _PROTOCOL = "realtime"
 _GOING_AWAY = 1001
+MAX_MESSAGE_BYTES = 24 * 1024 * 1024
+"""15 MiB of audio or a picture, in base64, and what is around it."""
 
 
 def _error(message: str, code: str, param: str | None = None) -> Json:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.rehearsal.api import Realtime, add_routes
+from services.rehearsal.api import MAX_MESSAGE_BYTES, Realtime, add_routes
 from services.rehearsal.session_archive import SessionArchive
 from services.rehearsal.settings import RehearsalSettings
 from services.rehearsal.voice.provided import open_voice
@@ -19,7 +19,9 @@ async def serve(settings: RehearsalSettings, process: Process) -> None:
     async with open_voice(settings.voice, recognisers=settings.recognisers) as voice:
         realtime = Realtime(settings=settings, voice=voice, ledger=ledger)
         add_routes(app, realtime=realtime, ledger=ledger)
-        async with serve_http(app, host=settings.http_host, port=settings.http_port, websockets=True) as url:
+        async with serve_http(
+            app, host=settings.http_host, port=settings.http_port, max_websocket_bytes=MAX_MESSAGE_BYTES
+        ) as url:
             process.ready(url)
             await process.stopping.wait()
             await realtime.close_all()

@@ -179,12 +179,12 @@ class ClientConnection:
             raise _EndedError from exc
 
     async def _recognise(self, name: str) -> None:
-        text = await self._utterances[name].finish()
+        heard = await self._utterances[name].finish()
         del self._utterances[name]
-        await self._inbox.put(lambda at: self.session.transcription_finished(name, text, at))
+        await self._inbox.put(lambda at: self.session.transcription_finished(name, heard, at))
 
     async def _synthesise(self, order: SynthesiseSpeech) -> None:
-        pcm = await self.voice.synthesise(order.text, speed=order.speed)
+        pcm = await self.voice.synthesise(order.text, speed=order.speed, voice=order.voice)
         await self._inbox.put(lambda at: self.session.synthesis_finished(order.response_id, order.index, pcm, at))
 
     def _measure(self, event: Json) -> None:

@@ -25,12 +25,14 @@ from services.rehearsal.core.commands import (
 )
 from services.rehearsal.core.recordings import Recording
 from services.rehearsal.core.session import RehearsalSession, SessionTerms
+from services.rehearsal.core.transcript import Transcript
 
 RehearsalEvent = dict[str, Any]
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 WALL = datetime(2026, 11, 25, 9, 5, tzinfo=UTC)
 MS_PER_CHAR = 60
+LOGPROB = -0.25
 
 
 def tone(ms: int, level: float = 0.2) -> bytes:
@@ -59,6 +61,7 @@ class SessionDriver:
         recordings: Sequence[Recording] = (),
         answers: bool = True,
         max_session_s: float = 3600,
+        model: str = "gpt-realtime-2.1",
     ) -> None:
         numbers = itertools.count(1)
         self.now = 100.0
@@ -72,7 +75,7 @@ class SessionDriver:
         new_id = lambda prefix: f"{prefix}_{next(numbers)}"  # noqa: E731 - a name for it would be longer
         self.session = RehearsalSession(
             SessionTerms(
-                "gpt-realtime-2.1",
+                model,
                 answers=voice,
                 recordings=recordings,
                 new_id=new_id,
@@ -136,7 +139,7 @@ class SessionDriver:
     def answer(self, text: str | None) -> None:
         """Return ``text`` as the transcript of the oldest open utterance."""
         utterance = next(c.utterance for c in self.commands if isinstance(c, FinishRecognition))
-        self._carry_out(self.session.transcription_finished(utterance, text, self.at))
+        self._carry_out(self.session.transcription_finished(utterance, _heard(text), self.at))
 
     def speak(self, pcm: bytes | None) -> None:
         """Return ``pcm`` as the audio of the newest sentence."""
@@ -157,7 +160,7 @@ class SessionDriver:
                 case ArchiveAudio(item_id=item_id, pcm=pcm):
                     self.kept[item_id] = self.kept.get(item_id, b"") + pcm
                 case FinishRecognition(utterance=utterance) if self.answers:
-                    answers += self.session.transcription_finished(utterance, next(self._transcripts), self.at)
+                    answers += self.session.transcription_finished(utterance, _heard(next(self._transcripts)), self.at)
                 case SynthesiseSpeech(response_id=response_id, index=index) if self.answers:
                     sound = sound_of(command.text) if self.synthesiser_works else None
                     answers += self.session.synthesis_finished(response_id, index, sound, self.at)
@@ -167,6 +170,10 @@ class SessionDriver:
     @property
     def forgotten(self) -> list[str]:
         return [command.utterance for command in self.commands if isinstance(command, DiscardUtterance)]
+
+
+def _heard(text: str | None) -> Transcript | None:
+    return None if text is None else Transcript(text, LOGPROB)
 
 
 def types(events: Iterable[RehearsalEvent]) -> list[str]:

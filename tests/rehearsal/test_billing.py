@@ -52,7 +52,7 @@ def test_tools_are_input() -> None:
 
 def test_the_bill_prices_the_sums_of_the_session() -> None:
     book = SessionBill("sess_1", "gpt-realtime-2.1")
-    usage = TokenUsage(given=TokenCount(100, 50), cached=TokenCount(40, 30), made=TokenCount(7, 90))
+    usage = TokenUsage(given=TokenCount(100, 50, 11), cached=TokenCount(40, 30, 5), made=TokenCount(7, 90))
     book.responses = [("resp_1", "completed", usage), ("resp_2", "cancelled", usage)]
     assert book.totals() == {
         "text_in": 120,
@@ -61,8 +61,13 @@ def test_the_bill_prices_the_sums_of_the_session() -> None:
         "audio_in": 40,
         "audio_in_cached": 60,
         "audio_out": 180,
+        "image_in": 12,
+        "image_in_cached": 10,
     }
-    assert book.cost_nano_usd() == 120 * 4000 + 80 * 400 + 14 * 24_000 + 40 * 32_000 + 60 * 400 + 180 * 64_000
+    assert (
+        book.cost_nano_usd()
+        == 120 * 4000 + 80 * 400 + 14 * 24_000 + 40 * 32_000 + 60 * 400 + 180 * 64_000 + 12 * 5000 + 10 * 500
+    )
 
 
 def test_prices_are_those_of_the_list() -> None:

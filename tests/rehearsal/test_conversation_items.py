@@ -6,6 +6,7 @@ import pytest
 from tests.rehearsal.driver import SessionDriver, done_of, error_of, only, spoken_in, tone, types
 
 STORY = "tell me a long story"
+PICTURE = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
 
 
 def message(role: str, kind: str, **fields: object) -> dict[str, Any]:
@@ -50,7 +51,9 @@ def test_a_conversation_can_be_seeded_again() -> None:
     client = SessionDriver()
     for item in (
         message("assistant", "output_audio", transcript="Hi."),
-        message("assistant", "text", text="Hi."),
+        message("assistant", "output_text", text="Hi."),
+        message("assistant", "output_audio", transcript="Hi.", audio=base64.b64encode(tone(100)).decode()),
+        message("user", "input_image", image_url=PICTURE, detail="low"),
         {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "call_1"},
         {"type": "function_call", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "call_1", "output": "7"},
@@ -62,19 +65,42 @@ def test_a_conversation_can_be_seeded_again() -> None:
 @pytest.mark.parametrize(
     ("item", "code", "param"),
     [
-        (message("user", "output_text", text="x"), "invalid_value", "item.content.0.type"),
-        (message("user", "input_text"), "missing_required_parameter", "item.content.0.text"),
-        (message("user", "input_audio"), "missing_required_parameter", "item.content.0.audio"),
-        (message("user", "input_image", text="x"), "invalid_value", "item.content.0.type"),
-        ({"type": "banana"}, "invalid_value", "item"),
-        ({}, "missing_required_parameter", "item"),
-        ({"type": "function_call_output", "call_id": "c"}, "missing_required_parameter", "item.function_call_output"),
+        (message("user", "output_text", text="x"), "invalid_value", "item.content[0].type"),
+        (message("user", "input_text"), "missing_required_parameter", "item.content[0].text"),
+        (message("user", "input_audio"), "missing_required_parameter", "item.content[0].audio"),
+        (message("user", "input_audio", audio="?"), "invalid_value", "item.content[0].audio"),
+        (message("user", "input_text", text="x", audio=""), "unknown_parameter", "item.content[0].audio"),
+        (message("user", "text", text="x"), "invalid_value", "item.content[0].type"),
+        (message("user", "output_audio", transcript="x"), "invalid_value", "item.content[0].type"),
+        (message("user", "input_image", text="x"), "missing_required_parameter", "item.content[0].image_url"),
+        (message("user", "input_image", image_url="https://a.b/c.png"), "invalid_value", "item.content[0].image_url"),
+        (message("user", "input_image", image_url=f"{PICTURE}?"), "invalid_value", "item.content[0].image_url"),
+        (message("user", "input_image", image_url=PICTURE, detail="x"), "invalid_value", "item.content[0].detail"),
+        (message("system", "input_image", image_url=PICTURE), "invalid_value", "item.content[0].type"),
+        (message("assistant", "input_text", text="x"), "invalid_value", "item.content[0].type"),
+        (message("assistant", "output_audio", audio=""), "missing_required_parameter", "item.content[0].transcript"),
+        (message("assistant", "output_text", text="x") | {"Mood": 1}, "unknown_parameter", "item.Mood"),
+        (message("robot", "input_text", text="x"), "invalid_value", "item.role"),
+        ({"type": "banana"}, "invalid_value", "item.type"),
+        ({"type": "mcp_approval_response"}, "invalid_value", "item.type"),
+        ({}, "missing_required_parameter", "item.type"),
+        ({"type": "function_call_output", "call_id": "c"}, "missing_required_parameter", "item.output"),
     ],
 )
 def test_items_that_cannot_be_are_refused(item: dict[str, Any], code: str, param: str) -> None:
     error = error_of(create(SessionDriver(), item))
-    assert error["code"] == code
-    assert error["param"].startswith(param)
+    assert (error["code"], error["param"]) == (code, param)
+
+
+@pytest.mark.parametrize(("detail", "tokens"), [("low", 85), ("high", 765), ("auto", 765)])
+def test_a_picture_is_input_and_is_billed_as_such(detail: str, tokens: int) -> None:
+    client = SessionDriver()
+    created = create(client, message("user", "input_image", image_url=PICTURE, detail=detail))
+    assert only(created, "conversation.item.added")["item"]["content"] == [{"type": "input_image", "detail": detail}]
+    first, second = (done_of(client.say("hello"))["usage"]["input_token_details"] for _ in range(2))
+    assert first["image_tokens"] == second["image_tokens"] == tokens
+    assert second["cached_tokens_details"]["image_tokens"] == tokens
+    assert client.session.book.totals()["image_in"] == client.session.book.totals()["image_in_cached"] == tokens
 
 
 def test_an_item_id_is_used_once() -> None:

@@ -2,6 +2,7 @@ import base64
 
 import pytest
 
+from services.rehearsal.core.transcript import Transcript
 from tests.rehearsal.driver import RehearsalEvent, SessionDriver, error_of, only, silence, tone, types
 
 
@@ -198,4 +199,4 @@ def test_a_very_long_utterance_is_fed_to_the_recogniser_up_to_a_limit() -> None:
 
 def test_a_transcript_of_an_unknown_utterance_is_ignored() -> None:
     client = SessionDriver()
-    assert client.session.transcription_finished("item_x", "hello", client.at) == []
+    assert client.session.transcription_finished("item_x", Transcript("hello"), client.at) == []

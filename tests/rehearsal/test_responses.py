@@ -205,10 +205,10 @@ def test_an_out_of_band_response_leaves_no_trace_in_the_conversation() -> None:
 def test_a_response_may_have_its_own_instructions_and_voice() -> None:
     client = SessionDriver()
     events = client.respond(
-        instructions='Greet the caller: say "Welcome back." and wait.', audio={"output": {"voice": {"id": "v1"}}}
+        instructions='Greet the caller: say "Welcome back." and wait.', audio={"output": {"voice": "ash"}}
     )
     assert only(events, "response.output_audio_transcript.done")["transcript"] == "Welcome back."
-    assert done_of(events)["audio"]["output"]["voice"] == "v1"
+    assert done_of(events)["audio"]["output"]["voice"] == "ash"
     assert done_of(client.respond(audio={}))["audio"]["output"]["voice"] == "marin"
 
 

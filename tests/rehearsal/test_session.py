@@ -57,7 +57,7 @@ def test_session_updates_of_agent_sdks_are_accepted() -> None:
         model="gpt-realtime-2.1",
         output_modalities=["audio"],
         tool_choice="auto",
-        tools=[{"type": "function", "name": "f", "description": "d", "parameters": {}, "strict": True}],
+        tools=[{"type": "function", "name": "f", "description": "d", "parameters": {}}],
         audio={"input": {"turn_detection": {"type": "semantic_vad"}, "noise_reduction": None}},
         prompt=None,
     )
@@ -67,8 +67,11 @@ def test_session_updates_of_agent_sdks_are_accepted() -> None:
 
 
 def test_the_model_stays_that_of_the_connection() -> None:
-    updated = SessionDriver().configure(model="gpt-realtime-2.1-mini")
-    assert only(updated, "session.updated")["session"]["model"] == "gpt-realtime-2.1"
+    client = SessionDriver()
+    error = error_of(client.configure(model="gpt-realtime-2.1-mini", instructions="Be kind."))
+    assert (error["code"], error["param"]) == ("invalid_value", "session.model")
+    session = only(client.configure(model="gpt-realtime-2.1"), "session.updated")["session"]
+    assert (session["model"], session["instructions"]) == ("gpt-realtime-2.1", "")
 
 
 def test_the_voice_is_fixed_after_the_first_audio() -> None:

@@ -29,7 +29,10 @@ async def test_spoken_questions_are_recognised(speaker: str, flite: Speech) -> N
             pcm = await flite(question, speaker)
             for start in range(0, len(pcm), 960):
                 utterance.feed(pcm[start : start + 960])
-            assert await utterance.finish() == heard
+            found = await utterance.finish()
+            assert found
+            assert found.text == heard
+            assert -1 < found.logprob < 0
 
 
 async def test_the_transcript_does_not_depend_on_the_chunk_sizes(flite: Speech) -> None:
@@ -39,7 +42,7 @@ async def test_the_transcript_does_not_depend_on_the_chunk_sizes(flite: Speech) 
     for step in (960, 960, 4800, 9600):  # 20 to 200 ms, as pipes join them
         for start in range(0, len(pcm), step):
             recogniser.feed(pcm[start : start + step])
-        assert recogniser.finish() == "count to five"
+        assert recogniser.finish().text == "count to five"
         scores.add(recogniser._commands.hyp().score)  # noqa: SLF001 - words change only now and then, this with any difference
         recogniser.discard()
     assert max(scores) - min(scores) < 0.02  # what is left is the noise that the decoder remembers from before
@@ -47,8 +50,8 @@ async def test_the_transcript_does_not_depend_on_the_chunk_sizes(flite: Speech) 
 
 async def test_the_synthesiser_speaks_at_24_khz_and_the_requested_speed() -> None:
     async with LocalVoice.open(recognisers=1) as voice:
-        normal = await voice.synthesise("Good morning, and welcome.", speed=1.0)
-        fast = await voice.synthesise("Good morning, and welcome.", speed=1.5)
+        normal = await voice.synthesise("Good morning, and welcome.", speed=1.0, voice="marin")
+        fast = await voice.synthesise("Good morning, and welcome.", speed=1.5, voice="marin")
         assert normal
         assert fast
         assert 1000 < len(normal) // 48 < 3000
@@ -60,7 +63,7 @@ async def test_the_synthesiser_spells_am_and_pm_only_in_times(half: str) -> None
     async with LocalVoice.open(recognisers=1) as voice:
 
         async def length(text: str) -> int:
-            return len(await voice.synthesise(text, speed=1.0) or b"")
+            return len(await voice.synthesise(text, speed=1.0, voice="marin") or b"")
 
         assert await length(f"It is nine oh five {half}.") == await length(f"It is nine oh five {half[0]} M.")
         assert await length("You said: I AM HERE.") != await length("You said: I A M HERE.")
@@ -98,11 +101,11 @@ async def test_a_crashed_synthesiser_is_restarted() -> None:
         _, synthesiser = voice.processes
         assert synthesiser.pid
         os.kill(synthesiser.pid, signal.SIGSTOP)
-        sentence = asyncio.create_task(voice.synthesise("One moment.", speed=1.0))
+        sentence = asyncio.create_task(voice.synthesise("One moment.", speed=1.0, voice="marin"))
         await asyncio.sleep(0)
         os.kill(synthesiser.pid, signal.SIGKILL)
         assert await sentence is None
-        assert await voice.synthesise("Here I am.", speed=1.0)
+        assert await voice.synthesise("Here I am.", speed=1.0, voice="marin")
 
 
 async def test_the_voice_ends_with_its_service() -> None:
@@ -116,7 +119,7 @@ async def test_the_voice_ends_with_its_service() -> None:
 
 async def test_the_recording_is_small_and_has_one_sentence() -> None:
     voice = EchoVoice()
-    assert await voice.synthesise(RECORDED_PROMPT, speed=1.0) == RECORDED_FILE.read_bytes()
+    assert await voice.synthesise(RECORDED_PROMPT, speed=1.0, voice="marin") == RECORDED_FILE.read_bytes()
     assert RECORDED_FILE.stat().st_size <= 200_000
     with pytest.raises(VoiceMissingError):
         voice.begin_utterance()

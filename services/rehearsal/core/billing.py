@@ -16,6 +16,8 @@ PRICES_USD_PER_MILLION = {
     "audio_in": Decimal(32),
     "audio_in_cached": Decimal("0.40"),
     "audio_out": Decimal(64),
+    "image_in": Decimal(5),
+    "image_in_cached": Decimal("0.50"),
 }
 """Every model name costs the same here. Transcription is free."""
 
@@ -39,6 +41,8 @@ class SessionBill:
     transcriptions: list[tuple[str, Json]] = field(default_factory=list)
     items: dict[str, list[str]] = field(default_factory=dict)
     """Response id to its item ids, as `GET /audio/{item_id}` accepts them."""
+    trace: Json | None = None
+    """Names of the session's trace, if it is traced."""
 
     def totals(self) -> dict[str, int]:
         """Tokens of the session per meter; the `_in` meters without what was cached."""
@@ -52,6 +56,8 @@ class SessionBill:
             "audio_in": given.audio - cached.audio,
             "audio_in_cached": cached.audio,
             "audio_out": made.audio,
+            "image_in": given.image - cached.image,
+            "image_in_cached": cached.image,
         }
 
     def cost_nano_usd(self) -> int:
@@ -76,5 +82,6 @@ class SessionBill:
                 for response, status, usage in self.responses
             ],
             "transcriptions": [{"item_id": item, "usage": usage} for item, usage in self.transcriptions],
+            "trace": self.trace,
             "cost_nano_usd": self.cost_nano_usd(),
         }

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from services.rehearsal.core.voices import VoiceName
+
 Json = dict[str, JsonValue]
 
 
@@ -53,6 +55,7 @@ class SynthesiseSpeech:
     index: int
     text: str
     speed: float
+    voice: VoiceName
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,30 @@
 """The conversation's items in order, found by id."""
 
+import base64
+
 from services.rehearsal.core.command_list import CommandList
+from services.rehearsal.core.item_wire import CallerAudioIn, CallIn, ImageIn, MessageIn, ModelAudioIn, OutputIn, PartIn
 from services.rehearsal.core.items import (
     ConversationItem,
     FunctionCallItem,
     FunctionOutputItem,
     ItemPart,
     MessageItem,
-    PartType,
 )
 from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.sound import BYTES_PER_MS, decode, to_ms
-from services.rehearsal.core.wire import CallIn, ItemCreate, ItemTruncate, MessageIn, OutputIn, PartIn
+from services.rehearsal.core.wire import ItemCreate, ItemTruncate
 
 ROOT = "root"
+_PICTURES = frozenset({"data:image/png;base64", "data:image/jpeg;base64"})
 _PARTS_OF = {
     "system": {"input_text"},
-    "user": {"input_text", "input_audio"},
-    "assistant": {"output_text", "output_audio", "text"},
+    "user": {"input_text", "input_audio", "input_image"},
+    "assistant": {"output_text", "output_audio"},
 }
 
 
-def _not_found(code: str, item_id: str, param: str = "item_id") -> EventRefusedError:
+def _not_found(code: str, item_id: str, param: str) -> EventRefusedError:
     return EventRefusedError(code, f"The item with id '{item_id[:64]}' does not exist.", param)
 
 
@@ -38,7 +41,7 @@ class ConversationItems:
         """Id of the newest item."""
         return self.items[-1].id if self.items else None
 
-    def find(self, item_id: str, *, code: str) -> ConversationItem:
+    def find(self, item_id: str, *, code: str, param: str = "item_id") -> ConversationItem:
         """Return the item with this id.
 
         Raises:
@@ -47,7 +50,7 @@ class ConversationItems:
         for item in self.items:
             if item.id == item_id:
                 return item
-        raise _not_found(code, item_id)
+        raise _not_found(code, item_id, param)
 
     def _place(self, previous: str | None) -> int:
         if previous is None:
@@ -80,7 +83,7 @@ class ConversationItems:
 
     def create(self, event: ItemCreate) -> None:
         """Carry out `conversation.item.create`."""
-        item = item_of(event.item, self._out)
+        item = item_of(event.item, self._out, param="item")
         self.insert(item, event.previous_item_id)
         self.finish(item)
 
@@ -128,11 +131,11 @@ class ConversationItems:
         return item.content[event.content_index]
 
 
-def item_of(given: MessageIn | CallIn | OutputIn, out: CommandList) -> ConversationItem:
-    """Create an item from a client event.
+def item_of(given: MessageIn | CallIn | OutputIn, out: CommandList, *, param: str) -> ConversationItem:
+    """Create an item from a client event; ``param`` is its path there.
 
     Raises:
-        EventRefusedError: a content part is not allowed for the role, or lacks its text or audio.
+        EventRefusedError: a content part is not allowed for the role, or its audio is none.
     """
     item_id = given.id or out.new_id("item")
     match given:
@@ -141,7 +144,7 @@ def item_of(given: MessageIn | CallIn | OutputIn, out: CommandList) -> Conversat
         case OutputIn():
             return FunctionOutputItem(item_id, given.call_id, given.output)
         case _:
-            parts = [_part_of(part, given, f"item.content.{index}") for index, part in enumerate(given.content)]
+            parts = [_part_of(part, given, f"{param}.content[{index}]") for index, part in enumerate(given.content)]
             return MessageItem(item_id, given.role, parts)
 
 
@@ -150,15 +153,27 @@ def _part_of(given: PartIn, message: MessageIn, param: str) -> ItemPart:
         raise EventRefusedError(
             "invalid_value", f"A {message.role} message holds no content of type '{given.type}'.", f"{param}.type"
         )
-    if given.type == "input_audio":
-        return ItemPart("input_audio", given.transcript, len(decode(_present(given.audio, f"{param}.audio"), "audio")))
-    if given.type == "output_audio":
-        return ItemPart("output_audio", _present(given.transcript, f"{param}.transcript"))
-    kind: PartType = "input_text" if given.type == "input_text" else "output_text"
-    return ItemPart(kind, _present(given.text, f"{param}.text"))
+    match given:
+        case CallerAudioIn():
+            pcm = decode(given.audio, f"{param}.audio")
+            return ItemPart("input_audio", given.transcript, len(pcm))
+        case ModelAudioIn():
+            pcm = decode(given.audio or "", f"{param}.audio")
+            return ItemPart("output_audio", given.transcript, len(pcm))
+        case ImageIn():
+            _check_picture(given.image_url, f"{param}.image_url")
+            return ItemPart("input_image", detail=given.detail)
+        case _:
+            return ItemPart(given.type, given.text)
 
 
-def _present(value: str | None, param: str) -> str:
-    if value is None:
-        raise EventRefusedError("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
-    return value
+def _check_picture(url: str, param: str) -> None:
+    """Refuse what holds no picture."""
+    head, _, encoded = url.partition(",")
+    try:
+        picture = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        picture = b""
+    if head not in _PICTURES or not picture:
+        sentence = f"Invalid '{param}'. Expected a base64-encoded data URL of a PNG or JPEG."
+        raise EventRefusedError("invalid_value", sentence, param)

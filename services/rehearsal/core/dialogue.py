@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.rehearsal.core.config import Tool, ToolChoice
 from services.rehearsal.core.functions import FunctionCall, choose, spoken_result
 from services.rehearsal.core.items import ConversationItem, FunctionCallItem, FunctionOutputItem, MessageItem
 from services.rehearsal.core.numbers import in_words, numbers_in
 from services.rehearsal.core.story import story_text
+from services.rehearsal.core.tool_fields import Tool, ToolChoice
 
 RECORDED_PROMPT = "This is the recorded voice of the rehearsal. Here is what you said."
 """The text of the recorded asset, word for word."""
@@ -38,6 +38,7 @@ class AnswerContext:
     local_time: datetime
     tools: Sequence[Tool] = field(default_factory=tuple)
     tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = False
 
 
 def sentences_of(text: str) -> list[str]:
@@ -53,14 +54,14 @@ class UnrecognisedSpeech:
     text: str = _NOT_UNDERSTOOD
 
 
-def answer(context: AnswerContext) -> str | FunctionCall | UnrecognisedSpeech:
-    """Return the next answer, or the function to call."""
-    last = context.items[-1] if context.items else None
-    if isinstance(last, FunctionOutputItem):
-        return spoken_result(_name_of(last, context.items), last.output)
+def answer(context: AnswerContext) -> str | tuple[FunctionCall, ...] | UnrecognisedSpeech:
+    """Return the next answer, or the functions to call."""
+    results = _newest_results(context.items)
+    if results:
+        return " ".join(results)
     request = _newest_request(context.items)
     heard = request.text if request else None
-    called = choose(heard or "", context.tools, context.tool_choice)
+    called = choose(heard or "", context.tools, context.tool_choice, parallel=context.parallel_tool_calls)
     if called:
         return called
     quoted = _QUOTED.search(context.instructions)
@@ -73,9 +74,19 @@ def answer(context: AnswerContext) -> str | FunctionCall | UnrecognisedSpeech:
     return _reply(heard, context.local_time)
 
 
-def _name_of(output: FunctionOutputItem, items: Sequence[ConversationItem]) -> str:
+def _newest_results(items: Sequence[ConversationItem]) -> list[str]:
+    """The results of functions at the end of the conversation, in words."""
+    results: list[str] = []
+    for item in reversed(items):
+        if not isinstance(item, FunctionOutputItem):
+            break
+        results.insert(0, _result_of(item, items))
+    return results
+
+
+def _result_of(output: FunctionOutputItem, items: Sequence[ConversationItem]) -> str:
     calls = (item for item in items if isinstance(item, FunctionCallItem) and item.call_id == output.call_id)
-    return next((call.name for call in calls), "the function")
+    return spoken_result(next((call.name for call in calls), "the function"), output.output)
 
 
 def _newest_request(items: Sequence[ConversationItem]) -> MessageItem | None:

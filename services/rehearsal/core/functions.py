@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.config import NamedChoice, Tool, ToolChoice
 from services.rehearsal.core.numbers import numbers_in
+from services.rehearsal.core.tool_fields import NamedChoice, Tool, ToolChoice
 
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _GENERIC_WORDS = (
@@ -45,19 +45,23 @@ def _score(tool: Tool, stems: set[str]) -> int:
     return _NAME_WEIGHT * len(stems & _stems(tool.name)) + len(stems & _stems(tool.description))
 
 
-def choose(text: str, tools: Sequence[Tool], choice: ToolChoice) -> FunctionCall | None:
-    """Return the function that ``text`` asks for, or that ``choice`` requires."""
-    functions = [tool for tool in tools if tool.type == "function" and tool.name]
+def choose(text: str, tools: Sequence[Tool], choice: ToolChoice, *, parallel: bool = False) -> tuple[FunctionCall, ...]:
+    """Return the function that ``text`` asks for, or that ``choice`` requires; all that it asks for if ``parallel``."""
+    functions = list(tools)
     if isinstance(choice, NamedChoice):
         functions = [tool for tool in functions if tool.name == choice.name]
     if choice == "none" or not functions:
-        return None
+        return ()
     stems = _stems(text)
-    best = max(functions, key=lambda tool: _score(tool, stems))
+    ranked = sorted(functions, key=lambda tool: -_score(tool, stems))
     needed = 1 if len(functions) == 1 else _ENOUGH
-    if choice == "auto" and _score(best, stems) < needed:
-        return None
-    return FunctionCall(best.name, json.dumps(_object(best.parameters, text)))
+    wanted = [tool for tool in ranked if _score(tool, stems) >= needed]
+    if choice != "auto" and not wanted:
+        wanted = ranked[:1]
+    return tuple(
+        FunctionCall(tool.name, json.dumps(_object(tool.parameters, text)))
+        for tool in (wanted if parallel else wanted[:1])
+    )
 
 
 def _object(schema: Json, text: str) -> Json:

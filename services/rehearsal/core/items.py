@@ -15,7 +15,10 @@ CHARS_PER_TOKEN = 4
 USER_MS_PER_TOKEN = 100
 ASSISTANT_MS_PER_TOKEN = 50
 
-PartType = Literal["input_text", "input_audio", "output_text", "output_audio"]
+IMAGE_TOKENS = {"low": 85, "auto": 765, "high": 765}
+"""By the detail of a picture, whatever its size."""
+
+PartType = Literal["input_text", "input_audio", "input_image", "output_text", "output_audio"]
 RehearsalItemStatus = Literal["in_progress", "completed", "incomplete"]
 _WORD = re.compile(r"\s*\S+")
 
@@ -37,18 +40,19 @@ def audio_tokens(length_bytes: int, *, ms_per_token: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Text and audio tokens, which have different prices."""
+    """Text, audio and image tokens, which have different prices."""
 
     text: int = 0
     audio: int = 0
+    image: int = 0
 
     def __add__(self, other: "TokenCount") -> "TokenCount":
-        return TokenCount(self.text + other.text, self.audio + other.audio)
+        return TokenCount(self.text + other.text, self.audio + other.audio, self.image + other.image)
 
     @property
     def total(self) -> int:
-        """Text and audio together."""
-        return self.text + self.audio
+        """All kinds together."""
+        return self.text + self.audio + self.image
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class ItemPart:
     text: str | None = None
     audio_bytes: int = 0
     words: list[WordEnd] = field(default_factory=list)
+    detail: Literal["auto", "low", "high"] = "auto"
+    """Of a picture, which itself is not kept."""
 
     @property
     def has_sound(self) -> bool:
@@ -75,6 +81,8 @@ class ItemPart:
 
     def as_json(self) -> Json:
         """The part as in an `item` object."""
+        if self.type == "input_image":
+            return {"type": self.type, "detail": self.detail}
         return {"type": self.type, "transcript" if self.has_sound else "text": self.text}
 
     def cut(self, end_bytes: int) -> None:
@@ -85,6 +93,8 @@ class ItemPart:
 
     def tokens(self) -> TokenCount:
         """Its cost as input. The caller's transcript is not input: the model gets the audio."""
+        if self.type == "input_image":
+            return TokenCount(image=IMAGE_TOKENS[self.detail])
         if self.type == "input_audio":
             return TokenCount(audio=audio_tokens(self.audio_bytes, ms_per_token=USER_MS_PER_TOKEN))
         audio = audio_tokens(self.audio_bytes, ms_per_token=ASSISTANT_MS_PER_TOKEN)

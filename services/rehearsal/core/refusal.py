@@ -1,5 +1,6 @@
 """Errors in the provider's error shape."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -7,9 +8,10 @@ from pydantic_core import ErrorDetails
 
 from services.rehearsal.core.commands import Json
 
-_TAGS = frozenset({"server_vad", "semantic_vad", "message", "user", "system", "assistant", "int", "str"})
-"""Names of union branches, which pydantic adds to a path and the provider does not."""
 _TYPE_ERRORS = ("_type", "_parsing")
+_SENTENCE_PREFIX = "Value error, "
+_NAMES_AN_ABSENT_FIELD = frozenset({"missing"})
+_MAX_NAME_CHARS = 64
 
 
 @dataclass(slots=True)
@@ -32,15 +34,36 @@ class EventRefusedError(Exception):
         }
 
 
-def of_validation(error: ValidationError) -> EventRefusedError:
-    """Map the first problem to the provider's code and message. Never quotes the input."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    param = ".".join(str(part) for part in first["loc"] if not _is_tag(part))
-    return EventRefusedError(*_code_and_message(first, param), param)
+def of_validation(error: ValidationError, raw: object) -> EventRefusedError:
+    """Map the most specific problem of ``raw`` to the provider's code, message and path. Never quotes values."""
+    problems = [(_steps(found, raw), found) for found in error.errors(include_input=False, include_url=False)]
+    # A union reports a problem for each of its types: the one that matches best has the longest path.
+    steps, found = max(problems, key=lambda problem: (len(problem[0]), not problem[1]["type"].endswith(_TYPE_ERRORS)))
+    param = _path(steps)
+    return EventRefusedError(*_code_and_message(found, param), param)
 
 
-def _is_tag(part: str | int) -> bool:
-    return isinstance(part, str) and (part in _TAGS or not part.islower() or not part.isidentifier())
+def _steps(error: ErrorDetails, raw: object) -> list[str | int]:
+    """The error's location in ``raw``, without the names of types that pydantic inserts for unions."""
+    steps: list[str | int] = []
+    here = raw
+    for number, step in enumerate(error["loc"], start=1):
+        inside = dict(enumerate(here)) if isinstance(here, list) else here
+        if isinstance(inside, Mapping) and step in inside:
+            here = inside[step]
+            steps.append(step)
+        elif number == len(error["loc"]) and error["type"] in _NAMES_AN_ABSENT_FIELD:
+            steps.append(step)
+    if "discriminator" in error.get("ctx", {}):
+        steps.append(str(error["ctx"]["discriminator"]).strip("'"))
+    return steps
+
+
+def _path(steps: list[str | int]) -> str:
+    path = ""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step[:_MAX_NAME_CHARS]}"
+    return path.removeprefix(".")
 
 
 def _code_and_message(error: ErrorDetails, param: str) -> tuple[str, str]:
@@ -52,4 +75,4 @@ def _code_and_message(error: ErrorDetails, param: str) -> tuple[str, str]:
         case kind if kind.endswith(_TYPE_ERRORS):
             return "invalid_type", f"Invalid type for '{param}': {error['msg']}."
         case _:
-            return "invalid_value", f"Invalid value for '{param}': {error['msg']}."
+            return "invalid_value", f"Invalid value for '{param}': {error['msg'].removeprefix(_SENTENCE_PREFIX)}."

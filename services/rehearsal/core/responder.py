@@ -1,28 +1,39 @@
-"""Generates the responses of a session, one at a time, and paces their output."""
+"""Generates responses, one at a time, and paces their output."""
 
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.rehearsal.core.billing import SessionBill
 from services.rehearsal.core.command_list import CommandList
 from services.rehearsal.core.commands import Json, Now, RecordedAnswer, SynthesiseSpeech
+from services.rehearsal.core.context import ContextTooLongError, ContextWindow
 from services.rehearsal.core.dialogue import RECORDED_PROMPT, AnswerContext, UnrecognisedSpeech, answer, sentences_of
 from services.rehearsal.core.faults import AudioSchedule
 from services.rehearsal.core.functions import FunctionCall
-from services.rehearsal.core.items import ConversationItem, MessageItem
+from services.rehearsal.core.items import ConversationItem, MessageItem, text_tokens
 from services.rehearsal.core.pieces import Piece, SpeechCutter, of_arguments, of_text
 from services.rehearsal.core.recordings import Recordings
 from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.response import ResponseBuilder, ResponseSpec, ResponseStatus
 from services.rehearsal.core.sound import BYTES_PER_MS
 from services.rehearsal.core.usage import PromptCache
+from services.rehearsal.core.voices import DEFAULT_VOICE
 
 _AHEAD_PIECES = 24
 """Request the next sentence when less audio than this, about five seconds, is queued: a cancel wastes no more."""
 _TOKENS_PER_MINUTE = 40_000
 _REQUESTS_PER_MINUTE = 1_000
+_S_PER_THINKING_TOKEN = 0.005
+_TOO_LONG: Json = {
+    "type": "failed",
+    "error": {
+        "type": "invalid_request_error",
+        "code": "context_length_exceeded",
+        "message": "The conversation exceeds the model's input token limit, and 'truncation' is 'disabled'.",
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +44,26 @@ class Sentence:
     pcm: bytes | None = None
 
 
-class Responder:
-    """At most one response is active. ``echoes``: answers repeat the caller's own audio."""
+@dataclass(frozen=True, slots=True)
+class ResponderContext:
+    """What all responders of a session share. ``echoes``: answers repeat the caller's own audio."""
 
-    def __init__(self, *, out: CommandList, book: SessionBill, echoes: bool, recordings: Recordings) -> None:
+    out: CommandList
+    book: SessionBill
+    echoes: bool
+    recordings: Recordings
+    cache: PromptCache = field(default_factory=PromptCache)
+    window: ContextWindow = field(default_factory=ContextWindow)
+
+
+class Responder:
+    """At most one response is active."""
+
+    def __init__(self, context: ResponderContext) -> None:
         self.active: ResponseBuilder | None = None
-        self.has_spoken = False
-        self._out = out
-        self._book = book
-        self._echoes = echoes
-        self._recordings = recordings
-        self._cache = PromptCache()
+        self._context = context
+        self._out = context.out
+        self._book = context.book
         self._clear()
 
     def _clear(self) -> None:
@@ -53,6 +73,7 @@ class Responder:
         self._asked: Sentence | None = None
         self._index = 0
         self._pieces: deque[Piece] = deque()
+        self._calls: deque[FunctionCall] = deque()
         self._cutter = SpeechCutter()
         self._due_s = 0.0
 
@@ -84,32 +105,53 @@ class Responder:
         delivery = AudioSchedule(response.spec.faults, len(self._book.responses))
         self._due_s = now.monotonic + (delivery.first_s if response.spec.modality == "audio" else 0)
         self._cutter = SpeechCutter(delivery)
-        self._begin(response, items, now)
+        preamble = _preamble_of(response.spec)
+        window = self._context.window if response.spec.given is None else ContextWindow()
+        try:
+            kept = window.fit(items, truncation=response.spec.truncation, preamble_tokens=text_tokens(preamble))
+        except ContextTooLongError:
+            self._finish(response, "failed", _TOO_LONG)
+            return
+        response.given, response.cached = self._context.cache.input_of(preamble, kept)
+        self._think(response)
+        self._begin(response, kept, now)
         self._advance()
+
+    def _think(self, response: ResponseBuilder) -> None:
+        """Spend the tokens of the response's reasoning, and their time."""
+        limit = response.spec.max_tokens
+        wanted = response.spec.thinking_tokens
+        response.thought = wanted if limit == "inf" else min(wanted, limit)
+        self._due_s += response.thought * _S_PER_THINKING_TOKEN
 
     def _begin(self, response: ResponseBuilder, items: Sequence[ConversationItem], now: Now) -> None:
         spec = response.spec
-        tools = json.dumps([tool.model_dump() for tool in spec.tools]) if spec.tools else ""
-        response.given, response.cached = self._cache.input_of(spec.instructions + tools, items)
-        reply = answer(AnswerContext(items, spec.instructions, now.wall, spec.tools, spec.tool_choice))
-        if isinstance(reply, FunctionCall):
-            response.begin_call(reply)
-            self._queue(of_arguments(reply.arguments))
+        reply = answer(
+            AnswerContext(items, spec.instructions, now.wall, spec.tools, spec.tool_choice, spec.parallel_tool_calls)
+        )
+        if isinstance(reply, tuple):
+            self._calls.extend(reply)
+            self._begin_call(response)
             return
         response.begin_message()
-        if spec.modality == "audio" and self._echoes:
+        if spec.modality == "audio" and self._context.echoes:
             self._sentences.extend(_echo_of(items))
             return
-        recording = self._recordings.next() if isinstance(reply, UnrecognisedSpeech) else None
+        recording = self._context.recordings.next() if isinstance(reply, UnrecognisedSpeech) else None
         if recording:
             self._out.append(RecordedAnswer())
         text = recording.text if recording else reply.text if isinstance(reply, UnrecognisedSpeech) else reply
         if spec.modality == "text":
             self._queue(of_text(text))
-        elif recording and spec.speed == 1:
+        elif recording and (spec.speed, spec.voice) == (1, DEFAULT_VOICE):
             self._sentences.append(Sentence(text, recording.pcm))
         else:
             self._sentences.extend(Sentence(sentence) for sentence in sentences_of(text))
+
+    def _begin_call(self, response: ResponseBuilder) -> None:
+        called = self._calls.popleft()
+        response.begin_call(called)
+        self._queue(of_arguments(called.arguments))
 
     def _queue(self, pieces: Iterable[Piece]) -> None:
         self._pieces.extend(pieces)
@@ -124,11 +166,14 @@ class Responder:
                 continue
             self._asked = sentence
             self._index += 1
-            self._out.append(
-                SynthesiseSpeech(response.spec.id, self._index, sentence.text.strip(), response.spec.speed)
-            )
+            spec = response.spec
+            self._out.append(SynthesiseSpeech(spec.id, self._index, sentence.text.strip(), spec.speed, spec.voice))
         if response and not (self._sentences or self._asked or self._pieces):
-            self._finish(response, "completed", None)
+            if self._calls:
+                response.finish_item()
+                self._begin_call(response)
+            else:
+                self._finish(response, "completed", None)
 
     def synthesis_finished(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> None:
         """Handle the audio of a `SynthesiseSpeech`; None: it failed. Audio of a cancelled response is ignored."""
@@ -158,7 +203,6 @@ class Responder:
                 self._finish(self.active, "incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
                 return
             self._due_s += piece.lasts_s
-            self.has_spoken = self.has_spoken or bool(piece.pcm)
             self.active.emit(piece)
             self._book.generated_bytes += len(piece.pcm)
             self._advance()
@@ -182,6 +226,11 @@ class Responder:
                 _limit("tokens", _TOKENS_PER_MINUTE, min(tokens, _TOKENS_PER_MINUTE)),
             ],
         )
+
+
+def _preamble_of(spec: ResponseSpec) -> str:
+    tools = json.dumps([tool.model_dump() for tool in spec.tools]) if spec.tools else ""
+    return spec.instructions + tools
 
 
 def _limit(name: str, limit: int, used: int) -> Json:

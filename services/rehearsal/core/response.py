@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from services.rehearsal.core.command_list import CommandList
 from services.rehearsal.core.commands import ArchiveAudio, Json
-from services.rehearsal.core.config import Tool, ToolChoice
+from services.rehearsal.core.config import Truncation
 from services.rehearsal.core.conversation_items import ConversationItems
 from services.rehearsal.core.faults import Faults
 from services.rehearsal.core.functions import FunctionCall
@@ -24,7 +24,9 @@ from services.rehearsal.core.items import (
 )
 from services.rehearsal.core.pieces import Piece
 from services.rehearsal.core.sound import encode
+from services.rehearsal.core.tool_fields import Tool, ToolChoice
 from services.rehearsal.core.usage import TokenUsage
+from services.rehearsal.core.voices import VoiceName
 
 ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
 
@@ -41,9 +43,12 @@ class ResponseSpec:
     instructions: str
     tools: Sequence[Tool]
     tool_choice: ToolChoice
+    parallel_tool_calls: bool
+    truncation: Truncation
+    thinking_tokens: int
     max_tokens: int | Literal["inf"]
     metadata: dict[str, str] | None
-    voice: str | dict[str, str]
+    voice: VoiceName
     speed: float
     given: tuple[ConversationItem, ...] | None
     conversation: ConversationItems | None
@@ -51,36 +56,42 @@ class ResponseSpec:
 
 
 class ResponseBuilder:
-    """Generates one response. Call `created`, one of the `begin_…`, `emit` per piece, then `finish`."""
+    """Generates one response. Call `created`, then `begin_…` and `emit` per piece for each item, then `finish`."""
 
     def __init__(self, spec: ResponseSpec, out: CommandList) -> None:
         self.spec = spec
         self.given = TokenCount()
         self.cached = TokenCount()
+        self.thought = 0
+        """Tokens spent before the answer."""
         self._out = out
+        self._finished: list[MessageItem | FunctionCallItem] = []
         self._item: MessageItem | FunctionCallItem | None = None
         self._part = ItemPart("output_text", "")
 
     @property
     def item_ids(self) -> list[str]:
         """Ids of the items that it created."""
-        return [self._item.id] if self._item else []
+        return [item.id for item in self._items]
+
+    @property
+    def _items(self) -> list[MessageItem | FunctionCallItem]:
+        return [*self._finished, self._item] if self._item else self._finished
 
     def as_json(self, status: str, *, details: Json | None = None, usage: TokenUsage | None = None) -> Json:
         """The `response` object."""
         spec = self.spec
         metadata: JsonValue = {**spec.metadata} if spec.metadata is not None else None
-        voice = spec.voice if isinstance(spec.voice, str) else spec.voice.get("id")
         return {
             "object": "realtime.response",
             "id": spec.id,
             "status": status,
             "status_details": details,
-            "output": [self._item.as_json()] if self._item and usage else [],
+            "output": [item.as_json() for item in self._items] if usage else [],
             "conversation_id": spec.conversation.id if spec.conversation else None,
             "output_modalities": [spec.modality],
             "max_output_tokens": spec.max_tokens,
-            "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": voice}},
+            "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": spec.voice}},
             "usage": usage.as_json() if usage else None,
             "metadata": metadata,
         }
@@ -102,8 +113,9 @@ class ResponseBuilder:
 
     def _begin(self, item: MessageItem | FunctionCallItem) -> None:
         self._item = item
+        index = len(self._finished)
         self._out.append_event(
-            "response.output_item.added", response_id=self.spec.id, output_index=0, item=item.as_json()
+            "response.output_item.added", response_id=self.spec.id, output_index=index, item=item.as_json()
         )
         if self.spec.conversation:
             self.spec.conversation.insert(item)
@@ -117,7 +129,8 @@ class ResponseBuilder:
 
     def _append_event(self, kind: str, **fields: JsonValue) -> None:
         assert self._item is not None, "an item was begun"  # noqa: S101 - for the type checker
-        self._out.append_event(kind, response_id=self.spec.id, item_id=self._item.id, output_index=0, **fields)
+        where: Json = {"response_id": self.spec.id, "item_id": self._item.id, "output_index": len(self._finished)}
+        self._out.append_event(kind, **where, **fields)
 
     def tokens_so_far(self, piece: Piece | None = None) -> TokenCount:
         """Tokens generated so far, including ``piece``."""
@@ -127,7 +140,8 @@ class ResponseBuilder:
         if piece:
             text += "".join(word.text for word in piece.words)
             sound += len(piece.pcm)
-        return TokenCount(text_tokens(text), audio_tokens(sound, ms_per_token=ASSISTANT_MS_PER_TOKEN))
+        made = TokenCount(text_tokens(text), audio_tokens(sound, ms_per_token=ASSISTANT_MS_PER_TOKEN))
+        return sum((item.tokens() for item in self._finished), made + TokenCount(text=self.thought))
 
     def has_room_for(self, piece: Piece) -> bool:
         """Whether ``piece`` stays within `max_output_tokens`."""
@@ -154,15 +168,16 @@ class ResponseBuilder:
 
     def finish(self, status: ResponseStatus, details: Json | None) -> TokenUsage:
         """Send the final events, from the last delta to `response.done`; returns the usage."""
-        if self._item:
-            self._finish_item("completed" if status == "completed" else "incomplete")
+        self.finish_item("completed" if status == "completed" else "incomplete")
         usage = TokenUsage(self.given, self.cached, self.tokens_so_far())
         self._out.append_event("response.done", response=self.as_json(status, details=details, usage=usage))
         return usage
 
-    def _finish_item(self, status: Literal["completed", "incomplete"]) -> None:
+    def finish_item(self, status: Literal["completed", "incomplete"] = "completed") -> None:
+        """Send the final events of the current item, if there is one."""
         item = self._item
-        assert item is not None, "an item was begun"  # noqa: S101 - for the type checker
+        if item is None:
+            return
         if isinstance(item, FunctionCallItem):
             self._append_event(
                 "response.function_call_arguments.done",
@@ -176,8 +191,11 @@ class ResponseBuilder:
         if self.spec.conversation:
             self.spec.conversation.finish(item)
         self._out.append_event(
-            "response.output_item.done", response_id=self.spec.id, output_index=0, item=item.as_json()
+            "response.output_item.done", response_id=self.spec.id, output_index=len(self._finished), item=item.as_json()
         )
+        self._finished.append(item)
+        self._item = None
+        self._part = ItemPart("output_text", "")
 
     def _finish_part(self) -> None:
         if self._part.type == "output_audio":

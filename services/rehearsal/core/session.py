@@ -2,23 +2,26 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.rehearsal.core.answers import FULL, Answers
 from services.rehearsal.core.billing import SessionBill
 from services.rehearsal.core.command_list import CommandList, NewId, provider_id
 from services.rehearsal.core.commands import CloseSocket, Json, Now, RehearsalCommand
-from services.rehearsal.core.config import CompleteSession
+from services.rehearsal.core.config import LOGPROBS, CompleteSession, trace_of
 from services.rehearsal.core.conversation_items import ConversationItems, item_of
 from services.rehearsal.core.faults import NO_FAULTS, Faults, faults_in
 from services.rehearsal.core.input_audio import InputBuffer
+from services.rehearsal.core.item_wire import ReferenceIn
 from services.rehearsal.core.items import ConversationItem
 from services.rehearsal.core.pending_transcripts import PendingTranscripts
 from services.rehearsal.core.recordings import Recording, Recordings
 from services.rehearsal.core.refusal import EventRefusedError
-from services.rehearsal.core.responder import Responder
-from services.rehearsal.core.response import ResponseSpec
+from services.rehearsal.core.responder import Responder, ResponderContext
+from services.rehearsal.core.response_spec import response_spec
+from services.rehearsal.core.response_wire import ResponseParams
 from services.rehearsal.core.sound import decode
+from services.rehearsal.core.transcript import Transcript
 from services.rehearsal.core.vad import Change
 from services.rehearsal.core.wire import (
     Append,
@@ -29,10 +32,8 @@ from services.rehearsal.core.wire import (
     ItemDelete,
     ItemRetrieve,
     ItemTruncate,
-    ReferenceIn,
     ResponseCancel,
     ResponseCreate,
-    ResponseParams,
     SessionUpdate,
     client_event,
     event_id_of,
@@ -75,7 +76,9 @@ class RehearsalSession:
         self._hearing = PendingTranscripts(out=self._out, book=self.book, answers=answers)
         # Sessions that open together start with different recordings.
         recordings = Recordings(terms.recordings, first=zlib.crc32(self.id.encode()))
-        self._responder = Responder(out=self._out, book=self.book, echoes=answers.echoes, recordings=recordings)
+        self._context = ResponderContext(self._out, self.book, answers.echoes, recordings)
+        self._responder = Responder(self._context)
+        self._out_of_band: list[Responder] = []
 
     # --- inputs from the shell ---------------------------------------------------------------------------------
 
@@ -96,26 +99,28 @@ class RehearsalSession:
             self._out.append_event("error", error=refused.as_json(event_id_of(raw)))
         return self._out.drain()
 
-    def transcription_finished(self, utterance: str, text: str | None, now: Now) -> list[RehearsalCommand]:
+    def transcription_finished(self, utterance: str, heard: Transcript | None, now: Now) -> list[RehearsalCommand]:
         """Handle the transcript of an utterance; None: recognition failed."""
-        self._hearing.transcription_finished(utterance, text)
-        self._responder.proceed(self._conversation.items, now)
+        self._hearing.transcription_finished(utterance, heard)
+        self._proceed(now)
         return self._out.drain()
 
     def synthesis_finished(self, response_id: str, index: int, pcm: bytes | None, now: Now) -> list[RehearsalCommand]:
         """Handle the audio of a sentence; None: synthesis failed."""
-        self._responder.synthesis_finished(response_id, index, pcm, now)
+        for responder in self._responders():
+            responder.synthesis_finished(response_id, index, pcm, now)
         return self._out.drain()
 
     @property
     def next_due_s(self) -> float:
         """Monotonic seconds at which `on_timer` must be called."""
-        due = self._responder.next_due_s
-        return self._ends_s if due is None else min(due, self._ends_s)
+        dues = [due for responder in self._responders() if (due := responder.next_due_s) is not None]
+        return min(self._ends_s, *dues) if dues else self._ends_s
 
     def on_timer(self, now: Now) -> list[RehearsalCommand]:
         """Send what is due; call it at `next_due_s` or later."""
-        self._responder.on_timer(now)
+        for responder in self._responders():
+            responder.on_timer(now)
         if now.monotonic >= self._ends_s:
             minutes = f"{self._terms.max_session_s / 60:g}"
             refused = EventRefusedError(
@@ -127,10 +132,21 @@ class RehearsalSession:
 
     def on_close(self) -> list[RehearsalCommand]:
         """End the session when the socket is closed: bill what was generated, release the recogniser."""
-        if self._responder.active:
-            self._responder.cancel(self._responder.active, "client_cancelled")
+        for responder in self._responders():
+            if responder.active:
+                responder.cancel(responder.active, "client_cancelled")
         self._input.clear()
         return self._out.drain()
+
+    def _responders(self) -> list[Responder]:
+        """The conversation's responder, and those of the responses out of band that are not finished."""
+        self._out_of_band = [responder for responder in self._out_of_band if responder.active]
+        return [self._responder, *self._out_of_band]
+
+    def _proceed(self, now: Now) -> None:
+        """Start the responses that waited for a transcript."""
+        for responder in self._responders():
+            responder.proceed(self._conversation.items, now)
 
     # --- client events -----------------------------------------------------------------------------------------
 
@@ -154,7 +170,7 @@ class RehearsalSession:
                 self.book.truncations.append((event.item_id, event.audio_end_ms))
             case ItemDelete():
                 self._conversation.delete(event.item_id)
-                self._responder.proceed(self._conversation.items, now)
+                self._proceed(now)
             case ResponseCreate():
                 self._respond(event.response, now)
             case ResponseCancel():
@@ -173,9 +189,10 @@ class RehearsalSession:
         }
 
     def _update(self, update: CompleteSession) -> None:
-        updated = self._config.updated(update, has_spoken=self._responder.has_spoken)
+        updated = self._config.updated(update, has_spoken=self._has_spoken)
         faults_in(updated.instructions, self._terms.faults)  # refused now, not at the first response
         self._config = updated
+        self.book.trace = trace_of(updated, session_id=self.id)
         self._input.set_turn_detection(self._config.turn_detection)
         self._out.append_event("session.updated", session=self._session())
 
@@ -213,43 +230,44 @@ class RehearsalSession:
         self._out.append_event("input_audio_buffer.committed", item_id=item.id, previous_item_id=before)
         self._conversation.insert(item)
         self._conversation.finish(item)
-        self._hearing.expect(item, utterance, self._config.audio.input.transcription)
-        self._responder.proceed(self._conversation.items, now)
+        with_logprobs = LOGPROBS in (self._config.include or ())
+        self._hearing.expect(item, utterance, self._config.audio.input.transcription, with_logprobs=with_logprobs)
+        self._proceed(now)
 
     def _cancel(self, event: ResponseCancel) -> None:
-        active = self._responder.active
-        if active is None or event.response_id not in {None, active.spec.id}:
-            raise EventRefusedError("response_cancel_not_active", "Cancellation failed: no active response found")
-        self._responder.cancel(active, "client_cancelled")
+        for responder in self._responders():
+            active = responder.active
+            if active and event.response_id in {None, active.spec.id}:
+                responder.cancel(active, "client_cancelled")
+                return
+        raise EventRefusedError("response_cancel_not_active", "Cancellation failed: no active response found")
+
+    @property
+    def _has_spoken(self) -> bool:
+        return self.book.generated_bytes > 0
 
     def _respond(self, params: ResponseParams, now: Now) -> None:
-        self._responder.create(self._spec(params), self._conversation.items, now)
-
-    def _spec(self, params: ResponseParams) -> ResponseSpec:
-        config = self._config
-        output = params.audio.output if params.audio else None
-        instructions = config.instructions if params.instructions is None else params.instructions
-        return ResponseSpec(
-            id=self._out.new_id("resp"),
-            modality=(params.output_modalities or config.output_modalities)[0],
-            instructions=instructions,
-            tools=config.tools if params.tools is None else params.tools,
-            tool_choice=params.tool_choice or config.tool_choice,
-            max_tokens=params.max_output_tokens or config.max_output_tokens,
-            metadata=params.metadata,
-            voice=output.voice if output and output.voice else config.audio.output.voice,
-            speed=config.audio.output.speed,
-            given=self._given(params),
-            conversation=self._conversation if params.conversation == "auto" else None,
-            faults=faults_in(instructions, self._terms.faults),
+        spec = response_spec(
+            params,
+            self._config,
+            response_id=self._out.new_id("resp"),
+            conversation=self._conversation,
+            has_spoken=self._has_spoken,
+            faults=self._terms.faults,
         )
+        spec = replace(spec, given=self._given(params))
+        responder = self._responder
+        if spec.conversation is None:
+            responder = Responder(self._context)
+            self._out_of_band.append(responder)
+        responder.create(spec, self._conversation.items, now)
 
     def _given(self, params: ResponseParams) -> tuple[ConversationItem, ...] | None:
         if params.input is None:
             return None
         return tuple(
-            self._conversation.find(given.id, code="invalid_value")
+            self._conversation.find(given.id, code="invalid_value", param=f"response.input[{index}].id")
             if isinstance(given, ReferenceIn)
-            else item_of(given, self._out)
-            for given in params.input
+            else item_of(given, self._out, param=f"response.input[{index}]")
+            for index, given in enumerate(params.input)
         )

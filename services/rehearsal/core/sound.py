@@ -55,3 +55,12 @@ def loudest_dbfs(pcm: bytes) -> float:
     padded[: len(samples)] = samples
     power = float(np.square(padded / _FULL_SCALE).reshape(count, window).mean(axis=1).max())
     return max(_SILENT_DBFS, 10.0 * float(np.log10(power))) if power else _SILENT_DBFS
+
+
+def resampled(pcm: bytes, factor: float) -> bytes:
+    """Return ``pcm`` as it sounds when played ``factor`` times as fast: shorter, and higher."""
+    if factor == 1:
+        return pcm
+    samples = np.frombuffer(pcm, dtype="<i2")
+    places = np.arange(int(len(samples) / factor)) * factor
+    return bytes(np.interp(places, np.arange(len(samples)), samples).astype("<i2").tobytes())

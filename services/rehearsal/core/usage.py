@@ -27,12 +27,12 @@ class TokenUsage:
             "input_token_details": {
                 "text_tokens": self.given.text,
                 "audio_tokens": self.given.audio,
-                "image_tokens": 0,
+                "image_tokens": self.given.image,
                 "cached_tokens": self.cached.total,
                 "cached_tokens_details": {
                     "text_tokens": self.cached.text,
                     "audio_tokens": self.cached.audio,
-                    "image_tokens": 0,
+                    "image_tokens": self.cached.image,
                 },
             },
             "output_token_details": {"text_tokens": self.made.text, "audio_tokens": self.made.audio},

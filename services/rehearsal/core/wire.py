@@ -1,23 +1,16 @@
 """The client events of the Realtime protocol (GA), validated."""
 
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from services.contracts.session.fields import MaxOutputTokens, Modalities
 from services.rehearsal.core.commands import Json
-from services.rehearsal.core.config import (
-    CompleteSession,
-    Strict,
-    Tool,
-    ToolChoice,
-    checked,
-)
+from services.rehearsal.core.config import CompleteSession
+from services.rehearsal.core.item_wire import MAX_AUDIO_CHARS, ItemIn
 from services.rehearsal.core.refusal import EventRefusedError
-
-MAX_AUDIO_CHARS = 20 * 1024 * 1024
-"""15 MiB of audio in base64."""
+from services.rehearsal.core.response_wire import ResponseParams
+from services.rehearsal.core.strict import Strict, checked
 
 
 class ClientRequest(Strict):
@@ -58,57 +51,6 @@ class ClearOutput(ClientRequest):
     type: Literal["output_audio_buffer.clear"]
 
 
-class PartIn(Strict):
-    """A content part; which fields are required depends on its type and is checked when the item is created."""
-
-    type: Literal["input_text", "input_audio", "output_text", "output_audio", "text"]
-    text: str | None = None
-    audio: str | None = Field(default=None, max_length=MAX_AUDIO_CHARS)
-    transcript: str | None = None
-
-
-class _ItemIn(Strict):
-    id: str | None = Field(default=None, min_length=1, max_length=64)
-    object: Literal["realtime.item"] = "realtime.item"
-    status: Literal["completed", "incomplete", "in_progress"] | None = None
-
-
-class MessageIn(_ItemIn):
-    """A message of any role."""
-
-    type: Literal["message"]
-    role: Literal["user", "system", "assistant"]
-    content: list[PartIn]
-
-
-class CallIn(_ItemIn):
-    """A function call from an earlier conversation."""
-
-    type: Literal["function_call"]
-    name: str
-    arguments: str
-    call_id: str | None = None
-
-
-class OutputIn(_ItemIn):
-    """The output of a function."""
-
-    type: Literal["function_call_output"]
-    call_id: str
-    output: str
-
-
-class ReferenceIn(Strict):
-    """An item of the conversation as input of one response."""
-
-    type: Literal["item_reference"]
-    id: str
-
-
-ItemIn = Annotated[MessageIn | CallIn | OutputIn, Field(discriminator="type")]
-InputItem = Annotated[MessageIn | CallIn | OutputIn | ReferenceIn, Field(discriminator="type")]
-
-
 class ItemCreate(ClientRequest):
     """Insert an item into the conversation."""
 
@@ -138,36 +80,6 @@ class ItemDelete(ClientRequest):
 
     type: Literal["conversation.item.delete"]
     item_id: str
-
-
-class ResponseAudioOutput(Strict):
-    """The voice of one response."""
-
-    format: dict[str, JsonValue] | None = None
-    voice: str | dict[str, str] | None = None
-
-
-class ResponseAudio(Strict):
-    """The audio of one response."""
-
-    output: ResponseAudioOutput | None = None
-
-
-class ResponseParams(Strict):
-    """The settings of one response that differ from the session's."""
-
-    audio: ResponseAudio | None = None
-    conversation: Literal["auto", "none"] = "auto"
-    input: list[InputItem] | None = None
-    instructions: str | None = None
-    max_output_tokens: MaxOutputTokens | None = None
-    metadata: dict[str, str] | None = Field(default=None, max_length=16)
-    output_modalities: Modalities | None = None
-    tool_choice: ToolChoice | None = None
-    tools: list[Tool] | None = None
-    prompt: dict[str, JsonValue] | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning: dict[str, JsonValue] | None = None
 
 
 class ResponseCreate(ClientRequest):

@@ -6,7 +6,8 @@ import sys
 from io import FileIO, RawIOBase
 from typing import Protocol
 
-from services.rehearsal.voice.pipes import PipeMessage, PipeMessageKind, is_waiting, receive, send
+from services.rehearsal.core.voices import VOICE_SOUNDS
+from services.rehearsal.voice.pipes import SCORE, SENTENCE, PipeMessage, PipeMessageKind, is_waiting, receive, send
 
 _NICE = 5
 """Niceness of a recogniser: on a contended CPU it gets about a third of the gateway's share."""
@@ -30,7 +31,9 @@ def recognise(down: RawIOBase, up: RawIOBase) -> None:
             case PipeMessageKind.FEED:
                 recogniser.feed(message.body)
             case PipeMessageKind.FINISH:
-                send(up, PipeMessage(PipeMessageKind.TEXT, message.ref, recogniser.finish().encode()))
+                heard = recogniser.finish()
+                body = SCORE.pack(heard.logprob) + heard.text.encode()
+                send(up, PipeMessage(PipeMessageKind.TEXT, message.ref, body))
                 recogniser.discard()
             case _:
                 recogniser.discard()
@@ -51,8 +54,10 @@ def synthesise(down: RawIOBase, up: RawIOBase) -> None:
     synthesiser.synthesise("Ready.")
     send(up, PipeMessage(PipeMessageKind.READY))
     while message := receive(down):
-        speed_percent = int.from_bytes(message.body[:2], "little")
-        sound = synthesiser.synthesise(message.body[2:].decode(), speed_percent=speed_percent)
+        speed_percent, length = SENTENCE.unpack_from(message.body)
+        named = message.body[SENTENCE.size :]
+        voice = VOICE_SOUNDS[named[:length].decode()]
+        sound = synthesiser.synthesise(named[length:].decode(), voice=voice, speed_percent=speed_percent)
         send(up, PipeMessage(PipeMessageKind.SOUND, message.ref, sound))
 
 

@@ -11,6 +11,8 @@ from enum import IntEnum
 from io import RawIOBase
 
 HEADER = struct.Struct("<IBI")
+SENTENCE = struct.Struct("<HH")
+SCORE = struct.Struct("<d")
 
 
 class PipeMessageKind(IntEnum):
@@ -20,8 +22,8 @@ class PipeMessageKind(IntEnum):
     FEED = 1  # down, recogniser: more of an utterance, s16le mono 24 kHz
     FINISH = 2  # down, recogniser: the utterance is complete
     DISCARD = 3  # down, recogniser: the utterance is not needed any more
-    TEXT = 4  # up, recogniser: the transcript, UTF-8
-    SYNTHESISE = 5  # down, synthesiser: speed in percent u16, then text in UTF-8
+    TEXT = 4  # up, recogniser: log probability f64, then the transcript in UTF-8
+    SYNTHESISE = 5  # down, synthesiser: speed in percent u16, length of the voice's name u16, name and text in UTF-8
     SOUND = 6  # up, synthesiser: s16le mono 24 kHz
 
 

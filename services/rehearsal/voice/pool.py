@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from services.rehearsal import metrics
 from services.rehearsal.core.input_audio import MAX_LISTEN_BYTES
 from services.rehearsal.core.recordings import Recording
+from services.rehearsal.core.transcript import Transcript
+from services.rehearsal.core.voices import VoiceName
 from services.rehearsal.voice.children import VoiceProcess
-from services.rehearsal.voice.pipes import PipeMessage, PipeMessageKind
+from services.rehearsal.voice.pipes import SCORE, SENTENCE, PipeMessage, PipeMessageKind
 from services.runtime.errors import HushgateError
 from services.runtime.telemetry.logging import get_logger
 
@@ -42,7 +44,7 @@ class PooledUtterance:
         self._recognised = recognised
         self.recogniser: VoiceProcess | None = None
         self._assigned = asyncio.Event()
-        self.answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Transcript | None] = asyncio.get_running_loop().create_future()
         self._pool = pool
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
@@ -65,7 +67,7 @@ class PooledUtterance:
         if self._complete:
             recogniser.write(PipeMessageKind.FINISH, self.ref)
 
-    async def finish(self) -> str | None:
+    async def finish(self) -> Transcript | None:
         """Return the transcript; None: paused, or the recogniser was lost, too late, or none was free in time."""
         self._complete = True
         if not self._recognised:
@@ -145,7 +147,8 @@ class RecogniserPool:
     def _on_transcript(self, message: PipeMessage) -> None:
         for utterance in [known for known in self._assignments.values() if known.ref == message.ref]:
             if not utterance.answer.done():
-                utterance.answer.set_result(message.body.decode())
+                (logprob,) = SCORE.unpack_from(message.body)
+                utterance.answer.set_result(Transcript(message.body[SCORE.size :].decode(), logprob))
             self.release(utterance)
 
     def _changed(self) -> None:
@@ -206,16 +209,15 @@ class LocalVoice:
         """Stop recognising utterances that begin from now on, or resume."""
         self._pool.is_paused = paused
 
-    async def synthesise(self, text: str, *, speed: float) -> bytes | None:
+    async def synthesise(self, text: str, *, speed: float, voice: VoiceName) -> bytes | None:
         """Return ``text`` as s16le mono 24 kHz; None: the synthesiser was lost or too late."""
         self._last_ref = (self._last_ref + 1) % 2**32
         ref = self._last_ref
         await self._synthesiser.ready.wait()
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._sentences[ref] = answer
-        self._synthesiser.write(
-            PipeMessageKind.SYNTHESISE, ref, round(speed * 100).to_bytes(2, "little") + text.encode()
-        )
+        head = SENTENCE.pack(round(speed * 100), len(voice))
+        self._synthesiser.write(PipeMessageKind.SYNTHESISE, ref, head + f"{voice}{text}".encode())
         try:
             async with asyncio.timeout(_SYNTHESIS_TIMEOUT_S):
                 return await answer

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from services.rehearsal.core.answers import AnswersName
 from services.rehearsal.core.recordings import RECORDED_TEXTS, Recording
+from services.rehearsal.core.sound import resampled
+from services.rehearsal.core.transcript import Transcript
+from services.rehearsal.core.voices import DEFAULT_VOICE, VOICE_SOUNDS, VoiceName
 from services.rehearsal.voice.pool import LocalVoice, VoiceStartError
 from services.runtime.errors import HushgateError
 
@@ -31,7 +34,7 @@ class PendingUtterance(Protocol):
     def feed(self, pcm: bytes) -> None:
         """Append audio: s16le mono 24 kHz."""
 
-    async def finish(self) -> str | None:
+    async def finish(self) -> Transcript | None:
         """Return the transcript; None: the recogniser was lost, or none was free in time."""
 
     def discard(self) -> None:
@@ -51,7 +54,7 @@ class SpeechEngine(Protocol):
     def pause(self, *, paused: bool) -> None:
         """Stop recognising utterances that begin from now on, or resume."""
 
-    async def synthesise(self, text: str, *, speed: float) -> bytes | None:
+    async def synthesise(self, text: str, *, speed: float, voice: VoiceName) -> bytes | None:
         """Return ``text`` as s16le mono 24 kHz; None: the synthesiser was lost."""
 
 
@@ -70,9 +73,9 @@ class EchoVoice:
     def pause(self, *, paused: bool) -> None:
         """Do nothing: there is no recogniser."""
 
-    async def synthesise(self, text: str, *, speed: float) -> bytes | None:  # noqa: ARG002 - one recording
-        """Return the recording, whatever ``text`` is: the core synthesises nothing else with this voice."""
-        return self._pcm
+    async def synthesise(self, text: str, *, speed: float, voice: VoiceName) -> bytes | None:  # noqa: ARG002 - one recording
+        """Return the recording, whatever ``text`` is, played faster or slower for ``speed`` and ``voice``."""
+        return resampled(self._pcm, speed * VOICE_SOUNDS[voice].pitch / VOICE_SOUNDS[DEFAULT_VOICE].pitch)
 
 
 @asynccontextmanager
@@ -89,7 +92,7 @@ async def open_voice(choice: AnswersName, *, recognisers: int) -> AsyncIterator[
     if any(find_spec(name) is None for name in _EXTRA):
         raise VoiceMissingError(choice)
     async with LocalVoice.open(recognisers=recognisers if choice == "full" else 0) as voice:
-        spoken = [(text, await voice.synthesise(text, speed=1.0)) for text in RECORDED_TEXTS]
+        spoken = [(text, await voice.synthesise(text, speed=1.0, voice=DEFAULT_VOICE)) for text in RECORDED_TEXTS]
         voice.recordings = [Recording(text, pcm) for text, pcm in spoken if pcm]
         if len(voice.recordings) < len(spoken):
             raise VoiceStartError

@@ -6,14 +6,16 @@ The grammar costs a tenth of the language model and mishears commands much less 
 ten` for the model), but it matches anything to a command; its score tells the difference.
 """
 
+import math
 from collections import deque
 from pathlib import Path
 
 import numpy as np
 import soxr
-from pocketsphinx import Decoder
+from pocketsphinx import Decoder, Hypothesis
 
 from services.rehearsal.core.sound import HZ
+from services.rehearsal.core.transcript import Transcript
 
 _EAR_HZ = 16_000
 _NOISE = 3.0
@@ -28,6 +30,7 @@ _TAIL = (np.random.default_rng(1).normal(0, 12, _EAR_HZ // 5)).astype("<i2").tob
 """200 ms of faint noise: the last word needs silence after it, and digital silence is unlike a room's."""
 _MEANS = "41.8,-2.1,1.6,4.8,-3.0,-4.0,-5.4,-1.3,-5.0,-3.0,-1.1,-0.6,-1.2"
 """Cepstral means of the flite voices slt and rms behind Opus, measured over 48 utterances."""
+_LEAST_SCORE = 1e-9
 _GRAMMAR = Path(__file__).with_name("commands.gram")
 
 
@@ -89,10 +92,10 @@ class Recogniser:
         self._free.process_raw(self._later.popleft())
         return True
 
-    def finish(self) -> str:
+    def finish(self) -> Transcript:
         """Return the transcript; empty if nothing was recognised."""
         if not self._open:
-            return ""
+            return Transcript("")
         self._feed_pieces(b"", last=True)  # what the resampler still buffers
         if self._rest:
             self._process_piece(self._rest)
@@ -102,15 +105,15 @@ class Recogniser:
         command = self._commands.hyp()
         if command and command.score >= _CERTAIN:
             self._later.clear()
-            return str(command.hypstr)
+            return _transcript(command)
         while self.catch_up():
             pass
         self._free.process_raw(_TAIL)
         self._settle()
         free = self._free.hyp()
         if command and command.score >= _LIKELY and (free is None or command.score >= free.score):
-            return str(command.hypstr)
-        return str(free.hypstr) if free else ""
+            return _transcript(command)
+        return _transcript(free)
 
     def _settle(self) -> None:
         self._free.end_utt()
@@ -124,3 +127,10 @@ class Recogniser:
             self._commands.end_utt()
         if self._open:
             self._settle()
+
+
+def _transcript(found: Hypothesis | None) -> Transcript:
+    """The words of a decoder's result, with its score as a log probability."""
+    if found is None:
+        return Transcript("")
+    return Transcript(str(found.hypstr), math.log(min(max(found.score, _LEAST_SCORE), 1.0)))

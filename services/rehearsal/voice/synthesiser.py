@@ -9,8 +9,8 @@ import numpy as np
 import soxr
 
 from services.rehearsal.core.sound import HZ
+from services.rehearsal.core.voices import DEFAULT_VOICE, VOICE_SOUNDS, VoiceSound
 
-VOICE = "en-us+f3"
 WORDS_PER_MINUTE = 158
 _SLOWEST, _FASTEST = 80, 400
 
@@ -44,22 +44,32 @@ class Synthesiser:
         self._chunks: list[np.ndarray[Any, np.dtype[np.int16]]] = []
         self._callback = _Callback(self._on_audio)  # espeak-ng keeps the pointer, so it must live as long
         self._library.espeak_SetSynthCallback(self._callback)
-        if self._library.espeak_SetVoiceByName(VOICE.encode()) != _OK:
-            raise EspeakError(f"espeak-ng has no voice {VOICE}")
-        for parameter, value in ((_PITCH, 48), (_RANGE, 60), (_WORDGAP, 1)):
+        self._voice: VoiceSound | None = None
+        self._set_voice(VOICE_SOUNDS[DEFAULT_VOICE])
+
+    def _set_voice(self, voice: VoiceSound) -> None:
+        if voice == self._voice:
+            return
+        if self._library.espeak_SetVoiceByName(voice.variant.encode()) != _OK:
+            raise EspeakError(f"espeak-ng has no voice {voice.variant}")
+        for parameter, value in ((_PITCH, voice.pitch), (_RANGE, 60), (_WORDGAP, 1)):
             self._library.espeak_SetParameter(parameter, value, 0)
+        self._voice = voice
 
     def _on_audio(self, samples: Any, count: int, _: object) -> int:  # noqa: ANN401 - a ctypes pointer
         if count > 0:
             self._chunks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
         return 0
 
-    def synthesise(self, text: str, *, speed_percent: int = 100) -> bytes:
+    def synthesise(
+        self, text: str, *, voice: VoiceSound = VOICE_SOUNDS[DEFAULT_VOICE], speed_percent: int = 100
+    ) -> bytes:
         """Return ``text`` as s16le mono 24 kHz.
 
         Raises:
             EspeakError: espeak-ng failed.
         """
+        self._set_voice(voice)
         rate = min(max(WORDS_PER_MINUTE * speed_percent // 100, _SLOWEST), _FASTEST)
         self._library.espeak_SetParameter(_RATE, rate, 0)
         self._chunks.clear()

@@ -103,9 +103,11 @@ async def serve_http(
     port: int,
     tls: Tls | None = None,
     limits: HttpLimits | None = None,
-    websockets: bool = False,
+    max_websocket_bytes: int = 0,
 ) -> AsyncIterator[str]:
     """Serve ``app`` while the block runs; yields the base URL.
+
+    ``max_websocket_bytes``: the longest message that a client of a WebSocket may send; 0: there are no WebSockets.
 
     Raises:
         AddressInUseError: the address cannot be bound.
@@ -116,7 +118,8 @@ async def serve_http(
     config = uvicorn.Config(
         app,
         http=HttpConnection,
-        ws=WebSocket if websockets else "none",
+        ws=WebSocket if max_websocket_bytes else "none",
+        ws_max_size=max_websocket_bytes,
         log_config=None,
         access_log=False,
         lifespan="off",
