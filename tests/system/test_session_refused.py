@@ -19,6 +19,19 @@ async def test_a_call_whose_instructions_are_refused_ends_with_a_reason_that_the
     assert not caller.events.of("session.created")
 
 
+async def test_a_call_whose_voice_is_refused_has_its_instructions_and_says_so(up: Up) -> None:
+    session = {"type": "realtime", "instructions": 'Say "apple".', "audio": {"output": {"voice": "nobody"}}}
+    async with Caller.call(up.url, up.tenant_key, session=session) as caller:
+        shown = (await caller.next_event("session.created", timeout_s=TIMEOUT_S)).event["session"]
+        error = (await caller.next_event("error", timeout_s=TIMEOUT_S)).event["error"]
+        assert error["param"] == "session.audio.output.voice"
+        assert (shown["instructions"], shown["audio"]["output"]["voice"]) == ('Say "apple".', "marin")
+        caller.send_event({"type": "response.create"})
+        done = (await caller.next_event("response.done", timeout_s=TIMEOUT_S)).event["response"]
+        assert done["output"][0]["content"][0]["transcript"] == "apple"
+        await caller.hang_up()
+
+
 async def test_an_update_that_the_provider_refuses_changes_nothing(up: Up) -> None:
     session = {"type": "realtime", "instructions": 'Say "apple".'}
     async with Caller.call(up.url, up.tenant_key, session=session) as caller:
