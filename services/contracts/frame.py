@@ -23,7 +23,7 @@ _SEQUENCE = struct.Struct("<Q")
 class Kind(IntEnum):
     """The type of a frame. ``position`` counts caller frames (up) or samples of the item (down, reports)."""
 
-    AUDIO_UP = 1  # up; position: frame index; 1 or 2 frames of 20 ms at 16 kHz
+    AUDIO_UP = 1  # up; position: frame index; 1 or 2 frames of 20 ms at 16 kHz; outside utterances only in push to talk
     UTTERANCE_START = 2  # up; position: index of the first frame sent; payload: messages.UtteranceStart
     UTTERANCE_END = 3  # up; position: index after the last frame sent; payload: messages.UtteranceEnd
     CLIENT_EVENT = 4  # up; position: frame index; payload: the client's JSON, checked and size-capped
@@ -33,6 +33,7 @@ class Kind(IntEnum):
     ALIVE = 8  # both; after 1 s of nothing else, and at once when media has learned its worker
     CLEAR = 9  # down; stop the playout of the item now; media replies with a PLAYOUT_REPORT that is cut
     ENDED = 10  # both; the call is over; payload: messages.Ended
+    TURN_DETECTION = 11  # down; position: number of the change; payload: messages.TurnDetection
 
 
 class Flag(IntFlag):

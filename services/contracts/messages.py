@@ -11,6 +11,7 @@ from services.contracts.connect import AnswersLeg, ConnectsLeg
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SERVED, CallId, Epoch, KeyId, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.turn_detection import DetectsTurns, TurnTerms
 
 UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 """Milliseconds from 1970 to the end of the year 9999, which every calendar library and database supports."""
@@ -130,13 +131,14 @@ class KeysChecked(Message):
 
 
 class Claim(Message):
-    """Requests a worker from the upstream queue group."""
+    """Requests a worker from the upstream queue group. ``turns``: what media lets a session set of turn detection."""
 
     type: Literal["claim"] = "claim"
     call: CallId
     process: ProcessId
     grant: Grant
     deadline_unix_ms: UnixMs
+    turns: TurnTerms = TurnTerms()
 
 
 class ClaimGranted(Message):
@@ -190,7 +192,10 @@ class Done(Message):
 # --- in band (payloads of frames) ------------------------------------------------------------------------------
 
 OpenCause = Literal["speech"]
-CloseReason = Literal["speech_end", "no_packets", "max_utterance", "hangup"]
+CloseReason = Literal[
+    "speech_end", "no_packets", "max_utterance", "hangup", "client_commit", "client_clear", "turn_detection"
+]
+"""Why an utterance ended. After the last three (by the client, or a change to push to talk) only the client commits."""
 
 
 class UtteranceStart(Message):
@@ -223,6 +228,12 @@ class PlayoutReport(Message):
     heard_ms: int = Field(ge=0)
     cut: bool = False
     cause: Literal["barge_in", "client_clear", "worker_clear"] | None = None
+
+
+class TurnDetection(DetectsTurns, Message):
+    """The turn detection in force, from the next frame on; the header's position counts the changes of the call."""
+
+    type: Literal["turn_detection"] = "turn_detection"
 
 
 class Ended(Message):
@@ -302,6 +313,7 @@ AnyMessage = Annotated[
     | UtteranceStart
     | UtteranceEnd
     | PlayoutReport
+    | TurnDetection
     | Ended
     | CallPlaced
     | CallStarted

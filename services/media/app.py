@@ -76,6 +76,7 @@ async def _carry_calls(
         capacity=settings.max_calls,
         gate=settings.gate,
         detection=SpeechDetection(DETECTORS[settings.vad](settings.detector)),
+        turns=settings.turns,
     )
     async with asyncio.TaskGroup() as group:
         pool = Pool(

@@ -26,6 +26,7 @@ from services.media.core.commands import (
     EndCall,
     SendEvent,
     SendUp,
+    SetThreshold,
 )
 from services.media.core.conversation.conversation import Conversation
 from services.media.core.network import rate_limiter
@@ -252,6 +253,8 @@ class Call:
                 self._served.send_event(text)
             case EndCall(reason=reason, by_worker=by_worker):
                 self.end(reason, by_worker=by_worker)
+            case SetThreshold(threshold=threshold):
+                self._speech.set_threshold(threshold)
             case CountDropped(reason=reason):
                 (bus_metrics.BUS_DROPPED if reason == "stale_epoch" else metrics.INPUT_DROPPED).labels(reason).inc()
             case CountTurn(latency_s=latency_s):

@@ -7,6 +7,7 @@ from services.contracts.frame import Frame, Kind
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import Claim, ClaimGranted, ClaimRefused, Ended, MalformedMessageError, OfferRefusal
+from services.contracts.turn_detection import TurnTerms
 from services.media import metrics
 from services.runtime import clock
 from services.runtime.bus.client import Bus
@@ -27,28 +28,36 @@ class ClaimFailedError(Exception):
         self.detail = detail
 
 
-async def claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> ClaimGranted:
-    """Claim a worker for a call from the upstream queue group.
+async def claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant, turns: TurnTerms) -> ClaimGranted:
+    """Claim a worker for a call from the upstream queue group. ``turns``: what a session may set of turn detection.
 
     Raises:
         ClaimFailedError: no worker replied, or all that were asked refused.
     """
     with tracing.start_child("claim", kind="client").closing() as span:
-        owner = await _claim(bus, call=call, process=process, grant=grant)
+        owner = await _claim(
+            bus,
+            Claim(
+                call=call,
+                process=process,
+                grant=grant,
+                deadline_unix_ms=clock.unix_ms() + int(CLAIM_S * 1000),
+                turns=turns,
+            ),
+        )
         span.set_attributes(worker=owner.worker)
     return owner
 
 
-async def _claim(bus: Bus, *, call: CallId, process: ProcessId, grant: Grant) -> ClaimGranted:
+async def _claim(bus: Bus, request: Claim) -> ClaimGranted:
     began = clock.monotonic()
-    request = Claim(call=call, process=process, grant=grant, deadline_unix_ms=clock.unix_ms() + int(CLAIM_S * 1000))
     refused = ClaimFailedError("no_worker", "no upstream worker is free")
     for _ in range(_TRIES):
         left_s = CLAIM_S - (clock.monotonic() - began)
         if left_s <= 0:
             break
         try:
-            answer = await bus.request(subjects.claim(process), request, timeout_s=left_s)
+            answer = await bus.request(subjects.claim(request.process), request, timeout_s=left_s)
         except NoRespondersError as exc:
             raise ClaimFailedError("no_worker", "no upstream worker listens") from exc
         except (RequestTimeoutError, MalformedMessageError) as exc:

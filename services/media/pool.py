@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from nats.aio.subscription import Subscription
@@ -25,6 +25,7 @@ from services.contracts.messages import (
     OfferRefused,
     Restart,
 )
+from services.contracts.turn_detection import DEFAULT_THRESHOLD, TurnTerms, granted_turn_detection
 from services.media import metrics
 from services.media.answer_cache import AnswerCache, IceRestarts, refused, unreadable
 from services.media.call import Call
@@ -60,6 +61,7 @@ class PoolConfig:
     capacity: int
     gate: GateConfig
     detection: SpeechDetection
+    turns: TurnTerms = field(default_factory=TurnTerms)
 
 
 class Pool:
@@ -157,7 +159,13 @@ class Pool:
         """Claim a worker and make the leg concurrently; release both if no call is started."""
         began = clock.monotonic()
         owner, answered = await asyncio.gather(
-            claim(self._bus, call=offer.call, process=self._config.process, grant=offer.grant),
+            claim(
+                self._bus,
+                call=offer.call,
+                process=self._config.process,
+                grant=offer.grant,
+                turns=self._config.turns,
+            ),
             self._answer_leg(offer),
             return_exceptions=True,
         )
@@ -195,6 +203,10 @@ class Pool:
                 return await self._answerers[offer.connect.transport](offer.leg, offer.connect)
 
     def _start_call(self, offer: Offer, owner: ClaimGranted, leg: Leg, offered_at: float, trace: CallTrace) -> None:
+        turns = granted_turn_detection(offer.grant.session, self._config.turns)
+        speech = self._config.detection.open_stream()
+        if turns is not None and turns.threshold != DEFAULT_THRESHOLD:
+            speech.set_threshold(turns.threshold)
         config = ConversationConfig(
             epoch=owner.epoch,
             max_seconds=offer.grant.limits.max_seconds,
@@ -202,6 +214,7 @@ class Pool:
             own_events=offer.grant.events,
             receive_delay_ms=leg.receive_delay_ms,
             receives_audio=leg.receives_audio,
+            turns=turns,
         )
         started = clock.unix_ms()
         tenant, key = offer.grant.tenant, offer.grant.key
@@ -210,7 +223,7 @@ class Pool:
             facts,
             legs=(leg,),
             conversation=Conversation(config, now=clock.monotonic()),
-            speech=self._config.detection.open_stream(),
+            speech=speech,
             bus=self._bus,
             trace=trace,
         )

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
+from services.contracts.turn_detection import TurnTerms
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.detector import DETECTORS, DetectorConfig
@@ -70,6 +71,12 @@ class MediaSettings(ServiceSettings):
     vad_tail_ms: int = Field(default=160, ge=0, le=5000, multiple_of=FRAME_MS)
     """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words."""
     vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
+    vad_min_silence_ms: int = Field(default=100, ge=20, le=5000, multiple_of=FRAME_MS)
+    """Least `silence_duration_ms` that a session may set; VAD_HANGOVER_MS is what applies where it sets none."""
+    vad_max_silence_ms: int = Field(default=10_000, ge=100, le=60_000, multiple_of=FRAME_MS)
+    """Greatest `silence_duration_ms` that a session may set. So much silence of a call is kept in memory."""
+    vad_max_prefix_padding_ms: int = Field(default=2000, ge=0, le=10_000, multiple_of=FRAME_MS)
+    """Greatest `prefix_padding_ms` that a session may set; VAD_PRE_ROLL_MS is what applies where it sets none."""
 
     @field_validator("advertised_address")
     @classmethod
@@ -109,6 +116,14 @@ class MediaSettings(ServiceSettings):
     def _tail_fits(self) -> Self:
         if self.vad_tail_ms > self.vad_hangover_ms:
             raise ValueError("VAD_TAIL_MS is part of VAD_HANGOVER_MS and cannot be longer")
+        return self
+
+    @model_validator(mode="after")
+    def _defaults_are_within_bounds(self) -> Self:
+        if not self.vad_min_silence_ms <= self.vad_hangover_ms <= self.vad_max_silence_ms:
+            raise ValueError("VAD_HANGOVER_MS must be from VAD_MIN_SILENCE_MS to VAD_MAX_SILENCE_MS")
+        if self.vad_pre_roll_ms > self.vad_max_prefix_padding_ms:
+            raise ValueError("VAD_PRE_ROLL_MS must not exceed VAD_MAX_PREFIX_PADDING_MS")
         return self
 
     @model_validator(mode="after")
@@ -155,6 +170,17 @@ class MediaSettings(ServiceSettings):
             pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
             tail_frames=self.vad_tail_ms // FRAME_MS,
             max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
+        )
+
+    @property
+    def turns(self) -> TurnTerms:
+        """Defaults and bounds of what a session may set of turn detection."""
+        return TurnTerms(
+            silence_duration_ms=self.vad_hangover_ms,
+            min_silence_duration_ms=self.vad_min_silence_ms,
+            max_silence_duration_ms=self.vad_max_silence_ms,
+            prefix_padding_ms=self.vad_pre_roll_ms,
+            max_prefix_padding_ms=self.vad_max_prefix_padding_ms,
         )
 
     @property

@@ -31,6 +31,10 @@ class SpeechDetection:
         """Return the stream of a new caller."""
         return SpeechStream(self, self._detector.new_state())
 
+    def set_threshold(self, state: object, threshold: float) -> None:
+        """Set what the probabilities of a caller's next frames are compared with."""
+        self._detector.set_threshold(state, threshold)
+
     def submit(self, state: object, frame: PcmFrame, consumer: FrameConsumer, *, now: float) -> None:
         """Add a frame to the batch; its consumer gets it within this iteration of the event loop, in order."""
         if not self._batch:
@@ -72,6 +76,10 @@ class SpeechStream:
     def __init__(self, detection: SpeechDetection, state: object) -> None:
         self._detection = detection
         self._state = state
+
+    def set_threshold(self, threshold: float) -> None:
+        """Set what the probabilities of the next frames are compared with."""
+        self._detection.set_threshold(self._state, threshold)
 
     def submit(self, frame: PcmFrame, consumer: FrameConsumer, *, now: float) -> None:
         """Submit the next frame; ``consumer`` gets it within this iteration of the event loop."""

@@ -24,6 +24,8 @@ _FAILED = frozenset(
 )
 """Endings that are errors; the others are normal."""
 
+_NO_TURN = frozenset({"hangup", "client_clear", "turn_detection"})
+
 
 async def traced(
     tracer: Tracer, offer: Offer, process: ProcessId, answer: Callable[[LiveSpan], Awaitable[Message]]
@@ -56,8 +58,8 @@ class CallTrace:
         self._span.add_event(name)
 
     def gate_closed(self, closed: CountGateClose, *, now: float) -> None:
-        """Begin the span of a turn at the end of speech; none if the utterance ended by hang-up."""
-        if closed.reason == "hangup" or not self._span.recording or self._span.context is None:
+        """Begin the span of a turn at the end of speech; none if nothing is committed."""
+        if closed.reason in _NO_TURN or not self._span.recording or self._span.context is None:
             return
         self._turns += 1
         place = self._span.context.derived(tracing.turn_name(closed.index))

@@ -29,6 +29,8 @@ _MAX_AUDIO_UP_BYTES = 2 * UP_FRAME_BYTES
 _REMEMBERED = 1024
 """Frames other than audio: more than media publishes again (runtime/bus/reliable_sender.py)."""
 _NEVER_RESENT = (Kind.AUDIO_UP, Kind.ALIVE)
+_NO_TURN = ("client_clear", "turn_detection")
+_TELLS_POSITION = (Kind.UTTERANCE_END, Kind.ALIVE)
 
 
 class CallerFrames:
@@ -65,6 +67,8 @@ class CallerFrames:
         A frame with a malformed payload or of a kind that media never sends is counted and dropped.
         """
         self._publisher.on_media_frame(frame, now=now)
+        if frame.kind in _TELLS_POSITION:
+            self._core.heard_until(frame.position, now=now)
         result: list[SessionCommand] | Ended = []
         try:
             match frame.kind:
@@ -95,8 +99,9 @@ class CallerFrames:
         end = expect(UtteranceEnd, frame.payload)
         if end.reason == "hangup":
             return self._core.utterance_abandoned()
-        self._trace.utterance_ended(frame.position, now=now)
-        return self._core.utterance_ended(frame.position, hangover_ms=end.hangover_ms, now=now)
+        if end.reason not in _NO_TURN:
+            self._trace.utterance_ended(frame.position, now=now)
+        return self._core.utterance_ended(frame.position, reason=end.reason, hangover_ms=end.hangover_ms, now=now)
 
     def _on_playout_report(self, frame: Frame, now: float) -> list[SessionCommand]:
         report = expect(PlayoutReport, frame.payload)

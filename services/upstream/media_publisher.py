@@ -7,10 +7,11 @@ from services.contracts import subjects
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, WorkerId
 from services.contracts.liveness import ALIVE_S
+from services.contracts.messages import TurnDetection
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.bus.reliable_sender import ReliableSender
-from services.upstream.core.commands import ClearPlayout, PublishAudio, PublishEvent
+from services.upstream.core.commands import ApplyTurnDetection, ClearPlayout, PublishAudio, PublishEvent
 from services.upstream.core.credit import Credit
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -46,6 +47,11 @@ class MediaPublisher:
         """Tell media to stop playing an item, and drop the audio of it that waits for credit."""
         self._send(Kind.CLEAR, 0, command.item_id)
         self.drop_item(command.item_id)
+
+    def apply_turn_detection(self, command: ApplyTurnDetection) -> None:
+        """Tell media the turn detection in force."""
+        payload = TurnDetection(**command.detection.model_dump()).encode()
+        self._send(Kind.TURN_DETECTION, command.number, None, payload=payload)
 
     def drop_item(self, item_id: ItemId) -> None:
         """Drop the audio of an item that waits for credit: its playout has ended."""

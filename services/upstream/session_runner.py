@@ -20,6 +20,7 @@ from services.upstream.claimed_call import ClaimedCall
 from services.upstream.connectors.base import Connector
 from services.upstream.core.commands import (
     AppendAudio,
+    ApplyTurnDetection,
     BookUsage,
     ClearPlayout,
     CountError,
@@ -189,10 +190,12 @@ class SessionRunner:
         self._down.on_timer(now=now)
         return self._core.on_timer(now=now)
 
-    async def _execute(self, commands: list[SessionCommand]) -> None:
+    async def _execute(self, commands: list[SessionCommand]) -> None:  # noqa: C901 - one flat case per command
         for command in commands:
             match command:
-                case PublishEvent() | PublishAudio() | ClearPlayout() | ItemOver() if self._is_closing:
+                case PublishEvent() | PublishAudio() | ClearPlayout() | ApplyTurnDetection() | ItemOver() if (
+                    self._is_closing
+                ):
                     pass
                 case SendToProvider() | AppendAudio() | Reconnect():
                     self._provider.queue_command(command)
@@ -203,6 +206,8 @@ class SessionRunner:
                     self._down.publish_audio(command)
                 case ClearPlayout():
                     self._down.clear_playout(command)
+                case ApplyTurnDetection():
+                    self._down.apply_turn_detection(command)
                 case ItemOver():
                     self._down.drop_item(command.item_id)
                 case BookUsage():

@@ -200,6 +200,7 @@ class Worker:
             model=model,
             expires_at=expires_at,
             capabilities=self._connector.capabilities,
+            turn_terms=claim.turns,
         )
         call = SessionRunner(
             facts,

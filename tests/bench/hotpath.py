@@ -50,6 +50,9 @@ class Fixed:
     def __init__(self, *, speech: bool) -> None:
         self._speech = speech
 
+    def set_threshold(self, threshold: float) -> None:
+        """Grade nothing."""
+
     def probability(self, frame: PcmFrame) -> float:
         """Return the constant."""
         del frame

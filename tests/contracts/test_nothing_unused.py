@@ -34,8 +34,13 @@ SETTINGS: tuple[type[ServiceSettings], ...] = (
     SignalingSettings,
     UpstreamSettings,
 )
-CARRIERS = {Grant: "Offer", Limits: "Grant", usage.UsageData: "UsageEvent"}
-"""Fields that are read where only the enclosing message has a name."""
+CARRIERS = {
+    Grant: "Offer",
+    Limits: "Grant",
+    usage.UsageData: "UsageEvent",
+    messages.TurnDetection: "DetectsTurns",
+}
+"""Fields that are read where only the enclosing message, or the base of this one, has a name."""
 UNUSED_FIELDS = {
     "Hangup.leg": "a call has one leg that is served; rooms will name another",
     "Restart.leg": "the same",

@@ -9,6 +9,7 @@ from services.contracts.audio import DOWN_FRAME_SAMPLES, UP_FRAME_BYTES, PcmFram
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.grant import OwnEvent
 from services.contracts.ids import Epoch, ItemId
+from services.contracts.turn_detection import DetectsTurns
 from services.media.core.commands import CallCommand, CountDropped, SendEvent, SendUp
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
 from services.media.core.speech.gate import GateConfig
@@ -30,8 +31,11 @@ class Drawn:
         delay_ms: int = 0,
         max_seconds: int = 60,
         receives_audio: bool = True,
+        turns: DetectsTurns | None = None,
     ) -> None:
-        config = ConversationConfig(EPOCH, max_seconds, GATE, events, delay_ms, receives_audio=receives_audio)
+        config = ConversationConfig(
+            EPOCH, max_seconds, GATE, events, delay_ms, receives_audio=receives_audio, turns=turns
+        )
         self.now = 100.0
         self.call = Conversation(config, now=self.now)
         self.index = 0

@@ -40,8 +40,8 @@ def test_a_client_event_does_not_overtake_audio() -> None:
     drawn = Drawn()
     drawn.draw("sss")
     commands = drawn.call.on_client_message('{"type": "input_audio_buffer.commit"}', now=drawn.now)
-    assert kinds(commands) == [Kind.AUDIO_UP, Kind.CLIENT_EVENT]
-    assert commands[1] == SendUp(Kind.CLIENT_EVENT, 3, b'{"type": "input_audio_buffer.commit"}')
+    assert kinds(commands) == [Kind.AUDIO_UP, Kind.UTTERANCE_END, Kind.CLIENT_EVENT]
+    assert commands[-1] == SendUp(Kind.CLIENT_EVENT, 3, b'{"type": "input_audio_buffer.commit"}')
 
 
 @pytest.mark.parametrize(

@@ -61,3 +61,41 @@ def test_silence_that_is_not_looked_at_changes_nothing(seed: int) -> None:
         noise = [PcmFrame(0, dice.normal(0, 40, 320).astype("<i2").tobytes()) for _ in range(dice.integers(0, 20))]
         for frame in sound + noise + [PcmFrame(0, bytes(640))] * int(dice.integers(0, 60)):
             assert detector.probability(frame) == plain.is_speech(frame.pcm, 16_000)
+
+
+def graded(level: float, threshold: float = 0.9) -> list[float]:
+    detector = WebrtcDetector(DetectorConfig())
+    detector.set_threshold(threshold)
+    dice = np.random.default_rng(1)
+    hiss = [PcmFrame(0, dice.normal(0, 10, 320).astype("<i2").tobytes()) for _ in range(25)]
+    for frame in hiss:
+        detector.probability(frame)
+    return [detector.probability(frame) for frame in vowel(level)]
+
+
+LEVELS = (3, 30, 70, 100, 300, 1000, 3000)
+
+
+def test_probabilities_are_graded_by_the_level_where_the_threshold_is_not_the_default() -> None:
+    loudest = [max(graded(level)) for level in LEVELS]
+    assert loudest == sorted(loudest)
+    assert loudest[0] < 0.1 < loudest[2] < 0.5 < loudest[4] < 0.9 < loudest[-1] <= 1
+    assert len({round(probability, 3) for level in LEVELS for probability in graded(level)}) > 50
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_frame_counts_as_speech_at_one_half_exactly_if_it_does_by_default(level: float) -> None:
+    detector = WebrtcDetector(DetectorConfig())
+    dice = np.random.default_rng(1)
+    for _ in range(25):
+        detector.probability(PcmFrame(0, dice.normal(0, 10, 320).astype("<i2").tobytes()))
+    plain = [detector.probability(frame) >= 0.5 for frame in vowel(level)]
+    assert [probability >= 0.5 for probability in graded(level)] == plain
+
+
+def test_the_default_threshold_ends_the_grading() -> None:
+    detector = WebrtcDetector(DetectorConfig())
+    detector.set_threshold(0.9)
+    detector.set_threshold(0.8)
+    detector.set_threshold(0.5)
+    assert {detector.probability(frame) for frame in vowel(300)} <= {0.0, 1.0}

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from services.contracts.audio import PcmFrame
 from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+from services.media.core.speech.turn_end import Hangover
 
 SMALL = GateConfig(
     onset_frames=2,
@@ -148,6 +149,27 @@ def test_counts_never_shrink() -> None:
         assert after[0] >= before[0]
         assert after[1] >= before[1]
         before = after
+
+
+def test_speech_that_is_interrupted_by_a_pause_of_the_packets_begins_anew() -> None:
+    gate = VadGate(replace(SMALL, onset_frames=3))
+    feed(gate, "ss")
+    assert feed(gate, "ss", start=1000) == []
+    assert sent(feed(gate, "s", start=1002)) == [1000, 1001, 1002]
+
+
+def test_a_threshold_is_what_a_frame_must_reach() -> None:
+    for threshold, opens in ((0.3, True), (0.31, False)):
+        gate = VadGate(replace(SMALL, speech_probability=threshold))
+        for index in range(2):
+            gate.on_frame(PcmFrame(index, b""), probability=0.3, now=index * 0.02)
+        assert gate.is_open == opens
+
+
+def test_a_turn_end_that_was_given_stays_when_the_gate_is_configured() -> None:
+    gate = VadGate(SMALL, Hangover(2, 100))
+    gate.configure(replace(SMALL, hangover_frames=9))
+    assert drawing_of(feed(gate, "ss..")) == "(fff)"
 
 
 def test_the_hangover_in_seconds_is_that_in_frames() -> None:

@@ -16,12 +16,16 @@ class Batched:
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
         self.opened = 0
+        self.thresholds: dict[int, float] = {}
         self.fails = False
         self.short = False
 
     def new_state(self) -> int:
         self.opened += 1
         return self.opened
+
+    def set_threshold(self, state: int, threshold: float) -> None:
+        self.thresholds[state] = threshold
 
     def probabilities(self, batch: Sequence[tuple[int, PcmFrame]]) -> list[float]:
         self.batches.append([(caller, frame.index) for caller, frame in batch])
@@ -85,3 +89,11 @@ async def test_a_detector_that_fails_lets_audio_pass_is_logged_once_and_recovers
             stream.flush()
     assert [probability for _, probability, _ in consumer.got] == [1, 1, 1, 0.13, 0.14]
     assert [entry["event"] for entry in logs] == ["detector_failed", "detector_recovered"]
+
+
+async def test_a_threshold_is_for_its_caller_alone() -> None:
+    detector = Batched()
+    detection = SpeechDetection(detector)
+    detection.open_stream()
+    detection.open_stream().set_threshold(0.9)
+    assert detector.thresholds == {2: 0.9}

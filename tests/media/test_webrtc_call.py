@@ -37,6 +37,9 @@ STORY_HZ, MARK_HZ = 440, 2000
 class Loud:
     """A detector that classifies frames with a peak above 2000 as speech."""
 
+    def set_threshold(self, threshold: float) -> None:
+        """Grade nothing."""
+
     def probability(self, frame: PcmFrame) -> float:
         return float(np.abs(np.frombuffer(frame.pcm, "<i2").astype(int)).max() > 2000)
 

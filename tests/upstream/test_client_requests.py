@@ -30,7 +30,11 @@ def test_the_provider_never_detects_turns_and_the_client_believes_its_wish() -> 
     audio: Json = {"input": {"turn_detection": parameter, "format": {"type": "audio/pcmu"}}}
     drive.client("session.update", session={"type": "realtime", "audio": audio})
     session = object_of(drive.one("session.updated"), "session")
-    assert object_of(object_of(session, "audio"), "input")["turn_detection"] == parameter
+    assert object_of(object_of(session, "audio"), "input")["turn_detection"] == {
+        **parameter,
+        "create_response": True,
+        "interrupt_response": True,
+    }
     assert drive.sent_types == []
 
 
@@ -261,16 +265,18 @@ def test_a_commit_of_too_little_is_refused_here() -> None:
     assert drive.sent_types == []
 
 
-def test_a_commit_in_the_middle_of_speech_begins_another_item() -> None:
+def test_a_commit_in_the_middle_of_speech_ends_its_utterance() -> None:
     drive = Drive().ready()
     drive.start()
     drive.speak(10)
     drive.client("input_audio_buffer.commit")
-    drive.speak(10)
-    drive.stop()
-    started = drive.one("input_audio_buffer.speech_started")["item_id"]
-    first, second = (e.event["item_id"] for e in drive.named("input_audio_buffer.committed"))
-    assert started == first != second
+    assert drive.shown == [
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+    ]
+    assert len({e.event["item_id"] for e in drive.events}) == 1
+    assert drive.named("input_audio_buffer.speech_stopped")[0].event["audio_end_ms"] == 200
 
 
 def test_a_clients_clear_is_confirmed() -> None:

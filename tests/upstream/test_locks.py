@@ -9,6 +9,7 @@ from services.contracts.ids import SessionId, TenantId
 from services.contracts.session.locks import LOCKABLE
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.sizes import MAX_UPDATED_BYTES
+from services.contracts.turn_detection import TurnTerms
 from services.upstream.core.session_config_state import SessionConfigState, part_for_provider
 from tests.contracts.sessions import SESSIONS, UPDATES
 from tests.upstream.drive import Drive, Json, core_of, object_of
@@ -61,7 +62,9 @@ def test_no_lock_is_got_round_by_a_response(locked: str, wanted: Json) -> None:
 
 def state_of(session: Json, *, locked: tuple[str, ...] = ()) -> SessionConfigState:
     grant = Grant(tenant=TenantId("acme"), session=session, locked=locked)
-    return SessionConfigState(session_id=SessionId("sess_ours"), grant=grant, model="m", expires_at=1)
+    return SessionConfigState(
+        session_id=SessionId("sess_ours"), grant=grant, model="m", expires_at=1, turn_terms=TurnTerms()
+    )
 
 
 @given(

@@ -242,6 +242,14 @@ def test_a_locked_field_that_the_provider_cannot_fulfil_ends_the_call() -> None:
     assert drive.missing == ["tools"]
 
 
+def test_a_locked_turn_detection_that_the_operator_does_not_allow_ends_the_call() -> None:
+    silence: Json = {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}}}
+    drive = Drive(core_of(silence, locked=("audio",)))
+    drive.record(drive.core.started(now=drive.now))
+    assert end_of(drive).reason is EndReason.PROVIDER_REFUSED
+    assert drive.error["param"] == "session.audio.input.turn_detection.silence_duration_ms"
+
+
 def test_a_locked_field_that_the_provider_has_otherwise_ends_the_call() -> None:
     drive = opened(WITH_VOICE, locked=("audio",))
     drive.confirm(audio={"output": {"voice": "marin", "speed": 1.0}})

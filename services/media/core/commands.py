@@ -51,6 +51,13 @@ class EndCall:
 
 
 @dataclass(frozen=True, slots=True)
+class SetThreshold:
+    """Set what the speech probabilities of the caller's next frames are compared with."""
+
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class CountGateOpen:
     """Count an opening of the gate. ``barge_in_stop_s``: from the onset until playout stopped; None: no barge-in."""
 
@@ -92,4 +99,4 @@ class CountDropped:
     reason: DropReason
 
 
-CallCommand = SendUp | SendEvent | EndCall | CountGateOpen | CountGateClose | CountTurn | CountDropped
+CallCommand = SendUp | SendEvent | EndCall | SetThreshold | CountGateOpen | CountGateClose | CountTurn | CountDropped

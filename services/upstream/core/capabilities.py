@@ -11,7 +11,8 @@ Capability = Literal["manual_turns", "cancel", "truncate", "transcription", "too
 """What a provider may lack. Labels of `hushgate_upstream_missing_capability_total`."""
 MESSAGES: dict[Capability, str] = {
     "manual_turns": "This provider decides by itself when a turn ends and answers each: the buffer cannot be committed"
-    " or cleared, and turn detection and its create_response cannot be switched off.",
+    " or cleared, turn detection, its create_response and its interrupt_response cannot be switched off, and there is"
+    " no idle_timeout_ms.",
     "cancel": "This provider cannot cancel a response.",
     "truncate": "This provider cannot truncate an item: it remembers the whole answer.",
     "transcription": "This provider does not transcribe what the caller says.",
@@ -66,8 +67,9 @@ def unsupported(session: Json, capabilities: Capabilities) -> Iterator[Unsupport
     if session.get("tool_choice") not in (None, "auto", "none") and not capabilities.tools:
         yield UnsupportedParameter("tools", "tool_choice")
     if "turn_detection" in given and not capabilities.manual_turns:
-        requested = given["turn_detection"]
-        if requested is None or fields(given, "turn_detection").get("create_response") is False:
+        requested = fields(given, "turn_detection")
+        leaves_to_client = False in (requested.get("create_response"), requested.get("interrupt_response"))
+        if given["turn_detection"] is None or leaves_to_client or requested.get("idle_timeout_ms") is not None:
             yield UnsupportedParameter("manual_turns", "audio.input.turn_detection")
 
 

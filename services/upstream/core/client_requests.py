@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.ids import new_item_id
 from services.contracts.session.parse import InvalidSessionError
+from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
 from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
@@ -47,6 +48,7 @@ class Parts:
     conversation: ItemRegistry
     responses: ResponseTracker
     input_buffer: InputAudioBuffer
+    turns: CallerTurns
     item_events: ItemEvents
     tally: Tally
     capabilities: Capabilities
@@ -135,7 +137,7 @@ class Requests:
     def _clear(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:
             raise self._unsupported("manual_turns")
-        self._parts.input_buffer.clear(_origin(event))
+        self._parts.input_buffer.clear_for_client(_origin(event))
 
     def _item_create(self, event: Json, _: float) -> None:
         item = dict(_required(event, "item"))

@@ -6,6 +6,7 @@ from typing import Literal
 from services.contracts.endings import EndReason
 from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId
+from services.contracts.turn_detection import DetectsTurns
 from services.contracts.usage import Meter
 from services.upstream.core.capabilities import Capability
 from services.upstream.core.json_shape import Json
@@ -77,6 +78,14 @@ class ClearPlayout:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyTurnDetection:
+    """Make media apply ``detection`` from its next frame on. ``number`` counts the changes of the session from 1."""
+
+    number: int
+    detection: DetectsTurns
+
+
+@dataclass(frozen=True, slots=True)
 class ItemOver:
     """Drop the audio of an item that waits for credit: the item was played to its end or cut."""
 
@@ -144,6 +153,7 @@ SessionCommand = (
     | PublishEvent
     | PublishAudio
     | ClearPlayout
+    | ApplyTurnDetection
     | ItemOver
     | BookUsage
     | CountError

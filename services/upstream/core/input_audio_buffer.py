@@ -20,6 +20,8 @@ from services.upstream.core.usage import Tally
 MIN_COMMIT_MS = 100
 TRAILING_SILENCE_MS = 1000
 """Twice what voice detectors wait for by default, sent where the provider detects the turns."""
+IDLE_SILENCE_MS = 200
+"""What is committed after an idle timeout: more than `MIN_COMMIT_MS`, whatever a resampler holds."""
 _MAX_DURATIONS = 256
 _MAX_UNCONFIRMED = 1024
 _MAX_UNTRANSCRIBED = 16
@@ -39,13 +41,17 @@ class InputAudioBuffer:
         capabilities: Capabilities,
     ) -> None:
         self._commands = commands
-        self._has_manual_turns = capabilities.manual_turns
+        self.has_manual_turns = capabilities.manual_turns
         self._ids = ids
         self._config = config
         self._conversation = conversation
         self._tally = tally
         self._item: ItemId | None = None  # of the open utterance
+        self._index = 0  # of the next frame of the open utterance
+        self._stopped: ItemId | None = None  # of the utterance that the client's commit is about to end
         self._ms = 0.0  # in the buffer, neither committed nor cleared
+        self.has_client_audio = False
+        """Whether some of that was appended by the client itself."""
         self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
         self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
@@ -72,31 +78,39 @@ class InputAudioBuffer:
         self._clears.clear()
         self._untranscribed.clear()
 
-    def utterance_started(self, index: int, *, automatic: bool) -> None:
-        """Begin an utterance at frame ``index``. ``automatic``: publish `speech_started`; False for manual turns."""
-        self._item = new_item_id()
-        if automatic:
-            fields: Json = {"item_id": self._item, "audio_start_ms": index * FRAME_MS}
-            self._commands.publish_event("input_audio_buffer.speech_started", fields)
+    def utterance_started(self, index: int) -> None:
+        """Begin an utterance at frame ``index``."""
+        self._item, self._stopped = new_item_id(), None
+        self._index = index
+        fields: Json = {"item_id": self._item, "audio_start_ms": index * FRAME_MS}
+        self._commands.publish_event("input_audio_buffer.speech_started", fields)
 
     def append_frames(self, pcm: bytes) -> None:
         """Append caller audio: s16le mono 16 kHz."""
         self._append(pcm)
         self._ms += len(pcm) / 32
+        self._index += len(pcm) // UP_FRAME_BYTES
 
     def append_client_audio(self, pcm_24k: bytes, encoded: str) -> None:
         """Append audio of the client's `input_audio_buffer.append`; the Realtime API has no reply to it."""
         if self._commands.send_to_provider("input_audio_buffer.append", {"audio": encoded}):
             self._ms += len(pcm_24k) / 48
+            self.has_client_audio = True
             self._tally.sent_24k_bytes += len(pcm_24k)
 
-    def utterance_ended(self, index: int, *, automatic: bool) -> bool:
-        """End the utterance after frame ``index``; return whether it was committed."""
+    def utterance_ended(self, index: int, *, commits: bool) -> bool:
+        """End the utterance before frame ``index``; return whether it was committed.
+
+        Without ``commits`` its audio stays in the buffer, and what the client commits next is its item.
+        """
         item, self._item = self._item, None
-        if item is None or not automatic:
+        if item is None:
             return False
         fields: Json = {"item_id": item, "audio_end_ms": index * FRAME_MS}
         self._commands.publish_event("input_audio_buffer.speech_stopped", fields)
+        if not commits:
+            self._stopped = item
+            return False
         if self._ms >= MIN_COMMIT_MS:
             return self._commit(item, Origin("input_audio_buffer.commit"))
         if self._ms:
@@ -113,19 +127,34 @@ class InputAudioBuffer:
         """Commit the buffer for the client; False if it holds less than `MIN_COMMIT_MS`."""
         if self._ms < MIN_COMMIT_MS:
             return False
-        item = self._item or new_item_id()
-        if self._item is not None:
-            self._item = new_item_id()  # the rest of the utterance belongs to the next item
+        self.utterance_ended(self._index, commits=False)  # media has ended it before
+        item, self._stopped = self._stopped or new_item_id(), None
         origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id)
         return self._commit(item, origin)
 
+    def commit_silence(self, item: ItemId) -> None:
+        """Commit a short silence as ``item``: nobody has spoken."""
+        self.append_frames(bytes(IDLE_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
+        self._commit(item, Origin("input_audio_buffer.commit"))
+
+    def clear_for_client(self, origin: Origin) -> None:
+        """Clear the buffer for the client, which gets `input_audio_buffer.cleared`."""
+        self.utterance_ended(self._index, commits=False)  # media has ended it before
+        self.clear(origin)
+
+    def clear_uncommitted(self) -> None:
+        """Clear what the client has not committed, if anything: voice detection begins with an empty buffer."""
+        if self._ms:
+            self.clear(Origin("input_audio_buffer.clear", by_client=True))
+
     def clear(self, origin: Origin | None = None) -> None:
         """Clear the buffer, if the provider has manual turns. ``origin``: the client's request, to be confirmed."""
-        if not self._has_manual_turns:
-            self._ms = 0.0
+        self._stopped = None
+        if not self.has_manual_turns:
+            self._emptied()
             return
         if self._commands.send_to_provider("input_audio_buffer.clear", origin=origin):
-            self._ms = 0.0
+            self._emptied()
             self._clears.append(origin is not None)
 
     def cleared(self) -> None:
@@ -152,11 +181,15 @@ class InputAudioBuffer:
         """Return the seconds of audio in the utterance that became ``item_id``; 0 if unknown."""
         return self._durations.get(item_id, 0.0)
 
+    def _emptied(self) -> None:
+        self._ms = 0.0
+        self.has_client_audio = False
+
     def _append(self, pcm: bytes) -> None:
         self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)
 
     def _commit(self, item: ItemId, origin: Origin) -> bool:
-        if not self._has_manual_turns:
+        if not self.has_manual_turns:
             self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
             while self._commits:  # what it did not detect as a turn never becomes an item
                 self.commit_failed()
@@ -165,7 +198,7 @@ class InputAudioBuffer:
         self._durations[item] = self._ms / 1000
         if len(self._durations) > _MAX_DURATIONS:
             self._durations.popitem(last=False)
-        self._ms = 0.0
+        self._emptied()
         self._commits.append(item)
         if self._config.transcribes:
             self._untranscribed.append(item)

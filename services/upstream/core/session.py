@@ -4,17 +4,20 @@ Sans-IO. A method is an event; it returns the commands to execute, in order. ``n
 """
 
 import json
-from functools import partial
 
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
+from services.contracts.messages import CloseReason
+from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
+from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.client_requests import Parts, Requests, event_id_of
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
+from services.upstream.core.idle_timeout import IdleTimeout
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
@@ -42,20 +45,27 @@ class SessionCore:
     """The session of one call, between its media process and its provider. Call `on_timer` several times a second."""
 
     def __init__(
-        self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, capabilities: Capabilities
+        self,
+        *,
+        session_id: SessionId,
+        grant: Grant,
+        model: str,
+        expires_at: int,
+        capabilities: Capabilities,
+        turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
     ) -> None:
-        self._capabilities = capabilities
+        begins_with = granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms)
         self._commands = CommandBuffer()
         self._ids = IdMap()
         self._tally = Tally()
-        self._config = SessionConfigState(session_id=session_id, grant=grant, model=model, expires_at=expires_at)
-        self._updates = SessionUpdates(self._commands, self._ids, self._config, capabilities)
+        self._config = SessionConfigState(
+            session_id=session_id, grant=grant, model=model, expires_at=expires_at, turn_terms=turn_terms
+        )
         self._waiting = WaitingInputs()
         self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
         self._ending_at = 0.0
-        self._barged_in = False
         conversation = ItemRegistry()
         shared = ResponseContext(
             self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
@@ -69,6 +79,22 @@ class SessionCore:
             tally=self._tally,
             capabilities=capabilities,
         )
+        idle = IdleTimeout(
+            self._commands,
+            self._config,
+            input_buffer=self._input_buffer,
+            responses=self._responses,
+            tally=self._tally,
+        )
+        self._turns = CallerTurns(
+            self._commands,
+            self._config,
+            input_buffer=self._input_buffer,
+            responses=self._responses,
+            idle=idle,
+            granted=begins_with,
+        )
+        self._updates = SessionUpdates(self._commands, self._ids, self._config, capabilities, turns=self._turns)
         self._item_events = ItemEvents(
             self._commands, self._ids, self._config, conversation=conversation, input_buffer=self._input_buffer
         )
@@ -79,6 +105,7 @@ class SessionCore:
             conversation,
             self._responses,
             self._input_buffer,
+            self._turns,
             self._item_events,
             self._tally,
             capabilities,
@@ -129,6 +156,7 @@ class SessionCore:
     def on_timer(self, *, now: float) -> list[SessionCommand]:
         """Send what is due as of `now`; call it several times a second."""
         self._responses.on_timer(now=now)
+        self._turns.on_timer(now=now)
         self._setup.on_timer(now=now)
         self._updates.on_timer(now=now)
         if self._usage_at is not None and now >= self._usage_at:
@@ -140,44 +168,50 @@ class SessionCore:
 
     def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
-        self._when_in_force(partial(self._begin_utterance, index), now)
+        self._when_in_force(lambda at: self._turns.begin(index, now=at), now)
         return self._commands.pop_commands()
 
     def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
-        """Append caller audio of the utterance, s16le mono 16 kHz; audio outside of one is dropped."""
+        """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
         if self._updates.in_force:
-            self._append_audio(pcm)
+            self._turns.append(pcm)
         else:
-            for _ in range(self._waiting.hold_audio(partial(self._append_audio, pcm), len(pcm))):
+            for _ in range(self._waiting.hold_audio(lambda _: self._turns.append(pcm), len(pcm))):
                 self._commands.count_error(CountError("backlog", "audio"))
         return self._commands.pop_commands()
 
-    def utterance_ended(self, index: int, *, hangover_ms: int = 0, now: float) -> list[SessionCommand]:
+    def utterance_ended(
+        self, index: int, *, reason: CloseReason = "speech_end", hangover_ms: int = 0, now: float
+    ) -> list[SessionCommand]:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
-        self._when_in_force(partial(self._end_utterance, index, hangover_ms), now)
+        self._when_in_force(
+            lambda at: self._turns.end(index, reason=reason, hangover_ms=hangover_ms, now=at),
+            now,
+        )
         return self._commands.pop_commands()
 
     def utterance_abandoned(self) -> list[SessionCommand]:
         """Drop the utterance: the caller hung up during it, so that no answer is requested."""
-        if self._updates.in_force:
-            self._input_buffer.drop_utterance()
-        else:
-            self._waiting.hold(lambda _: self._input_buffer.drop_utterance())
+        self._when_in_force(lambda _: self._turns.abandon(), 0.0)
         return self._commands.pop_commands()
 
     def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[SessionCommand]:
         """Handle media's playout report. ``by_caller``: a cut is a barge-in, not a request of the client."""
         reason: StopReason = "turn_detected" if by_caller else "client_cancelled"
         self._responses.on_playout_report(report, reason=reason, now=now)
-        self._barged_in = self._barged_in or (report.cut and by_caller)
+        if report.cut and by_caller:
+            self._turns.playout_cut_by_caller()
         return self._commands.pop_commands()
+
+    def heard_until(self, index: int, *, now: float) -> None:
+        """Record that media has received the caller's frames before ``index``."""
+        self._turns.heard_until(index, now=now)
 
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
         """Handle an event of the client, any JSON; it waits until the session is in force."""
-        step = partial(self._requests.on_client_event, event)
         if self._updates.in_force:
-            step(now)
-        elif not self._waiting.hold_event(step, len(json.dumps(event))):
+            self._requests.on_client_event(event, now)
+        elif not self._waiting.hold_event(lambda at: self._requests.on_client_event(event, at), len(json.dumps(event))):
             self._commands.count_error(CountError("backlog", "event"))
             self._commands.publish_error(
                 code="rate_limit_exceeded",
@@ -191,26 +225,6 @@ class SessionCore:
             step(now)
         else:
             self._waiting.hold(step)
-
-    def _begin_utterance(self, index: int, now: float) -> None:
-        automatic = self._config.turn_detection is not None
-        if automatic:
-            self._responses.interrupt(now=now)
-            if self._barged_in:
-                self._input_buffer.clear()
-        self._barged_in = False
-        self._input_buffer.utterance_started(index, automatic=automatic)
-
-    def _append_audio(self, pcm: bytes, _: float = 0.0) -> None:
-        if self._input_buffer.is_open:
-            self._input_buffer.append_frames(pcm)
-
-    def _end_utterance(self, index: int, hangover_ms: int, now: float) -> None:
-        detection = self._config.turn_detection
-        committed = self._input_buffer.utterance_ended(index, automatic=detection is not None)
-        is_asked = self._capabilities.manual_turns and detection and detection.get("create_response") is not False
-        if committed and is_asked:
-            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
 
     # --- the provider -------------------------------------------------------------------------------------------
 

@@ -8,15 +8,24 @@ from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
 from services.contracts.session.locks import unlocked_fields
 from services.contracts.session.merge import merge_sessions
-from services.contracts.session.parse import client_fields, parse_session
+from services.contracts.session.parse import InvalidSessionError, client_fields, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
+from services.contracts.turn_detection import (
+    OutOfBounds,
+    TurnTerms,
+    allowed,
+    out_of_bounds,
+    requested_in,
+    turn_detection_in_force,
+)
 from services.upstream.core.json_paths import at_path, has_value, value_at, without_path
 from services.upstream.core.json_shape import Json, fields, text
 from services.upstream.core.session_report import OPTIONAL_FIELDS, reported_values
 
 _FIXED_FIELDS = frozenset({"type", "model"})
 """Fixed when the call is made; no update changes them."""
-_GATEWAY_FIELDS = ("audio.input.turn_detection", "audio.input.format", "audio.output.format")
+TURN_DETECTION = "audio.input.turn_detection"
+_GATEWAY_FIELDS = (TURN_DETECTION, "audio.input.format", "audio.output.format")
 """The client's, which the provider never gets."""
 VOICE = "audio.output.voice"
 
@@ -27,8 +36,11 @@ class SessionConfigState:
     Before the provider has confirmed the session, it is the granted one. All who read the session read it here.
     """
 
-    def __init__(self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int) -> None:
+    def __init__(
+        self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, turn_terms: TurnTerms
+    ) -> None:
         self._grant = grant
+        self.turn_terms = turn_terms
         self.voice_is_fixed = False
         self.conversation_id = session_id.replace("sess_", "conv_", 1)
         self._defaults: Json = {
@@ -40,7 +52,7 @@ class SessionConfigState:
         }
         self._requested = _settings(client_fields(grant.session))
         self._reported: Json = {}  # by path: what the provider has otherwise
-        self._effective = merge_sessions(self._defaults, self._requested)
+        self._effective = self._in_force(self._requested)
 
     @property
     def effective(self) -> Json:
@@ -49,8 +61,8 @@ class SessionConfigState:
 
     @property
     def turn_detection(self) -> Json | None:
-        """The client's turn detection; None: it commits by itself."""
-        detection = value_at(self._effective, "audio.input.turn_detection")
+        """The turn detection in force, with all its fields; None: the client commits by itself."""
+        detection = value_at(self._effective, TURN_DETECTION)
         return detection if isinstance(detection, dict) else None
 
     @property
@@ -85,9 +97,12 @@ class SessionConfigState:
         ``pending``: the changes of earlier updates that are not yet in force.
 
         Raises:
-            InvalidSessionError: a known field has a wrong value, or the session would be too large.
+            InvalidSessionError: a known field has a wrong value, the operator does not allow one, or the session would be
+                too large.
         """
         changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
+        for field in out_of_bounds(requested_in(changed), self.turn_terms):
+            raise InvalidSessionError(field.param, field.problem)
         check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
         return changed
 
@@ -103,7 +118,7 @@ class SessionConfigState:
         before = self._effective
         self._requested = merge_sessions(self._requested, changed)
         self._reported = {path: value for path, value in self._reported.items() if not has_value(changed, path)}
-        wanted = merge_sessions(self._defaults, self._requested)
+        wanted = self._in_force(self._requested)
         if report is not None:
             kept = {path: value for path, value in self._reported.items() if not has_value(report, path)}
             self._reported = {**kept, **reported_values(wanted, report)}
@@ -114,7 +129,16 @@ class SessionConfigState:
     def remove(self, path: str) -> None:
         """Remove a field of the client: the provider refuses it."""
         self._requested = without_path(self._requested, path)
-        self._effective = merge_sessions(self._defaults, self._requested)
+        self._effective = self._in_force(self._requested)
+
+    def refused_turn_detection(self) -> list[OutOfBounds]:
+        """Return the fields of the granted turn detection that the operator does not allow: the defaults apply."""
+        return list(out_of_bounds(requested_in(self._requested), self.turn_terms))
+
+    def _in_force(self, requested: Json) -> Json:
+        turns = turn_detection_in_force(allowed(requested_in(requested), self.turn_terms), self.turn_terms)
+        effective = merge_sessions(self._defaults, requested)
+        return merge_sessions(effective, {"audio": {"input": {"turn_detection": turns}}})
 
     def for_provider(self) -> Json:
         """Return the session for a new connection: the client's parameters, with our format and turn detection."""

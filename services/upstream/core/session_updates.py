@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from services.contracts.endings import EndReason
 from services.contracts.session.merge import merge_sessions
-from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, provider_session, unsupported
+from services.upstream.core.caller_turns import CallerTurns
+from services.upstream.core.capabilities import Capabilities, provider_session, unsupported
 from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.commands import CountError, EndSession, SessionInForce
 from services.upstream.core.ids import IdMap
 from services.upstream.core.json_paths import has_value
 from services.upstream.core.json_shape import Json, text
-from services.upstream.core.session_config_state import SessionConfigState, part_for_provider
+from services.upstream.core.session_config_state import TURN_DETECTION, SessionConfigState, part_for_provider
 from services.upstream.core.session_report import OPTIONAL_FIELDS, contradicted_field
 
 CONFIRM_TIMEOUT_S = 10.0
@@ -62,7 +63,13 @@ class SessionUpdates:
     """The updates that the provider has not confirmed. Call `on_timer` several times a second."""
 
     def __init__(
-        self, commands: CommandBuffer, ids: IdMap, config: SessionConfigState, capabilities: Capabilities
+        self,
+        commands: CommandBuffer,
+        ids: IdMap,
+        config: SessionConfigState,
+        capabilities: Capabilities,
+        *,
+        turns: CallerTurns,
     ) -> None:
         self.in_force = False
         """Whether the session has been in force, so that the client has got `session.created`."""
@@ -70,6 +77,7 @@ class SessionUpdates:
         self._ids = ids
         self._config = config
         self._capabilities = capabilities
+        self._turns = turns
         self._refused: list[_FieldRefused] = []
         self._setup: _Setup | None = None
         self._pending: deque[_PendingUpdate] = deque()
@@ -82,13 +90,20 @@ class SessionUpdates:
     # --- a connection's session ---------------------------------------------------------------------------------
 
     def granted(self) -> None:
-        """Leave out what the granted session asks of this provider in vain; end the call if its token locks that."""
+        """Leave out what the granted session asks for in vain here; end the call if its token locks that."""
         for parameter in unsupported(self._config.effective, self._capabilities):
             self._commands.count_missing(parameter.capability)
             if self._config.is_locked(parameter.param):
                 self._end(EndReason.PROVIDER_REFUSED, parameter.message, parameter.param, UNSUPPORTED)
                 return
-            self._leave_out(parameter)
+            self._config.remove(parameter.param)
+            self._refused.append(_FieldRefused(parameter.message, f"session.{parameter.param}", UNSUPPORTED))
+        for field in self._config.refused_turn_detection():
+            message = f"{field.param}: {field.problem}"
+            if self._config.is_locked(TURN_DETECTION):
+                self._end(EndReason.PROVIDER_REFUSED, message, field.param.removeprefix("session."), "invalid_value")
+                return
+            self._refused.append(_FieldRefused(message, field.param, "invalid_value"))
 
     def connected(self, *, now: float) -> None:
         """Send the session to a new connection; `on_updated` says when it is in force."""
@@ -203,7 +218,8 @@ class SessionUpdates:
     # --- both ---------------------------------------------------------------------------------------------------
 
     def _session_in_force_changed(self, kind: str) -> None:
-        """Show the client the session in force: the only place where it is told of a session or an update."""
+        """Apply the session in force and show it: the only place where a client is told of a session or an update."""
+        self._turns.apply()
         self._commands.publish_event(kind, {"session": self._config.effective})
 
     def _confirm_updates(self, report: Json) -> None:
@@ -261,10 +277,6 @@ class SessionUpdates:
             self._end(EndReason.PROVIDER_REFUSED, message, setup.contradicted, SESSION_REFUSED)
         else:
             self._end(EndReason.PROVIDER_ERROR, "The provider has not confirmed the session.", "", SESSION_REFUSED)
-
-    def _leave_out(self, parameter: UnsupportedParameter) -> None:
-        self._config.remove(parameter.param)
-        self._refused.append(_FieldRefused(parameter.message, f"session.{parameter.param}", UNSUPPORTED))
 
     def _end(self, reason: EndReason, message: str, param: str, code: str) -> None:
         """End the call, whose session cannot be in force; the client reads why."""

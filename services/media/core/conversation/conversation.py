@@ -4,6 +4,7 @@ Nothing here waits or calls back; `media.call` executes the commands in the orde
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -12,7 +13,8 @@ from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
 from services.contracts.ids import Epoch
-from services.contracts.messages import Ended, MalformedMessageError, expect
+from services.contracts.messages import Ended, MalformedMessageError, TurnDetection, expect
+from services.contracts.turn_detection import DetectsTurns
 from services.contracts.usage import Meter
 from services.media.core.commands import (
     CallCommand,
@@ -23,6 +25,7 @@ from services.media.core.commands import (
     EndCall,
     SendEvent,
     SendUp,
+    SetThreshold,
 )
 from services.media.core.conversation import gateway_events
 from services.media.core.conversation.client_events import ClientEventReader, EventRejected, ValidClientEvent
@@ -33,13 +36,14 @@ from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
 
 MAX_STATED_MS = 60_000
+_AWAITS_ANSWER: Final = ("speech_end", "no_packets", "max_utterance", "client_commit")
 TELL_S = 3.0
 """Longest that a call which its worker ends during the set-up is kept, so that the client can read why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationConfig:
-    """Configuration of one call, from its grant and the settings."""
+    """Configuration of one call, from its grant and the settings. ``turns``: the session's own turn detection."""
 
     epoch: Epoch
     max_seconds: int
@@ -47,6 +51,7 @@ class ConversationConfig:
     own_events: tuple[OwnEvent, ...] = ()
     receive_delay_ms: int = 0  # age of the leg's frames when they are delivered
     receives_audio: bool = True  # the client receives audio
+    turns: DetectsTurns | None = None  # None: as the gate is configured
 
 
 class Conversation:
@@ -55,7 +60,9 @@ class Conversation:
     def __init__(self, config: ConversationConfig, *, now: float) -> None:
         self._config = config
         self._shows_gate = "gate" in config.own_events
-        self._up = Uplink(config.gate)
+        self._gate = config.gate if config.turns is None else config.gate.with_turn_detection(config.turns)
+        self._turns_number = 0  # of the change that is in force
+        self._up = Uplink(self._gate)
         self.down = Downlink(receives_audio=config.receives_audio)
         self._inbox = ClientEventReader()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
@@ -113,8 +120,9 @@ class Conversation:
             return self._client_stats(event)
         if event.type == "output_audio_buffer.clear":
             return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
-        said = SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw)
-        return self._record_sent([*self._up.flush(), said], now)
+        commands = self._on_gate_moved(self._up.before_client_event(event.type), now)
+        commands.append(SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw))
+        return self._record_sent(commands, now)
 
     def on_worker_frame(self, frame: Frame, *, now: float) -> list[CallCommand]:
         """Handle a frame of the worker. Those of another epoch are counted and dropped."""
@@ -171,7 +179,7 @@ class Conversation:
             Meter.CALL_MS: max(0, int((now - self._deadlines.started_at) * 1000)),
         }
 
-    def _from_worker(self, frame: Frame, now: float) -> list[CallCommand]:
+    def _from_worker(self, frame: Frame, now: float) -> list[CallCommand]:  # noqa: PLR0911 - one for each kind of frame
         match frame.kind:
             case Kind.AUDIO_DOWN:
                 return self.down.on_audio(frame, now=now)
@@ -179,12 +187,28 @@ class Conversation:
                 return self.down.on_server_event(frame)
             case Kind.CLEAR:
                 return self.down.on_clear(frame, now=now)
+            case Kind.TURN_DETECTION:
+                return self._apply_turn_detection(frame, now)
             case Kind.ENDED:
                 return self._worker_ended(frame, now)
             case Kind.ALIVE:
                 return []
             case _:
                 return [CountDropped("wrong_way")]
+
+    def _apply_turn_detection(self, frame: Frame, now: float) -> list[CallCommand]:
+        try:
+            detection = expect(TurnDetection, frame.payload)
+        except MalformedMessageError:
+            return [CountDropped("malformed")]
+        if frame.position <= self._turns_number:  # sent again after a bus outage
+            return []
+        self._turns_number = frame.position
+        commands: list[CallCommand] = []
+        if detection.threshold != self._gate.speech_probability:
+            commands.append(SetThreshold(detection.threshold))
+        self._gate = self._config.gate.with_turn_detection(detection)
+        return commands + self._on_gate_moved(self._up.configure(self._gate), now)
 
     def _on_gate_moved(self, steps: list[GateMoved | CallCommand], now: float) -> list[CallCommand]:
         commands: list[CallCommand] = []
@@ -200,7 +224,7 @@ class Conversation:
     def _gate_opened(self, event: GateOpened, now: float) -> list[CallCommand]:
         """Handle an onset; during playout it is a barge-in, which stops it before anything else is sent up."""
         self._unanswered_since = None
-        cuts, commands = self.down.cut("barge_in", now=now)
+        cuts, commands = self.down.cut("barge_in", now=now) if self._gate.interrupts else ([], [])
         stop_s = max(0.0, now - event.onset_at) + self._config.receive_delay_ms / 1000
         commands.append(CountGateOpen(event.cause, stop_s if cuts else None))
         if not self._shows_gate:
@@ -223,7 +247,8 @@ class Conversation:
 
     def _gate_closed(self, event: GateClosed) -> list[CallCommand]:
         speech_end_at = event.speech_end_at - self._config.receive_delay_ms / 1000
-        self._unanswered_since = speech_end_at
+        if event.reason in _AWAITS_ANSWER:
+            self._unanswered_since = speech_end_at
         counted = CountGateClose(event.reason, event.index, speech_end_at)
         if not self._shows_gate:
             return [counted]

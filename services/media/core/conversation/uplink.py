@@ -51,6 +51,19 @@ class Uplink:
         """Close the gate if packets have stopped, as of ``now``."""
         return self._carry(self._gate.on_timer(now=now))
 
+    def configure(self, config: GateConfig) -> list[GateMoved | CallCommand]:
+        """Use ``config`` from the next frame on."""
+        return [*self._flush(), *self._carry(self._gate.configure(config))]
+
+    def before_client_event(self, kind: str) -> list[GateMoved | CallCommand]:
+        """Send what must not be overtaken by a client event of type ``kind``, and end the utterance if it does."""
+        moved: list[GateMoved | CallCommand] = []
+        if kind == "input_audio_buffer.commit":
+            moved = self._carry(self._gate.on_client_commit())
+        elif kind == "input_audio_buffer.clear":
+            moved = self._carry(self._gate.on_client_clear())
+        return [*moved, *self._flush()]
+
     def on_packets_lost(self) -> list[GateMoved | CallCommand]:
         """Close the gate: the caller's connection is lost."""
         return self._carry(self._gate.on_packets_lost())
@@ -59,8 +72,8 @@ class Uplink:
         """Close the gate: the call has ended."""
         return self._carry(self._gate.hang_up())
 
-    def flush(self) -> list[SendUp]:
-        """Send a pending single frame now. Call it before a command that must not overtake it."""
+    def _flush(self) -> list[SendUp]:
+        """Send a pending single frame now."""
         if not self._batch:
             return []
         command = SendUp(Kind.AUDIO_UP, self._batch_index, b"".join(self._batch), flags=self._flags)
@@ -82,7 +95,7 @@ class Uplink:
                         speech_end_index=event.speech_end_index,
                         hangover_ms=event.hangover_ms,
                     )
-                    out += self.flush()
+                    out += self._flush()
                     out += [SendUp(Kind.UTTERANCE_END, event.index, end.encode()), GateMoved(event)]
         return out
 
@@ -90,8 +103,8 @@ class Uplink:
         batch = self._batch
         if batch and flags == self._flags and frame.index == self._batch_index + len(batch):
             batch.append(frame.pcm)
-            return self.flush() if len(batch) == MAX_BATCH_FRAMES else []
-        out = self.flush()
+            return self._flush() if len(batch) == MAX_BATCH_FRAMES else []
+        out = self._flush()
         self._batch_index = frame.index
         self._flags = flags
         batch.append(frame.pcm)

@@ -1,15 +1,17 @@
 """The gate: which caller frames are sent upstream, and when an utterance begins and ends.
 
 Input: frames with their speech probability; output: events. Frames before the onset are sent too (pre-roll). After
-speech a short tail is sent; the rest of the hangover is held, and sent only if speech resumes.
+speech a short tail is sent; the rest of the hangover is held, and sent only if speech resumes. In push to talk every
+frame is sent, and there are no utterances.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.messages import CloseReason, OpenCause
+from services.contracts.turn_detection import DetectsTurns
 from services.media.core.speech.turn_end import FrameHistory, Hangover, TurnEnd
 
 
@@ -25,6 +27,21 @@ class GateConfig:
     pre_roll_frames: int = 10  # 200 ms from before the onset are sent too
     tail_frames: int = 8  # 160 ms after speech are sent at once, the rest of the hangover is held
     max_utterance_frames: int = 3000  # 60 s
+    automatic: bool = True  # False: push to talk
+    interrupts: bool = True  # opening stops the answer that plays
+
+    def with_turn_detection(self, detection: DetectsTurns) -> "GateConfig":
+        """Return this configuration with the turn detection of a call."""
+        hangover_frames = max(1, detection.silence_duration_ms // FRAME_MS)
+        return replace(
+            self,
+            speech_probability=detection.threshold,
+            hangover_frames=hangover_frames,
+            tail_frames=min(self.tail_frames, hangover_frames),
+            pre_roll_frames=detection.prefix_padding_ms // FRAME_MS,
+            automatic=detection.automatic,
+            interrupts=detection.interrupt_response,
+        )
 
     @property
     def hangover_s(self) -> float:
@@ -80,7 +97,8 @@ class VadGate:
 
     def __init__(self, config: GateConfig, turn_end: TurnEnd | None = None) -> None:
         self._config = config
-        self._turn_end = turn_end or Hangover(config.hangover_frames, config.max_utterance_frames)
+        self._given_turn_end = turn_end
+        self._turn_end = turn_end or _hangover(config)
         self._history = FrameHistory()
         self._idle: deque[tuple[PcmFrame, float]] = deque()  # may yet become pre-roll
         self._held: list[tuple[PcmFrame, float]] = []  # silence after the tail that may yet be sent
@@ -98,6 +116,8 @@ class VadGate:
     ) -> list[GateEvent]:
         """Gate the next frame. ``playing``: an answer is being played, so opening requires a longer onset."""
         self._last_frame_at = now
+        if not self._config.automatic:
+            return [self._send(frame)]
         self._run = self._run + 1 if probability >= self._config.speech_probability else 0
         if self.is_open:
             self._history.probability = probability
@@ -110,6 +130,28 @@ class VadGate:
             return [self._close("no_packets", since_frame_s=now - self._last_frame_at)]
         return []
 
+    def configure(self, config: GateConfig) -> list[GateEvent]:
+        """Use ``config`` from the next frame on. Push to talk closes an open gate, with what is held sent before."""
+        events: list[GateEvent] = []
+        if self._config.automatic and not config.automatic:
+            if self.is_open:
+                events += self._send_held()
+                events.append(self._close("turn_detection"))
+            self._discard_idle()
+        self._config = config
+        self._turn_end = self._given_turn_end or _hangover(config)
+        return events
+
+    def on_client_commit(self) -> list[GateEvent]:
+        """Close an open gate: the client commits what was sent. Speech that goes on opens it again."""
+        return [self._close("client_commit")] if self.is_open else []
+
+    def on_client_clear(self) -> list[GateEvent]:
+        """Close an open gate and discard what is held: the client wants nothing that was said so far."""
+        events: list[GateEvent] = [self._close("client_clear")] if self.is_open else []
+        self._discard_idle()
+        return events
+
     def on_packets_lost(self) -> list[GateEvent]:
         """Close an open gate at once: the caller's connection is lost."""
         return [self._close("no_packets")] if self.is_open else []
@@ -117,17 +159,23 @@ class VadGate:
     def hang_up(self) -> list[GateEvent]:
         """Close an open gate and count the frames still pending as gated: the call is over."""
         events: list[GateEvent] = [self._close("hangup")] if self.is_open else []
+        self._discard_idle()
+        return events
+
+    def _discard_idle(self) -> None:
+        self._run = 0
         self.gated_frames += len(self._idle)
         self._idle.clear()
-        return events
 
     def _on_frame_idle(self, frame: PcmFrame, *, playing: bool, now: float) -> list[GateEvent]:
         if self._idle and self._idle[-1][0].index + 1 != frame.index:  # after a pause of the packets
             self.gated_frames += len(self._idle)
             self._idle.clear()
+            self._run = min(self._run, 1)
         self._idle.append((frame, now))
         if self._run:
-            needed = self._config.barge_in_onset_frames if playing else self._config.onset_frames
+            barges_in = playing and self._config.interrupts
+            needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames
             if self._run >= needed:
                 return self._open(now)
         self._trim()
@@ -154,13 +202,12 @@ class VadGate:
         events: list[GateEvent] = []
         if self._run >= self._config.resume_frames:
             if self._held:
-                events += [self._send(held) for held, _ in self._held]
-                self._held.clear()
+                events += self._send_held()
             self._mark_speech(frame, now)
             events.append(self._send(frame))
         else:
             self._history.silence += 1
-            if self._history.silence <= self._config.tail_frames:
+            if self._history.silence <= self._config.tail_frames and not self._held:
                 events.append(self._send(frame))
             else:
                 self._held.append((frame, now))
@@ -173,6 +220,11 @@ class VadGate:
         self._history.silence = 0
         self._speech_end = frame.index + 1
         self._speech_end_at = now
+
+    def _send_held(self) -> list[GateEvent]:
+        sent: list[GateEvent] = [self._send(frame) for frame, _ in self._held]
+        self._held.clear()
+        return sent
 
     def _send(self, frame: PcmFrame, *, pre_roll: bool = False) -> Forward:
         self.sent_frames += 1
@@ -189,3 +241,7 @@ class VadGate:
         self._held.clear()
         self._trim()
         return GateClosed(reason, self._next_index, self._speech_end, self._speech_end_at, hangover_ms)
+
+
+def _hangover(config: GateConfig) -> TurnEnd:
+    return Hangover(config.hangover_frames, config.max_utterance_frames)

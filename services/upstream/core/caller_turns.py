@@ -1,0 +1,107 @@
+"""The caller's turns: utterances become items and ask for responses as the turn detection in force says."""
+
+from services.contracts.audio import FRAME_MS
+from services.contracts.messages import CloseReason
+from services.contracts.turn_detection import DetectsTurns, turn_detection_of
+from services.upstream.core.command_buffer import CommandBuffer
+from services.upstream.core.commands import ApplyTurnDetection
+from services.upstream.core.idle_timeout import IdleTimeout
+from services.upstream.core.input_audio_buffer import InputAudioBuffer
+from services.upstream.core.responses import ResponseTracker
+from services.upstream.core.session_config_state import SessionConfigState
+
+_LEFT_TO_CLIENT: tuple[CloseReason, ...] = ("client_commit", "client_clear", "turn_detection")
+
+
+class CallerTurns:
+    """One session's turns. Call `apply` whenever the session in force may have changed.
+
+    ``granted``: the turn detection with which media begins the call.
+    """
+
+    def __init__(
+        self,
+        commands: CommandBuffer,
+        config: SessionConfigState,
+        *,
+        input_buffer: InputAudioBuffer,
+        responses: ResponseTracker,
+        idle: IdleTimeout,
+        granted: DetectsTurns,
+    ) -> None:
+        self._commands = commands
+        self._config = config
+        self._input_buffer = input_buffer
+        self._responses = responses
+        self._idle = idle
+        self._applied = granted
+        self._changes = 0
+        self._barged_in = False
+
+    def apply(self) -> None:
+        """Make media apply the turn detection in force, if it has changed.
+
+        Call it before the client is told. From push to talk to voice detection, what the client has not committed is
+        cleared, and it gets `input_audio_buffer.cleared`.
+        """
+        detection = turn_detection_of(self._config.turn_detection, self._config.turn_terms)
+        if detection == self._applied:
+            return
+        was, self._applied = self._applied, detection
+        self._changes += 1
+        self._commands.add(ApplyTurnDetection(self._changes, detection))
+        if detection.automatic and not was.automatic:
+            self._input_buffer.clear_uncommitted()
+
+    def begin(self, index: int, *, now: float) -> None:
+        """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
+        if self._applied.automatic:
+            if self._applied.interrupt_response:
+                self._responses.interrupt(now=now)
+            if self._barged_in:
+                self._input_buffer.clear()
+            self._input_buffer.utterance_started(index)
+            self._idle.restart()
+        self._barged_in = False
+
+    def append(self, pcm: bytes) -> None:
+        """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped.
+
+        In push to talk, none comes between the pieces that the client appends itself: they are one sound.
+        """
+        is_kept = not self._applied.automatic and not self._input_buffer.has_client_audio
+        if self._input_buffer.is_open or is_kept:
+            self._input_buffer.append_frames(pcm)
+
+    def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:
+        """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
+        automatic, has_manual_turns = self._applied.automatic, self._input_buffer.has_manual_turns
+        left_to_client = has_manual_turns and reason in _LEFT_TO_CLIENT
+        committed = self._input_buffer.utterance_ended(index, commits=automatic and not left_to_client)
+        if automatic and left_to_client and reason == "turn_detection":
+            self._input_buffer.clear_uncommitted()  # the client has switched back to voice detection meanwhile
+        if committed and has_manual_turns and self._creates_response:
+            self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
+
+    def abandon(self) -> None:
+        """Drop the utterance: the caller hung up during it, so that no answer is requested."""
+        self._input_buffer.drop_utterance()
+
+    def playout_cut_by_caller(self) -> None:
+        """Record that the caller has stopped an answer by speaking: what is in the buffer was said before."""
+        self._barged_in = True
+
+    def heard_until(self, index: int, *, now: float) -> None:
+        """Record that media has received the caller's frames before ``index``."""
+        self._idle.heard_until(index * FRAME_MS, now=now)
+
+    def on_timer(self, *, now: float) -> None:
+        """Ask for a response if the caller has been silent for longer than the session's `idle_timeout_ms`."""
+        if self._idle.is_over(now=now):
+            self._idle.commit_silence(now=now)
+            if self._creates_response:
+                self._responses.request({}, asker="turn", now=now)
+
+    @property
+    def _creates_response(self) -> bool:
+        return (self._config.turn_detection or {}).get("create_response") is not False
