@@ -99,3 +99,15 @@ def test_the_default_threshold_ends_the_grading() -> None:
     detector.set_threshold(0.8)
     detector.set_threshold(0.5)
     assert {detector.probability(frame) for frame in vowel(300)} <= {0.0, 1.0}
+
+
+def test_the_callers_of_an_unbatched_detector_have_thresholds_of_their_own() -> None:
+    detector = DETECTORS["webrtcvad"](DetectorConfig())
+    plain, graded_state = detector.new_state(), detector.new_state()
+    detector.set_threshold(graded_state, 0.9)
+    found = {state: set[float]() for state in (plain, graded_state)}
+    for frame in vowel(300):
+        for state, probability in zip(found, detector.probabilities([(s, frame) for s in found]), strict=True):
+            found[state].add(probability)
+    assert found[plain] <= {0.0, 1.0}
+    assert len(found[graded_state]) > 10

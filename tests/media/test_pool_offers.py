@@ -13,7 +13,9 @@ from tests.media.worker import EPOCH, PROCESS
 async def test_an_offer_is_answered_once_a_worker_has_claimed_the_call(open_harness: HarnessOpener) -> None:
     async with open_harness() as harness:
         offer = an_offer()
-        assert await harness.ask(offer) == OfferAnswered(connect=WebRtcAnswer(sdp="answer to v=0"))
+        answered = await harness.ask(offer)
+        assert isinstance(answered, OfferAnswered)
+        assert answered.connect == WebRtcAnswer(sdp="answer to v=0")
         (claim,) = harness.worker.claims
         assert (claim.call, claim.process, claim.grant) == (offer.call, PROCESS, offer.grant)
         assert harness.pool.admission.active == 1
@@ -24,7 +26,9 @@ async def test_the_same_offer_again_gets_the_same_answer_and_makes_no_second_cal
     async with open_harness() as harness:
         offer = an_offer()
         first, second = await asyncio.gather(harness.ask(offer), harness.ask(offer))
-        assert first == second == await harness.ask(offer) == OfferAnswered(connect=WebRtcAnswer(sdp="answer to v=0"))
+        assert first == second == await harness.ask(offer)
+        assert isinstance(first, OfferAnswered)
+        assert first.connect == WebRtcAnswer(sdp="answer to v=0")
         assert len(harness.worker.claims) == harness.pool.admission.active == 1
 
 
