@@ -97,7 +97,7 @@ class SessionConfigState:
         ``pending``: the changes of earlier updates that are not yet in force.
 
         Raises:
-            InvalidSessionError: a known field has a wrong value, the operator does not allow one, or the session would be
+            InvalidSessionError: a known field has a wrong value or one that is not allowed here, or the session would be
                 too large.
         """
         changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
