@@ -97,8 +97,7 @@ class SessionConfigState:
         ``pending``: the changes of earlier updates that are not yet in force.
 
         Raises:
-            InvalidSessionError: a known field has a wrong value or one that is not allowed here, or the session would be
-                too large.
+            InvalidSessionError: a field has a wrong value or one that is not allowed here, or the session is too large.
         """
         changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
