@@ -13,6 +13,8 @@ from services.upstream.core.usage import transcription_meters
 
 MAX_PENDING = 256
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
+_PASSED_ON = ("logprobs", "languages")
+"""What some models say about a transcript, as the session's `include` asks for."""
 
 
 class ItemEvents:
@@ -109,6 +111,7 @@ class ItemEvents:
         if kind != f"{_TRANSCRIPTION}delta":
             self._input_buffer.transcribed(ours)
         for_client: Json = {"item_id": ours, "content_index": whole(event, "content_index")}
+        for_client |= {name: event[name] for name in _PASSED_ON if name in event}
         match kind.removeprefix(_TRANSCRIPTION):
             case "delta":
                 for_client["delta"] = text(event, "delta")
