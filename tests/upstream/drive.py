@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import JsonValue, TypeAdapter
@@ -228,6 +228,13 @@ class Drive:
     @property
     def error(self) -> Json:
         return object_of(self.one("error"), "error")
+
+
+def between_sessions() -> Drive:
+    """Return a core whose provider's session has ended, and whose next one is not open."""
+    drive = Drive(core_of(capabilities=replace(CAPABILITIES, session_limit_s=480))).ready()
+    drive.advance(400)
+    return drive.forget()
 
 
 def object_of(event: Json, name: str) -> Json:

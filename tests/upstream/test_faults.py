@@ -1,19 +1,16 @@
 """Errors between the core and a provider, and which of them the client gets."""
 
-from dataclasses import replace
-
 import pytest
 from pydantic import JsonValue
 
 from services.contracts.endings import EndReason
 from services.contracts.usage import Meter
-from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core import command_buffer
 from services.upstream.core.commands import AppendAudio, EndSession
 from services.upstream.core.ids import MAX_IDS, IdMap
-from services.upstream.core.item_events import MAX_PENDING
+from services.upstream.core.item_events import MAX_TRUNCATING
 from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
-from tests.upstream.drive import Drive, Json, core_of, object_of
+from tests.upstream.drive import Drive, Json, between_sessions, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
 ACTIVE = "conversation_already_has_active_response"
@@ -205,27 +202,23 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
     assert drive.booked[-1].meters[Meter.AUDIO_SENT_MS] == 2000
 
 
-def test_a_client_that_sends_too_much_before_the_session_is_told_so() -> None:
+def test_no_more_events_are_taken_before_the_session_than_are_held() -> None:
     drive = Drive()
     for _ in range(command_buffer.MAX_HELD_EVENTS):
+        assert drive.core.takes_client_events
         drive.client("conversation.item.create", item=MESSAGE)
-    drive.client("response.create", event_id="mine")
-    assert drive.faults == ["backlog"]
-    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
-    drive.forget().open()
+    assert not drive.core.takes_client_events
+    drive.open()
     assert drive.sent_types.count("conversation.item.create") == command_buffer.MAX_HELD_EVENTS
-    assert "response.create" not in drive.sent_types
-
-
-def reconnecting() -> Drive:
-    """Return a core whose provider's session has ended and whose next one is not open."""
-    drive = Drive(core_of(capabilities=replace(CAPABILITIES, session_limit_s=480))).ready()
-    drive.advance(400)
-    return drive.forget()
+    assert drive.core.takes_client_events
+    drive = Drive()
+    drive.client("conversation.item.create", item={**MESSAGE, "id": "x" * command_buffer.MAX_HELD_EVENT_BYTES})
+    assert not drive.core.takes_client_events
+    assert not between_sessions().core.takes_client_events
 
 
 def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
-    drive = reconnecting()
+    drive = between_sessions()
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
@@ -239,14 +232,14 @@ def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
 
 
 def test_between_two_sessions_the_oldest_sound_is_lost_and_counted() -> None:
-    drive = reconnecting()
+    drive = between_sessions()
     drive.start()
     drive.speak(103)
     assert drive.faults == ["backlog"] * 3
 
 
 def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
-    drive = reconnecting()
+    drive = between_sessions()
     drive.created()
     drive.message()
     drive.sound(1000)
@@ -261,21 +254,20 @@ def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
 def test_many_events_are_not_remembered_for_ever() -> None:
     drive = Drive().ready()
     first = None
-    for _ in range(600):
+    for _ in range(5000):
         drive.forget().client("conversation.item.create", item=MESSAGE, event_id="mine")
         first = first or drive.sent("conversation.item.create")["event_id"]
     drive.forget().provider("error", error={"message": "late", "event_id": first})
     assert drive.error["event_id"] is None
 
 
-def test_more_truncations_than_anybody_waits_for_are_not_confirmed() -> None:
+def test_more_truncations_than_anybody_waits_for_are_refused() -> None:
     drive = Drive().ready()
-    for number in range(MAX_PENDING + 1):
+    for number in range(MAX_TRUNCATING + 1):
         item = drive.forget().answer(rid=f"resp_P{number}", iid=f"item_P{number}", ms=20)
         drive.report(item, ms=20)
-        drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1)
-    drive.forget().provider("conversation.item.truncated", item_id=f"item_P{MAX_PENDING}", audio_end_ms=1)
-    assert drive.shown == []
+        drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1, event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
 
 
 def test_ids_are_forgotten_oldest_first() -> None:

@@ -164,7 +164,7 @@ def test_no_more_updates_are_taken_than_can_be_pending() -> None:
     for _ in range(MAX_PENDING_UPDATES + 1):
         drive.client("session.update", event_id="mine", session=says("One."))
     assert drive.sent_types == ["session.update"] * MAX_PENDING_UPDATES
-    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
 
 
 def test_an_update_between_two_connections_is_sent_behind_the_new_session() -> None:
@@ -189,7 +189,7 @@ def test_an_update_that_cannot_be_held_is_answered_by_an_error() -> None:
     for _ in range(256):
         drive.client("conversation.item.create", item={"type": "message", "role": "user", "content": []})
     drive.client("session.update", event_id="mine", session=says("One."))
-    assert (drive.error["code"], drive.error["event_id"]) == ("rate_limit_exceeded", "mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
 
 
 # --- against a model

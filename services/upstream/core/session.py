@@ -3,10 +3,9 @@
 Sans-IO. A method is an event; it returns the commands to execute, in order. ``now``: monotonic seconds.
 """
 
-import json
-
 from pydantic import JsonValue
 
+from services.contracts.client_event import RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
@@ -14,7 +13,7 @@ from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.client_requests import Parts, Requests, event_id_of
+from services.upstream.core.client_requests import Parts, Requests
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
 from services.upstream.core.idle_timeout import IdleTimeout
@@ -22,7 +21,7 @@ from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
-from services.upstream.core.json_shape import Json, fields, text, whole
+from services.upstream.core.json_shape import Json, fields, text, text_chars, whole
 from services.upstream.core.output_item_events import ITEM_EVENTS
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
 from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
@@ -207,17 +206,23 @@ class SessionCore:
         """Record that media has received the caller's frames before ``index``."""
         self._turns.heard_until(index, now=now)
 
+    @property
+    def takes_client_events(self) -> bool:
+        """Whether `on_client_event` may be called: the session is in force, or there is room to wait for it."""
+        return self._commands.is_open or (not self._updates.in_force and self._waiting.has_room)
+
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
-        """Handle an event of the client, any JSON; it waits until the session is in force."""
+        """Handle an event of the client, any JSON; call it while `takes_client_events`."""
         if self._updates.in_force:
             self._requests.on_client_event(event, now)
-        elif not self._waiting.hold_event(lambda at: self._requests.on_client_event(event, at), len(json.dumps(event))):
-            self._commands.count_error(CountError("backlog", "event"))
-            self._commands.publish_error(
-                code="rate_limit_exceeded",
-                message="Too many events wait for the session: wait for session.created before you send more.",
-                client_event_id=event_id_of(event),
-            )
+        else:
+            size = text_chars(event) if isinstance(event, dict) else 0
+            self._waiting.hold_event(lambda at: self._requests.on_client_event(event, at), size)
+        return self._commands.pop_commands()
+
+    def refuse_client_event(self, refused: RefusedEvent) -> list[SessionCommand]:
+        """Answer a message of the client that is no event."""
+        self._when_in_force(lambda _: self._requests.refuse(refused), 0.0)
         return self._commands.pop_commands()
 
     def _when_in_force(self, step: InputStep, now: float) -> None:

@@ -22,7 +22,7 @@ class WaitingInputs:
     def __init__(self) -> None:
         self._inputs: deque[_WaitingInput] = deque()
         self._audio_bytes = 0
-        self._event_bytes = 0
+        self._event_chars = 0
         self._events = 0
 
     def hold(self, step: InputStep) -> None:
@@ -41,14 +41,16 @@ class WaitingInputs:
             dropped += 1
         return dropped
 
-    def hold_event(self, step: InputStep, size: int) -> bool:
-        """Hold an event of the client of ``size`` bytes; False if too many are held."""
-        if self._events >= MAX_HELD_EVENTS or self._event_bytes + size > MAX_HELD_EVENT_BYTES:
-            return False
+    def hold_event(self, step: InputStep, size: int) -> None:
+        """Hold an event of the client of ``size`` characters."""
         self._events += 1
-        self._event_bytes += size
+        self._event_chars += size
         self._inputs.append(_WaitingInput(step, 0))
-        return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further event of the client may be held."""
+        return self._events < MAX_HELD_EVENTS and self._event_chars < MAX_HELD_EVENT_BYTES
 
     def pop_all(self) -> list[InputStep]:
         """Return and remove what is held, in order."""
