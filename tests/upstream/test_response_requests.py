@@ -226,6 +226,7 @@ def test_what_is_no_object_is_refused(event: JsonValue) -> None:
     assert drive.error["code"] == "invalid_event"
 
 
-def test_media_has_done_what_clears_the_playout() -> None:
+def test_a_clear_of_the_playout_that_media_could_not_read_is_refused() -> None:
     drive = Drive().ready()
-    assert drive.client("output_audio_buffer.clear") == []
+    drive.client("output_audio_buffer.clear", event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("invalid_event", "mine")
