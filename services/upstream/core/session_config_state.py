@@ -6,9 +6,9 @@ from functools import reduce
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
-from services.contracts.session.locks import unlocked_fields
+from services.contracts.session.locks import LOCKS, refuse_locked
 from services.contracts.session.merge import merge_sessions
-from services.contracts.session.parse import InvalidSessionError, client_fields, parse_session
+from services.contracts.session.parse import invalid_value, parse_response, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
 from services.contracts.turn_detection import (
     OutOfBounds,
@@ -50,7 +50,7 @@ class SessionConfigState:
             "model": model,
             "expires_at": expires_at,
         }
-        self._requested = _settings(client_fields(grant.session))
+        self._requested = _settings(grant.session)
         self._reported: Json = {}  # by path: what the provider has otherwise
         self._effective = self._in_force(self._requested)
 
@@ -86,22 +86,30 @@ class SessionConfigState:
         return tuple(path for path in OPTIONAL_FIELDS if self.is_locked(path))
 
     def is_locked(self, path: str) -> bool:
-        """Return whether the token locks the field at ``path``, or one that contains it."""
-        names = path.split(".")
-        containing = {".".join(names[:count]) for count in range(1, len(names) + 1)} | {names[-1]}
-        return not containing.isdisjoint(self._grant.locked)
+        """Return whether the token locks the field at ``path``, one that contains it, or one within it."""
+        closed = [field for name in self._grant.locked if name in LOCKS for field in LOCKS[name].session]
+        return any(f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.") for field in closed)
+
+    def check_locks(self, event: Json) -> None:
+        """Check that an event of the client changes nothing that its token locks.
+
+        Raises:
+            LockedFieldError: it does.
+        """
+        refuse_locked(event, locked=self._grant.locked, session=self._effective)
 
     def changes_of(self, parameters: Json, *, pending: Iterable[Json] = ()) -> Json:
-        """Return what an update of the client changes, which may be nothing; `apply` puts it in force.
+        """Return what an update that `check_locks` has passed changes, which may be nothing; `apply` puts it in force.
 
         ``pending``: the changes of earlier updates that are not yet in force.
 
         Raises:
-            InvalidSessionError: a field has a wrong value or one that is not allowed here, or the session is too large.
+            InvalidSessionError: a field is unknown, or has a wrong value or one that the operator does not allow, or
+                the session is too large.
         """
-        changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
+        changed = _settings(parse_session(parameters))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
-            raise InvalidSessionError(field.param, field.problem)
+            raise invalid_value(field.param, field.problem)
         check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
         return changed
 
@@ -152,9 +160,12 @@ class SessionConfigState:
         return {"type": "realtime", **result}
 
     def for_response(self, parameters: Json) -> Json:
-        """Return the parameters of a `response.create` without locked ones, output format and input audio."""
-        kept = unlocked_fields(parameters, locked=self._grant.locked)
-        return without_path(without_path(kept, "audio.output.format"), "audio.input")
+        """Return the parameters of a `response.create` for the provider, whose output format is ours.
+
+        Raises:
+            InvalidSessionError: a parameter is unknown or has a wrong value.
+        """
+        return without_path(_settings(parse_response(parameters)), "audio.output.format")
 
 
 def part_for_provider(changed: Json) -> Json:
