@@ -120,11 +120,11 @@ def nested(path: str, value: object) -> dict[str, Any]:
     return value
 
 
-async def bill_of(up: Up, group: str) -> dict[str, Any]:
-    """The provider's bill of the session whose trace is in ``group``."""
+async def bills_of(up: Up, group: str) -> list[dict[str, Any]]:
+    """The provider's bills of the sessions whose trace is in ``group``."""
     async with httpx.AsyncClient(base_url=up.service("rehearsal")) as http:
         sessions: list[dict[str, Any]] = (await http.get("/billing")).json()["sessions"]
-    return next(session for session in sessions if session["trace"] and session["trace"]["group_id"] == group)
+    return [session for session in sessions if session["trace"] and session["trace"]["group_id"] == group]
 
 
 async def spoken(text: str) -> Samples:
