@@ -45,8 +45,8 @@ CAPABILITIES = Capabilities(
     session_limit_s=3600,  # OpenAI's guide to Realtime sessions
 )
 CONNECT_TIMEOUT_S = 10.0
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""Audio deltas are some kilobytes; only a retrieved item with its audio is large."""
+MAX_MESSAGE_BYTES = 24 * 1024 * 1024
+"""Audio deltas are some kilobytes; an item that the client created comes back as large as it was sent."""
 PING_S = 10.0
 MAX_APPEND_BYTES = 4800  # 100 ms of 24 kHz
 _CLOSE_TIMEOUT_S = 1.0
@@ -166,7 +166,7 @@ class OpenAIConnection:
             await self._write_audio(self._rates.flush_caller_audio())
         elif event["type"] == "input_audio_buffer.clear":
             self._rates.reset_caller_audio()
-        await self._write(json.dumps(self._rates.resample_client_event(event), separators=(",", ":")).encode())
+        await self._write(_encoded(self._rates.resample_client_event(event)))
 
     async def receive_event(self) -> JsonValue:
         """See `ProviderConnection`."""
@@ -188,6 +188,14 @@ class OpenAIConnection:
             await self._ws.send(message, text=True)
         except ConnectionClosed as exc:
             raise _closed(exc, self._scrubber) from exc
+
+
+def _encoded(event: Json) -> bytes:
+    """Return the event's JSON in UTF-8; with escapes only where a string has surrogates, which have no UTF-8."""
+    try:
+        return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(event, separators=(",", ":")).encode()
 
 
 async def _await_session_created(ws: ClientConnection, model: str, scrubber: Scrubber) -> None:
