@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from services.contracts.json_bytes import json_bytes
 from services.runtime import clock
 from services.runtime.telemetry.logging import redact_text
 from services.runtime.telemetry.redaction import secrets_in_url
@@ -166,7 +167,7 @@ class OpenAIConnection:
             await self._write_audio(self._rates.flush_caller_audio())
         elif event["type"] == "input_audio_buffer.clear":
             self._rates.reset_caller_audio()
-        await self._write(_encoded(self._rates.resample_client_event(event)))
+        await self._write(json_bytes(self._rates.resample_client_event(event)))
 
     async def receive_event(self) -> JsonValue:
         """See `ProviderConnection`."""
@@ -188,14 +189,6 @@ class OpenAIConnection:
             await self._ws.send(message, text=True)
         except ConnectionClosed as exc:
             raise _closed(exc, self._scrubber) from exc
-
-
-def _encoded(event: Json) -> bytes:
-    """Return the event's JSON in UTF-8; with escapes only where a string has surrogates, which have no UTF-8."""
-    try:
-        return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(event, separators=(",", ":")).encode()
 
 
 async def _await_session_created(ws: ClientConnection, model: str, scrubber: Scrubber) -> None:
