@@ -34,8 +34,9 @@ LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
 """Non-data DTLS records after the handshake: a lost last flight is retransmitted a few times."""
 RTCP = RateLimiterConfig(per_s=20, burst=60, patience_s=float("inf"))
 """Reports come every few seconds; feedback that was not negotiated may come with each packet on a bad network."""
-SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=1_000_000, patience_s=float("inf"))
-"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core, after the longest message."""
+SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
+"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core. Packets that continue a message in order are free:
+`DTLS` and `CPU` bound them."""
 SCTP_MESSAGES = RateLimiterConfig(per_s=300, burst=3000, patience_s=float("inf"))
 """Events and fragments that end one. A conversation has a few a second, or 100 of its own audio; a history comes at
 once. `ClientInbox` forwards 150 a second, and closes the window when more wait."""
