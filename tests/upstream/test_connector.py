@@ -193,7 +193,7 @@ async def test_a_message_beyond_all_measure_closes_the_session() -> None:
     provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
         provider_session = await provider.session()
-        await provider_session.socket.send("x" * (25 * 1024 * 1024))
+        await provider_session.socket.send("x" * (65 * 1024 * 1024))
         with pytest.raises(UpstreamClosedError):
             await connection.receive_event()
 
