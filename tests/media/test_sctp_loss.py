@@ -128,7 +128,7 @@ async def test_an_honest_peer_gets_all_through(
 
 
 async def to_us(
-    speak: Callable[[RTCDataChannel], None], verdicts: Verdicts, large: LargeMessages
+    speak: Callable[[RTCDataChannel], object], verdicts: Verdicts, large: LargeMessages
 ) -> tuple[Sctp, RTCSctpTransport]:
     """Return an association of ours, and a peer's that calls ``speak`` with its channel when that is open."""
     dice = random.Random(1)  # noqa: S311
