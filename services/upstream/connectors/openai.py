@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from services.contracts.json_bytes import json_bytes
 from services.runtime import clock
 from services.runtime.telemetry.logging import redact_text
 from services.runtime.telemetry.redaction import secrets_in_url
@@ -39,14 +40,16 @@ CAPABILITIES = Capabilities(
     truncate=True,
     transcription=True,
     tools=True,
+    beside=True,
     input_hz=24_000,
     output_hz=24_000,
     meter="tokens",
     session_limit_s=3600,  # OpenAI's guide to Realtime sessions
 )
 CONNECT_TIMEOUT_S = 10.0
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""Audio deltas are some kilobytes; only a retrieved item with its audio is large."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Audio deltas are some kilobytes; an item that the client created comes back whole, in ASCII
+three times as large."""
 PING_S = 10.0
 MAX_APPEND_BYTES = 4800  # 100 ms of 24 kHz
 _CLOSE_TIMEOUT_S = 1.0
@@ -166,7 +169,7 @@ class OpenAIConnection:
             await self._write_audio(self._rates.flush_caller_audio())
         elif event["type"] == "input_audio_buffer.clear":
             self._rates.reset_caller_audio()
-        await self._write(json.dumps(self._rates.resample_client_event(event), separators=(",", ":")).encode())
+        await self._write(json_bytes(self._rates.resample_client_event(event)))
 
     async def receive_event(self) -> JsonValue:
         """See `ProviderConnection`."""
