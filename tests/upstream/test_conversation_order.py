@@ -261,7 +261,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.provider = OrderedProvider(self.provider.habits, numbers=self.provider.numbers)
         self.creates(data, "user")
         assert not self.provider.inbox, "it is closed"
-        self.drive.record(self.drive.core.provider_opened(now=self.drive.now))
+        self.drive.open()
         self.settle()
 
     # --- always
@@ -481,7 +481,7 @@ def test_a_deletion_that_cannot_be_held_is_not_carried_out() -> None:
 
 def reopened(drive: Drive) -> Drive:
     assert any(isinstance(command, Reconnect) for command in drive.forget().advance(DUE_S))
-    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.open()
     return drive
 
 
@@ -552,5 +552,5 @@ def test_what_is_requested_before_the_new_session_is_open_is_requested_once() ->
     create(drive, "a")
     drive.forget().advance(DUE_S)
     drive.client("conversation.item.create", item={**MESSAGE, "id": "b"}, previous_item_id="a")
-    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.open()
     assert repeated(drive) == ["a", "b"]
