@@ -29,6 +29,7 @@ class ProviderSetup:
         for item in self._parts.conversation.begin_new_session():
             self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
             self._commands.send_to_provider("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
+        self._parts.input_buffer.repeat()
         self._commands.release_held()
         if self._limit_s is not None:
             self._reconnect_at = now + self._limit_s - min(RECONNECT_EARLY_S, self._limit_s / 2)
@@ -37,7 +38,7 @@ class ProviderSetup:
         """Add a `Reconnect` when it is time and no utterance or response is in progress."""
         if self._reconnect_at is None or now < self._reconnect_at:
             return
-        if self._parts.responses.is_idle and self._parts.input_buffer.is_empty:
+        if self._parts.responses.is_idle and self._parts.input_buffer.can_be_repeated:
             self._reconnect_at = None
             self._parts.input_buffer.forget_unconfirmed()
             self._commands.close()
