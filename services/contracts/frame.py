@@ -26,7 +26,7 @@ class Kind(IntEnum):
     AUDIO_UP = 1  # up; position: frame index; 1 or 2 frames of 20 ms at 16 kHz; outside utterances only in push to talk
     UTTERANCE_START = 2  # up; position: index of the first frame sent; payload: messages.UtteranceStart
     UTTERANCE_END = 3  # up; position: index after the last frame sent; payload: messages.UtteranceEnd
-    CLIENT_EVENT = 4  # up; position: frame index; payload: the client's JSON, checked and size-capped
+    CLIENT_EVENT = 4  # up; position: cost of the call's client events so far; payload: JSON, or a piece of it
     PLAYOUT_REPORT = 5  # up; position: samples of the item played; payload: messages.PlayoutReport
     AUDIO_DOWN = 6  # down; position: sample within the item; s16le mono 24 kHz, at most 16 KiB
     SERVER_EVENT = 7  # down; released after the position in the item, at once without one; payload: sequence u64, JSON
@@ -34,6 +34,7 @@ class Kind(IntEnum):
     CLEAR = 9  # down; stop the playout of the item now; media replies with a PLAYOUT_REPORT that is cut
     ENDED = 10  # both; the call is over; payload: messages.Ended
     TURN_DETECTION = 11  # down; position: number of the change; payload: messages.TurnDetection
+    CLIENT_CREDIT = 12  # down; position: that of the last CLIENT_EVENT which the worker has handled; no payload
 
 
 class Flag(IntFlag):
@@ -45,10 +46,11 @@ class Flag(IntFlag):
     RELEASE_ALL = 8  # SERVER_EVENT: released at once, behind everything that is held of the response of its item
     RETURNED = 32  # ALIVE: the sender was disconnected from the bus; the receiver resends the last seconds
     RESENT = 64  # any: may have been received before
+    MORE = 128  # CLIENT_EVENT: the next one continues the same event
 
 
 NO_FLAGS = Flag(0)
-KNOWN_FLAGS = 0x6F
+KNOWN_FLAGS = 0xEF
 
 
 class MalformedFrameError(ValueError):

@@ -91,6 +91,7 @@ class Call:
         self._over = asyncio.Event()
         self._answered_at = clock.monotonic()
         self._usage_seq = 0
+        self._waiting_bytes = 0
 
     async def run(self) -> EndReason:
         """Run the call until it ends; return why. All commands are executed and the legs closed by then."""
@@ -194,8 +195,15 @@ class Call:
             self._execute_all(step())
             if self._conversation.down.playout.pullable:
                 self._served.play()
+            if self._conversation.waiting_bytes != self._waiting_bytes:
+                self._waiting_changed(self._conversation.waiting_bytes)
         except Exception:  # noqa: BLE001 - the edge: the call ends, counted and logged
             self._failed(stage)
+
+    def _waiting_changed(self, size: int) -> None:
+        metrics.CLIENT_EVENT_BYTES.inc(size - self._waiting_bytes)
+        self._waiting_bytes = size
+        self._served.hold_events(size)
 
     def _on_timer(self, now: float) -> list[CallCommand]:
         self._up.on_timer(now=now)
@@ -269,6 +277,7 @@ class Call:
                 self.trace.gate_opened(command, now=clock.monotonic())
 
     def _export_counts(self) -> None:
+        metrics.CLIENT_EVENT_BYTES.dec(self._waiting_bytes)
         down = self._conversation.down
         metrics.UNDERRUNS.inc(down.playout.underruns)
         metrics.OVERRUNS.inc(down.playout.overruns)

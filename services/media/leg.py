@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from services.contracts.audio import PcmFrame
+from services.contracts.client_event import EncodedText
 from services.contracts.connect import LegAnswer, LegOffer
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
@@ -26,7 +27,7 @@ class LegOpened:
 class LegMessage:
     """A message of the client on the event channel: text, or bytes, which are no valid event."""
 
-    content: str | bytes
+    content: str | EncodedText | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,9 @@ class Leg(Protocol):
 
     def send_event(self, text: str) -> None:
         """Send an event, JSON text; a leg whose client does not read fast enough closes."""
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Take less from the client: ``waiting_bytes`` of its events wait in the call. 0: take as much as ever."""
 
     async def restart(self, offer: LegOffer) -> LegAnswer:
         """Answer a new offer of the same client, whose network path has changed (ICE restart).

@@ -75,6 +75,9 @@ BARGE_IN_STOP = Histogram(
 GATE_OPENS = Counter("hushgate_gate_opens_total", "Times that a gate opened, by cause.", ["cause"])
 GATE_CLOSES = Counter("hushgate_gate_closes_total", "Times that a gate closed, by reason.", ["reason"])
 INPUT_DROPPED = Counter("hushgate_media_input_dropped_total", "Input that was dropped, by reason.", ["reason"])
+CLIENT_EVENT_BYTES = Gauge(
+    "hushgate_media_client_event_bytes", "Bytes of clients' events that wait until their workers take more."
+)
 DETECTOR_FAILED_FRAMES = Counter(
     "hushgate_media_detector_failed_frames_total",
     "Caller frames that passed as speech because the speech detector failed.",

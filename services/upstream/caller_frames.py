@@ -1,12 +1,14 @@
-"""One call's frames from media: decoded, checked, and passed to the session core."""
+"""One call's frames from media: decoded, checked, and passed to the session core.
 
-import json
+The client's events wait here while the session does not take any (`SessionCore.takes_client_events`, and the queue of
+the provider's connection); audio, reports and the end of the call pass them.
+"""
+
 from collections import deque
-
-from pydantic import JsonValue
 
 from services.contracts import frame as frames
 from services.contracts.audio import UP_FRAME_BYTES
+from services.contracts.client_event import MAX_EVENT_BYTES, RefusedEvent, read_event
 from services.contracts.frame import Flag, Frame, Kind, MalformedFrameError
 from services.contracts.ids import Epoch
 from services.contracts.messages import (
@@ -28,6 +30,8 @@ from services.upstream.trace import SessionTrace
 _MAX_AUDIO_UP_BYTES = 2 * UP_FRAME_BYTES
 _REMEMBERED = 1024
 """Frames other than audio: more than media publishes again (runtime/bus/reliable_sender.py)."""
+_CREDIT_EVERY = 64 * 1024
+"""A quarter of what media sends without credit: an ordinary call needs none."""
 _NEVER_RESENT = (Kind.AUDIO_UP, Kind.ALIVE)
 _NO_TURN = ("client_clear", "turn_detection")
 _TELLS_POSITION = (Kind.UTTERANCE_END, Kind.ALIVE)
@@ -42,6 +46,9 @@ class CallerFrames:
         self._publisher = publisher
         self._trace = trace
         self._known: deque[int] = deque(maxlen=_REMEMBERED)
+        self._waiting: deque[tuple[int, bytes]] = deque()  # the client's events, each with its position
+        self._pieces = bytearray()  # of the event whose end has not come
+        self._granted = 0
 
     def decode_frame(self, data: bytes) -> Frame | None:
         """Return the frame; None if it is malformed, of another epoch, or a resent one that arrived before."""
@@ -80,9 +87,7 @@ class CallerFrames:
                 case Kind.UTTERANCE_END:
                     result = self._on_utterance_end(frame, now)
                 case Kind.CLIENT_EVENT:
-                    event = _parsed_json(frame.payload)
-                    self._trace.on_client_event(event, now=now)
-                    result = self._core.on_client_event(event, now=now)
+                    self._on_client_event(frame)
                 case Kind.PLAYOUT_REPORT:
                     result = self._on_playout_report(frame, now)
                 case Kind.ENDED:
@@ -94,6 +99,34 @@ class CallerFrames:
         except MalformedMessageError:
             BUS_DROPPED.labels("malformed").inc()
         return result
+
+    def next_client_event(self, *, now: float) -> list[SessionCommand] | None:
+        """Return the commands that follow from the client's next event; None if the session takes none now."""
+        if not self._waiting or not self._core.takes_client_events:
+            return None
+        position, raw = self._waiting.popleft()
+        self._handled(position)
+        event = read_event(raw)
+        if isinstance(event, RefusedEvent):
+            return self._core.refuse_client_event(event)
+        self._trace.on_client_event(event, now=now)
+        return self._core.on_client_event(event, now=now)
+
+    def _on_client_event(self, frame: Frame) -> None:
+        self._pieces += frame.payload
+        if len(self._pieces) > MAX_EVENT_BYTES:
+            self._pieces.clear()
+            raise MalformedMessageError("a client event that is too large")
+        if Flag.MORE in frame.flags:
+            self._handled(frame.position)
+        else:
+            self._waiting.append((frame.position, bytes(self._pieces)))
+            self._pieces = bytearray()
+
+    def _handled(self, position: int) -> None:
+        if position - self._granted >= _CREDIT_EVERY:
+            self._granted = position
+            self._publisher.grant_credit(position)
 
     def _on_utterance_end(self, frame: Frame, now: float) -> list[SessionCommand]:
         end = expect(UtteranceEnd, frame.payload)
@@ -121,12 +154,3 @@ def _checked_audio(pcm: bytes) -> bytes:
     if not 0 < len(pcm) <= _MAX_AUDIO_UP_BYTES or len(pcm) % UP_FRAME_BYTES:
         raise MalformedMessageError(f"audio of {len(pcm)} bytes")
     return pcm
-
-
-def _parsed_json(payload: bytes) -> JsonValue:
-    """Return the client event's JSON; None, which the core refuses, if it cannot be parsed."""
-    try:
-        value: JsonValue = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    return value

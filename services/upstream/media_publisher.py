@@ -61,6 +61,10 @@ class MediaPublisher:
         """Record that media has played ``samples`` of the item, and publish what the credit now allows."""
         self._publish_released(self._credit.on_played(item_id, samples))
 
+    def grant_credit(self, position: int) -> None:
+        """Tell media that the client's events up to ``position`` were handled, so that it sends further ones."""
+        self._send(Kind.CLIENT_CREDIT, position, None)
+
     def publish_end(self, payload: bytes) -> None:
         """Publish an `Ended` message, even if media has sent no frame yet: it may be about to subscribe."""
         if self._delivery.awaits_peer:

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import JsonValue
 
@@ -11,6 +11,7 @@ from services.runtime.telemetry.logging import get_logger
 from services.upstream import metrics
 from services.upstream.connectors.base import Connector, ProviderConnection
 from services.upstream.core.commands import AppendAudio, Reconnect, SendToProvider
+from services.upstream.core.json_shape import text_chars
 from services.upstream.errors import (
     UpstreamClosedError,
     UpstreamError,
@@ -20,6 +21,9 @@ from services.upstream.errors import (
 
 MAX_UNSENT = 2048
 """40 s of frames that the provider did not read: its connection counts as lost."""
+MAX_UNSENT_CHARS = 256 * 1024
+MAX_UNSENT_EVENTS = 256
+"""With more than that unwritten, no further event of the client is handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,33 @@ class ProviderLost:
     detail: str
 
 
+class ProviderReads:
+    """The provider has read: there is room again after `ProviderLink.has_room` returned False."""
+
+
+class ProviderInbox(Protocol):
+    """Where a `ProviderLink` puts what the provider does."""
+
+    async def put(self, item: Any, /) -> None:  # noqa: ANN401 - of the types above
+        """Queue ``item``, once there is room."""
+
+
 class ProviderLink:
     """Puts what the provider does into ``inbox``, and sends it the commands of `queue_command`, in order."""
 
-    def __init__(self, connector: Connector, model: str, inbox: asyncio.Queue[Any]) -> None:
+    def __init__(self, connector: Connector, model: str, inbox: ProviderInbox) -> None:
         self._connector = connector
         self._model = model
         self._inbox = inbox
         self._unsent: asyncio.Queue[SendToProvider | AppendAudio | Reconnect] = asyncio.Queue(MAX_UNSENT)
+        self._unsent_chars = 0
+        self._was_full = False
+
+    def has_room(self) -> bool:
+        """Whether the provider reads fast enough for the client's next event; if not, a `ProviderReads` follows."""
+        has_room = self._unsent_chars < MAX_UNSENT_CHARS and self._unsent.qsize() < MAX_UNSENT_EVENTS
+        self._was_full = self._was_full or not has_room
+        return has_room
 
     def queue_command(self, command: SendToProvider | AppendAudio | Reconnect) -> None:
         """Queue ``command`` for the provider, behind those that are not written yet.
@@ -62,6 +85,7 @@ class ProviderLink:
         except asyncio.QueueFull as exc:
             metrics.ERRORS.labels("unavailable").inc()
             raise UpstreamUnavailableError("the provider does not read what it is sent") from exc
+        self._unsent_chars += _chars(command)
 
     async def keep_open(self) -> None:
         """Connect, again for each `Reconnect`, and put a `ProviderLost` when that fails. Cancel it to close."""
@@ -113,6 +137,10 @@ class ProviderLink:
                     await connection.append_audio(pcm)
                 if isinstance(command, SendToProvider):
                     await connection.send_event(command.event)
+                    self._unsent_chars -= _chars(command)
+                if self._was_full and self.has_room():
+                    self._was_full = False
+                    await self._inbox.put(ProviderReads())
             except UpstreamClosedError:
                 return  # the reader gets it too, with the reason
             if isinstance(command, Reconnect):
@@ -128,3 +156,8 @@ class ProviderLink:
                 return bytes(waiting), None
             command = self._unsent.get_nowait()
         return bytes(waiting), command
+
+
+def _chars(command: SendToProvider | AppendAudio | Reconnect) -> int:
+    """Return the characters of text in an event; audio of the caller is bounded by its number of frames."""
+    return text_chars(command.event) if isinstance(command, SendToProvider) else 0

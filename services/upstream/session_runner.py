@@ -36,15 +36,17 @@ from services.upstream.core.commands import (
 )
 from services.upstream.core.session import SessionCore
 from services.upstream.errors import UpstreamUnavailableError
+from services.upstream.inbox import MAX_WAITING, Inbox
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.media_publisher import MediaPublisher
-from services.upstream.provider_link import ProviderEvent, ProviderLink, ProviderLost, ProviderOpened
+from services.upstream.provider_link import ProviderEvent, ProviderLink, ProviderLost, ProviderOpened, ProviderReads
 from services.upstream.session_usage import SessionUsage
 from services.upstream.trace import SessionTrace
 
 _GONE: dict[Gone, str] = {"silent": "media is silent", "bus_away": "the bus is away"}
 TIMER_S = 0.1
-MAX_INBOX = 2048
+MAX_EVENTS_AT_ONCE = 16
+"""Client events that are handled before other inputs, and other calls, have their turn."""
 SETTLE_S = 1.5
 """Longest that the end of a call waits for usage that the provider has not reported."""
 
@@ -60,7 +62,7 @@ class _TimerFired:
     """The timer's input, once every `TIMER_S` while no other waits."""
 
 
-_Input = Frame | ProviderOpened | ProviderEvent | ProviderLost | _TimerFired
+_Input = Frame | ProviderOpened | ProviderEvent | ProviderLost | ProviderReads | _TimerFired
 
 
 class SessionRunner:
@@ -86,7 +88,7 @@ class SessionRunner:
         self._trace = trace or SessionTrace()
         self._down = MediaPublisher(bus, call=facts.id, process=facts.process, worker=facts.worker, epoch=lease.epoch)
         self._up = CallerFrames(epoch=lease.epoch, core=core, publisher=self._down, trace=self._trace)
-        self._inbox: asyncio.Queue[_Input] = asyncio.Queue(MAX_INBOX)
+        self._inbox: Inbox[_Input] = Inbox()
         self._provider = ProviderLink(connector, facts.model, self._inbox)
         self._usage = usage
         self._media = Liveness(clock.monotonic())
@@ -106,13 +108,16 @@ class SessionRunner:
             return
         self._has_media = self._has_media or frame.kind is not Kind.ENDED  # that alone does not hold the call
         self._media.record_activity(now=clock.monotonic())
-        self._enqueue(frame)
+        if frame.kind is Kind.AUDIO_UP and len(self._inbox) > MAX_WAITING:  # late speech is worthless
+            bus_metrics.BUS_DROPPED.labels("inbox").inc()
+            return
+        self._inbox.post(frame)
 
     def end(self, reason: EndReason, detail: str = "") -> None:
         """End the call; `run` publishes the reason to media and returns it."""
         if self._ended is None:
             self._ended = _EndRequested(reason, detail)
-        self._enqueue(_TimerFired())  # wakes the loop
+        self._inbox.post(_TimerFired())  # wakes the loop
 
     async def run(self) -> EndReason:
         """Run the call to its end; when this returns, usage is booked, the lease released and the provider closed."""
@@ -154,6 +159,7 @@ class SessionRunner:
             received = await self._inbox.get()
             try:
                 await self._execute(self._commands_for(received))
+                await self._handle_client_events()
             except SendQueueFullError:
                 self._ended = _EndRequested(EndReason.INTERNAL, "the bus does not take the answers")
             except UpstreamUnavailableError as exc:
@@ -172,8 +178,19 @@ class SessionRunner:
                 return self._core.provider_opened(now=now)
             case ProviderLost(reason=reason, detail=detail):
                 return self._core.provider_lost(reason, detail, now=now)
+            case ProviderReads():
+                return []
             case _:
                 return self._on_timer(now)
+
+    async def _handle_client_events(self) -> None:
+        """Handle the client's events that wait, as far as the provider takes what follows from them."""
+        for _ in range(MAX_EVENTS_AT_ONCE):
+            commands = self._up.next_client_event(now=clock.monotonic()) if self._provider.has_room() else None
+            if commands is None or self._ended is not None:
+                return
+            await self._execute(commands)
+        self._inbox.post(_TimerFired())
 
     def _on_media_frame(self, frame: Frame, now: float) -> list[SessionCommand]:
         result = self._up.on_frame(frame, now=now)
@@ -255,11 +272,5 @@ class SessionRunner:
     async def _run_timer(self) -> None:
         while True:
             await asyncio.sleep(TIMER_S)
-            if self._inbox.empty() or clock.monotonic() - self._media.active_at > SILENT_S:
+            if not len(self._inbox) or clock.monotonic() - self._media.active_at > SILENT_S:
                 await self._inbox.put(_TimerFired())
-
-    def _enqueue(self, received: _Input) -> None:
-        try:
-            self._inbox.put_nowait(received)
-        except asyncio.QueueFull:
-            bus_metrics.BUS_DROPPED.labels("inbox").inc()

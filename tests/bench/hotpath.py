@@ -82,6 +82,9 @@ class BareLeg:
     def send_event(self, text: str) -> None:
         """Discard the event."""
 
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Nothing is received."""
+
     async def restart(self, offer: LegOffer) -> LegAnswer:
         """Not supported."""
         raise NotImplementedError(offer)

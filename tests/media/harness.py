@@ -71,6 +71,7 @@ class PlainLeg:
         self.restarts: list[str] = []
         self.hold: asyncio.Event | None = None
         self.send_fails = False
+        self.waiting_bytes = 0
         self._owner: LegOwner | None = None
         self._early: list[LegInput] = []
         self._spoken = 0
@@ -87,6 +88,9 @@ class PlainLeg:
         if self.send_fails:
             raise RuntimeError("broken")
         self.events.put_nowait(text)
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        self.waiting_bytes = waiting_bytes
 
     async def restart(self, offer: LegOffer) -> WebRtcAnswer:
         assert isinstance(offer, WebRtcOffer)

@@ -231,7 +231,7 @@ async def test_10_a_message_that_never_ends_ends_the_call() -> None:
         async with asyncio.timeout(WAIT_S):
             await client.open.wait()
         client.peer.sctp._remote_max_message_size = 0  # noqa: SLF001 - it ignores what we can take
-        client.channel.send("x" * 3_000_000)
+        client.channel.send("x" * 17_000_000)
         assert await owner.first(LegClosed) == LegClosed(EndReason.FLOOD)
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
+from services.contracts.client_event import EncodedText
 from services.contracts.endings import EndReason
 from services.contracts.ids import LegId
 from services.media.core.rtp import rtp_packet
@@ -99,6 +100,18 @@ async def test_a_parameter_of_no_length_is_dropped_and_the_call_goes_on(kind: in
         assert await owner.first(LegMessage) == LegMessage("read after the packet")
         await hear(calm, 3)
         assert dropped("sctp_malformed") == before + 1
+
+
+async def test_a_picture_of_five_megabytes_comes_whole_and_the_call_beside_loses_nothing() -> None:
+    async with attacked() as (_, owner, client, calm):
+        client.channel.send("p" * 5_000_000)
+        arrived = asyncio.create_task(owner.first(LegMessage))
+        first, heard = (await hear(calm, 1))[0], 0
+        while not arrived.done():
+            await hear(calm, 1)
+            heard += 1
+        assert await arrived == LegMessage(EncodedText(b"p" * 5_000_000))
+        assert (await hear(calm, 1))[0] == first + heard + 1
 
 
 async def test_nothing_more_is_read_of_a_client_that_is_being_hung_up() -> None:

@@ -7,6 +7,7 @@ from aiortc import rtcsctptransport as theirs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contracts.client_event import MAX_EVENT_BYTES
 from services.media.core.network import sctp_chunks as kinds
 from services.media.core.network import sctp_inspector
 from services.media.core.network.sctp_chunks import split
@@ -203,6 +204,22 @@ def test_a_message_that_never_ends_is_a_flood(on: Association) -> None:
     assert judge(data(1001, flags=0), on=on) == PacketRefused("sctp_held", flood=True)
 
 
+def test_a_message_longer_than_any_may_be_is_a_flood() -> None:
+    on = replace(IDLE, partial_bytes=MAX_EVENT_BYTES)
+    assert judge(data(1001, flags=0), on=on) == PacketAdmitted(1)
+    on = replace(on, partial_bytes=MAX_EVENT_BYTES + 1)
+    assert judge(data(1001, flags=0), on=on) == PacketRefused("sctp_held", flood=True)
+
+
+def test_a_peer_that_ignores_a_closed_window_is_not_acknowledged_and_a_flood_only_if_it_goes_on() -> None:
+    on = replace(IDLE, is_full=True)
+    assert judge(data(1001), on=on) == PacketRefused("sctp_window")
+    assert judge(data(1000), sack(NEXT - 1), on=on) == PacketAdmitted(2)
+    once_a_second = outcomes([packet(data(1001))] * 100, per_s=1, on=on)
+    assert set(once_a_second) == {PacketRefused("sctp_window")}
+    assert PacketRefused("sctp_window", flood=True) in outcomes([packet(data(1001))] * 9000, per_s=1000, on=on)
+
+
 def test_a_packet_of_many_chunks_is_taken_as_far_as_it_is_cheap_and_never_refused_for_that() -> None:
     on = replace(IDLE, held_chunks=900)
     judged = judge(*(data(1001 + number, flags=0) for number in range(60)), on=on)
@@ -252,11 +269,11 @@ def test_what_waits_already_is_a_duplicate_and_no_further_message() -> None:
     ids=lambda value: "" if isinstance(value, Association) else f"{len(value)} bytes",
 )
 def test_who_makes_more_work_than_a_conversation_has_is_dropped_then_a_flood(sent: bytes, on: Association) -> None:
-    judged = outcomes([sent] * 4000, per_s=300, on=on)
+    judged = outcomes([sent] * 12_000, per_s=1000, on=on)
     assert isinstance(judged[0], PacketAdmitted)
     first_drop = next(number for number, one in enumerate(judged) if one != judged[0] or one.rest)
     flood = judged.index(PacketRefused("sctp_too_many", flood=True))
-    assert first_drop + 300 <= flood < 3600
+    assert first_drop + 300 <= flood < 11_000
 
 
 def test_a_long_message_after_another_through_loss_is_taken_for_as_long_as_it_goes() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
 
+from services.contracts.client_event import MAX_EVENT_BYTES, EncodedText
 from services.media.core.network.sctp_inspector import SctpDropped
-from services.media.legs.webrtc.sctp import Sctp
+from services.media.legs.webrtc.sctp import MAX_WAITING_BYTES, STALLED_S, LargeMessages, Sctp
 
 WAIT_S = 60
 CAPABILITIES = RTCSctpCapabilities(maxMessageSize=128 * 1024)
@@ -63,7 +64,7 @@ async def talk(texts: list[str], *, loss: float, jitter_s: float, seed: int, ord
     dice, verdicts = random.Random(seed), Verdicts()  # noqa: S311
     near, far = (LossyNetwork(role, dice, loss=loss, jitter_s=jitter_s) for role in ("server", "client"))
     near.other, far.other = far, near
-    ours, theirs = Sctp(near, verdicts), RTCSctpTransport(far)  # type: ignore[arg-type]
+    ours, theirs = Sctp(near, verdicts, LargeMessages()), RTCSctpTransport(far)  # type: ignore[arg-type]
     channel = RTCDataChannel(theirs, RTCDataChannelParameters(label="any", ordered=ordered))
     all_up, all_down = collect(len(texts)), collect(len(texts))
 
@@ -89,12 +90,12 @@ async def talk(texts: list[str], *, loss: float, jitter_s: float, seed: int, ord
     return verdicts
 
 
-def collect(number: int) -> tuple[Callable[[str], None], "asyncio.Future[list[str]]"]:
+def collect(number: int) -> tuple[Callable[[str | EncodedText], None], "asyncio.Future[list[str]]"]:
     heard: list[str] = []
     done: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
-    def hear(text: str) -> None:
-        heard.append(text)
+    def hear(text: str | EncodedText) -> None:
+        heard.append(text.utf8.decode() if isinstance(text, EncodedText) else text)
         if len(heard) == number:
             done.set_result(heard)
 
@@ -123,3 +124,95 @@ async def test_an_honest_peer_gets_all_through(
     verdicts = await talk(texts, loss=loss, jitter_s=jitter_s, seed=seed, ordered=ordered)
     assert not verdicts.flood
     assert set(verdicts.drops) <= {"sctp_window", "sctp_too_many"}, "lost as by a network; nothing of it is wrong"
+
+
+async def to_us(
+    speak: Callable[[RTCDataChannel], None], verdicts: Verdicts, large: LargeMessages
+) -> tuple[Sctp, RTCSctpTransport]:
+    """Return an association of ours, and a peer's that calls ``speak`` with its channel when that is open."""
+    dice = random.Random(1)  # noqa: S311
+    near, far = (LossyNetwork(role, dice, loss=0, jitter_s=0) for role in ("server", "client"))
+    near.other, far.other = far, near
+    ours, theirs = Sctp(near, verdicts, large), RTCSctpTransport(far)  # type: ignore[arg-type]
+    channel = RTCDataChannel(theirs, RTCDataChannelParameters(label="any"))
+    channel.on("open", lambda: speak(channel))
+    capabilities = RTCSctpCapabilities(maxMessageSize=MAX_EVENT_BYTES)
+    await asyncio.gather(ours.start(capabilities, 5000), theirs.start(capabilities, 5000))
+    return ours, theirs
+
+
+async def test_a_message_of_the_greatest_length_comes_whole() -> None:
+    large, verdicts, heard = LargeMessages(), Verdicts(), collect(2)
+    longest = "z" * MAX_EVENT_BYTES
+
+    def speak(channel: RTCDataChannel) -> None:
+        channel.send(longest)
+        channel.send("next")
+
+    ours, theirs = await to_us(speak, verdicts, large)
+    ours.on("datachannel", lambda channel: channel.on("message", heard[0]))
+    async with asyncio.timeout(WAIT_S):
+        assert await heard[1] == [longest, "next"]
+    assert not large.is_held(ours)
+    assert not verdicts.flood
+    await asyncio.gather(ours.stop(), theirs.stop())
+
+
+class Refusals(Verdicts):
+    """Tells when a packet was refused for the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = asyncio.Event()
+
+    def dropped(self, reason: SctpDropped, *, flood: bool) -> None:
+        super().dropped(reason, flood=flood)
+        if reason == "sctp_window":
+            self.closed.set()
+
+
+async def test_what_waits_in_the_call_stops_the_peer_and_it_goes_on_when_less_waits() -> None:
+    heard, refusals = collect(1), Refusals()
+    ours, theirs = await to_us(lambda channel: channel.send("later"), refusals, LargeMessages())
+
+    def opened(channel: RTCDataChannel) -> None:
+        channel.on("message", heard[0])
+        ours.hold(MAX_WAITING_BYTES)
+
+    ours.on("datachannel", opened)
+    async with asyncio.timeout(WAIT_S):
+        await refusals.closed.wait()
+        assert not heard[1].done()
+        ours.hold(0)
+        assert await heard[1] == ["later"]
+    assert not refusals.flood
+    await asyncio.gather(ours.stop(), theirs.stop())
+
+
+class Holder:
+    """An association that holds a share, and is unfinished or not."""
+
+    def __init__(self, *, unfinished: bool) -> None:
+        self._unfinished = unfinished
+        self.given_up = False
+
+    def give_up(self) -> bool:
+        self.given_up = self._unfinished
+        return self._unfinished
+
+
+def test_a_share_of_the_memory_goes_on_to_others_when_it_is_given_back_or_has_stalled() -> None:
+    large = LargeMessages(most=2)
+    waits, stalls, late = Holder(unfinished=False), Holder(unfinished=True), Holder(unfinished=True)
+    assert large.take(waits, now=0)
+    assert large.take(stalls, now=1)
+    assert not large.take(late, now=STALLED_S)
+    assert large.take(waits, now=STALLED_S)
+    assert not large.take(late, now=STALLED_S + 1)
+    assert not stalls.given_up
+    assert large.take(late, now=STALLED_S + 2)
+    assert stalls.given_up
+    large.release(stalls)
+    large.release(waits)
+    assert not large.is_held(waits)
+    assert large.take(waits, now=STALLED_S + 3)

@@ -171,15 +171,16 @@ async def test_a_client_may_choose_how_its_channel_delivers(ordered: bool, retra
             assert json.loads(await client.said.get()) == {"type": "session.created"}
 
 
-async def test_an_event_that_is_longer_than_the_client_takes_is_lost_and_counted() -> None:
+async def test_an_event_that_is_longer_than_the_client_takes_becomes_an_error() -> None:
     client = AiortcClient()
     async with connected(client) as (leg, owner):
         await owner.first(LegOpened)
-        before = lost_events("not_accepted")
+        before = lost_events("too_large")
         leg.send_event("x" * 300_000)
-        assert lost_events("not_accepted") == before + 1
+        assert lost_events("too_large") == before + 1
         leg.send_event("well again")
         async with asyncio.timeout(WAIT_S):
+            assert json.loads(await client.said.get())["error"]["code"] == "event_too_large"
             assert await client.said.get() == "well again"
 
 

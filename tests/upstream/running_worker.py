@@ -13,7 +13,7 @@ from pydantic import JsonValue, SecretStr
 
 from services.contracts import frame as frames
 from services.contracts import subjects
-from services.contracts.frame import NO_FLAGS, Frame, Kind, decode_server_event
+from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, decode_server_event
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ItemId, ProcessId, TenantId, WorkerId
 from services.contracts.messages import (
@@ -57,9 +57,17 @@ class MediaSide:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     index: int = 0
 
-    async def send(self, kind: Kind, payload: bytes = b"", *, position: int = 0, item: ItemId | None = None) -> bytes:
+    async def send(
+        self,
+        kind: Kind,
+        payload: bytes = b"",
+        *,
+        position: int = 0,
+        item: ItemId | None = None,
+        flags: Flag = NO_FLAGS,
+    ) -> bytes:
         """Send a frame; return its encoded form."""
-        frame = Frame(kind, self.granted.epoch, position, clock.unix_ms(), item, NO_FLAGS, payload)
+        frame = Frame(kind, self.granted.epoch, position, clock.unix_ms(), item, flags, payload)
         data = frames.encode(frame)
         await self.bus.publish_bytes(subjects.up(self.granted.worker, MEDIA, self.call), data)
         return data

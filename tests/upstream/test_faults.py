@@ -8,7 +8,7 @@ from services.contracts.usage import Meter
 from services.upstream.core import command_buffer
 from services.upstream.core.commands import AppendAudio, EndSession
 from services.upstream.core.ids import MAX_IDS, IdMap
-from services.upstream.core.item_events import MAX_PENDING
+from services.upstream.core.item_events import MAX_TRUNCATING
 from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
 from tests.upstream.drive import Drive, Json, object_of
 
@@ -232,21 +232,20 @@ def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
 def test_many_events_are_not_remembered_for_ever() -> None:
     drive = Drive().ready()
     first = None
-    for _ in range(600):
+    for _ in range(5000):
         drive.forget().client("conversation.item.create", item=MESSAGE, event_id="mine")
         first = first or drive.sent("conversation.item.create")["event_id"]
     drive.forget().provider("error", error={"message": "late", "event_id": first})
     assert drive.error["event_id"] is None
 
 
-def test_more_truncations_than_anybody_waits_for_are_not_confirmed() -> None:
+def test_more_truncations_than_anybody_waits_for_are_refused() -> None:
     drive = Drive().ready()
-    for number in range(MAX_PENDING + 1):
+    for number in range(MAX_TRUNCATING + 1):
         item = drive.forget().answer(rid=f"resp_P{number}", iid=f"item_P{number}", ms=20)
         drive.report(item, ms=20)
-        drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1)
-    drive.forget().provider("conversation.item.truncated", item_id=f"item_P{MAX_PENDING}", audio_end_ms=1)
-    assert drive.shown == []
+        drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1, event_id="mine")
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
 
 
 def test_ids_are_forgotten_oldest_first() -> None:

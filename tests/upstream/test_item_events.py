@@ -1,6 +1,7 @@
 """Items that nobody requested, and events of known and unknown items."""
 
 import pytest
+from pydantic import JsonValue
 
 from tests.upstream.drive import Drive, Json, object_of
 
@@ -57,3 +58,16 @@ def test_a_failed_transcription_says_why() -> None:
     drive.provider(kind, item_id="item_PU", content_index=0, error={"code": "audio_unintelligible", "message": "?"})
     assert object_of(drive.one(kind), "error")["code"] == "audio_unintelligible"
     assert drive.named(kind)[0].item_id is None
+
+
+def test_what_a_model_says_about_its_transcript_is_passed_on() -> None:
+    drive = Drive().ready()
+    drive.utter()
+    drive.provider("input_audio_buffer.committed", item_id="item_PU")
+    logprobs: JsonValue = [{"token": "hello", "bytes": [104], "logprob": -0.25}]
+    where: Json = {"item_id": "item_PU", "content_index": 0, "logprobs": logprobs}
+    kind = "conversation.item.input_audio_transcription"
+    drive.provider(f"{kind}.delta", **where, delta="hello")
+    drive.provider(f"{kind}.completed", **where, transcript="hello", usage={}, languages=[{"code": "en"}])
+    assert drive.one(f"{kind}.delta")["logprobs"] == drive.one(f"{kind}.completed")["logprobs"] == logprobs
+    assert drive.one(f"{kind}.completed")["languages"] == [{"code": "en"}]

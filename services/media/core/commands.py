@@ -86,15 +86,15 @@ DropReason = Literal[
     "malformed",
     "wrong_way",
     "client_event_binary",
-    "client_event_too_long",
-    "client_event_too_many",
     "client_event_malformed",
+    "client_event_too_large",
+    "client_event_beyond_window",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class CountDropped:
-    """Count an input that was dropped."""
+    """Count an input that was dropped; of the client's events, one that was answered by an `error` event."""
 
     reason: DropReason
 

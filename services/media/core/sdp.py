@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
+from services.contracts.client_event import MAX_EVENT_BYTES
+
 MAX_OFFER_CHARS = 16 * 1024
-MAX_MESSAGE_BYTES = 128 * 1024
-"""Longest data-channel message that we accept."""
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1;usedtx=1;maxplaybackrate=16000;maxaveragebitrate=32000;stereo=0"
 CNAME = "hushgate"
@@ -131,7 +131,7 @@ def answer(offer: ParsedOffer, local: LocalTransport, *, ssrc: int) -> str:
             lines += _audio_lines(section, ssrc)
         else:
             lines += [f"m=application {port} UDP/DTLS/SCTP webrtc-datachannel", f"c=IN {_family(host)} {host}"]
-            lines += ["a=sctp-port:5000", f"a=max-message-size:{MAX_MESSAGE_BYTES}"]
+            lines += ["a=sctp-port:5000", f"a=max-message-size:{MAX_EVENT_BYTES}"]
         lines += [f"a=mid:{section.mid}", *_transport_lines(local)]
     return "\r\n".join(lines) + "\r\n"
 

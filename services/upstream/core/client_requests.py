@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
+from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
@@ -24,7 +25,6 @@ from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_MAX_EVENT_ID = 512
 ROOT = "root"
 UNSUPPORTED = "unsupported_by_provider"
 
@@ -66,7 +66,7 @@ class Requests:
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear,
-            "output_audio_buffer.clear": lambda _, __: None,  # handled by media
+            "output_audio_buffer.clear": self._clear_output,
             "conversation.item.create": self._item_create,
             "conversation.item.retrieve": self._item_retrieve,
             "conversation.item.truncate": self._item_truncate,
@@ -77,16 +77,36 @@ class Requests:
 
     def on_client_event(self, event: JsonValue, now: float) -> None:
         """Handle ``event``, any JSON; publish an `error` event if it is refused."""
-        if not isinstance(event, dict) or is_too_deep(event):
+        if not isinstance(event, dict):
+            self._commands.publish_error(code="invalid_event", message="The event is not a JSON object.")
+            return
+        if is_too_deep(event):
             self._commands.publish_error(
-                code="invalid_event", message="The event is no JSON object, or is nested too deeply."
+                code="invalid_event", message="The event is nested too deeply.", client_event_id=event_id(event)
             )
             return
         try:
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except ClientEventError as exc:
             self._commands.publish_error(
-                code=exc.code, message=str(exc), param=exc.param, client_event_id=_event_id(event)
+                code=exc.code, message=str(exc), param=exc.param, client_event_id=event_id(event)
+            )
+
+    def refuse(self, refused: RefusedEvent) -> None:
+        """Publish the `error` event for what is no event."""
+        self._commands.publish_error(
+            code=refused.code, message=refused.message, param=refused.param, client_event_id=refused.event_id
+        )
+
+    def _send(self, event: Json, kind: str, body: Json, item_id: str | None = None) -> None:
+        """Send the provider what a client's event asks for.
+
+        Raises:
+            ClientEventError: too much waits for the provider.
+        """
+        if not self._commands.send_to_provider(kind, body, origin=_origin(event, item_id)):
+            raise ClientEventError(
+                "too_many_events", "Too many events wait for the provider: send this one again later."
             )
 
     def _unknown(self, event: Json, _: float) -> None:
@@ -102,9 +122,7 @@ class Requests:
         except InvalidSessionError as exc:
             raise ClientEventError("invalid_value", str(exc), exc.param) from exc
         if changed and self._commands.is_open:  # else it is part of the first session.update
-            self._commands.send_to_provider(
-                "session.update", {"session": {"type": "realtime", **changed}}, origin=_origin(event)
-            )
+            self._send(event, "session.update", {"session": {"type": "realtime", **changed}})
         self._parts.turns.apply()
         self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
 
@@ -125,7 +143,7 @@ class Requests:
     def _commit(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:
             raise self._unsupported("manual_turns")
-        if not self._parts.input_buffer.commit_for_client(_event_id(event)):
+        if not self._parts.input_buffer.commit_for_client(event_id(event)):
             raise ClientEventError(
                 "input_audio_buffer_commit_empty",
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio.",
@@ -135,6 +153,10 @@ class Requests:
         if not self._parts.capabilities.manual_turns:
             raise self._unsupported("manual_turns")
         self._parts.input_buffer.clear_for_client(_origin(event))
+
+    def _clear_output(self, _: Json, __: float) -> None:
+        """Refuse what media has not read, because of its length."""
+        raise ClientEventError("invalid_event", "An 'output_audio_buffer.clear' has no further fields: it is too long.")
 
     def _item_create(self, event: Json, _: float) -> None:
         item = dict(_required(event, "item"))
@@ -147,15 +169,15 @@ class Requests:
         body: Json = {"item": self._for_provider({**item, "id": item_id})}
         if (previous := event.get("previous_item_id")) is not None:
             body["previous_item_id"] = previous if previous == ROOT else self._item(event, "previous_item_id", "create")
-        if self._commands.send_to_provider("conversation.item.create", body, origin=_origin(event, item_id)):
-            self._ids.bind("item", ours=item_id, theirs=item_id)
-            self._parts.item_events.create_sent(item_id, item)
-            self._parts.conversation.store_content(item_id, fields(body, "item"))
-            self._parts.tally.items_created += 1
+        self._send(event, "conversation.item.create", body, item_id)
+        self._ids.bind("item", ours=item_id, theirs=item_id)
+        self._parts.item_events.create_sent(item_id, item)
+        self._parts.conversation.store_content(item_id, fields(body, "item"))
+        self._parts.tally.items_created += 1
 
     def _item_retrieve(self, event: Json, _: float) -> None:
         theirs = self._item(event, "item_id", "retrieve")
-        self._commands.send_to_provider("conversation.item.retrieve", {"item_id": theirs}, origin=_origin(event))
+        self._send(event, "conversation.item.retrieve", {"item_id": theirs})
 
     def _item_truncate(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.truncate:
@@ -169,12 +191,14 @@ class Requests:
             has = f"Audio content of {samples_to_ms(samples)}ms is already shorter than the requested 'audio_end_ms'."
             raise ClientEventError("invalid_value", has, "audio_end_ms")
         cut: Json = {"item_id": theirs, "content_index": whole(event, "content_index"), "audio_end_ms": end_ms}
-        if self._commands.send_to_provider("conversation.item.truncate", cut, origin=_origin(event, item_id)):
-            self._parts.item_events.truncate_sent(item_id)
+        if not self._parts.item_events.takes_truncations:
+            raise _too_many()
+        self._send(event, "conversation.item.truncate", cut, item_id)
+        self._parts.item_events.truncate_sent(item_id)
 
     def _item_delete(self, event: Json, _: float) -> None:
         theirs = self._item(event, "item_id", "delete")
-        self._commands.send_to_provider("conversation.item.delete", {"item_id": theirs}, origin=_origin(event))
+        self._send(event, "conversation.item.delete", {"item_id": theirs})
 
     def _response_create(self, event: Json, now: float) -> None:
         parameters = event.get("response")
@@ -185,7 +209,7 @@ class Requests:
         given = body.get("input")
         if isinstance(given, list):
             body["input"] = [self._for_provider(entry) if isinstance(entry, dict) else entry for entry in given]
-        self._parts.responses.request(body, asker="client", client_event_id=_event_id(event), now=now)
+        self._parts.responses.request(body, asker="client", client_event_id=event_id(event), now=now)
 
     def _response_cancel(self, event: Json, now: float) -> None:
         if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):
@@ -223,15 +247,15 @@ class Requests:
         return known
 
 
+def _too_many() -> ClientEventError:
+    return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
+
+
 def _required(event: Json, name: str) -> Json:
     if not isinstance(event.get(name), dict):
         raise ClientEventError("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
     return fields(event, name)
 
 
-def _event_id(event: Json) -> str | None:
-    return text(event, "event_id")[:_MAX_EVENT_ID] or None
-
-
 def _origin(event: Json, item_id: str | None = None) -> Origin:
-    return Origin(text(event, "type"), by_client=True, client_event_id=_event_id(event), item_id=item_id)
+    return Origin(text(event, "type"), by_client=True, client_event_id=event_id(event), item_id=item_id)

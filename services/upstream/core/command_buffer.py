@@ -21,7 +21,8 @@ from services.upstream.core.commands import (
     SendToProvider,
     SessionCommand,
 )
-from services.upstream.core.json_shape import Json
+from services.upstream.core.json_shape import Json, text, text_chars, without_pictures
+from services.upstream.core.json_shape import fields as json_fields
 
 MAX_EVENT_BYTES = 200 * 1024
 """A browser's data channel takes 256 KiB, and so does a frame of the bus."""
@@ -29,7 +30,8 @@ MAX_HELD_AUDIO_BYTES = 2_000 // FRAME_MS * UP_FRAME_BYTES
 """2 s; older speech is dropped."""
 MAX_HELD_EVENTS = 256
 MAX_HELD_EVENT_BYTES = 2 * 1024 * 1024
-_MAX_ORIGINS = 512
+_MAX_ORIGINS = 4096
+"""A history of thousands of items may be on its way when the provider refuses one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,21 @@ class CommandBuffer:
             self.add(CountMissing(capability))
 
     def publish_event(self, kind: str, fields: Json, place: AudioPosition = AT_ONCE) -> None:
-        """Publish a server event for the client; ids in ``fields`` must be ours. Too large a one becomes an error."""
+        """Publish a server event for the client; ids in ``fields`` must be ours.
+
+        One that is too large is published without the pictures of its item, or else becomes an error.
+        """
         event: Json = {"type": kind, "event_id": new_event_id(), **fields}
-        if len(json.dumps(event)) > MAX_EVENT_BYTES:
+        if text_chars(event) > MAX_EVENT_BYTES:  # much cheaper than encoding megabytes
+            event = without_pictures(event)
+        if text_chars(event) > MAX_EVENT_BYTES or len(json.dumps(event)) > MAX_EVENT_BYTES:
             self.count_error(CountError("too_large"))
             if kind != "error":
-                self.publish_error(code="event_too_large", message=f"A {kind} event does not fit the data channel.")
+                about = text(json_fields(event, "item"), "id")
+                subject = f" about '{about}', which is unchanged," if about else ""
+                self.publish_error(
+                    code="event_too_large", message=f"A {kind} event{subject} does not fit the data channel."
+                )
             return
         self._sequence += 1
         self.add(PublishEvent(self._sequence, event, place.item_id, place.position, place.flags))

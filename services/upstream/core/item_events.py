@@ -11,8 +11,13 @@ from services.upstream.core.json_shape import Json, fields, text, whole
 from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import transcription_meters
 
-MAX_PENDING = 256
+MAX_CREATED = 4096
+"""The client's items that the provider has not confirmed: as many as a conversation may have."""
+MAX_TRUNCATING = 256
+"""The client's truncations that the provider has not confirmed; further ones are refused."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
+_PASSED_ON = ("logprobs", "languages")
+"""What some models say about a transcript, as the session's `include` asks for."""
 
 
 class ItemEvents:
@@ -38,13 +43,17 @@ class ItemEvents:
     def create_sent(self, item_id: str, item: Json) -> None:
         """Record that the client's item was sent to the provider."""
         self._created[item_id] = _kind(item)
-        if len(self._created) > MAX_PENDING:
+        if len(self._created) > MAX_CREATED:
             self._created.popitem(last=False)
 
     def truncate_sent(self, item_id: str) -> None:
         """Record that the client's truncation was sent to the provider."""
-        if len(self._truncating) < MAX_PENDING:
-            self._truncating.add(item_id)
+        self._truncating.add(item_id)
+
+    @property
+    def takes_truncations(self) -> bool:
+        """Whether the provider has confirmed enough of them for a further one."""
+        return len(self._truncating) < MAX_TRUNCATING
 
     def create_failed(self, item_id: str) -> None:
         """Remove the client's item: the provider refused it."""
@@ -109,6 +118,7 @@ class ItemEvents:
         if kind != f"{_TRANSCRIPTION}delta":
             self._input_buffer.transcribed(ours)
         for_client: Json = {"item_id": ours, "content_index": whole(event, "content_index")}
+        for_client |= {name: event[name] for name in _PASSED_ON if name in event}
         match kind.removeprefix(_TRANSCRIPTION):
             case "delta":
                 for_client["delta"] = text(event, "delta")

@@ -4,7 +4,7 @@ import json
 from collections import OrderedDict
 
 from services.upstream.core.ids import IdMap
-from services.upstream.core.json_shape import Json, fields, objects, text
+from services.upstream.core.json_shape import Json, fields, objects, text, text_chars
 
 MAX_ITEMS = 4096
 MAX_REPEATED = 256
@@ -22,6 +22,7 @@ class ItemRegistry:
         self._done: set[str] = set()
         self._response_items: set[str] = set()
         self._contents: OrderedDict[str, Json] = OrderedDict()  # in the form of `conversation.item.create`
+        self._content_chars = 0
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._items
@@ -48,7 +49,7 @@ class ItemRegistry:
         self._items.pop(item_id, None)
         self._done.discard(item_id)
         self._response_items.discard(item_id)
-        self._contents.pop(item_id, None)
+        self._content_chars -= text_chars(self._contents.pop(item_id, None))
 
     def is_response_item(self, item_id: str) -> bool:
         """A response writes the item's events."""
@@ -71,10 +72,15 @@ class ItemRegistry:
         return self._items.get(item_id)
 
     def store_content(self, item_id: str, item: Json) -> None:
-        """Store the item in the form of a `conversation.item.create`, for a new session."""
+        """Store the item in the form of a `conversation.item.create`, for a new session; not one that is too large."""
+        self._content_chars -= text_chars(self._contents.pop(item_id, None))
+        size = text_chars(item)
+        if size > MAX_REPEATED_CHARS:
+            return
         self._contents[item_id] = item
-        if len(self._contents) > MAX_ITEMS:
-            self._contents.popitem(last=False)
+        self._content_chars += size
+        while len(self._contents) > MAX_ITEMS or self._content_chars > 2 * MAX_REPEATED_CHARS:
+            self._content_chars -= text_chars(self._contents.popitem(last=False)[1])
 
     def begin_new_session(self) -> list[Json]:
         """Return the stored items that a new session with the provider is to create, the newest if there are many.

@@ -56,6 +56,35 @@ def is_too_deep(value: JsonValue, limit: int = MAX_DEPTH) -> bool:
     return True
 
 
+def text_chars(value: JsonValue) -> int:
+    """Return the characters of all strings in ``value``, keys included: less than its JSON has, without encoding it."""
+    total, left = 0, [value]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, str):
+            total += len(inner)
+        elif isinstance(inner, dict):
+            total += sum(map(len, inner))
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return total
+
+
+def without_pictures(event: Json) -> Json:
+    """Return ``event`` without the `image_url` of its item's pictures that hold their data themselves."""
+    item = fields(event, "item")
+    if not isinstance(content := item.get("content"), list):
+        return event
+    shown: list[JsonValue] = [
+        {name: value for name, value in part.items() if name != "image_url"}
+        if isinstance(part, dict) and text(part, "image_url").startswith("data:")
+        else part
+        for part in content
+    ]
+    return {**event, "item": {**item, "content": shown}}
+
+
 def is_id(value: JsonValue) -> bool:
     """Return whether ``value`` is a string of 1 to `MAX_ID_CHARS` characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS

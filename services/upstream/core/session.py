@@ -5,6 +5,7 @@ Sans-IO. A method is an event; it returns the commands to execute, in order. ``n
 
 from pydantic import JsonValue
 
+from services.contracts.client_event import RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
@@ -209,6 +210,16 @@ class SessionCore:
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
         """Handle an event of the client, any JSON."""
         self._requests.on_client_event(event, now)
+        return self._commands.pop_commands()
+
+    @property
+    def takes_client_events(self) -> bool:
+        """Whether `on_client_event` may be called: a session with the provider is open."""
+        return self._commands.is_open
+
+    def refuse_client_event(self, refused: RefusedEvent) -> list[SessionCommand]:
+        """Answer a message of the client that is no event."""
+        self._requests.refuse(refused)
         return self._commands.pop_commands()
 
     # --- the provider -------------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@ Nothing here waits or calls back; `media.call` executes the commands in the orde
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydantic import JsonValue
-
 from services.contracts.audio import FRAME_MS, PcmFrame
+from services.contracts.client_event import BadEvent, EncodedText, RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
@@ -22,20 +21,26 @@ from services.media.core.commands import (
     CountGateClose,
     CountGateOpen,
     CountTurn,
+    DropReason,
     EndCall,
     SendEvent,
     SendUp,
     SetThreshold,
 )
 from services.media.core.conversation import gateway_events
-from services.media.core.conversation.client_events import ClientEventReader, EventRejected, ValidClientEvent
+from services.media.core.conversation.client_inbox import MAX_WAITING_BYTES, ClientInbox, ValidClientEvent
+from services.media.core.conversation.client_stats import read_stats
 from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
 from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
 
-MAX_STATED_MS = 60_000
+_REFUSALS: dict[BadEvent, DropReason] = {
+    "binary": "client_event_binary",
+    "malformed": "client_event_malformed",
+    "too_large": "client_event_too_large",
+}
 _AWAITS_ANSWER: Final = ("speech_end", "no_packets", "max_utterance", "client_commit")
 
 
@@ -62,7 +67,7 @@ class Conversation:
         self._turns_number = 0  # of the change that is in force
         self._up = Uplink(self._gate)
         self.down = Downlink(receives_audio=config.receives_audio)
-        self._inbox = ClientEventReader()
+        self._inbox = ClientInbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # end of the caller's last speech
         self._client_heard_at = now
@@ -103,21 +108,32 @@ class Conversation:
         self.down.playout.resume()
         return []
 
-    def on_client_message(self, message: str | bytes, *, now: float) -> list[CallCommand]:
+    def on_client_message(self, message: str | EncodedText | bytes, *, now: float) -> list[CallCommand]:
         """Handle a message of the client on its event channel."""
         if self._ended:
             return []
         self._client_heard_at = now
-        event = self._inbox.parse(message, now=now)
-        if isinstance(event, EventRejected):
-            return [CountDropped(event.reason)]
-        if event.type == "hushgate.client_stats":
-            return self._client_stats(event)
-        if event.type == "output_audio_buffer.clear":
+        event = self._inbox.read(message)
+        if not isinstance(event, ValidClientEvent):
+            self._inbox.append(event)
+        elif event.type == "output_audio_buffer.clear":
             return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
-        commands = self._on_gate_moved(self._up.before_client_event(event.type), now)
-        commands.append(SendUp(Kind.CLIENT_EVENT, self._up.next_index, event.raw))
-        return self._record_sent(commands, now)
+        elif event.type != "hushgate.client_stats":
+            self._inbox.append(event.raw, kind=event.type)
+        elif isinstance(stats := read_stats(event.fields), RefusedEvent):
+            self._inbox.append(stats)
+        else:
+            self.down.ear.reported(
+                buffer_ms=stats.buffer_ms, playout_ms=stats.playout_ms, round_trip_ms=stats.round_trip_ms
+            )
+        if self._inbox.waiting_bytes > MAX_WAITING_BYTES:
+            return [CountDropped("client_event_beyond_window"), EndCall(EndReason.FLOOD)]
+        return self._record_sent(self._forward_client_events(now), now)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What of the client's messages waits for the worker; the leg takes less from its client meanwhile."""
+        return self._inbox.waiting_bytes
 
     def on_worker_frame(self, frame: Frame, *, now: float) -> list[CallCommand]:
         """Handle a frame of the worker. Those of another epoch are counted and dropped."""
@@ -150,8 +166,9 @@ class Conversation:
             return [EndCall(reason)]
         self.down.playout.on_timer(now=now)
         commands = self._on_gate_moved(self._up.on_timer(now=now), now)
-        if not commands and self._deadlines.alive_due(now=now):
-            commands = [SendUp(Kind.ALIVE, self._up.next_index)]
+        commands += self._forward_client_events(now)
+        if self._deadlines.alive_due(now=now) and not any(isinstance(command, SendUp) for command in commands):
+            commands.append(SendUp(Kind.ALIVE, self._up.next_index))
         return self._record_sent(commands, now)
 
     def end(self, reason: EndReason, *, now: float, by_worker: bool = False) -> list[CallCommand]:
@@ -184,10 +201,13 @@ class Conversation:
                 return self._apply_turn_detection(frame, now)
             case Kind.ENDED:
                 return self._worker_ended(frame)
+            case Kind.CLIENT_CREDIT:
+                self._inbox.credit(frame.position)
             case Kind.ALIVE:
-                return []
+                pass
             case _:
                 return [CountDropped("wrong_way")]
+        return self._forward_client_events(now)
 
     def _apply_turn_detection(self, frame: Frame, now: float) -> list[CallCommand]:
         try:
@@ -253,17 +273,16 @@ class Conversation:
         )
         return [counted, *self._own_event(notice)]
 
-    def _client_stats(self, event: ValidClientEvent) -> list[CallCommand]:
-        """Handle the statistics event of the client; it is not forwarded."""
-        buffer_ms = _milliseconds(event.fields.get("jitter_buffer_ms"))
-        if buffer_ms is None:
-            return [CountDropped("client_event_malformed")]
-        self.down.ear.reported(
-            buffer_ms=buffer_ms,
-            playout_ms=_milliseconds(event.fields.get("playout_delay_ms")),
-            round_trip_ms=_milliseconds(event.fields.get("round_trip_ms")),
-        )
-        return []
+    def _forward_client_events(self, now: float) -> list[CallCommand]:
+        commands: list[CallCommand] = []
+        for due in self._inbox.take_due(now=now):
+            if isinstance(due, RefusedEvent):
+                commands.append(CountDropped(_REFUSALS[due.reason]))
+                commands += self._own_event(gateway_events.refused(due))
+            else:
+                commands += self._on_gate_moved(self._up.before_client_event(due.type), now)
+                commands.append(due.frame)
+        return commands
 
     def _worker_ended(self, frame: Frame) -> list[CallCommand]:
         try:
@@ -281,8 +300,3 @@ class Conversation:
                 self._deadlines.frame_sent(now=now)
                 break
         return commands
-
-
-def _milliseconds(value: JsonValue) -> int | None:
-    """Read a number of ms; None for anything else, also NaN and Infinity, which Python's parser accepts."""
-    return int(value) if isinstance(value, (int, float)) and 0 <= value < MAX_STATED_MS else None

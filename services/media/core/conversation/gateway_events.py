@@ -3,6 +3,7 @@
 import json
 from typing import Literal
 
+from services.contracts.client_event import RefusedEvent
 from services.contracts.endings import EndReason
 from services.contracts.ids import ItemId, new_event_id
 
@@ -51,5 +52,19 @@ def extra_channel() -> str:
         "This call has a data channel already: the first that was opened carries all events, whatever its label. "
         "The further one was closed; send events on the first."
     )
-    error = {"type": "invalid_request_error", "code": "extra_data_channel", "message": message, "param": None}
-    return _event("error", error={**error, "event_id": None})
+    return _error("extra_data_channel", message)
+
+
+def refused(event: RefusedEvent) -> str:
+    """Return the error event for a message of the client that was refused."""
+    return _error(event.code, event.message, param=event.param, client_event_id=event.event_id)
+
+
+def event_too_large(limit: int) -> str:
+    """Return the error event for an event that exceeds the ``limit`` of bytes that the client accepts."""
+    return _error("event_too_large", f"An event does not fit into a message of the {limit} bytes that you accept.")
+
+
+def _error(code: str, message: str, *, param: str | None = None, client_event_id: str | None = None) -> str:
+    error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
+    return _event("error", error={**error, "event_id": client_event_id})

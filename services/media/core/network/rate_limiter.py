@@ -25,8 +25,8 @@ class RateLimiterConfig:
 
 RTP = RateLimiterConfig(per_s=200, burst=300)
 """A call sends 50 packets of audio a second (100 of 10 ms) and two of RTCP; after a stall they come in a burst."""
-DTLS = RateLimiterConfig(per_s=300, burst=600)
-"""SCTP: a message of 128 KiB has 110 packets. Drops are retransmitted more slowly by SCTP's congestion control."""
+DTLS = RateLimiterConfig(per_s=1000, burst=6000)
+"""SCTP: a picture of 5 MB has 4500 packets. Drops are retransmitted more slowly by SCTP's congestion control."""
 HANDSHAKE = RateLimiterConfig(per_s=30, burst=120)
 """DTLS until it is up: three flights of a few records, each sent again after a second and more."""
 LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
@@ -34,15 +34,15 @@ LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
 RTCP = RateLimiterConfig(per_s=20, burst=60, patience_s=float("inf"))
 """Reports come every few seconds; feedback that was not negotiated may come with each packet on a bad network."""
 SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
-"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core. Messages of 128 KiB back to back
-through 10 % loss take less than half of it."""
-SCTP_MESSAGES = RateLimiterConfig(per_s=150, burst=400, patience_s=float("inf"))
-"""Events and fragments that end one. A conversation has a few a second; `ClientEventReader` drops those above 50."""
+"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core, after a picture of 5 MB."""
+SCTP_MESSAGES = RateLimiterConfig(per_s=300, burst=3000, patience_s=float("inf"))
+"""Events and fragments that end one. A conversation has a few a second, or 100 of its own audio; a history comes at
+once. `ClientInbox` forwards 150 a second, and closes the window when more wait."""
 SCTP_ANSWERS = RateLimiterConfig(per_s=10, burst=60, patience_s=float("inf"))
 """Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
-SCTP_REFUSALS = RateLimiterConfig(per_s=20, burst=600, patience_s=3.0)
-"""Packets that were refused for any of these. A peer whose packets are lost waits for a second, then sends slower.
-Stock aiortc first retransmits 300 small messages repeatedly within half a second, so only 3 s of excess are a flood."""
+SCTP_REFUSALS = RateLimiterConfig(per_s=100, burst=2000, patience_s=3.0)
+"""Packets that were refused for any of these, or for a closed window. A peer whose packets are lost waits for a second,
+then sends slower. Stock aiortc ignores windows and has a thousand small messages in flight by then."""
 SCTP_VIOLATIONS = RateLimiterConfig(per_s=0.2, burst=10, patience_s=0.0)
 """Packets that no SCTP stack sends."""
 CPU = RateLimiterConfig(per_s=0.25, burst=0.5, patience_s=0.0)

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from services.contracts.client_event import MAX_EVENT_BYTES
 from services.media.core.network import rate_limiter
 from services.media.core.network.rate_limiter import RateLimiter, Verdict
 from services.media.core.network.sctp_chunks import (
@@ -34,7 +35,7 @@ from services.media.core.network.sctp_chunks import (
 )
 
 MAX_HELD_BYTES = 256 * 1024
-"""The receive window that we advertise: two messages of the greatest length."""
+"""The receive window that we advertise, for what is out of order and what the call has not forwarded."""
 MAX_HELD_CHUNKS = 512
 """Fragments and messages waiting for reassembly: twice the full packets of 256 KiB."""
 MAX_AHEAD = 512
@@ -53,7 +54,7 @@ SctpDropped = Literal[
     "sctp_window",  # beyond the receive window
     "sctp_too_many",  # messages, control chunks, or work for us
     "sctp_unsent",  # acknowledges what was never sent
-    "sctp_held",  # a message in thousands of fragments, or longer than any may be
+    "sctp_held",  # data out of order in thousands of fragments, or a message longer than any may be
     "sctp_streams",
 ]
 """Why an SCTP packet, or the rest of one, was dropped."""
@@ -84,8 +85,9 @@ class Association:
     """The state of aiortc's association when a packet comes.
 
     ``cumulative_tsn``: all TSNs up to this one were received, None before the association; ``misordered``: received
-    TSNs beyond it; ``held_chunks``, ``held_bytes``: data waiting for the rest of its message; ``streams``: those the
-    peer has sent on; ``next_tsn``: our first unsent TSN; ``outstanding``: our TSNs that are not acknowledged.
+    TSNs beyond it; ``held_chunks``, ``held_bytes``: data out of order; ``partial_bytes``: of the message that is being
+    received in order; ``is_full``: nothing more is taken, as the peer was told; ``streams``: those the peer has sent
+    on; ``next_tsn``: our first unsent TSN; ``outstanding``: our TSNs that are not acknowledged.
     """
 
     cumulative_tsn: int | None
@@ -95,6 +97,8 @@ class Association:
     streams: Collection[int]
     next_tsn: int
     outstanding: int
+    partial_bytes: int = 0
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +195,17 @@ class SctpInspector:
         ahead = (tsn - association.cumulative_tsn) & _TSN_MASK
         if not 0 < ahead < _HALF or tsn in association.misordered:
             return _CHUNK  # a duplicate
+        if association.is_full:
+            raise _Stop("sctp_window")
         held = association.held_chunks + self._held
-        if ahead == self._ahead + 1:  # always admitted, or no message would ever be complete
+        if ahead == self._ahead + 1:  # admitted whatever is out of order, or no message would ever be complete
             self._ahead = ahead
             self._held += not flags & _LAST_FRAGMENT
-            if held >= 2 * MAX_HELD_CHUNKS or association.held_bytes >= 2 * MAX_HELD_BYTES:
+            if (
+                held >= 2 * MAX_HELD_CHUNKS
+                or association.held_bytes >= 2 * MAX_HELD_BYTES
+                or association.partial_bytes > MAX_EVENT_BYTES
+            ):
                 raise _Stop("sctp_held", flood=True)
         elif (
             ahead > MAX_AHEAD

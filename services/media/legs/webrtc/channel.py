@@ -15,7 +15,7 @@ from services.media.leg import LegClosed, LegMessage, LegOpened
 from services.media.legs.webrtc.mux import drop
 from services.media.legs.webrtc.owner_link import OwnerLink
 from services.media.legs.webrtc.private import Dtls
-from services.media.legs.webrtc.sctp import Sctp
+from services.media.legs.webrtc.sctp import LargeMessages, Sctp
 
 MAX_UNSENT_BYTES = 4 * 1024 * 1024
 MAX_EXTRA_CHANNELS = 8
@@ -25,10 +25,10 @@ _LAST_WORDS_S = 0.25
 class Channel:
     """One leg's data channel and the SCTP association below it."""
 
-    def __init__(self, dtls: Dtls, section: DataSection, link: OwnerLink) -> None:
+    def __init__(self, dtls: Dtls, section: DataSection, link: OwnerLink, large: LargeMessages) -> None:
         self._section = section
         self._link = link
-        self._sctp = Sctp(dtls, self)
+        self._sctp = Sctp(dtls, self, large)
         self._sctp.on("datachannel", self._on_channel)
         self._channel: RTCDataChannel | None = None
         self._extra = 0
@@ -50,14 +50,25 @@ class Channel:
             return
         try:
             self._sctp.send_text(channel, text)
-        except (InvalidStateError, ValueError, ConnectionError):  # closed meanwhile, or longer than the peer accepts
+        except ValueError:  # longer than the peer accepts
+            metrics.EVENTS_LOST.labels("too_large").inc()
+            with contextlib.suppress(InvalidStateError, ValueError, ConnectionError):
+                self._sctp.send_text(channel, gateway_events.event_too_large(self._section.max_message_bytes))
+        except (InvalidStateError, ConnectionError):  # closed meanwhile
             metrics.EVENTS_LOST.labels("not_accepted").inc()
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Accept less: ``waiting_bytes`` of the client's messages wait in the call."""
+        self._sctp.hold(waiting_bytes)
 
     async def close(self) -> None:
         """Flush sent events for a short time, then end the association."""
-        await self._flush_events()
-        self._sctp.remove_all_listeners()
-        await self._sctp.stop()
+        try:
+            await self._flush_events()
+            self._sctp.remove_all_listeners()
+            await self._sctp.stop()
+        finally:
+            self._sctp.release()
 
     async def _flush_events(self) -> None:
         if self._channel is None or self._channel.readyState != "open":

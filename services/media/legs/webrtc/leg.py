@@ -45,7 +45,7 @@ class WebRtcLeg:
         self._outbound = Outbound(offer.audio.payload_type, self._link, stack.wheel, receives_audio=self.receives_audio)
         self._transport = Transport(stack.mux, self._inbound, self._link, remote=offer.transport)
         self._dtls = Dtls(self._transport, stack.certificate, active=self._setup == "active")
-        self._channel = Channel(self._dtls, offer.data, self._link) if offer.data else None
+        self._channel = Channel(self._dtls, offer.data, self._link, stack.large) if offer.data else None
         self._reports: Reports | None = None
         self._establishing = asyncio.create_task(self._establish(), name="leg establish")
         self._closing: asyncio.Task[None] | None = None
@@ -70,6 +70,11 @@ class WebRtcLeg:
             metrics.EVENTS_LOST.labels("channel_closed").inc()
         else:
             self._channel.send_event(text)
+
+    def hold_events(self, waiting_bytes: int) -> None:
+        """Take less from the client's data channel, see `Leg`."""
+        if self._channel is not None:
+            self._channel.hold_events(waiting_bytes)
 
     async def restart(self, offer: LegOffer) -> WebRtcAnswer:
         """Answer a new offer of the same client. DTLS continues, so its certificate must be the same.

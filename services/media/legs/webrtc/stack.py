@@ -12,6 +12,7 @@ from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.sdp import DtlsSetup, LocalTransport, ParsedOffer
 from services.media.legs.webrtc.mux import UdpMux, open_mux
 from services.media.legs.webrtc.private import Certificate
+from services.media.legs.webrtc.sctp import LargeMessages
 from services.media.legs.webrtc.wheel import Wheel
 
 
@@ -39,6 +40,7 @@ class Stack:
     mux: UdpMux
     wheel: Wheel
     certificate: Certificate
+    large: LargeMessages
 
     def answer(self, offer: ParsedOffer, ice: Credentials, *, setup: DtlsSetup, ssrc: int) -> WebRtcAnswer:
         """Return the SDP answer for a leg on this port."""
@@ -64,6 +66,6 @@ def open_stack(config: StackConfig) -> Iterator[Stack]:
         certificate = Certificate.generateCertificate()
         wheel = Wheel(mux)
         try:
-            yield Stack(config, mux, wheel, certificate)
+            yield Stack(config, mux, wheel, certificate, LargeMessages())
         finally:
             wheel.stop()
