@@ -95,12 +95,12 @@ class InputAudioBuffer:
         fields: Json = {"item_id": self._item, "audio_start_ms": index * FRAME_MS}
         self._commands.publish_event("input_audio_buffer.speech_started", fields)
 
-    def append_frames(self, pcm: bytes) -> None:
-        """Append caller audio: s16le mono 16 kHz."""
+    def append_frames(self, pcm: bytes, *, repeatable: bool = False) -> None:
+        """Append caller audio: s16le mono 16 kHz. ``repeatable``: keep it for a new session with the provider."""
         self._append(pcm)
         self._ms += len(pcm) / 32
         self._index += len(pcm) // UP_FRAME_BYTES
-        if self._config.turn_detection is None:
+        if repeatable:
             self._kept += pcm
             if len(self._kept) > MAX_REPEATED_AUDIO_BYTES:
                 self._kept.clear()
