@@ -40,6 +40,8 @@ S, M, U, T = _roles("signaling"), _roles("media"), _roles("upstream"), _roles("m
 ROWS: dict[str, SubjectRow] = {
     "heartbeat": SubjectRow(lambda p: subjects.heartbeat(ProcessId(p)), publish=M, subscribe=S, any_subscribe=S),
     "offer": SubjectRow(lambda p: subjects.offer(ProcessId(p)), publish=S, subscribe=M, any_publish=S),
+    "key_check": SubjectRow(lambda p: subjects.key_check(ProcessId(p)), publish=M, subscribe=S, any_subscribe=S),
+    "keys_checked": SubjectRow(lambda p: subjects.keys_checked(ProcessId(p)), publish=S, subscribe=M, any_publish=S),
     "claim": SubjectRow(
         lambda p: subjects.claim(ProcessId(p)), publish=M
     ),  # upstream subscribes in its queue group only
@@ -56,6 +58,7 @@ ROWS: dict[str, SubjectRow] = {
     "usage, of upstream": SubjectRow(lambda p: subjects.usage("upstream", p, ACME), publish=U),
     "watermark": SubjectRow(lambda p: subjects.watermark(p, f"{p}-0"), publish=T, subscribe=M | U, any_publish=T),
     "HEARTBEATS": SubjectRow(lambda _: subjects.HEARTBEATS, subscribe=S, any_subscribe=S),
+    "KEY_CHECKS": SubjectRow(lambda _: subjects.KEY_CHECKS, subscribe=S, any_subscribe=S),
     "CLAIMS": SubjectRow(lambda _: subjects.CLAIMS),
     "USAGE_SUBJECTS": SubjectRow(lambda _: subjects.USAGE_SUBJECTS),
     "CALLS_SUBJECTS": SubjectRow(lambda _: subjects.CALLS_SUBJECTS),

@@ -25,8 +25,10 @@ async def checked(harness: PoolHarness) -> AsyncIterator[asyncio.Queue[KeyCheck]
     await checks.subscribe()
     await harness.bus.flush()
     checking = asyncio.create_task(checks.keep_checking())
-    yield asked
-    checking.cancel()
+    try:
+        yield asked
+    finally:
+        checking.cancel()
 
 
 async def answer(bus: Bus, **checked_keys: tuple[TenantKey, ...]) -> None:

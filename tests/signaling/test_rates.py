@@ -10,8 +10,13 @@ import pytest
 from openai import AsyncOpenAI, RateLimitError
 
 from services.contracts.connect import WebRtcAnswer
+from services.contracts.grant import Grant
+from services.contracts.ids import TenantId
 from services.contracts.messages import OfferAnswered
+from services.runtime.bus.client import Bus
+from services.signaling.app import open_grants
 from services.signaling.core.tenants import key_hash
+from services.signaling.core.token_quota import TokenQuota
 from services.signaling.settings import SignalingSettings
 from tests.signaling.fixture_types import AddMedia, OpenSignaling
 from tests.signaling.page import PAGE_SECRET, page_headers
@@ -103,17 +108,43 @@ async def test_an_offer_that_is_limited_does_not_use_up_its_token(
 
 
 STRANGERS: dict[str, Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]] = {
-    "mint": mint,
-    "offer": lambda client, value: offer_to(client, CALLS, value, "v=0"),
-    "whip": lambda client, value: offer_to(client, WHIP, value, "v=0"),
-    "options": lambda client, value: client.options(WHIP, headers=bearer(value)),
-    "restart": lambda client, value: client.post(f"{CALLS}/{CALL}/restart", headers=bearer(value)),
-    "hangup": lambda client, value: client.post(f"{CALLS}/{CALL}/hangup", headers=bearer(value)),
-    "whip patch": lambda client, value: client.patch(f"{WHIP}/{CALL}", headers=bearer(value)),
-    "whip delete": lambda client, value: client.delete(f"{WHIP}/{CALL}", headers=bearer(value)),
-    "call usage": lambda client, value: client.get(f"/v1/calls/{CALL}/usage", headers=bearer(value)),
-    "usage": lambda client, value: client.get("/v1/usage", headers=bearer(value)),
+    f"POST {SECRETS}": mint,
+    f"POST {CALLS}": lambda client, value: offer_to(client, CALLS, value, "v=0"),
+    f"POST {CALLS}/{{call_id}}/restart": lambda client, value: client.post(
+        f"{CALLS}/{CALL}/restart", headers=bearer(value)
+    ),
+    f"POST {CALLS}/{{call_id}}/hangup": lambda client, value: client.post(
+        f"{CALLS}/{CALL}/hangup", headers=bearer(value)
+    ),
+    f"POST {WHIP}": lambda client, value: offer_to(client, WHIP, value, "v=0"),
+    f"OPTIONS {WHIP}": lambda client, value: client.options(WHIP, headers=bearer(value)),
+    f"PATCH {WHIP}/{{call_id}}": lambda client, value: client.patch(f"{WHIP}/{CALL}", headers=bearer(value)),
+    f"DELETE {WHIP}/{{call_id}}": lambda client, value: client.delete(f"{WHIP}/{CALL}", headers=bearer(value)),
+    "GET /v1/calls/{call_id}/usage": lambda client, value: client.get(f"/v1/calls/{CALL}/usage", headers=bearer(value)),
+    "GET /v1/usage": lambda client, value: client.get("/v1/usage", headers=bearer(value)),
 }
+"""The endpoints that take a tenant key or a token."""
+BY_PAGE_SECRET = {"POST /demo/token"}
+"""Limited by address whatever the secret is."""
+WITHOUT_KEYS = {
+    f"OPTIONS {WHIP}/{{call_id}}",
+    *(f"GET /{path}" for path in ("", "assets/{path:path}", "demo/info", "healthz", "metrics", "readyz")),
+    *(f"HEAD /{path}" for path in ("", "assets/{path:path}")),
+    *(f"GET /{path}" for path in ("docs", "docs/{name}", "openapi.json")),
+}
+"""They look at no credential, so that none can be guessed there."""
+
+
+def endpoints(client: httpx.AsyncClient) -> set[str]:
+    routes = client._transport.app.routes  # type: ignore[attr-defined]  # noqa: SLF001 - all that the API has
+    return {f"{method} {route.path}" for route in routes for method in route.methods}
+
+
+async def test_every_endpoint_is_limited_by_address_or_takes_no_key(client: httpx.AsyncClient) -> None:
+    assert endpoints(client) == {*STRANGERS, *BY_PAGE_SECRET, *WITHOUT_KEYS}
+    for path in ("/v1/nothing", "/v1/realtime", "/v1/realtime/sessions"):
+        replies = [await client.post(path, headers=bearer(value)) for value in ("hg_" + "z" * 43, "x")]
+        assert [reply.status_code for reply in replies] == [404] * 2
 
 
 @pytest.fixture
@@ -133,6 +164,29 @@ async def test_an_address_without_a_good_key_is_limited_at_every_endpoint(
     assert [reply.status_code for reply in replies] == [401] * 6 + [429] * 3
     assert all(refused(reply, most_s=100) for reply in replies[6:])
     assert (await mint(client, key)).status_code == 200
+
+
+@pytest.mark.parametrize("state", ["used", "expired"])
+async def test_an_address_with_a_token_that_was_good_is_limited_too(
+    client: httpx.AsyncClient, bus: Bus, add_media: AddMedia, key: str, offer: str, state: str
+) -> None:
+    await add_media("media-0", ANSWER)
+    if state == "used":
+        token = str((await mint(client, key)).json()["value"])
+        assert (await offer_to(client, CALLS, token, offer)).status_code == 201
+    else:
+        grant = Grant(tenant=TenantId("acme"), session={})
+        token, _ = await (await open_grants(bus)).issue(grant, seconds=-1, most=TokenQuota(10, 10_000))
+    replies = [await offer_to(client, CALLS, token, offer) for _ in range(3)]
+    replies += [await offer_to(client, WHIP, token, offer) for _ in range(3)]
+    replies += [await client.get("/v1/usage", headers=bearer(token)) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [401] * 6 + [429] * 3
+
+
+async def test_an_address_with_a_wrong_page_secret_is_limited(client: httpx.AsyncClient) -> None:
+    headers = {**page_headers(OWN), **bearer("x" * 16)}
+    replies = [await client.post("/demo/token", headers=headers) for _ in range(9)]
+    assert [reply.status_code for reply in replies] == [403] * 6 + [429] * 3
 
 
 async def test_a_good_key_or_token_is_not_refused_for_a_neighbour_at_its_address(
@@ -208,6 +262,22 @@ async def test_a_tenant_has_no_more_unused_tokens_than_it_may_and_those_that_are
     assert (await mint(client, other_key)).status_code == 200
     assert (await offer_to(client, CALLS, replies[0].json()["value"], offer)).status_code == 201
     assert [(await mint(client, key)).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_the_unused_tokens_of_a_tenant_have_no_more_bytes_than_they_may(
+    client: httpx.AsyncClient, settings: SignalingSettings, key: str, other_key: str
+) -> None:
+    acme = {"id": "acme", "keys_sha256": [key_hash(key)], "rates": {"token_bytes": 10_000}}
+    other = {"id": "other", "keys_sha256": [key_hash(other_key)]}
+    settings.tenants_file.write_text(json.dumps({"tenants": [acme, other]}))
+    session = {"type": "realtime", "instructions": "x" * 4000}
+    before = await limited(client, "token_bytes")
+    replies = [await mint(client, key, session=session) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200] * 2 + [429]
+    assert refused(replies[2], most_s=90)
+    assert await limited(client, "token_bytes") == before + 1
+    assert (await mint(client, key)).status_code == 200  # a small one fits
+    assert (await mint(client, other_key, session=session)).status_code == 200
 
 
 async def test_the_openai_client_reads_it_as_its_own_error(client: httpx.AsyncClient, key: str) -> None:
