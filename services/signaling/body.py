@@ -16,7 +16,9 @@ from services.signaling.core.sdp_lines import MAX_OFFER_BYTES
 from services.signaling.errors import ApiError
 
 SDP = "application/sdp"
-MAX_JSON_BYTES = MAX_SESSION_BYTES + 4096
+_MAX_ESCAPED = 6
+"""Bytes that JSON may write for one byte of UTF-8: `\\u0041` for `A`. The session itself is bounded without escapes."""
+MAX_JSON_BYTES = _MAX_ESCAPED * MAX_SESSION_BYTES + 4096
 _MAX_MULTIPART_BYTES = MAX_OFFER_BYTES + MAX_JSON_BYTES + 4096
 _CHARSETS = frozenset({b"utf-8", b"utf8"})
 

@@ -219,9 +219,16 @@ class CallControl:
 
 
 def requested_session(request: Request, session: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-    """Return the session that the request asks for; `?model=` counts as the session's model."""
-    model = request.query_params.get("model")
-    return session if model is None else {"model": model, **(session or {})}
+    """Return the session that the request asks for; `?model=` counts as the session's model.
+
+    Raises:
+        ApiError: 400, the request names several models.
+    """
+    named = {*request.query_params.getlist("model")}
+    within = (session or {}).get("model")
+    if len(named) > 1 or (named and within is not None and within not in named):
+        raise ApiError(400, "The request names several models.", code="invalid_value", param="model")
+    return session if not named else {**(session or {}), "model": named.pop()}
 
 
 def _connect(offer: ClientOffer) -> WebRtcOffer:

@@ -94,8 +94,10 @@ def bad_requests() -> Iterator[None]:
     """
     try:
         yield
-    except (InvalidMintError, InvalidSessionError) as exc:
+    except InvalidMintError as exc:
         raise ApiError(400, str(exc), code="invalid_value", param=exc.param or None) from exc
+    except InvalidSessionError as exc:
+        raise ApiError(400, str(exc), code=exc.code, param=exc.param) from exc
     except LockedFieldError as exc:
         raise ApiError(403, str(exc), code="locked_field", param=exc.param) from exc
     except InvalidOfferError as exc:

@@ -1,11 +1,10 @@
 """One call's frames to media: in order, after media's first frame, audio within its credit, with keepalives."""
 
-import json
-
 from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, WorkerId
+from services.contracts.json_bytes import json_bytes
 from services.contracts.liveness import ALIVE_S
 from services.contracts.messages import TurnDetection
 from services.runtime import clock
@@ -35,7 +34,7 @@ class MediaPublisher:
 
     def publish_event(self, command: PublishEvent) -> None:
         """Publish a server event."""
-        body = json.dumps(command.event, separators=(",", ":")).encode()
+        body = json_bytes(command.event)
         payload = encode_server_event(command.sequence, body)
         self._send(Kind.SERVER_EVENT, command.position, command.item_id, command.flags, payload)
 

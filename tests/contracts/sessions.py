@@ -1,4 +1,4 @@
-"""Generates sessions and updates as clients may write them."""
+"""Generates sessions, updates and parameters of responses as clients may write them."""
 
 from types import EllipsisType
 
@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import JsonValue
 
-from services.contracts.session.fields import BETA_FIELDS, SERVER_FIELDS, SessionConfig
+from services.contracts.session.fields import SessionConfig
 
 TEXT = st.text(max_size=8)
 NULL = st.none()
+WORDS: SearchStrategy[JsonValue] = st.lists(TEXT, max_size=2).map(lambda words: [*words])
 FLAG = st.booleans()
 ANY: SearchStrategy[JsonValue] = st.recursive(
     st.none() | FLAG | st.integers(-9, 9) | TEXT,
@@ -26,7 +27,7 @@ def some(
     return st.fixed_dictionaries(required, optional={name: NULL | values for name, values in optional.items()})
 
 
-FORMAT = some({"rate": st.just(24000)}, type=st.just("audio/pcm")) | some({}, type=st.just("audio/pcmu"))
+FORMAT = some({"rate": st.just(24000)}, type=st.just("audio/pcm"))
 TURNS = {"create_response": FLAG, "interrupt_response": FLAG}
 SERVER_VAD = some(
     {"threshold": st.floats(0, 1), "silence_duration_ms": st.integers(0, 60_000), **TURNS}, type=st.just("server_vad")
@@ -35,38 +36,59 @@ SEMANTIC_VAD = some({"eagerness": st.sampled_from(["low", "high"]), **TURNS}, ty
 INPUT = some(
     {
         "format": FORMAT,
-        "transcription": some({"model": st.just("whisper-1"), "language": TEXT}),
+        "transcription": some({"model": st.just("whisper-1"), "language": TEXT, "keywords": WORDS}),
         "noise_reduction": some({"type": st.just("near_field")}),
         "turn_detection": SERVER_VAD | SEMANTIC_VAD,
-        "unknown": ANY,
     }
 )
-OUTPUT = some({"format": FORMAT, "voice": TEXT | OBJECT, "speed": st.floats(0.25, 1.5), "unknown": ANY})
-TOOL = some({"name": st.just("get_time"), "parameters": OBJECT}, type=st.sampled_from(["function", "mcp"]))
-FIELDS: dict[str, SearchStrategy[JsonValue]] = {
-    "type": st.just("realtime"),
-    "model": st.sampled_from(["a", "b"]),
+VOICE = st.text(min_size=1, max_size=8) | some({}, id=st.just("voice_1"))
+OUTPUT = some({"format": FORMAT, "voice": VOICE, "speed": st.floats(0.25, 1.5)})
+FUNCTION = some({"description": TEXT, "parameters": OBJECT}, type=st.just("function"), name=st.just("get_time"))
+MCP = some(
+    {
+        "allowed_tools": WORDS | some({"read_only": FLAG}),
+        "require_approval": st.just("never") | some({"always": some({"tool_names": WORDS})}),
+    },
+    type=st.just("mcp"),
+    server_label=st.just("docs"),
+)
+CHOICE = st.sampled_from(["auto", "none", "required"]) | some({}, type=st.just("function"), name=st.just("get_time"))
+PROMPT = some({"version": TEXT, "variables": OBJECT}, id=st.just("pmpt_1"))
+OF_BOTH: dict[str, SearchStrategy[JsonValue]] = {
     "instructions": TEXT,
     "output_modalities": st.sampled_from([["audio"], ["text"]]),
-    "audio": some({"input": INPUT, "output": OUTPUT, "unknown": ANY}),
-    "tools": st.lists(TOOL, max_size=2),
-    "tool_choice": st.sampled_from(["auto", "none"]) | OBJECT,
+    "tools": st.lists(FUNCTION | MCP, max_size=2),
+    "tool_choice": CHOICE,
     "parallel_tool_calls": FLAG,
     "max_output_tokens": st.integers(1, 4096) | st.just("inf"),
-    "truncation": st.sampled_from(["auto", "disabled"])
-    | some({}, type=st.just("retention_ratio"), retention_ratio=st.floats(0, 1)),
-    "include": st.lists(TEXT, max_size=2),
-    "tracing": st.just("auto") | OBJECT,
-    "prompt": OBJECT,
-    "reasoning": OBJECT,
-    "unknown": ANY,
+    "prompt": PROMPT,
+    "reasoning": some({"effort": st.sampled_from(["low", "high"])}),
 }
 
-SESSIONS = some(FIELDS)
-"""Valid sessions in GA form."""
+SESSIONS = some(
+    {
+        **OF_BOTH,
+        "type": st.just("realtime"),
+        "model": st.sampled_from(["a", "b"]),
+        "audio": some({"input": INPUT, "output": OUTPUT}),
+        "truncation": st.sampled_from(["auto", "disabled"])
+        | some({}, type=st.just("retention_ratio"), retention_ratio=st.floats(0, 1)),
+        "include": st.lists(st.just("item.input_audio_transcription.logprobs"), max_size=1),
+        "tracing": st.just("auto") | some({"workflow_name": TEXT, "metadata": OBJECT}),
+    }
+)
+"""Valid sessions in GA form, which are also valid updates."""
 
-UPDATES = some({**FIELDS, **dict.fromkeys(BETA_FIELDS | SERVER_FIELDS, ANY)})
-"""Fields that clients may send in addition: beta names, and those that only a server sets."""
+RESPONSES = some(
+    {
+        **OF_BOTH,
+        "conversation": st.sampled_from(["auto", "none"]),
+        "input": st.lists(some({}, type=st.just("item_reference"), id=st.just("item_1")), max_size=2),
+        "metadata": st.dictionaries(TEXT, TEXT, max_size=2),
+        "audio": some({"output": some({"format": FORMAT, "voice": VOICE})}),
+    }
+)
+"""Valid parameters of a `response.create`."""
 
 
 def value_at(session: JsonValue, path: str) -> JsonValue | EllipsisType:

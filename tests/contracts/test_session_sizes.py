@@ -24,6 +24,11 @@ def test_a_session_that_no_message_could_hold_is_refused() -> None:
         check_size({"x": deep})
 
 
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(InvalidSessionError, match="no Unicode"):
+        check_size({"instructions": "\ud800"})
+
+
 @given(session=SESSIONS, limit=st.integers(2, 2000))
 def test_a_session_is_judged_by_its_bytes_as_json(session: SessionConfig, limit: int) -> None:
     if len(to_json(session)) <= limit:

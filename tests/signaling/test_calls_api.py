@@ -77,7 +77,7 @@ async def test_a_token_holder_cannot_change_what_is_locked(
     client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str, session: str, param: str
 ) -> None:
     offers = await add_media("media-0", ANSWER)
-    token = await mint(hushgate={"locked": ["instructions"]})
+    token = await mint(session={"model": "gpt-realtime-2.1"}, hushgate={"locked": ["instructions"]})
     reply = await post_parts(client, token, offer, session)
     assert reply.status_code == 403
     assert reply.json()["error"]["param"] == param
@@ -85,12 +85,48 @@ async def test_a_token_holder_cannot_change_what_is_locked(
     assert (await post_parts(client, token, offer, None)).status_code == 201
 
 
-async def test_a_model_in_the_query_is_held_to_the_lock_too(
-    client: httpx.AsyncClient, mint: MintToken, offer: str
+async def test_a_token_that_names_its_model_says_so_when_the_query_names_another(
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
 ) -> None:
-    headers = {**bearer(await mint()), "Content-Type": "application/sdp"}
+    offers = await add_media("media-0", ANSWER)
+    headers = {**bearer(await mint(session={"model": "mine"})), "Content-Type": "application/sdp"}
     reply = await client.post(CALLS, params={"model": "another"}, content=offer, headers=headers)
-    assert reply.status_code == 403
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (403, "locked_field", "session.model")
+    assert "'mine'" in error["message"]
+    reply = await client.post(CALLS, params={"model": "mine"}, content=offer, headers=headers)
+    assert (reply.status_code, offers[0].grant.session["model"]) == (201, "mine")
+
+
+async def test_a_token_that_names_no_model_takes_that_of_the_query_or_of_the_session(
+    client: httpx.AsyncClient, add_media: AddMedia, mint: MintToken, offer: str
+) -> None:
+    offers = await add_media("media-0", ANSWER)
+    headers = {**bearer(await mint(hushgate={"locked": ["tools"]})), "Content-Type": "application/sdp"}
+    reply = await client.post(CALLS, params={"model": "another"}, content=offer, headers=headers)
+    assert (reply.status_code, offers[0].grant.session["model"]) == (201, "another")
+    assert offers[0].grant.session["instructions"] == "Be brief."
+    assert (await post_parts(client, await mint(), offer, '{"model":"third"}')).status_code == 201
+    assert offers[1].grant.session["model"] == "third"
+
+
+@pytest.mark.parametrize(
+    ("query", "session", "param"),
+    [
+        ("?model=a&model=b", None, "model"),
+        ("?model=a", '{"model":"b"}', "model"),
+        ("?model=a%20b", None, "session.model"),
+        ("?model=", None, "session.model"),
+        ("", '{"temperature":1}', "session.temperature"),
+    ],
+)
+async def test_an_offer_that_contradicts_itself_or_asks_for_what_is_not_there_is_refused(
+    client: httpx.AsyncClient, mint: MintToken, offer: str, query: str, session: str | None, param: str
+) -> None:
+    parts = {"sdp": (None, offer)} | ({"session": (None, session)} if session else {})
+    token = await mint()
+    reply = await client.post(f"{CALLS}{query}", files=parts, headers=bearer(token))
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
 
 
 async def test_a_server_side_app_sets_the_session_with_its_own_key(

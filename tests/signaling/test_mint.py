@@ -35,8 +35,19 @@ def test_what_is_asked_for_goes_over_the_tenants_defaults() -> None:
     assert made.events == ("usage",)
 
 
-def test_a_tenant_without_a_model_gets_the_gateways() -> None:
-    assert grant(Tenant(id=TenantId("b")), read({}), default_model="d").session == {"type": "realtime", "model": "d"}
+def test_a_tenant_without_a_model_gets_the_gateways_which_the_offer_may_change() -> None:
+    sealed = grant(Tenant(id=TenantId("b")), read({"hushgate": {"locked": ["tools"]}}), default_model="d")
+    assert (sealed.session, sealed.locked) == ({"type": "realtime", "model": "d"}, ("tools",))
+    assert redeemed(sealed, {"model": "m"}).session["model"] == "m"
+    assert redeemed(sealed, {"instructions": "a"}).session["model"] == "d"
+
+
+def test_a_model_that_is_named_holds_and_the_refusal_names_it() -> None:
+    sealed = grant(Tenant(id=TenantId("b")), read({"session": {"model": "m"}}), default_model="d")
+    assert redeemed(sealed, {"model": "m"}).session["model"] == "m"
+    for named, model in ((sealed, "m"), (granted({}), "tenants-model")):
+        with pytest.raises(LockedFieldError, match=f"session.model cannot be changed: it is for the model '{model}'"):
+            redeemed(named, {"model": "d"})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +65,7 @@ def test_a_tenant_without_a_model_gets_the_gateways() -> None:
         ({"hushgate": {"lock": []}}, "hushgate.lock"),
         ({"expires_after": {"anchor": "last_used_at"}}, "expires_after.anchor"),
         ({"session": []}, "session"),
+        ({"hushgate": {"locked": ["audio.output.voice"]}}, "hushgate.locked"),
     ],
 )
 def test_a_wrong_field_is_refused_by_its_path(body: dict[str, JsonValue], param: str) -> None:

@@ -1,12 +1,15 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from openai.types.realtime import ClientSecretCreateResponse
+from pydantic_core import to_json
 
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.messages import OfferAnswered, OfferRefused
+from services.contracts.session.sizes import MAX_SESSION_BYTES
 from services.runtime.bus.client import Bus
 from services.signaling.core.tenants import key_hash
 from tests.signaling.fixture_types import AddMedia, MintToken, OpenSignaling
@@ -67,6 +70,11 @@ async def test_what_is_stored_is_the_hash_of_the_token_only(mint: MintToken, bus
         ({"expires_after": {"anchor": "created_at", "seconds": 7201}}, "expires_after.seconds"),
         ({"session": {"audio": {"output": {"speed": 9}}}}, "session.audio.output.speed"),
         ({"session": {"instructions": "x" * 100_000}}, "session"),
+        ({"session": {"temperature": 0.8}}, "session.temperature"),
+        (
+            {"session": {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence": 1}}}}},
+            "session.audio.input.turn_detection.silence",
+        ),
         ({"hushgate": {"max_seconds": 601}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_second": 60}}, "hushgate.max_second"),
     ],
@@ -76,6 +84,33 @@ async def test_a_wrong_field_is_named(client: httpx.AsyncClient, key: str, body:
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == param
     assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_an_unknown_field_is_refused_in_the_providers_words(client: httpx.AsyncClient, key: str) -> None:
+    reply = await client.post(SECRETS, json={"session": {"temperature": 0.8}}, headers=bearer(key))
+    assert reply.json()["error"] == {
+        "message": "Unknown parameter: 'session.temperature'. The beta API had it; the present one has no such field.",
+        "type": "invalid_request_error",
+        "code": "unknown_parameter",
+        "param": "session.temperature",
+    }
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\u0436", "\u6f22", "\U0001f600", "\x01", "\\"])
+@pytest.mark.parametrize("form", ["utf-8", "escapes"])
+async def test_a_session_is_bounded_by_its_bytes_in_utf8_however_it_is_escaped(
+    client: httpx.AsyncClient, key: str, letter: str, form: str
+) -> None:
+    room = MAX_SESSION_BYTES - len(to_json({"type": "realtime", "model": "m", "instructions": ""})) - 100
+    most = room // (len(to_json(letter)) - 2)
+    for letters, status in ((most, 200), (most + 200, 400)):
+        session = {"model": "m", "instructions": letter * letters}
+        body = json.dumps({"session": session}, ensure_ascii=form == "escapes")
+        body = body.replace("a", "\\u0061") if form == "escapes" else body
+        reply = await client.post(SECRETS, content=body.encode(), headers=bearer(key))
+        assert reply.status_code == status
+        if status == 400:
+            assert reply.json()["error"]["param"] == "session"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +123,7 @@ async def test_a_body_that_is_no_json_object_is_refused(client: httpx.AsyncClien
 
 
 async def test_a_body_that_says_it_is_too_large_is_not_read(client: httpx.AsyncClient, key: str) -> None:
-    reply = await client.post(SECRETS, content=b" " * 200_000, headers=bearer(key))
+    reply = await client.post(SECRETS, content=b" " * 700_000, headers=bearer(key))
     assert reply.status_code == 413
 
 
@@ -103,7 +138,7 @@ async def test_a_body_that_turns_out_too_large_is_not_read_on(client: httpx.Asyn
 
     reply = await client.post(SECRETS, content=endless(), headers=bearer(key))  # type: ignore[arg-type]
     assert reply.status_code == 413
-    assert read < 20
+    assert read < 70
 
 
 async def test_all_bad_credentials_get_the_same_answer(

@@ -80,6 +80,13 @@ async def test_an_offer_with_a_data_channel_is_taken_too(gateway: Gateway, offer
     assert gateway.offers[0].sdp.count("m=") == 2
 
 
+async def test_a_token_without_a_model_takes_that_of_the_query(gateway: Gateway, alone: str) -> None:
+    headers = {"Authorization": f"Bearer {gateway.token}", "Content-Type": "application/sdp"}
+    reply = await gateway.client.post(f"{WHIP}?model=gpt-realtime-mini", content=alone, headers=headers)
+    assert reply.status_code == 201
+    assert gateway.offers[0].grant.session["model"] == "gpt-realtime-mini"
+
+
 async def test_a_tenant_key_and_a_model_in_the_query_work_as_for_calls(gateway: Gateway, key: str, alone: str) -> None:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/sdp"}
     path = f"{WHIP}?model=gpt-realtime-mini"

@@ -46,7 +46,7 @@ def test_an_update_is_answered_before_the_provider_is_there_and_reaches_it_with_
 def test_the_provider_never_detects_turns_and_the_client_believes_its_wish() -> None:
     drive = Drive().ready()
     parameter: Json = {"type": "semantic_vad", "eagerness": "low"}
-    audio: Json = {"input": {"turn_detection": parameter, "format": {"type": "audio/pcmu"}}}
+    audio: Json = {"input": {"turn_detection": parameter, "format": {"type": "audio/pcm", "rate": 24000}}}
     drive.client("session.update", session={"type": "realtime", "audio": audio})
     session = object_of(drive.one("session.updated"), "session")
     assert object_of(object_of(session, "audio"), "input")["turn_detection"] == {
@@ -70,12 +70,18 @@ def test_only_what_changes_is_sent_on() -> None:
     }
 
 
-def test_locked_fields_and_the_model_stay_as_they_were_granted() -> None:
+@pytest.mark.parametrize(
+    ("session", "param"),
+    [({"instructions": "Yours."}, "session.instructions"), ({"model": "cheap"}, "session.model")],
+)
+def test_an_update_with_a_locked_field_or_another_model_is_refused_as_a_whole(session: Json, param: str) -> None:
     drive = Drive(core_of({"instructions": "Mine."}, locked=("instructions",))).ready()
-    drive.client("session.update", session={"instructions": "Yours.", "model": "cheap", "tool_choice": "none"})
-    session = object_of(drive.one("session.updated"), "session")
-    assert (session["instructions"], session["model"], session["tool_choice"]) == ("Mine.", "gpt-realtime-2.1", "none")
-    assert object_of(drive.sent("session.update"), "session") == {"type": "realtime", "tool_choice": "none"}
+    drive.client("session.update", event_id="mine", session={**session, "tool_choice": "none"})
+    assert (drive.error["code"], drive.error["event_id"]) == ("locked_by_token", "mine")
+    assert (drive.error["param"], drive.shown, drive.sent_types) == (param, ["error"], [])
+    repeated: Json = {"instructions": "Mine.", "model": "gpt-realtime-2.1", "tool_choice": "none"}
+    drive.forget().client("session.update", session=repeated)
+    assert object_of(drive.one("session.updated"), "session")["tool_choice"] == "none"
 
 
 def test_the_voice_is_fixed_once_it_was_heard() -> None:
@@ -108,7 +114,6 @@ def test_null_switches_off_only_what_can_be_off() -> None:
             "session.audio.input.turn_detection.threshold",
         ),
         ({"tools": [{"type": "function", "name": "a b"}]}, "session.tools.0.name"),
-        ({"hushgate": {}}, "session.hushgate"),
         ({"type": "transcription"}, "session.type"),
     ],
 )
@@ -118,6 +123,23 @@ def test_a_wrong_value_is_refused_and_changes_nothing(session: Json, param: str)
     assert (drive.error["code"], drive.error["event_id"]) == ("invalid_value", "mine")
     assert str(drive.error["param"]).startswith(param)
     assert drive.shown == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("session", "param"),
+    [
+        ({"temperature": 0.8}, "session.temperature"),
+        ({"voice": "cedar"}, "session.voice"),
+        ({"hushgate": {}}, "session.hushgate"),
+        ({"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_ms": 1}}}}, "silence_ms"),
+    ],
+)
+def test_an_unknown_field_refuses_the_whole_update(session: Json, param: str) -> None:
+    drive = Drive().ready()
+    drive.client("session.update", event_id="mine", session={**session, "tool_choice": "none"})
+    assert (drive.error["code"], drive.error["event_id"]) == ("unknown_parameter", "mine")
+    assert str(drive.error["param"]).endswith(param)
+    assert (drive.shown, drive.sent_types) == (["error"], [])
 
 
 def test_an_update_without_a_session_is_refused() -> None:

@@ -1,62 +1,192 @@
-"""Locked fields and those of the gateway cannot be set by a client under another name."""
+"""Every way in which a client's event can have the effect of a locked field is refused."""
+
+import re
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.realtime import RealtimeClientEvent
+from pydantic import JsonValue
 
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId, TenantId
-from services.contracts.session.locks import LOCKABLE
+from services.contracts.session.fields import default_session
+from services.contracts.session.locks import LOCKABLE, LOCKS, LockedFieldError
+from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.sizes import MAX_UPDATED_BYTES
 from services.contracts.turn_detection import TurnTerms
 from services.upstream.core.session_config_state import SessionConfigState
-from tests.contracts.sessions import SESSIONS, UPDATES
+from tests.contracts.sessions import SESSIONS, value_at
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
-BETA: Json = {
-    "modalities": ["text"],
-    "voice": "cedar",
-    "speed": 1.5,
-    "input_audio_format": "g711_ulaw",
-    "output_audio_format": "g711_ulaw",
-    "input_audio_transcription": {"model": "whisper-1"},
-    "input_audio_noise_reduction": {"type": "near_field"},
-    "turn_detection": {"type": "server_vad"},
-    "max_response_output_tokens": "inf",
+TOOL: Json = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+OTHER_TOOL: Json = {"type": "function", "name": "refund"}
+MCP: Json = {"type": "mcp", "server_label": "docs", "server_url": "https://docs.example"}
+GRANTED: Json = {
+    "instructions": "Mine.",
+    "output_modalities": ["audio"],
+    "audio": {"output": {"voice": "marin"}},
+    "tools": [TOOL],
+    "max_output_tokens": 100,
 }
-
-
-def test_old_names_of_fields_have_no_effect() -> None:
-    drive = Drive(core_of(BETA)).ready()
-    drive.client("session.update", session={**BETA, "tool_choice": "none"})
-    session = object_of(drive.one("session.updated"), "session")
-    assert not set(session) & set(BETA)
-    assert object_of(drive.sent("session.update"), "session") == {"type": "realtime", "tool_choice": "none"}
-
-
-def test_the_provider_is_not_set_up_by_old_names() -> None:
-    drive = Drive(core_of(BETA))
-    drive.record(drive.core.provider_opened(now=drive.now))
-    assert set(object_of(drive.sent("session.update"), "session")) == {"type", "audio"}
-
-
-@pytest.mark.parametrize(
-    ("locked", "wanted"),
-    [
-        ("tracing", {"tracing": "auto"}),
-        ("truncation", {"truncation": "disabled"}),
-        ("temperature", {"temperature": 2}),
-        ("audio", {"audio": {"output": {"voice": "cedar"}}, "voice": "cedar", "output_audio_format": "g711_ulaw"}),
-        ("output_modalities", {"modalities": ["text"]}),
-        ("max_output_tokens", {"max_response_output_tokens": "inf"}),
-        ("", {"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}),
-    ],
+PROMPT: Json = {"prompt": {"id": "pmpt_1"}}
+OTHER_VOICE: Json = {"audio": {"output": {"voice": "cedar"}}}
+MESSAGE: Json = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
+SYSTEM: Json = {**MESSAGE, "role": "system"}
+DEVELOPER: Json = {**MESSAGE, "role": "developer"}
+LIST_TOOLS: Json = {"type": "mcp_list_tools", "server_label": "docs", "tools": []}
+MCP_CALL: Json = {"type": "mcp_call", "id": "mcp_1", "server_label": "docs", "name": "n", "arguments": "{}"}
+APPROVAL: Json = {**MCP_CALL, "type": "mcp_approval_request", "id": "mcpr_1"}
+INSTRUCTING: tuple[Json, ...] = (SYSTEM, DEVELOPER, {**MESSAGE, "role": "SYSTEM"}, {"role": "system", "content": []})
+TOOL_ITEMS: tuple[Json, ...] = (LIST_TOOLS, MCP_CALL, APPROVAL)
+INSTRUCTIONS: tuple[Json, ...] = ({"instructions": "Yours."}, PROMPT)
+OF_RESPONSE: tuple[Json, ...] = (
+    *INSTRUCTIONS,
+    {"input": []},
+    {"input": [MESSAGE]},
+    {"input": [SYSTEM]},
+    {"conversation": "none"},
 )
-def test_no_lock_is_got_round_by_a_response(locked: str, wanted: Json) -> None:
-    drive = Drive(core_of(locked=(locked,))).ready()
-    drive.client("response.create", response=wanted)
-    assert "response" not in drive.sent("response.create")
+TOOLS: tuple[Json, ...] = (
+    {"tools": []},
+    {"tools": [OTHER_TOOL]},
+    {"tools": [TOOL, MCP]},
+    {"tool_choice": "none"},
+    {"tool_choice": "required"},
+    {"tool_choice": {"type": "function", "name": "weather"}},
+    PROMPT,
+)
+
+WAYS: dict[str, dict[str, tuple[Json, ...]]] = {
+    "session.update": {
+        "model": ({"model": "cheap"},),
+        "instructions": INSTRUCTIONS,
+        "prompt": INSTRUCTIONS,
+        "tools": TOOLS,
+        "tool_choice": ({"tool_choice": "none"}, PROMPT),
+        "parallel_tool_calls": ({"parallel_tool_calls": False}, PROMPT),
+        "output_modalities": ({"output_modalities": ["text"]}, PROMPT),
+        "audio": (OTHER_VOICE, {"audio": {"input": {"turn_detection": None}}}, PROMPT),
+        "voice": (OTHER_VOICE, PROMPT),
+        "max_output_tokens": ({"max_output_tokens": "inf"}, PROMPT),
+        "reasoning": ({"reasoning": {"effort": "low"}}, PROMPT),
+        "truncation": ({"truncation": "disabled"}, PROMPT),
+        "include": ({"include": ["item.input_audio_transcription.logprobs"]}, PROMPT),
+        "tracing": ({"tracing": "auto"}, PROMPT),
+    },
+    "response.create": {
+        "instructions": OF_RESPONSE,
+        "prompt": OF_RESPONSE,
+        "tools": (*TOOLS, {"input": [LIST_TOOLS]}, {"input": [MESSAGE, MCP_CALL]}, {"input": [APPROVAL]}),
+        "tool_choice": ({"tool_choice": "none"}, PROMPT),
+        "parallel_tool_calls": ({"parallel_tool_calls": False}, PROMPT),
+        "output_modalities": ({"output_modalities": ["text"]}, PROMPT),
+        "audio": (OTHER_VOICE, PROMPT),
+        "voice": (OTHER_VOICE, PROMPT),
+        "max_output_tokens": ({"max_output_tokens": "inf"}, PROMPT),
+        "reasoning": ({"reasoning": {"effort": "low"}}, PROMPT),
+        "truncation": (PROMPT,),
+        "include": (PROMPT,),
+        "tracing": (PROMPT,),
+    },
+    "conversation.item.create": {
+        "instructions": INSTRUCTING,
+        "prompt": INSTRUCTING,
+        "tools": TOOL_ITEMS,
+    },
+}
+"""By client event and lock: what has the effect of the locked field."""
+FIELD_OF = {"session.update": "session", "response.create": "response", "conversation.item.create": "item"}
+OPEN: dict[str, frozenset[str]] = {
+    "session.update": frozenset(),
+    "response.create": frozenset({"model"}),  # it has no such parameter
+    "conversation.item.create": LOCKABLE - {"instructions", "prompt", "tools"},
+    # Audio of the caller, what is taken from the conversation, and what stops: none has a lock.
+    "input_audio_buffer.append": LOCKABLE,
+    "input_audio_buffer.commit": LOCKABLE,
+    "input_audio_buffer.clear": LOCKABLE,
+    "output_audio_buffer.clear": LOCKABLE,
+    "conversation.item.retrieve": LOCKABLE,
+    "conversation.item.truncate": LOCKABLE,
+    "conversation.item.delete": LOCKABLE,
+    "response.cancel": LOCKABLE,
+}
+"""By client event: the locks whose effect it cannot have."""
+CASES = [(event, lock, way) for event, locks in WAYS.items() for lock, ways in locks.items() for way in ways]
+
+
+def known_events() -> set[str]:
+    """Return the client events that the core handles, as it lists them to a client."""
+    drive = Drive().ready()
+    drive.client("unknown")
+    return set(re.findall(r"'([a-z_.]+)'", str(drive.error["message"]))) - {"unknown"}
+
+
+def theirs() -> set[str]:
+    """Return the client events of the provider's package."""
+    union = get_args(RealtimeClientEvent)[0]
+    return {get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(union)}
+
+
+def test_every_client_event_is_considered_for_every_lock() -> None:
+    assert known_events() == set(OPEN) == theirs()
+    for event, open_locks in OPEN.items():
+        closed = set(WAYS.get(event, {}))
+        assert closed | open_locks == LOCKABLE, event
+        assert not closed & open_locks, event
+
+
+@pytest.mark.parametrize(("event", "lock", "way"), CASES)
+def test_no_event_has_the_effect_of_a_locked_field(event: str, lock: str, way: Json) -> None:
+    drive = Drive(core_of(GRANTED, locked=(lock,))).ready()
+    drive.client(event, event_id="mine", **{FIELD_OF[event]: way})
+    assert (drive.error["code"], drive.error["event_id"]) == ("locked_by_token", "mine")
+    assert str(drive.error["param"]).startswith(FIELD_OF[event])
+    assert (drive.sent_types, drive.shown) == ([], ["error"])
+
+
+@pytest.mark.parametrize(("event", "lock", "way"), [case for case in CASES if case[1] != "model"])
+def test_the_same_event_is_carried_out_without_the_lock(event: str, lock: str, way: Json) -> None:
+    drive = Drive(core_of(GRANTED)).ready()
+    drive.client(event, **{FIELD_OF[event]: way})
+    assert lock in LOCKABLE
+    assert "error" not in drive.shown
+
+
+@pytest.mark.parametrize("lock", sorted(LOCKABLE))
+def test_what_is_in_force_may_be_repeated(lock: str) -> None:
+    drive = Drive(core_of(GRANTED, locked=(lock,))).ready()
+    in_force: Json = {**GRANTED, "tool_choice": "auto"}
+    drive.client("session.update", session={**in_force, "type": "realtime", "model": "gpt-realtime-2.1"})
+    drive.client("response.create", response={**in_force, "conversation": "auto", "metadata": {"n": "1"}})
+    drive.client("conversation.item.create", item=MESSAGE)
+    drive.client("conversation.item.create", item={**MESSAGE, "role": "assistant"})
+    answer: Json = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+    drive.client("conversation.item.create", item=answer)
+    assert "error" not in drive.shown
+
+
+@pytest.mark.parametrize("lock", sorted(LOCKABLE))
+def test_no_null_unsets_what_is_locked(lock: str) -> None:
+    drive = Drive(core_of({**GRANTED, **PROMPT, "tracing": "auto"}, locked=(lock,))).ready()
+    if lock in ("prompt", "instructions", "tools", "tracing"):
+        for event in ("session.update", "response.create"):
+            unset: Json = {"prompt": None}
+            drive.forget().client(event, **{FIELD_OF[event]: unset})
+            assert drive.error["code"] == "locked_by_token"
+    drive.forget().client("session.update", session={"instructions": None, "tools": None, "model": None})
+    session = object_of(drive.one("session.updated"), "session")
+    assert (session["instructions"], session["tools"]) == ("Mine.", [TOOL])
+
+
+def test_locks_are_told_before_what_else_is_wrong_and_after_the_shape() -> None:
+    drive = Drive(core_of(GRANTED, locked=("voice",))).ready()
+    drive.client("session.update", session={"audio": 7})
+    assert drive.error["param"] in ("session.audio", "session.audio.output.voice")
+    drive.forget().client("session.update", session=7)
+    assert drive.error["code"] == "missing_required_parameter"
 
 
 def state_of(session: Json, *, locked: tuple[str, ...] = ()) -> SessionConfigState:
@@ -66,28 +196,37 @@ def state_of(session: Json, *, locked: tuple[str, ...] = ()) -> SessionConfigSta
     )
 
 
+def in_force(state: SessionConfigState, locked: tuple[str, ...]) -> list[JsonValue]:
+    """Return all that the locks close, as client and provider have it; what is not set is null."""
+    sessions = (state.effective, merge_sessions(default_session(), state.for_provider()))
+    paths = sorted({path for name in locked for path in LOCKS[name].session})
+    values = [value_at(session, path) for session in sessions for path in paths]
+    return [None if value is ... else value for value in values]
+
+
 @given(
     granted=SESSIONS,
-    updates=st.lists(UPDATES, max_size=3),
+    updates=st.lists(SESSIONS, max_size=3),
     locked=st.sets(st.sampled_from(sorted(LOCKABLE))).map(tuple),
 )
 def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
     granted: Json, updates: list[Json], locked: tuple[str, ...]
 ) -> None:
     state = state_of(granted, locked=locked)
-    shown, driven = state.effective, state.for_provider()
+    before = in_force(state, locked)
     for update in updates:
-        for_provider = state.update(update)
-        assert not {"model", *locked, *BETA} & for_provider.keys()
-    assert all(state.effective.get(name) == shown.get(name) for name in locked)
-    assert all(state.for_provider().get(name) == driven.get(name) for name in locked)
-    assert not BETA.keys() & state.effective.keys()
+        try:
+            state.check_locks({"type": "session.update", "session": update})
+        except LockedFieldError:
+            continue
+        state.update(update)
+    assert in_force(state, locked) == before
 
 
 def test_updates_cannot_add_up_to_a_session_without_bound() -> None:
     state = state_of({})
     half = "x" * (MAX_UPDATED_BYTES // 2)
-    state.update({"first": half})
+    state.update({"instructions": half})
     with pytest.raises(InvalidSessionError, match="larger than"):
-        state.update({"second": half})
-    assert "second" not in state.effective
+        state.update({"audio": {"input": {"transcription": {"prompt": half}}}})
+    assert state.transcribes is False

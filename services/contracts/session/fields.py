@@ -1,36 +1,20 @@
-"""The fields of a Realtime session (GA): their types, bounds, defaults, and which of them `null` disables.
+"""The fields of a Realtime session and of a response (GA): their types, bounds, defaults, and what `null` disables.
 
-A session is JSON (`SessionConfig`); the models here only validate it. Unknown fields are passed on: providers add
-fields faster than gateways are updated, and the provider validates them.
+A session is JSON (`SessionConfig`); the models here only validate it. They name every field that is accepted: any other
+is refused, because it would be shown back and have no effect. Who carries out each field: `registry`.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Discriminator, Field, JsonValue, Tag
+
+from services.contracts.session.field_base import OBJECT, TEXT, SessionPart, form_of
+from services.contracts.session.tool_fields import AnyToolFields, ToolChoiceFields
 
 SessionConfig = dict[str, JsonValue]
 """A session object in the provider's GA form: model, instructions, audio, tools, …"""
 
 MAX_TOOLS = 128
-
-SERVER_FIELDS = frozenset({"id", "object", "expires_at", "client_secret"})
-"""Fields that only a server sets."""
-
-BETA_FIELDS = frozenset(
-    {
-        "modalities",
-        "voice",
-        "speed",
-        "input_audio_format",
-        "output_audio_format",
-        "input_audio_transcription",
-        "input_audio_noise_reduction",
-        "turn_detection",
-        "max_response_output_tokens",
-    }
-)
-"""Flat names of the beta API for fields that are nested in GA. They are dropped: a provider that still accepts them
-would let a client bypass a lock, or the gateway's own turn detection and formats."""
 
 NULLABLE = frozenset(
     {"tracing", "prompt", "audio.input.turn_detection", "audio.input.noise_reduction", "audio.input.transcription"}
@@ -43,33 +27,33 @@ SilenceDurationMs = Annotated[int, Field(ge=0, le=60_000)]
 IdleTimeoutMs = Annotated[int, Field(ge=0, le=600_000)]
 Eagerness = Literal["low", "medium", "high", "auto"]
 Speed = Annotated[float, Field(ge=0.25, le=1.5)]
-Voice = str | dict[str, JsonValue]
 Modalities = Annotated[list[Literal["audio", "text"]], Field(min_length=1, max_length=1)]
 MaxOutputTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-Tracing = Literal["auto"] | dict[str, JsonValue]
+MetadataPairs = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
 
 
-class SessionPart(BaseModel):
-    """Base of all parts of a session: strict types, unknown fields kept, no input in error messages."""
+ToolList = Annotated[list[AnyToolFields], Field(max_length=MAX_TOOLS)]
 
-    model_config = ConfigDict(strict=True, extra="allow", hide_input_in_errors=True)
+
+class VoiceObjectFields(SessionPart):
+    """A custom voice, by its id."""
+
+    id: str = Field(min_length=1, max_length=128)
+
+
+VoiceChoice = Annotated[
+    Annotated[str, Field(min_length=1, max_length=128), Tag(TEXT)] | Annotated[VoiceObjectFields, Tag(OBJECT)],
+    Discriminator(form_of),
+]
 
 
 class PcmFormatFields(SessionPart):
-    """16-bit PCM."""
+    """16-bit PCM of 24 kHz: the format of audio that the client appends. The call's own audio is Opus."""
 
     type: Literal["audio/pcm"]
     rate: Literal[24000] | None = None
-
-
-class G711FormatFields(SessionPart):
-    """G.711, µ-law or A-law."""
-
-    type: Literal["audio/pcmu", "audio/pcma"]
-
-
-AudioFormatFields = Annotated[PcmFormatFields | G711FormatFields, Field(discriminator="type")]
 
 
 class ServerVadFields(SessionPart):
@@ -101,19 +85,23 @@ class TranscriptionFields(SessionPart):
 
     model: str | None = Field(default=None, min_length=1, max_length=128)
     language: str | None = Field(default=None, max_length=35)
+    languages: list[str] | None = None
     prompt: str | None = None
+    keywords: list[str] | None = None
+    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
 class NoiseReductionFields(SessionPart):
     """Noise reduction by the type of microphone."""
 
     type: Literal["near_field", "far_field"] | None = None
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class AudioInputFields(SessionPart):
     """The caller's audio."""
 
-    format: AudioFormatFields | None = None
+    format: PcmFormatFields | None = None
     transcription: TranscriptionFields | None = None
     noise_reduction: NoiseReductionFields | None = None
     turn_detection: TurnDetectionFields | None = None
@@ -122,8 +110,8 @@ class AudioInputFields(SessionPart):
 class AudioOutputFields(SessionPart):
     """The model's audio."""
 
-    format: AudioFormatFields | None = None
-    voice: Voice | None = None
+    format: PcmFormatFields | None = None
+    voice: VoiceChoice | None = None
     speed: Speed | None = None
 
 
@@ -134,11 +122,10 @@ class AudioFields(SessionPart):
     output: AudioOutputFields | None = None
 
 
-class ToolFields(SessionPart):
-    """A tool that the model may use; further fields depend on its type."""
+class TokenLimitsFields(SessionPart):
+    """Bounds of a conversation in tokens."""
 
-    type: str = Field(min_length=1, max_length=64)
-    name: ToolName | None = None
+    post_instructions: int | None = Field(default=None, ge=0)
 
 
 class RetentionRatioFields(SessionPart):
@@ -146,6 +133,40 @@ class RetentionRatioFields(SessionPart):
 
     type: Literal["retention_ratio"]
     retention_ratio: float = Field(ge=0, le=1)
+    token_limits: TokenLimitsFields | None = None
+
+
+TruncationChoice = Annotated[
+    Annotated[Literal["auto", "disabled"], Tag(TEXT)] | Annotated[RetentionRatioFields, Tag(OBJECT)],
+    Discriminator(form_of),
+]
+
+
+class TracingFields(SessionPart):
+    """How the provider files its trace of the session."""
+
+    workflow_name: str | None = None
+    group_id: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+TracingChoice = Annotated[
+    Annotated[Literal["auto"], Tag(TEXT)] | Annotated[TracingFields, Tag(OBJECT)], Discriminator(form_of)
+]
+
+
+class PromptFields(SessionPart):
+    """A prompt that is stored with the provider."""
+
+    id: str = Field(min_length=1, max_length=128)
+    version: str | None = None
+    variables: dict[str, JsonValue] | None = None
+
+
+class ReasoningFields(SessionPart):
+    """How much a model reasons before it answers."""
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
 class SessionFields(SessionPart):
@@ -156,15 +177,45 @@ class SessionFields(SessionPart):
     instructions: str | None = None
     output_modalities: Modalities | None = None
     audio: AudioFields | None = None
-    tools: Annotated[list[ToolFields], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: str | dict[str, JsonValue] | None = None
+    tools: ToolList | None = None
+    tool_choice: ToolChoiceFields | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: MaxOutputTokens | None = None
-    truncation: Literal["auto", "disabled"] | RetentionRatioFields | None = None
-    include: list[str] | None = None
-    tracing: Tracing | None = None
-    prompt: dict[str, JsonValue] | None = None
-    reasoning: dict[str, JsonValue] | None = None
+    truncation: TruncationChoice | None = None
+    include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
+    tracing: TracingChoice | None = None
+    prompt: PromptFields | None = None
+    reasoning: ReasoningFields | None = None
+
+
+class ResponseAudioOutputFields(SessionPart):
+    """The model's audio in one response."""
+
+    format: PcmFormatFields | None = None
+    voice: VoiceChoice | None = None
+
+
+class ResponseAudioFields(SessionPart):
+    """The audio of one response."""
+
+    output: ResponseAudioOutputFields | None = None
+
+
+class ResponseFields(SessionPart):
+    """The parameters of a `response.create`."""
+
+    conversation: Literal["auto", "none"] | None = None
+    input: list[dict[str, JsonValue]] | None = None
+    instructions: str | None = None
+    metadata: MetadataPairs | None = None
+    output_modalities: Modalities | None = None
+    audio: ResponseAudioFields | None = None
+    tools: ToolList | None = None
+    tool_choice: ToolChoiceFields | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: MaxOutputTokens | None = None
+    prompt: PromptFields | None = None
+    reasoning: ReasoningFields | None = None
 
 
 def pcm_format() -> SessionConfig:

@@ -1,53 +1,86 @@
-"""Parses a session, or an update of one, of a client or a provider."""
+"""Parses a session, an update of one, or the parameters of a response."""
 
 from collections.abc import Mapping
 
-from pydantic import JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
-from services.contracts.session.fields import BETA_FIELDS, SERVER_FIELDS, SessionConfig, SessionFields
+from services.contracts.session.fields import ResponseFields, SessionConfig, SessionFields
+from services.contracts.session.registry import hint_of
 
-_IGNORED = SERVER_FIELDS | BETA_FIELDS
+_MAX_NAME = 64
+_MAX_PROBLEM = 300
+"""An error quotes names and tags of the client, which may be long."""
 
 
 class InvalidSessionError(ValueError):
-    """A field has a value that the Realtime API does not allow; ``param`` is its path."""
+    """A field of a session or response is unknown or has a wrong value.
 
-    def __init__(self, param: str, problem: str) -> None:
-        super().__init__(f"{param}: {problem}")
+    ``param`` is its path; ``code`` is `unknown_parameter` or `invalid_value`.
+    """
+
+    def __init__(self, param: str, message: str, *, code: str = "invalid_value") -> None:
+        super().__init__(message)
         self.param = param
+        self.code = code
+
+
+def invalid_value(param: str, problem: str) -> InvalidSessionError:
+    """Return the error for a field with a value that is not accepted."""
+    return InvalidSessionError(param, f"Invalid value for '{param}': {problem}")
 
 
 def parse_session(session: Mapping[str, JsonValue]) -> SessionConfig:
-    """Validate a session; return it without server-set fields and beta names, unknown fields kept.
+    """Validate a session, or an update of one; return it unchanged. It is refused as a whole.
 
     Raises:
-        InvalidSessionError: a known field has an invalid value.
+        InvalidSessionError: it has an unknown field or a wrong value.
     """
     if session.get("type") == "transcription":
-        raise InvalidSessionError("session.type", "transcription sessions are not served here; use realtime")
-    if "hushgate" in session:
-        raise InvalidSessionError("session.hushgate", "limits and locks belong beside the session, not inside it")
+        raise invalid_value("session.type", "transcription sessions are not served here; use realtime.")
+    return _parse(SessionFields, session, "session")
+
+
+def parse_response(parameters: Mapping[str, JsonValue]) -> SessionConfig:
+    """Validate the parameters of a `response.create`; return them unchanged. They are refused as a whole.
+
+    Raises:
+        InvalidSessionError: there is an unknown parameter or a wrong value.
+    """
+    return _parse(ResponseFields, parameters, "response")
+
+
+def _parse(kind: type[BaseModel], source: Mapping[str, JsonValue], root: str) -> SessionConfig:
     try:
-        SessionFields.model_validate(session)
+        kind.model_validate(source)
     except ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        raise InvalidSessionError(_path(session, first["loc"]), first["msg"]) from None
-    return client_fields(session)
+        raise _error(source, root, exc.errors(include_input=False, include_url=False)) from None
+    return dict(source)
 
 
-def client_fields(session: Mapping[str, JsonValue]) -> SessionConfig:
-    """Return the fields of a valid session without server-set fields and beta names."""
-    return {name: value for name, value in session.items() if name not in _IGNORED}
+def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails]) -> InvalidSessionError:
+    """Return the error to raise: an unknown field is named before a wrong value."""
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    param = _path(source, root, first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            message = f"Unknown parameter: '{param}'. {hint_of(param)}".rstrip()
+            return InvalidSessionError(param, message, code="unknown_parameter")
+        case "missing":
+            param = f"{param}.{first['loc'][-1]}"
+            return InvalidSessionError(param, f"Missing required parameter: '{param}'.")
+        case _:
+            return invalid_value(param, f"{first['msg'][:_MAX_PROBLEM]}.")
 
 
-def _path(session: Mapping[str, JsonValue], steps: tuple[int | str, ...]) -> str:
-    """The path of an error in the session, without the names that unions insert."""
-    path = "session"
-    here: object = session
+def _path(source: Mapping[str, JsonValue], root: str, steps: tuple[int | str, ...]) -> str:
+    """The path of an error, without the names that unions insert."""
+    path = root
+    here: object = source
     for step in steps:
         # A list is treated as a mapping of its indexes.
         inside = dict(enumerate(here)) if isinstance(here, list) else here
         if isinstance(inside, Mapping) and step in inside:
             here = inside[step]
-            path += f".{step}"
+            path += f".{str(step)[:_MAX_NAME]}"
     return path

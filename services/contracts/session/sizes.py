@@ -3,7 +3,7 @@
 from pydantic_core import from_json, to_json
 
 from services.contracts.session.fields import SessionConfig
-from services.contracts.session.parse import InvalidSessionError
+from services.contracts.session.parse import invalid_value
 
 MAX_SESSION_BYTES = 96 * 1024
 """The effective session is sent over a data channel, on which browsers accept messages of up to 256 KiB."""
@@ -19,13 +19,16 @@ def check_size(session: SessionConfig, *, limit: int = MAX_SESSION_BYTES) -> Ses
     """Return ``session`` if it is within the limits.
 
     Raises:
-        InvalidSessionError: it has more than ``limit`` bytes as JSON, or is nested too deeply.
+        InvalidSessionError: it has more than ``limit`` bytes as JSON in UTF-8, is nested too deeply, or no Unicode.
     """
-    text = to_json(session)
+    try:
+        text = to_json(session)
+    except ValueError:
+        raise invalid_value("session", "it has characters that are no Unicode text.") from None
     if len(text) > limit:
-        raise InvalidSessionError("session", f"larger than {limit} bytes")
+        raise invalid_value("session", f"larger than {limit} bytes.")
     try:
         from_json(b"[" * _WRAPPINGS + text + b"]" * _WRAPPINGS)
     except ValueError:
-        raise InvalidSessionError("session", "nested too deeply") from None
+        raise invalid_value("session", "nested too deeply.") from None
     return session

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from services.contracts.session.fields import ToolName
+from services.contracts.session.tool_fields import ToolName
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.strict import Strict
 

@@ -48,7 +48,7 @@ class Extension(BaseModel):
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
         if unknown := sorted(set(names) - LOCKABLE):
-            raise ValueError(f"no such field of a session: {unknown[0][:40]}")
+            raise ValueError(f"no lock has the name {unknown[0][:40]}; there are {', '.join(sorted(LOCKABLE))}")
         return names
 
 
@@ -81,17 +81,21 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
 def grant(tenant: Tenant, request: MintRequest, *, default_model: str, key: KeyId = NO_KEY) -> Grant:
     """Return the grant of a token of ``tenant``, minted with its ``key``.
 
+    Its model is locked if the request or the tenant's session names one.
+
     Raises:
         InvalidSessionError: the session is invalid.
         InvalidMintError: a limit is above the tenant's.
     """
     asked = request.hushgate or Extension()
     wanted = parse_session(request.session or {})
+    is_named = wanted.get("model") is not None or tenant.session.get("model") is not None
+    locked = (*ALWAYS_LOCKED, *asked.locked) if is_named else asked.locked
     return Grant(
         tenant=tenant.id,
         session=effective(tenant.session, wanted, default_model=default_model),
         limits=_limits(tenant.limits, asked),
-        locked=tuple(dict.fromkeys((*ALWAYS_LOCKED, *asked.locked))),
+        locked=tuple(dict.fromkeys(locked)),
         events=tuple(dict.fromkeys(asked.events)),
         key=key,
     )
@@ -117,7 +121,7 @@ def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
     if session is None:
         return sealed
     if "hushgate" in session:
-        raise LockedFieldError("hushgate")
+        raise LockedFieldError("session.hushgate", "its limits and locks")
     redeemed_session = redeem_session(sealed.session, parse_session(session), locked=sealed.locked)
     return sealed.model_copy(update={"session": check_size(redeemed_session)})
 

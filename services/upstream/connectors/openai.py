@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from services.contracts.json_bytes import json_bytes
 from services.runtime import clock
 from services.runtime.telemetry.logging import redact_text
 from services.runtime.telemetry.redaction import secrets_in_url
@@ -166,7 +167,7 @@ class OpenAIConnection:
             await self._write_audio(self._rates.flush_caller_audio())
         elif event["type"] == "input_audio_buffer.clear":
             self._rates.reset_caller_audio()
-        await self._write(json.dumps(self._rates.resample_client_event(event), separators=(",", ":")).encode())
+        await self._write(json_bytes(self._rates.resample_client_event(event)))
 
     async def receive_event(self) -> JsonValue:
         """See `ProviderConnection`."""

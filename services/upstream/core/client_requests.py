@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
+from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
@@ -19,7 +20,7 @@ from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
-from services.upstream.core.json_shape import Json, fields, is_too_deep, text, whole
+from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, whole
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import Tally
@@ -27,6 +28,7 @@ from services.upstream.core.usage import Tally
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 ROOT = "root"
 UNSUPPORTED = "unsupported_by_provider"
+LOCKED = "locked_by_token"
 
 
 class ClientEventError(Exception):
@@ -86,17 +88,21 @@ class Requests:
             )
             return
         try:
+            self._parts.config.check_locks(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
-        except ClientEventError as exc:
-            self._commands.publish_error(
-                code=exc.code, message=str(exc), param=exc.param, client_event_id=event_id(event)
-            )
+        except (ClientEventError, InvalidSessionError) as exc:
+            self._refuse(event, exc.code, exc, exc.param)
+        except LockedFieldError as exc:
+            self._refuse(event, LOCKED, exc, exc.param)
 
     def refuse(self, refused: RefusedEvent) -> None:
         """Publish the `error` event for what is no event."""
         self._commands.publish_error(
             code=refused.code, message=refused.message, param=refused.param, client_event_id=refused.event_id
         )
+
+    def _refuse(self, event: Json, code: str, reason: Exception, param: str | None) -> None:
+        self._commands.publish_error(code=code, message=str(reason), param=param, client_event_id=event_id(event))
 
     def _send(self, event: Json, kind: str, body: Json, item_id: str | None = None) -> None:
         """Send the provider what a client's event asks for.
@@ -117,10 +123,7 @@ class Requests:
     def _session_update(self, event: Json, _: float) -> None:
         parameters = _required(event, "session")
         self._refuse_unsupported(parameters, "session")
-        try:
-            changed = self._parts.config.update(parameters)
-        except InvalidSessionError as exc:
-            raise ClientEventError("invalid_value", str(exc), exc.param) from exc
+        changed = self._parts.config.update(parameters)
         if changed and self._commands.is_open:  # else it is part of the first session.update
             self._send(event, "session.update", {"session": {"type": "realtime", **changed}})
         self._parts.turns.apply()
@@ -206,9 +209,8 @@ class Requests:
             raise ClientEventError("invalid_type", "Invalid type for 'response': expected an object.", "response")
         body = self._parts.config.for_response(parameters or {})
         self._refuse_unsupported(body, "response")
-        given = body.get("input")
-        if isinstance(given, list):
-            body["input"] = [self._for_provider(entry) if isinstance(entry, dict) else entry for entry in given]
+        if "input" in body:
+            body["input"] = [*map(self._for_provider, objects(body, "input"))]
         self._parts.responses.request(body, asker="client", client_event_id=event_id(event), now=now)
 
     def _response_cancel(self, event: Json, now: float) -> None:

@@ -3,7 +3,6 @@
 While no connection to the provider is open, those for the provider are held here, in order and bounded.
 """
 
-import json
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from pydantic import JsonValue
 from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
 from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId, new_event_id
+from services.contracts.json_bytes import json_bytes
 from services.upstream.core.capabilities import Capability
 from services.upstream.core.commands import (
     AppendAudio,
@@ -100,7 +100,7 @@ class CommandBuffer:
         event: Json = {"type": kind, "event_id": new_event_id(), **fields}
         if text_chars(event) > MAX_EVENT_BYTES:  # much cheaper than encoding megabytes
             event = without_pictures(event)
-        if text_chars(event) > MAX_EVENT_BYTES or len(json.dumps(event)) > MAX_EVENT_BYTES:
+        if text_chars(event) > MAX_EVENT_BYTES or len(json_bytes(event)) > MAX_EVENT_BYTES:
             self.count_error(CountError("too_large"))
             if kind != "error":
                 about = text(json_fields(event, "item"), "id")
@@ -188,7 +188,7 @@ class CommandBuffer:
         return len(oldest.pcm)
 
     def _hold_event(self, command: SendToProvider) -> bool:
-        size = len(json.dumps(command.event))
+        size = len(json_bytes(command.event))
         if self._held_events >= MAX_HELD_EVENTS or self._held_event_bytes + size > MAX_HELD_EVENT_BYTES:
             self.count_error(CountError("backlog", "event"))
             return False

@@ -1,8 +1,8 @@
 """The conversation's items in the client's order, with their audio length and content."""
 
-import json
 from collections import OrderedDict
 
+from services.contracts.json_bytes import json_bytes
 from services.upstream.core.ids import IdMap
 from services.upstream.core.json_shape import Json, fields, objects, text, text_chars
 
@@ -92,7 +92,7 @@ class ItemRegistry:
         left = MAX_REPEATED_CHARS
         for item_id in reversed(self._items):
             item = self._contents.get(item_id)
-            left -= len(json.dumps(item)) if item else 0
+            left -= len(json_bytes(item)) if item else 0
             if left < 0 or len(items) == MAX_REPEATED:
                 break
             items += [item] if item else []

@@ -7,9 +7,9 @@ from pydantic import JsonValue
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
-from services.contracts.session.locks import unlocked_fields
+from services.contracts.session.locks import refuse_locked
 from services.contracts.session.merge import merge_sessions
-from services.contracts.session.parse import InvalidSessionError, client_fields, parse_session
+from services.contracts.session.parse import invalid_value, parse_response, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
 from services.contracts.turn_detection import (
     OutOfBounds,
@@ -42,7 +42,7 @@ class SessionConfigState:
             "model": model,
             "expires_at": expires_at,
         }
-        self._requested = _settings(client_fields(grant.session))
+        self._requested = _settings(grant.session)
         self._effective = self._in_force(self._requested)
 
     @property
@@ -71,16 +71,24 @@ class SessionConfigState:
         """Whether the client's own `input_audio_buffer.append` holds PCM of 24 kHz."""
         return fields(fields(fields(self._effective, "audio"), "input"), "format").get("type") == "audio/pcm"
 
-    def update(self, parameters: Json) -> Json:
-        """Apply what the client may change; return the part for the provider, which may be empty.
+    def check_locks(self, event: Json) -> None:
+        """Check that an event of the client changes nothing that its token locks.
 
         Raises:
-            InvalidSessionError: a known field has a wrong value, or one that the operator does not allow; nothing was
-                applied.
+            LockedFieldError: it does.
         """
-        changed = _settings(unlocked_fields(parse_session(parameters), locked=self._grant.locked))
+        refuse_locked(event, locked=self._grant.locked, session=self._effective)
+
+    def update(self, parameters: Json) -> Json:
+        """Apply an update that `check_locks` has passed; return the part for the provider, which may be empty.
+
+        Raises:
+            InvalidSessionError: a field is unknown, or has a wrong value or one that the operator does not allow;
+                nothing was applied.
+        """
+        changed = _settings(parse_session(parameters))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
-            raise InvalidSessionError(field.param, field.problem)
+            raise invalid_value(field.param, field.problem)
         if self.voice_is_fixed:
             changed = _without(changed, ("audio", "output", "voice"))
         requested = check_size(merge_sessions(self._requested, changed), limit=MAX_UPDATED_BYTES)
@@ -110,9 +118,12 @@ class SessionConfigState:
         return {"type": "realtime", **result}
 
     def for_response(self, parameters: Json) -> Json:
-        """Return the parameters of a `response.create` without locked ones, output format and input audio."""
-        kept = unlocked_fields(parameters, locked=self._grant.locked)
-        return _without(_without(kept, ("audio", "output", "format")), ("audio", "input"))
+        """Return the parameters of a `response.create` for the provider, whose output format is ours.
+
+        Raises:
+            InvalidSessionError: a parameter is unknown or has a wrong value.
+        """
+        return _without(_settings(parse_response(parameters)), ("audio", "output", "format"))
 
 
 def _settings(session: Json) -> Json:
