@@ -19,7 +19,7 @@ MAX_READ_BYTES = 16 * 1024
 PIECE_BYTES = 64 * 1024
 """Most of an event in one frame."""
 MAX_IN_FLIGHT = 256 * 1024
-"""Most that the worker has not handled, by `position`: four pieces, or two hundred short events."""
+"""Most that the worker has not handled, by `position`: three pieces, or two hundred short events."""
 MESSAGE_COST = 1024
 """Added to the bytes of each message and each frame: what its handling and its objects cost."""
 EVENTS_PER_S, BURST_EVENTS = 250.0, 1000.0
