@@ -468,14 +468,6 @@ def test_what_a_silent_provider_is_asked_for_is_remembered_within_bounds() -> No
     assert object_of(drive.one("conversation.item.added"), "item")["id"] == "mine-1", "the first is forgotten"
 
 
-def test_a_deletion_that_cannot_be_held_is_not_carried_out() -> None:
-    drive = Drive()
-    drive.client("conversation.item.create", item={**MESSAGE, "id": "a"})
-    for _ in range(300):
-        drive.client("conversation.item.delete", item_id="a")
-    assert "backlog" in drive.faults
-
-
 # --- a new session with the provider
 
 
