@@ -26,9 +26,16 @@ from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_MAX_NAME = 64
 ROOT = "root"
 UNSUPPORTED = "unsupported_by_provider"
 LOCKED = "locked_by_token"
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "session.update": ("session",),
+    "conversation.item.create": ("item", "previous_item_id"),
+    "response.create": ("response",),
+}
+"""The fields of the events that carry settings or items. Others, such as a misplaced setting, would have no effect."""
 
 
 class ClientEventError(Exception):
@@ -89,6 +96,7 @@ class Requests:
             return
         try:
             self._parts.config.check_locks(event)
+            _refuse_unknown(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except (ClientEventError, InvalidSessionError) as exc:
             self._refuse(event, exc.code, exc, exc.param)
@@ -131,8 +139,6 @@ class Requests:
 
     def _append(self, event: Json, _: float) -> None:
         encoded = text(event, "audio")
-        if not self._parts.config.input_is_pcm:
-            raise ClientEventError("invalid_value", "Appended audio must be audio/pcm of 24 kHz here.", "audio")
         try:
             pcm = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as exc:
@@ -251,6 +257,20 @@ class Requests:
 
 def _too_many() -> ClientEventError:
     return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
+
+
+def _refuse_unknown(event: Json) -> None:
+    """Refuse an event with a field that does not exist.
+
+    Raises:
+        ClientEventError: it has one.
+    """
+    kind = text(event, "type")
+    unknown = sorted(event.keys() - {"type", "event_id", *_FIELDS[kind]}) if kind in _FIELDS else []
+    if unknown:
+        name = unknown[0][:_MAX_NAME]
+        known = ", ".join(("event_id", *_FIELDS[kind]))
+        raise ClientEventError("unknown_parameter", f"Unknown parameter: '{name}'. Fields here: {known}.", name)
 
 
 def _required(event: Json, name: str) -> Json:

@@ -66,11 +66,6 @@ class SessionConfigState:
         """Whether utterances are transcribed."""
         return fields(fields(self._effective, "audio"), "input").get("transcription") is not None
 
-    @property
-    def input_is_pcm(self) -> bool:
-        """Whether the client's own `input_audio_buffer.append` holds PCM of 24 kHz."""
-        return fields(fields(fields(self._effective, "audio"), "input"), "format").get("type") == "audio/pcm"
-
     def check_locks(self, event: Json) -> None:
         """Check that an event of the client changes nothing that its token locks.
 
