@@ -73,6 +73,7 @@ class ProviderModel:
 
     def __init__(self) -> None:
         self.asked: list[Json] = []  # at most one: the parameters of the response that it has to begin
+        self.asked_beside: list[Json] = []  # text responses outside the conversation
         self.active: str | None = None
         self.item: str | None = None
         self.generated: dict[str, int] = {}  # ms
@@ -94,9 +95,13 @@ class ProviderModel:
             case "input_audio_buffer.clear":
                 self.buffer_ms = 0
             case "response.create":
+                asked = object_of(event, "response") if "response" in event else {}
+                if asked.get("output_modalities") == ["text"]:
+                    self.asked_beside.append(asked)
+                    return
                 assert not self.asked
                 assert self.active is None
-                self.asked.append(object_of(event, "response") if "response" in event else {})
+                self.asked.append(asked)
             case "response.cancel":
                 assert event["response_id"] == self.active
                 assert not self.cancelled

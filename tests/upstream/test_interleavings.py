@@ -117,8 +117,20 @@ class CallMachine(RuleBasedStateMachine):
         self.provider.active = f"resp_P{self.provider.number}"
         self.provider.item = None
         self.provider.cancelled = False
-        outside: Json = {"conversation_id": None} if asked.get("conversation") == "none" else {}
-        self.drive.created(self.provider.active, metadata=asked.get("metadata"), **outside)
+        conversation = None if asked.get("conversation") == "none" else "conv_P"
+        self.drive.created(self.provider.active, metadata=asked.get("metadata"), conversation_id=conversation)
+        self.settle()
+
+    @rule()
+    @precondition(lambda self: self.provider.asked_beside)
+    def answers_beside_the_conversation(self) -> None:
+        asked = self.provider.asked_beside.pop(0)
+        self.provider.number += 1
+        response, item = f"resp_P{self.provider.number}", f"item_P{self.provider.number}x"
+        self.drive.created(response, metadata=asked["metadata"], conversation_id=None)
+        self.drive.message(response, item, "text")
+        self.drive.part("response.output_text.done", response, item, text="yes")
+        self.drive.done(response)
         self.settle()
 
     @rule(part=st.sampled_from(["audio", "text"]))
@@ -195,11 +207,13 @@ class CallMachine(RuleBasedStateMachine):
         self.drive.client(kind)
         self.settle()
 
-    @rule(outside=st.booleans())
-    def requests_a_response(self, outside: bool) -> None:  # noqa: FBT001 - drawn
+    @rule(
+        where=st.sampled_from([{}, {"conversation": "none"}, {"conversation": "none", "output_modalities": ["text"]}])
+    )
+    def requests_a_response(self, where: Json) -> None:
         self.requests += 1
         name = f"request {self.requests}"
-        parameters: Json = {"metadata": {"name": name}, **({"conversation": "none"} if outside else {})}
+        parameters: Json = {"metadata": {"name": name}, **where}
         self.drive.client("response.create", event_id=name, response=parameters)
         self.settle()
 
@@ -261,6 +275,8 @@ class CallMachine(RuleBasedStateMachine):
                 self.is_done("completed")
             elif self.provider.asked:
                 self.begins_a_response()
+            elif self.provider.asked_beside:
+                self.answers_beside_the_conversation()
         for item in list(self.media.playing):
             self.media.ended.add(item)
             self.media.played[item] = self.media.received[item]

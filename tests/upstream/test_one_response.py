@@ -1,12 +1,16 @@
 """One response of the conversation at a time: what becomes of each request in each state."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from tests.upstream.drive import Drive, Json
+from services.upstream.connectors.openai import CAPABILITIES
+from services.upstream.core.response_requests import MAX_BESIDE
+from tests.upstream.drive import Drive, Json, core_of, object_of
 
-OUT_OF_BAND: Json = {"conversation": "none", "output_modalities": ["text"]}
+OUTSIDE: Json = {"conversation": "none"}
+TEXT: Json = {**OUTSIDE, "output_modalities": ["text"]}
 
 
 def nothing(_: Drive) -> None:
@@ -18,7 +22,7 @@ def requested(drive: Drive) -> None:
 
 
 def requested_outside(drive: Drive) -> None:
-    drive.client("response.create", response=OUT_OF_BAND)
+    drive.client("response.create", response=OUTSIDE)
 
 
 def generated(drive: Drive) -> None:
@@ -34,6 +38,15 @@ def generated_with_sound(drive: Drive) -> None:
 
 def generated_outside(drive: Drive) -> None:
     requested_outside(drive)
+    drive.created(conversation_id=None)
+
+
+def requested_text(drive: Drive) -> None:
+    drive.client("response.create", response=TEXT)
+
+
+def generated_text(drive: Drive) -> None:
+    requested_text(drive)
     drive.created(conversation_id=None)
 
 
@@ -67,15 +80,19 @@ def cancelled_twice(drive: Drive) -> None:
     drive.client("response.cancel")
 
 
-def refused_by_the_provider(drive: Drive) -> None:
-    requested(drive)
+def refuse(drive: Drive) -> None:
     asked = drive.sent("response.create")["event_id"]
     refusal: Json = {"code": "conversation_already_has_active_response", "message": "busy", "event_id": asked}
     drive.provider("error", error=refusal)
 
 
+def refused_by_the_provider(drive: Drive) -> None:
+    requested(drive)
+    refuse(drive)
+
+
 RequestState = Callable[[Drive], None]
-FREE: list[RequestState] = [nothing, made_and_sounding]
+FREE: list[RequestState] = [nothing, made_and_sounding, generated_text]
 STOPPING: list[RequestState] = [
     cancelled_before_it_began,
     cancelled,
@@ -113,7 +130,7 @@ def by_client(drive: Drive) -> None:
 
 
 def outside(drive: Drive) -> None:
-    drive.client("response.create", event_id="second", response=OUT_OF_BAND)
+    drive.client("response.create", event_id="second", response=OUTSIDE)
 
 
 @pytest.mark.parametrize("request_it", [by_client, outside, Drive.stop])
@@ -143,6 +160,108 @@ def test_a_turn_and_what_is_outside_the_conversation_wait(
     state: RequestState, request_it: Callable[[Drive], object]
 ) -> None:
     assert outcome(state, request_it) == "waits"
+
+
+def text(drive: Drive) -> None:
+    drive.client("response.create", event_id="second", response=TEXT)
+
+
+@pytest.mark.parametrize("state", [*FREE, *BUSY, cancelled, cancelled_before_it_began, cancelled_twice])
+def test_text_outside_the_conversation_is_sent_beside_everything_in_it(state: RequestState) -> None:
+    assert outcome(state, text) == "sent"
+
+
+@pytest.mark.parametrize("request_it", [by_client, Drive.stop])
+def test_text_outside_the_conversation_holds_nothing_up(request_it: Callable[[Drive], object]) -> None:
+    assert outcome(requested_text, request_it) == "sent"
+
+
+@pytest.mark.parametrize("state", [requested_outside, requested_text])
+@pytest.mark.parametrize("request_it", [outside, text])
+def test_a_second_one_outside_the_conversation_waits_until_the_first_has_begun(
+    state: RequestState, request_it: Callable[[Drive], object]
+) -> None:
+    assert outcome(state, request_it) == "waits"
+
+
+def test_few_are_generated_beside_the_conversation() -> None:
+    drive = Drive().ready()
+    for number in range(MAX_BESIDE):
+        requested_text(drive)
+        drive.created(f"resp_P{number}", conversation_id=None)
+    drive.forget()
+    requested_text(drive)
+    assert drive.sent_types == []
+    drive.done("resp_P1")
+    assert drive.sent_types == ["response.create"]
+
+
+def test_a_provider_that_generates_one_at_a_time_is_asked_one_after_the_other() -> None:
+    drive = Drive(core_of(capabilities=replace(CAPABILITIES, beside=False))).ready()
+    generated(drive)
+    drive.forget()
+    requested_text(drive)
+    assert drive.sent_types == []
+    drive.done()
+    assert drive.sent_types == ["response.create"]
+
+
+def test_a_provider_that_refuses_text_beside_the_conversation_is_asked_when_it_is_free() -> None:
+    drive = Drive().ready()
+    generated(drive)
+    drive.forget()
+    requested_text(drive)
+    refuse(drive)
+    drive.forget().advance(5)
+    assert drive.sent_types == []
+    drive.done()
+    assert drive.sent_types == ["response.create"]
+
+
+def test_a_refusal_is_that_of_the_request_it_names() -> None:
+    drive = Drive().ready()
+    requested(drive)
+    drive.forget().client("response.create", event_id="text", response=TEXT)
+    asked = drive.sent("response.create")["event_id"]
+    drive.forget().provider("error", error={"code": "invalid_value", "message": "no", "event_id": asked})
+    assert drive.error["event_id"] == "text"
+    drive.created()
+    assert "conv_" in str(object_of(drive.one("response.created"), "response")["conversation_id"])
+
+
+@pytest.mark.parametrize("known", [{}, {"conversation_id": None}])
+def test_a_provider_that_names_no_conversation_begins_what_was_requested(known: Json) -> None:
+    drive = Drive().ready()
+    requested(drive)
+    drive.created("resp_P1", **known)
+    assert object_of(drive.one("response.created"), "response")["conversation_id"] is not None
+    drive.done()
+    drive.forget()
+    requested_text(drive)
+    drive.created("resp_P2", **known)
+    assert object_of(drive.one("response.created"), "response")["conversation_id"] is None
+
+
+def test_begins_are_told_apart_by_their_conversation() -> None:
+    drive = Drive().ready()
+    requested(drive)
+    requested_text(drive)
+    drive.created("resp_P1", conversation_id=None)
+    drive.created("resp_P2", conversation_id="conv_P")
+    ids = [object_of(event.event, "response")["conversation_id"] for event in drive.named("response.created")]
+    assert [conversation is None for conversation in ids] == [True, False]
+    drive.forget()
+    requested(drive)
+    assert drive.error["code"] == "conversation_already_has_active_response"
+
+
+def test_a_response_that_nobody_requested_is_of_the_conversation_that_it_names() -> None:
+    drive = Drive().ready()
+    requested_text(drive)
+    drive.created("resp_P1", conversation_id="conv_P")
+    assert object_of(drive.one("response.created"), "response")["conversation_id"] is not None
+    drive.forget().created("resp_P2", conversation_id=None)
+    assert object_of(drive.one("response.created"), "response")["conversation_id"] is None
 
 
 def test_a_client_that_requests_what_the_turn_has_requested_gets_one_answer() -> None:

@@ -31,6 +31,7 @@ REDUCED = Capabilities(
     truncate=False,
     transcription=False,
     tools=False,
+    beside=False,
     input_hz=16_000,
     output_hz=16_000,
     meter="tokens",

@@ -40,6 +40,7 @@ CAPABILITIES = Capabilities(
     truncate=True,
     transcription=True,
     tools=True,
+    beside=True,
     input_hz=24_000,
     output_hz=24_000,
     meter="tokens",

@@ -34,6 +34,8 @@ class Capabilities:
     """It transcribes the caller when it is asked to."""
     tools: bool
     """It calls functions."""
+    beside: bool
+    """It generates text responses outside the conversation beside one of the conversation."""
     input_hz: int
     """The sample rate of the audio that it accepts: s16le mono."""
     output_hz: int

@@ -217,7 +217,10 @@ class Requests:
         self._refuse_unsupported(body, "response")
         if "input" in body:
             body["input"] = [*map(self._for_provider, objects(body, "input"))]
-        self._parts.responses.request(body, asker="client", client_event_id=event_id(event), now=now)
+        modalities = body.get("output_modalities") or self._parts.config.effective.get("output_modalities")
+        self._parts.responses.request(
+            body, asker="client", client_event_id=event_id(event), is_text=modalities == ["text"], now=now
+        )
 
     def _response_cancel(self, event: Json, now: float) -> None:
         if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):

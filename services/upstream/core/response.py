@@ -51,9 +51,14 @@ class Report:
 
 
 class ProviderResponse:
-    """The state of one response: its items, and which of its events the client has got."""
+    """The state of one response: its items, and which of its events the client has got.
 
-    def __init__(self, shared: ResponseContext, created: Json, *, theirs: str) -> None:
+    ``beside``: it may be generated beside one of the conversation.
+    """
+
+    def __init__(
+        self, shared: ResponseContext, created: Json, *, theirs: str, in_conversation: bool, beside: bool = False
+    ) -> None:
         self._shared = shared
         self._commands = shared.commands
         self._created = created
@@ -61,7 +66,8 @@ class ProviderResponse:
         self._stopped_at: float | None = None
         self._cleared: set[str] = set()
         self._done_at: AudioPosition | None = None  # place of response.done, while a cut may drop it
-        self.in_conversation = created.get("conversation_id", "") is not None
+        self.in_conversation = in_conversation
+        self.beside = beside
         self.items: list[OutputItem] = []
         self.id = ResponseId(shared.ids.ours("response", theirs))
         self.theirs = theirs

@@ -1,14 +1,14 @@
-"""All responses of a session: at most one is generated at a time, several may still be playing.
+"""All responses of a session: which are requested, generated and still playing.
 
 Of the conversation, at most one is requested or generated: the client's second one is refused, a turn's waits. One that
-only still plays, or is being stopped, does not count. Those outside the conversation wait until the provider is free.
+only still plays, or is being stopped, does not count.
 """
 
 import base64
 import binascii
 
 from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, Origin
-from services.upstream.core.commands import BookUsage, CountError, ObserveStage
+from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import client_item
 from services.upstream.core.json_shape import Json, fields, text, whole
@@ -21,6 +21,7 @@ from services.upstream.core.response import (
     publish_cancelled,
 )
 from services.upstream.core.response_requests import Asker, ResponseRequest, ResponseRequests
+from services.upstream.core.turn_latency import TurnLatency
 from services.upstream.core.usage import Tally, response_meters
 
 
@@ -31,22 +32,21 @@ class ResponseTracker:
         self._shared = shared
         self._commands = shared.commands
         self._tally = tally
-        self._publishes_turns = publishes_turns
         self._live: list[ProviderResponse] = []
         self._requests = ResponseRequests()
-        self._first_audio_of: dict[str, ResponseRequest] = {}
+        self._latency = TurnLatency(shared.commands, publishes=publishes_turns)
 
     @property
-    def generating(self) -> ProviderResponse | None:
-        """The response that the provider is generating, or None."""
-        return next((response for response in self._live if response.generating), None)
+    def _generating(self) -> list[ProviderResponse]:
+        """The responses that the provider is generating."""
+        return [response for response in self._live if response.generating]
 
     @property
     def awaits_usage(self) -> bool:
         """Whether the provider has still to report the usage of a response; never, if it bills by duration."""
         if self._shared.capabilities.meter == "duration":
             return False
-        return self.generating is not None or self._requests.sent is not None
+        return bool(self._generating or self._requests.sent)
 
     @property
     def is_idle(self) -> bool:
@@ -65,13 +65,23 @@ class ResponseTracker:
     # --- requests -----------------------------------------------------------------------------------------------
 
     def request(
-        self, parameters: Json, *, asker: Asker, client_event_id: str | None = None, hangover_ms: int = 0, now: float
+        self,
+        parameters: Json,
+        *,
+        asker: Asker,
+        client_event_id: str | None = None,
+        hangover_ms: int = 0,
+        is_text: bool = False,
+        now: float,
     ) -> None:
         """Request a response, now or as soon as the provider has ended the one before. A client's may be refused.
 
-        ``hangover_ms``: silence that the gate waited out at the end of the turn.
+        ``hangover_ms``: silence that the gate waited out at the end of the turn. ``is_text``: it has no sound.
         """
-        new = ResponseRequest(parameters, asker, client_event_id, now, hangover_ms)
+        new = ResponseRequest(
+            fields=parameters, asker=asker, client_event_id=client_event_id, asked_at=now, hangover_ms=hangover_ms
+        )
+        new.beside = is_text and new.out_of_band and self._shared.capabilities.beside
         if asker == "client" and not new.out_of_band and self._conversation_is_busy:
             self._commands.publish_error(
                 code="conversation_already_has_active_response",
@@ -86,8 +96,8 @@ class ResponseTracker:
 
     @property
     def _conversation_is_busy(self) -> bool:
-        generating = [one for one in self._live if one.generating and one.in_conversation and not one.stopped]
-        return self._requests.has_active or bool(generating)
+        active = [response for response in self._generating if response.in_conversation and not response.stopped]
+        return self._requests.has_active or bool(active)
 
     def _refuse(self, request: ResponseRequest, message: str) -> None:
         self._commands.publish_error(
@@ -95,25 +105,31 @@ class ResponseTracker:
         )
 
     def _send_next(self, now: float) -> None:
-        while self.generating is None and (request := self._requests.pop_next()) is not None:
+        while (request := self._next_request(now)) is not None:
             body: Json = {"response": request.fields} if request.fields else {}
             by_client = request.asker == "client"
             origin = Origin("response.create", by_client=by_client, client_event_id=request.client_event_id)
             if self._commands.send_to_provider("response.create", body, origin=origin):
-                request.sent_at = now
-                self._requests.sent = request
+                request.origin, request.sent_at = origin, now
+                self._requests.sent.append(request)
             else:
                 self._refuse(request, "Too much waits for the connection to the provider.")
 
-    def request_refused(self, *, is_active: bool, now: float) -> bool:
-        """Handle the provider's refusal of the sent request; return whether the client need not get the error."""
-        refused = self._requests.pop_sent()
-        is_answered = refused is not None and is_active
-        if is_answered and refused is not None:  # it is still ending one that is unknown here, or was given up
+    def _next_request(self, now: float) -> ResponseRequest | None:
+        beside = sum(response.beside for response in self._generating)
+        return self._requests.pop_next(is_free=beside == len(self._generating), beside=beside, now=now)
+
+    def request_refused(self, origin: Origin | None, *, is_active: bool, now: float) -> bool:
+        """Handle the provider's refusal of what was sent for ``origin``; return whether the client need not get it.
+
+        ``is_active``: because it is generating a response, one that is unknown here or was given up.
+        """
+        refused = self._requests.pop_refused(origin)
+        is_answered = False
+        if refused is not None and is_active:
             if refused.stop:
                 self._publish_unbegun(refused, refused.stop)
-            else:
-                is_answered = self._requests.retry(refused, now=now)
+            is_answered = bool(refused.stop) or self._requests.retry(refused, now=now)
         self._send_next(now)
         return is_answered
 
@@ -131,16 +147,22 @@ class ResponseTracker:
         if self._ids.known("response", theirs) is not None:
             self._commands.count_error(CountError("unexpected", "response.created"))
             return
-        response = ProviderResponse(self._shared, body, theirs=theirs)
+        stated = body["conversation_id"] is not None if "conversation_id" in body else None
+        pending = self._requests.pop_begun(in_conversation=stated)
+        response = ProviderResponse(
+            self._shared,
+            body,
+            theirs=theirs,
+            in_conversation=stated is not False if pending is None else not pending.out_of_band,
+            beside=pending is not None and pending.beside,
+        )
         self._live.append(response)
-        pending = self._requests.pop_sent()
         if pending is None:
             return
-        if pending.asker == "turn":
-            self._commands.add(ObserveStage("provider_created", now - pending.asked_at))
-            self._first_audio_of = {theirs: pending}
+        self._latency.begun(theirs, pending, now=now)
         if pending.stop:
             response.stop(pending.stop, now=now)
+        self._send_next(now)
 
     def done(self, event: Json, now: float) -> None:
         """Handle `response.done`; its usage is booked even if the response is unknown or was stopped."""
@@ -153,7 +175,7 @@ class ResponseTracker:
             response.finish(body)
             self._tally.tool_calls += sum(item.is_call and item.status == "completed" for item in response.items)
             self._remove_finished()
-        self._requests.provider_is_free()
+        self._requests.retry_now()
         self._send_next(now)
 
     def on_item_event(self, event: Json, now: float) -> None:
@@ -191,24 +213,11 @@ class ResponseTracker:
             return
         if response.stopped or item.audio_ended:
             return
-        if (pending := self._first_audio_of.pop(theirs, None)) is not None:
-            self._commands.add(ObserveStage("provider_first_audio", now - pending.asked_at))
-            if self._publishes_turns:
-                self._publish_turn(response.id, item.id, pending, now)
+        self._latency.audio_received(theirs, response_id=response.id, item_id=item.id, now=now)
         if item.append_audio(whole(event, "content_index"), pcm):
             self._shared.conversation.set_samples(item.id, item.samples)
         else:
             self._commands.count_error(CountError("unexpected", "audio"))
-
-    def _publish_turn(self, response_id: str, item_id: str, pending: ResponseRequest, now: float) -> None:
-        """Publish how much of a turn's latency was the provider's and how much the hangover."""
-        figures: Json = {
-            "response_id": response_id,
-            "item_id": item_id,
-            "provider_ms": round((now - pending.asked_at) * 1000),
-            "hangover_ms": pending.hangover_ms,
-        }
-        self._commands.publish_event("hushgate.turn", figures)
 
     def _book(self, body: Json) -> None:
         self._tally.responses += 1
@@ -247,20 +256,20 @@ class ResponseTracker:
 
     def _stop_requests(self, reason: StopReason) -> bool:
         """Stop the requested responses of the conversation; False if there are none."""
-        waiting, sent = self._requests.pop_conversation(), self._requests.sent
+        waiting = self._requests.pop_conversation()
         for request in waiting:
             self._publish_unbegun(request, reason)
-        if sent is None or sent.out_of_band or sent.stop:
-            return bool(waiting)
-        sent.stop = reason
-        return True
+        sent = [request for request in self._requests.sent if not (request.out_of_band or request.stop)]
+        for request in sent:
+            request.stop = reason
+        return bool(waiting or sent)
 
     def stop_all(self, *, now: float) -> None:
         """Drop all requests and stop what is being generated: the call ends."""
         self._requests.clear()
-        if (sent := self._requests.sent) is not None:
-            sent.stop = sent.stop or "client_cancelled"
-        self._stop([response for response in self._live if response.generating], "client_cancelled", now=now)
+        for request in self._requests.sent:
+            request.stop = request.stop or "client_cancelled"
+        self._stop(self._generating, "client_cancelled", now=now)
 
     def on_playout_report(self, report: Report, *, reason: StopReason, now: float) -> None:
         """Handle media's report how far an item was played."""
@@ -274,7 +283,7 @@ class ResponseTracker:
         for response in self._live:
             response.on_timer(now=now)
         self._remove_finished()
-        if (expired := self._requests.pop_expired(now=now)) is not None:
+        while (expired := self._requests.pop_expired(now=now)) is not None:
             self._commands.count_error(CountError("response_timeout", "create"))
             if expired.stop:
                 self._publish_unbegun(expired, expired.stop)

@@ -311,7 +311,7 @@ class SessionCore:
         kind = origin.kind if origin else ""
         is_active = code == "conversation_already_has_active_response"
         if kind == "response.create" or (origin is None and is_active):
-            return self._responses.request_refused(is_active=is_active, now=now)
+            return self._responses.request_refused(origin, is_active=is_active, now=now)
         if kind == "input_audio_buffer.commit":
             self._input_buffer.commit_failed()
         if kind == "conversation.item.create" and origin and origin.item_id:
