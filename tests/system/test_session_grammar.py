@@ -5,7 +5,8 @@ from pydantic import JsonValue
 
 from tests.system.gateway import Up
 from tests.system.test_client_events import calling
-from tests.upstream.test_locks import FIELD_OF, TOOL, WAYS, Json
+from tests.upstream.drive import Json
+from tests.upstream.test_locks import FIELD_OF, TOOL, WAYS
 
 GRANTED: dict[str, JsonValue] = {
     "instructions": 'Say "apple".',
