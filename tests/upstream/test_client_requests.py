@@ -147,10 +147,9 @@ def test_an_unknown_field_refuses_the_whole_update(session: Json, param: str) ->
     [
         ("session.update", {"session": {"tool_choice": "none"}, "instructions": "Sing."}),
         ("response.create", {"instructions": "Sing."}),
-        ("conversation.item.create", {"item": MESSAGE, "role": "user"}),
     ],
 )
-def test_a_field_beside_those_of_the_event_refuses_it(kind: str, event: Json) -> None:
+def test_a_setting_beside_the_object_of_the_settings_is_refused(kind: str, event: Json) -> None:
     drive = Drive().ready()
     drive.client(kind, event_id="mine", **event)
     assert (drive.error["code"], drive.error["event_id"]) == ("unknown_parameter", "mine")

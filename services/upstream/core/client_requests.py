@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
+from services.contracts.session.fields import ResponseFields, SessionFields
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
@@ -26,16 +27,14 @@ from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_MAX_NAME = 64
 ROOT = "root"
 UNSUPPORTED = "unsupported_by_provider"
 LOCKED = "locked_by_token"
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "session.update": ("session",),
-    "conversation.item.create": ("item", "previous_item_id"),
-    "response.create": ("response",),
+_SETTINGS = {
+    "session.update": ("session", frozenset(SessionFields.model_fields) - {"type"}),
+    "response.create": ("response", frozenset(ResponseFields.model_fields)),
 }
-"""The fields of the events that carry settings or items. Others, such as a misplaced setting, would have no effect."""
+"""The field of an event that carries settings, and their names: beside it they would have no effect."""
 
 
 class ClientEventError(Exception):
@@ -96,7 +95,7 @@ class Requests:
             return
         try:
             self._parts.config.check_locks(event)
-            _refuse_unknown(event)
+            _refuse_misplaced(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except (ClientEventError, InvalidSessionError) as exc:
             self._refuse(event, exc.code, exc, exc.param)
@@ -262,18 +261,16 @@ def _too_many() -> ClientEventError:
     return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
 
 
-def _refuse_unknown(event: Json) -> None:
-    """Refuse an event with a field that does not exist.
+def _refuse_misplaced(event: Json) -> None:
+    """Refuse an event that has a setting beside the object of its settings.
 
     Raises:
         ClientEventError: it has one.
     """
-    kind = text(event, "type")
-    unknown = sorted(event.keys() - {"type", "event_id", *_FIELDS[kind]}) if kind in _FIELDS else []
-    if unknown:
-        name = unknown[0][:_MAX_NAME]
-        known = ", ".join(("event_id", *_FIELDS[kind]))
-        raise ClientEventError("unknown_parameter", f"Unknown parameter: '{name}'. Fields here: {known}.", name)
+    holder, names = _SETTINGS.get(text(event, "type"), ("", frozenset()))
+    for name in sorted(names & event.keys()):
+        message = f"Unknown parameter: '{name}'. It belongs into '{holder}'."
+        raise ClientEventError("unknown_parameter", message, name)
 
 
 def _required(event: Json, name: str) -> Json:
