@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""The Realtime API takes 15 MiB in one `input_audio_buffer.append`."""
+MAX_EVENT_BYTES = 16 * 1024 * 1024 - 64 * 1024
+"""The Realtime API takes 15 MiB in one `input_audio_buffer.append`. The provider gets a little more than the client
+sent, as ids are ours; common WebSocket servers read 16 MiB."""
 MAX_EVENT_ID = 512
 _MAX_VALUES = 200_000
 """Members of arrays and objects, estimated: 16 MiB could hold millions, which would block a process for a second."""

@@ -33,6 +33,7 @@ from services.upstream.core.commands import (
     Reconnect,
     SendToProvider,
     SessionCommand,
+    SessionInForce,
 )
 from services.upstream.core.session import SessionCore
 from services.upstream.errors import UpstreamUnavailableError
@@ -233,10 +234,13 @@ class SessionRunner:
                 case _:
                     self._record(command)
 
-    def _record(self, command: CountError | CountMissing | ObserveStage) -> None:
+    def _record(self, command: CountError | CountMissing | ObserveStage | SessionInForce) -> None:
         if isinstance(command, ObserveStage):
             metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
             self._trace.on_stage(command, now=clock.monotonic())
+        elif isinstance(command, SessionInForce):
+            metrics.IN_FORCE_DURATION.observe(command.seconds)
+            self._trace.session_in_force()
         elif isinstance(command, CountMissing):
             metrics.MISSING.labels(command.capability).inc()
             get_logger().info("capability_missing", capability=command.capability)

@@ -204,6 +204,12 @@ def test_a_message_that_never_ends_is_a_flood(on: Association) -> None:
     assert judge(data(1001, flags=0), on=on) == PacketRefused("sctp_held", flood=True)
 
 
+def test_a_long_message_in_order_costs_nothing_and_short_pieces_of_one_do() -> None:
+    long, short = packet(data(1001, FRAGMENT, flags=0)), packet(data(1001, b"x", flags=0))
+    assert set(outcomes([long] * 14_500, per_s=5000)) == {PacketAdmitted(1)}
+    assert PacketRefused("sctp_too_many") in outcomes([short] * 14_500, per_s=5000)
+
+
 def test_a_message_longer_than_any_may_be_is_a_flood() -> None:
     on = replace(IDLE, partial_bytes=MAX_EVENT_BYTES)
     assert judge(data(1001, flags=0), on=on) == PacketAdmitted(1)

@@ -193,6 +193,15 @@ async def test_a_message_beyond_all_measure_closes_the_session() -> None:
     provider = ScriptedProvider()
     async with running(provider), OpenAIConnector(provider.url).connect(MODEL) as connection:
         provider_session = await provider.session()
-        await provider_session.socket.send("x" * (9 * 1024 * 1024))
+        await provider_session.socket.send("x" * (65 * 1024 * 1024))
         with pytest.raises(UpstreamClosedError):
             await connection.receive_event()
+
+
+async def test_an_event_is_sent_in_utf_8_without_escapes_unless_it_has_no_utf_8() -> None:
+    async with running(ScriptedProvider()) as provider, OpenAIConnector(provider.url).connect(MODEL) as connection:
+        session = await provider.session()
+        for text in ("привет", "\ud800"):
+            await connection.send_event({"type": "conversation.item.create", "text": text})
+        assert (await session.until("conversation.item.create", 1))["text"] == "привет"
+        assert (await session.until("conversation.item.create", 2))["text"] == "\ud800"

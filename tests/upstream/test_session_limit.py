@@ -31,7 +31,7 @@ def reopened(d: Drive) -> Drive:
     """Open the new session; forget the commands before."""
     d.advance(DUE_S)
     assert reconnects(d) == 1
-    d.forget().record(d.core.provider_opened(now=d.now))
+    d.forget().open()
     return d
 
 
@@ -81,6 +81,7 @@ def test_nobody_is_interrupted_by_a_new_session() -> None:
 def test_a_new_session_is_set_up_as_the_client_has_it() -> None:
     d = drive()
     d.client("session.update", session={"instructions": "Be kind."})
+    d.confirm()
     reopened(d)
     assert object_of(d.sent("session.update"), "session")["instructions"] == "Be kind."
     assert not d.shown
@@ -154,7 +155,7 @@ def test_what_comes_meanwhile_waits_for_the_new_session() -> None:
     d.advance(DUE_S)
     d.forget().utter()
     assert not d.sent_types
-    d.record(d.core.provider_opened(now=d.now))
+    d.open()
     assert d.sent_types == ["session.update", *["append"] * 10, "input_audio_buffer.commit", "response.create"]
 
 
@@ -163,7 +164,7 @@ def test_each_new_session_holds_back_as_much_as_the_first() -> None:
     for _ in range(3):
         d.advance(DUE_S)
         d.forget().utter(90)
-        d.record(d.core.provider_opened(now=d.now))
+        d.open()
         assert sum(isinstance(c, AppendAudio) for c in d.commands) == 90
         d.created(f"resp_{d.now}")
         d.done(f"resp_{d.now}")

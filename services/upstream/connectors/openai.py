@@ -47,8 +47,9 @@ CAPABILITIES = Capabilities(
     session_limit_s=3600,  # OpenAI's guide to Realtime sessions
 )
 CONNECT_TIMEOUT_S = 10.0
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-"""Audio deltas are some kilobytes; only a retrieved item with its audio is large."""
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Audio deltas are some kilobytes; an item that the client created comes back whole, in ASCII
+three times as large."""
 PING_S = 10.0
 MAX_APPEND_BYTES = 4800  # 100 ms of 24 kHz
 _CLOSE_TIMEOUT_S = 1.0

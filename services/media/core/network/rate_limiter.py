@@ -25,8 +25,9 @@ class RateLimiterConfig:
 
 RTP = RateLimiterConfig(per_s=200, burst=300)
 """A call sends 50 packets of audio a second (100 of 10 ms) and two of RTCP; after a stall they come in a burst."""
-DTLS = RateLimiterConfig(per_s=1000, burst=6000)
-"""SCTP: a picture of 5 MB has 4500 packets. Drops are retransmitted more slowly by SCTP's congestion control."""
+DTLS = RateLimiterConfig(per_s=1500, burst=15_000, patience_s=20.0)
+"""SCTP: a picture of 5 MB has 4,500 packets, the longest message 14,500. They are not dropped: stock aiortc ignores the
+window, and after losses it waits for up to a minute. `SCTP_WORK` and `CPU` bound what they cost."""
 HANDSHAKE = RateLimiterConfig(per_s=30, burst=120)
 """DTLS until it is up: three flights of a few records, each sent again after a second and more."""
 LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
@@ -34,7 +35,8 @@ LATE_HANDSHAKE = RateLimiterConfig(per_s=1, burst=20, patience_s=float("inf"))
 RTCP = RateLimiterConfig(per_s=20, burst=60, patience_s=float("inf"))
 """Reports come every few seconds; feedback that was not negotiated may come with each packet on a bad network."""
 SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
-"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core, after a picture of 5 MB."""
+"""Estimated µs (core/network/sctp_inspector.py): a tenth of a core. Packets that continue a message in order are free:
+`DTLS` and `CPU` bound them."""
 SCTP_MESSAGES = RateLimiterConfig(per_s=300, burst=3000, patience_s=float("inf"))
 """Events and fragments that end one. A conversation has a few a second, or 100 of its own audio; a history comes at
 once. `ClientInbox` forwards 150 a second, and closes the window when more wait."""
@@ -45,8 +47,8 @@ SCTP_REFUSALS = RateLimiterConfig(per_s=100, burst=2000, patience_s=3.0)
 then sends slower. Stock aiortc ignores windows and has a thousand small messages in flight by then."""
 SCTP_VIOLATIONS = RateLimiterConfig(per_s=0.2, burst=10, patience_s=0.0)
 """Packets that no SCTP stack sends."""
-CPU = RateLimiterConfig(per_s=0.25, burst=0.5, patience_s=0.0)
-"""CPU seconds for the peer's packets other than RTP: a quarter of a core over two seconds. A conversation takes 0.4 %,
+CPU = RateLimiterConfig(per_s=0.25, burst=1.25, patience_s=0.0)
+"""CPU seconds for the peer's packets other than RTP: a quarter of a core over five seconds. A conversation takes 0.4 %,
 50 events a second both ways 2 %, messages of 128 KB back to back 7 % (docs/performance.md)."""
 CHECKS = RateLimiterConfig(per_s=50, burst=100, patience_s=float("inf"))
 """STUN checks of a client. Anybody who saw its ufrag can forge one until the signature is verified; so they are limited

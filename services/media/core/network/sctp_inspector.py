@@ -44,6 +44,8 @@ MAX_STREAMS = 16
 """Streams that the peer sends on: a client needs one; 8 further channels are refused anyway."""
 MAX_GAP_TSNS = 2048
 """TSNs that a SACK may acknowledge in gap blocks: more than the congestion window has in the shortest events."""
+BULK_BYTES = 512
+"""A packet of one chunk that is longer and in order costs nothing: its time is a normal one for its bytes."""
 MAX_PACKET_COST = 1200.0
 """In µs, as all costs here: the most that one packet may take, which bounds the delay of other calls' frames."""
 
@@ -172,7 +174,8 @@ class SctpInspector:
                 admitted, cost = admitted + 1, cost + more
         except _Stop as stop:
             return admitted, cost if admitted else _REFUSED, stop
-        return admitted, cost, None
+        is_bulk = self._ahead == len(chunks) == 1 and len(packet) > BULK_BYTES and not association.misordered
+        return admitted, 0.0 if is_bulk else cost, None
 
     def _cost(self, packet: bytes, chunk: Chunk, association: Association, now: float) -> float:
         kind, flags, start, end = chunk
