@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from services.contracts.json_bytes import json_bytes
 from services.contracts.session.merge import merge_sessions
@@ -17,8 +18,8 @@ LETTERS = st.characters(exclude_categories=["Cs"])
 
 def longest(letters: str, session: Json, limit: int) -> Json:
     """Return ``session`` with instructions that repeat ``letters`` as often as ``limit`` bytes allow."""
-    room = limit - len(json_bytes({**session, "instructions": ""}))
-    return {**session, "instructions": letters * (room // (len(json_bytes(letters)) - 2))}
+    room = limit - len(to_json({**session, "instructions": ""}))
+    return {**session, "instructions": letters * (room // (len(to_json(letters)) - 2))}
 
 
 @settings(max_examples=30)
@@ -27,7 +28,7 @@ def test_what_is_accepted_when_minted_fits_what_is_shown_at_first(letters: str, 
     granted = check_size(parse_session(longest(letters, merge_sessions({}, session), MAX_SESSION_BYTES)))
     drive = Drive(core_of(granted))
     drive.record(drive.core.started(now=drive.now))
-    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.open()
     event = drive.one("session.created")
     assert object_of(event, "session")["instructions"] == granted["instructions"]
     assert len(json_bytes(event)) <= MAX_EVENT_BYTES
@@ -38,6 +39,7 @@ def test_what_is_accepted_when_minted_fits_what_is_shown_at_first(letters: str, 
 def test_what_is_accepted_in_an_update_fits_what_is_shown_of_it(letters: str) -> None:
     drive = Drive().ready()
     drive.client("session.update", session=longest(letters, {"tool_choice": "none"}, MAX_UPDATED_BYTES))
+    drive.confirm()
     event = drive.one("session.updated")
     assert object_of(event, "session")["tool_choice"] == "none"
     assert len(json_bytes(event)) <= MAX_EVENT_BYTES
