@@ -85,19 +85,18 @@ async def write(caller: Caller, text: str) -> None:
 
 
 async def refused(caller: Caller, root: FieldRoot, fields: dict[str, Any], param: str) -> None:
-    """Send ``fields``, which must be answered by an error that names ``param`` and the event, and by no response."""
+    """Send ``fields``, which must be answered by an error that names ``param`` and the event, and by nothing else."""
     kind, body = {
         "session": ("session.update", {"type": "realtime", **fields}),
         "response": ("response.create", fields),
     }[root]
-    number = len(caller.events.of("response.created"))
+    number = len(caller.events.of("session.updated", "response.created"))
     caller.send_event({"type": kind, "event_id": f"mine_{param}", root: body})
     error = (await event(caller, "error"))["error"]
     assert (error["param"], error["event_id"]) == (param, f"mine_{param}")
     assert error["code"] in {"unknown_parameter", "invalid_value", "invalid_type"}, error
     assert len(error["message"]) > 20
-    assert len(caller.events.of("response.created")) == number
-    caller.events.skip()
+    assert len(caller.events.of("session.updated", "response.created")) == number
 
 
 async def mint(up: Up, session: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -120,6 +120,11 @@ async def test_what_is_off_may_be_null_and_is_not_turned_on_in_vain(up: Up) -> N
         for wanted in ({"type": "near_field"}, {"type": "far_field", "strength": 0.5}):
             fields = {"audio": {"input": {"noise_reduction": wanted}}}
             await refused(caller, "session", fields, "session.audio.input.noise_reduction")
+    asked = {"input": {"noise_reduction": {"type": "near_field"}}}
+    async with calling(up, audio=asked, instructions='Say "apple".') as (caller, session):
+        assert session["audio"]["input"]["noise_reduction"] is None
+        assert (await event(caller, "error"))["error"]["param"] == "session.audio.input.noise_reduction"
+        assert said(await respond(caller, **TEXT)) == "apple"
 
 
 @proves("session", "audio.output.speed")

@@ -217,6 +217,16 @@ def test_no_more_events_are_taken_before_the_session_than_are_held() -> None:
     assert not between_sessions().core.takes_client_events
 
 
+def test_no_more_events_are_taken_while_the_first_update_is_not_confirmed_than_are_held() -> None:
+    drive = Drive()
+    drive.record(drive.core.started(now=drive.now))
+    drive.record(drive.core.provider_opened(now=drive.now))
+    for _ in range(command_buffer.MAX_HELD_EVENTS):
+        assert drive.core.takes_client_events
+        drive.client("conversation.item.create", item=MESSAGE)
+    assert not drive.core.takes_client_events
+
+
 def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
     drive = between_sessions()
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):

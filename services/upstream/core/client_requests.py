@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
+from services.contracts.session.fields import ResponseFields, SessionFields
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
@@ -29,6 +30,11 @@ from services.upstream.core.usage import Tally
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 ROOT = "root"
 LOCKED = "locked_by_token"
+_SETTINGS = {
+    "session.update": ("session", frozenset(SessionFields.model_fields) - {"type"}),
+    "response.create": ("response", frozenset(ResponseFields.model_fields)),
+}
+"""The field of an event that carries settings, and their names: beside it they would have no effect."""
 
 
 class ClientEventError(Exception):
@@ -90,6 +96,7 @@ class Requests:
             return
         try:
             self._parts.config.check_locks(event)
+            _refuse_misplaced(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except (ClientEventError, InvalidSessionError) as exc:
             self._refuse(event, exc.code, exc, exc.param)
@@ -136,8 +143,6 @@ class Requests:
 
     def _append(self, event: Json, _: float) -> None:
         encoded = text(event, "audio")
-        if not self._parts.config.input_is_pcm:
-            raise ClientEventError("invalid_value", "Appended audio must be audio/pcm of 24 kHz here.", "audio")
         try:
             pcm = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as exc:
@@ -259,6 +264,18 @@ class Requests:
 
 def _too_many() -> ClientEventError:
     return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
+
+
+def _refuse_misplaced(event: Json) -> None:
+    """Refuse an event that has a setting beside the object of its settings.
+
+    Raises:
+        ClientEventError: it has one.
+    """
+    holder, names = _SETTINGS.get(text(event, "type"), ("", frozenset()))
+    for name in sorted(names & event.keys()):
+        message = f"Unknown parameter: '{name}'. It belongs into '{holder}'."
+        raise ClientEventError("unknown_parameter", message, name)
 
 
 def _required(event: Json, name: str) -> Json:

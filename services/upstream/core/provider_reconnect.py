@@ -31,13 +31,14 @@ class ProviderSetup:
         for item in self._parts.conversation.begin_new_session():
             self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
             self._commands.send_ahead("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
+        self._parts.input_buffer.repeat()
         self._commands.open()
 
     def on_timer(self, *, now: float) -> None:
         """Add a `Reconnect` when it is time and no utterance, response or update is in progress."""
         if self._reconnect_at is None or now < self._reconnect_at:
             return
-        is_quiet = self._parts.responses.is_idle and self._parts.input_buffer.is_empty
+        is_quiet = self._parts.responses.is_idle and self._parts.input_buffer.can_be_repeated
         if is_quiet and self._parts.updates.is_idle:
             self._reconnect_at = None
             self._parts.input_buffer.forget_unconfirmed()

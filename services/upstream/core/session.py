@@ -209,7 +209,7 @@ class SessionCore:
     @property
     def takes_client_events(self) -> bool:
         """Whether `on_client_event` may be called: the session is in force, or there is room to wait for it."""
-        return self._commands.is_open or (not self._updates.in_force and self._waiting.has_room)
+        return self._commands.is_open if self._updates.in_force else self._waiting.has_room
 
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
         """Handle an event of the client, any JSON; call it while `takes_client_events`."""

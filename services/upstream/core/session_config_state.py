@@ -76,11 +76,6 @@ class SessionConfigState:
         return value_at(self._effective, "audio.input.transcription") is not None
 
     @property
-    def input_is_pcm(self) -> bool:
-        """Whether the client's own `input_audio_buffer.append` holds PCM of 24 kHz."""
-        return value_at(self._effective, "audio.input.format.type") == "audio/pcm"
-
-    @property
     def locked_paths(self) -> tuple[str, ...]:
         """The optional fields that the token locks: without them there is no session."""
         return tuple(path for path in OPTIONAL_FIELDS if self.is_locked(path))
