@@ -232,8 +232,12 @@ def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
-    of_kinds: dict[str, Json] = {"input_audio_buffer.clear": {}, "response.create": {}}
-    for kind, given in {**of_kinds, "conversation.item.create": {"item": MESSAGE}}.items():
+    events: dict[str, Json] = {
+        "input_audio_buffer.clear": {},
+        "response.create": {},
+        "conversation.item.create": {"item": MESSAGE},
+    }
+    for kind, given in events.items():
         drive.forget().client(kind, **given)
         assert drive.faults == ["backlog"], kind
     drive.client("input_audio_buffer.append", audio="AAAAAA==")
