@@ -5,8 +5,8 @@ from pathlib import Path
 
 from services.contracts import client_event
 from services.upstream import metrics
-from services.upstream.core.session_updates import UNSUPPORTED
 from services.upstream.core.client_requests import LOCKED
+from services.upstream.core.session_updates import UNSUPPORTED
 
 SOURCES = (*(Path(metrics.__file__).parent / "core").glob("*.py"), Path(client_event.__file__))
 WRITTEN = re.compile(r'(?:ClientEventError\(\s*|code=|code: str = )"([a-z_]+)"')
