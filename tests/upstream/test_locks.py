@@ -178,6 +178,14 @@ def test_what_was_asked_for_may_be_repeated_without_the_defaults() -> None:
     assert drive.error["code"] == "locked_by_token"
 
 
+def test_the_providers_defaults_are_not_what_was_asked_for() -> None:
+    drive = Drive(core_of(GRANTED, locked=("audio",))).ready()
+    audio = object_of(default_session(), "audio")
+    detection = object_of(object_of(audio, "input"), "turn_detection")
+    drive.client("session.update", session={"audio": {"input": {"turn_detection": detection}}})
+    assert drive.error["code"] == "locked_by_token"
+
+
 @pytest.mark.parametrize("lock", sorted(LOCKABLE))
 def test_no_null_unsets_what_is_locked(lock: str) -> None:
     drive = Drive(core_of({**GRANTED, **PROMPT, "tracing": "auto"}, locked=(lock,))).ready()

@@ -94,7 +94,7 @@ class SessionConfigState:
         try:
             refuse_locked(event, locked=self._grant.locked, session=self._effective)
         except LockedFieldError:  # what is in force may also be repeated as it was asked for, without the defaults
-            asked_for = merge_sessions(self._defaults, self._requested)
+            asked_for = merge_sessions(self._effective, self._requested)
             refuse_locked(event, locked=self._grant.locked, session=asked_for)
 
     def changes_of(self, parameters: Json, *, pending: Iterable[Json] = ()) -> Json:
