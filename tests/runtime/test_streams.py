@@ -20,6 +20,7 @@ MAKERS: tuple[Callable[..., Awaitable[object]], ...] = (
     streams.grants_bucket,
     streams.access_bucket,
     streams.leases_bucket,
+    streams.rates_bucket,
 )
 
 
@@ -27,7 +28,7 @@ async def test_streams_may_be_created_concurrently(bus: Bus) -> None:
     js = bus.jetstream
     await asyncio.gather(*(make(js) for make in MAKERS for _ in range(5)))
     names = {info.config.name for info in await js.streams_info()}
-    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases"}
+    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases", "KV_rates"}
 
 
 async def test_the_usage_stream_is_on_disk_and_rejects_when_full(bus: Bus) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from services.contracts.grant import Grant, Limits, OwnEvent
+from services.contracts.grant import MAX_PER_MIN, Grant, Limits, OwnEvent
 from services.contracts.ids import NO_KEY, KeyId
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFieldError, redeem_session
@@ -41,6 +41,9 @@ class Extension(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     max_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    responses_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    audio_seconds_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    input_tokens_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
     locked: list[str] = Field(default_factory=list)
     events: list[OwnEvent] = Field(default_factory=list)
 
@@ -127,7 +130,13 @@ def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
 
 
 def _limits(of_tenant: Limits, asked: Extension) -> Limits:
-    seconds = asked.max_seconds or of_tenant.max_seconds
-    if seconds > of_tenant.max_seconds:
-        raise InvalidMintError("hushgate.max_seconds", f"at most {of_tenant.max_seconds} for this tenant")
-    return Limits(max_seconds=seconds)
+    lowered: dict[str, int] = {}
+    for name in Limits.model_fields:
+        wanted: int | None = getattr(asked, name)
+        most: int | None = getattr(of_tenant, name)
+        if wanted is None:
+            continue
+        if most is not None and wanted > most:
+            raise InvalidMintError(f"hushgate.{name}", f"at most {most} for this tenant")
+        lowered[name] = wanted
+    return of_tenant.model_copy(update=lowered)

@@ -129,7 +129,7 @@ class Requests:
         self._parts.turns.apply()
         self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
 
-    def _append(self, event: Json, _: float) -> None:
+    def _append(self, event: Json, now: float) -> None:
         encoded = text(event, "audio")
         if not self._parts.config.input_is_pcm:
             raise ClientEventError("invalid_value", "Appended audio must be audio/pcm of 24 kHz here.", "audio")
@@ -141,7 +141,7 @@ class Requests:
             ) from exc
         if not pcm or len(pcm) % SAMPLE_BYTES:
             raise ClientEventError("invalid_value", "Invalid 'audio'. Expected 16-bit samples.", "audio")
-        self._parts.input_buffer.append_client_audio(pcm, encoded)
+        self._parts.input_buffer.append_client_audio(pcm, encoded, client_event_id=event_id(event), now=now)
 
     def _commit(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:

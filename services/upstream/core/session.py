@@ -11,6 +11,8 @@ from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
+from services.upstream.core.call_rates import CallRates
+from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, unsupported, without_unsupported
 from services.upstream.core.client_requests import UNSUPPORTED, Parts, Requests
@@ -22,6 +24,7 @@ from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json, fields, text, whole
+from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.output_item_events import ITEM_EVENTS
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
 from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
@@ -69,7 +72,8 @@ class SessionCore:
         shared = ResponseContext(
             self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
         )
-        self._responses = ResponseTracker(shared, self._tally, publishes_turns="turn" in grant.events)
+        self._rates = CallRates(self._commands, token=grant.limits, tenant=grant.tenant_limits)
+        self._responses = ResponseTracker(shared, self._tally, self._rates, publishes_turns="turn" in grant.events)
         self._input_buffer = InputAudioBuffer(
             self._commands,
             self._ids,
@@ -77,6 +81,7 @@ class SessionCore:
             conversation=conversation,
             tally=self._tally,
             capabilities=capabilities,
+            rate=CallerAudioRate(self._rates),
         )
         idle = IdleTimeout(
             self._commands,
@@ -178,9 +183,9 @@ class SessionCore:
         self._turns.begin(index, now=now)
         return self._commands.pop_commands()
 
-    def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
+    def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:
         """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
-        self._turns.append(pcm)
+        self._turns.append(pcm, now=now)
         return self._commands.pop_commands()
 
     def utterance_ended(
@@ -214,8 +219,14 @@ class SessionCore:
 
     @property
     def takes_client_events(self) -> bool:
-        """Whether `on_client_event` may be called: a session with the provider is open."""
-        return self._commands.is_open
+        """Whether `on_client_event` may be called: a session with the provider is open, and no rate is awaited."""
+        return self._commands.is_open and not self._input_buffer.awaits_rate
+
+    def rates_answered(self, ticket: int, exceeded: RateExceeded | None, *, now: float) -> list[SessionCommand]:
+        """Handle the answer to `TakeRates`: None, or what was above the tenant's rate."""
+        self._rates.answered(ticket, exceeded, now=now)
+        self._responses.send_waiting(now=now)
+        return self._commands.pop_commands()
 
     def refuse_client_event(self, refused: RefusedEvent) -> list[SessionCommand]:
         """Answer a message of the client that is no event."""
