@@ -48,6 +48,7 @@ class CallerFrames:
         self._known: deque[int] = deque(maxlen=_REMEMBERED)
         self._waiting: deque[tuple[int, bytes]] = deque()  # the client's events, each with its position
         self._pieces = bytearray()  # of the event whose end has not come
+        self._received = 0  # position of the client's last event
         self._granted = 0
 
     def decode_frame(self, data: bytes) -> Frame | None:
@@ -113,6 +114,9 @@ class CallerFrames:
         return self._core.on_client_event(event, now=now)
 
     def _on_client_event(self, frame: Frame) -> None:
+        if Flag.RESENT in frame.flags and frame.position <= self._received:
+            return  # of a burst of more than `_REMEMBERED`
+        self._received = max(self._received, frame.position)
         self._pieces += frame.payload
         if len(self._pieces) > MAX_EVENT_BYTES:
             self._pieces.clear()

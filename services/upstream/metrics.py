@@ -20,6 +20,11 @@ CONNECT_DURATION = Histogram(
     "From opening the provider's socket to its session.created.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+IN_FORCE_DURATION = Histogram(
+    "hushgate_upstream_session_in_force_seconds",
+    "From a provider's session.created until it has confirmed the session that it was sent.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 ERRORS = Counter("hushgate_upstream_errors_total", "Errors of a provider, by kind.", ["kind"])
 announce(ERRORS, get_args(ErrorKind))
 MISSING = Counter(

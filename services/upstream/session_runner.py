@@ -34,6 +34,7 @@ from services.upstream.core.commands import (
     Reconnect,
     SendToProvider,
     SessionCommand,
+    SessionInForce,
     TakeRates,
 )
 from services.upstream.core.minute_use import RateExceeded
@@ -256,12 +257,15 @@ class SessionRunner:
 
         self._rates.take(self.facts.tenant, command.charges, answered)
 
-    def _record(self, command: CountError | CountMissing | CountRateRefusal | ObserveStage) -> None:
+    def _record(self, command: CountError | CountMissing | CountRateRefusal | ObserveStage | SessionInForce) -> None:
         if isinstance(command, CountRateRefusal):
             self._rates.count_refusal(self.facts.tenant, command)
         elif isinstance(command, ObserveStage):
             metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
             self._trace.on_stage(command, now=clock.monotonic())
+        elif isinstance(command, SessionInForce):
+            metrics.IN_FORCE_DURATION.observe(command.seconds)
+            self._trace.session_in_force()
         elif isinstance(command, CountMissing):
             metrics.MISSING.labels(command.capability).inc()
             get_logger().info("capability_missing", capability=command.capability)

@@ -54,6 +54,10 @@ class SessionTrace:
         self._connecting.end()
         self._connecting = NOTHING  # a later connection has no span
 
+    def session_in_force(self) -> None:
+        """Mark in the session's span that the provider has confirmed the session."""
+        self._span.add_event("session_in_force")
+
     def utterance_ended(self, index: int, *, now: float) -> None:
         """Record the end of an utterance, under whose turn the next response of a turn belongs."""
         if self._span.recording:

@@ -53,7 +53,8 @@ MCP = some(
     server_label=st.just("docs"),
 )
 CHOICE = st.sampled_from(["auto", "none", "required"]) | some({}, type=st.just("function"), name=st.just("get_time"))
-PROMPT = some({"version": TEXT, "variables": OBJECT}, id=st.just("pmpt_1"))
+VARIABLES: SearchStrategy[JsonValue] = st.dictionaries(TEXT, TEXT, max_size=2).map(lambda texts: {**texts})
+PROMPT = some({"version": TEXT, "variables": VARIABLES}, id=st.just("pmpt_1"))
 OF_BOTH: dict[str, SearchStrategy[JsonValue]] = {
     "instructions": TEXT,
     "output_modalities": st.sampled_from([["audio"], ["text"]]),

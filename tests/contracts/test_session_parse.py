@@ -216,6 +216,7 @@ def test_an_unknown_field_is_named_before_a_wrong_value_and_a_long_name_is_cut()
         ({"tracing": "always"}, "session.tracing"),
         ({"reasoning": {"effort": "hard"}}, "session.reasoning.effort"),
         ({"prompt": {}}, "session.prompt.id"),
+        ({"prompt": {"id": "p", "variables": {"n": 1}}}, "session.prompt.variables.n"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_path(session: dict[str, JsonValue], param: str) -> None:

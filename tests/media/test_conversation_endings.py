@@ -2,12 +2,43 @@ from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
 from services.contracts.messages import Done, Ended, UtteranceEnd, expect
 from services.media.core.commands import EndCall
+from services.media.core.conversation.conversation import TELL_S
+from services.media.core.conversation.deadlines import SETUP_S
 from tests.media.drawn import Drawn, kinds, shown, ups
 
 
 def test_a_worker_ends_the_call_with_its_reason() -> None:
     commands = Drawn().frame(Kind.ENDED, payload=Ended(reason=EndReason.PROVIDER_REFUSED).encode())
     assert commands == [EndCall(EndReason.PROVIDER_REFUSED, by_worker=True)]
+
+
+def refused_before_the_channel_opens() -> Drawn:
+    """Return a call of which the worker has said why it ends, and ended it, during the set-up."""
+    drawn = Drawn()
+    assert drawn.event({"type": "error"}) == []
+    assert drawn.frame(Kind.ENDED, payload=Ended(reason=EndReason.PROVIDER_REFUSED).encode()) == []
+    return drawn
+
+
+def test_a_call_that_ends_during_the_set_up_waits_for_the_channel_to_say_why() -> None:
+    drawn = refused_before_the_channel_opens()
+    *told, ended = drawn.call.channel_opened()
+    assert [event["type"] for event in shown(told)] == ["error"]
+    assert ended == EndCall(EndReason.PROVIDER_REFUSED, by_worker=True)
+
+
+def test_a_client_whose_channel_never_opens_is_not_waited_for_long() -> None:
+    drawn = refused_before_the_channel_opens()
+    assert drawn.call.on_timer(now=drawn.now + TELL_S - 0.1) == []
+    assert drawn.call.on_timer(now=drawn.now + TELL_S) == [EndCall(EndReason.PROVIDER_REFUSED, by_worker=True)]
+
+
+def test_a_client_without_a_channel_is_waited_for_only_during_the_set_up() -> None:
+    drawn = Drawn()
+    drawn.event({"type": "session.created"})
+    drawn.now += SETUP_S
+    commands = drawn.frame(Kind.ENDED, payload=Ended(reason=EndReason.PROVIDER_ERROR).encode())
+    assert commands == [EndCall(EndReason.PROVIDER_ERROR, by_worker=True)]
 
 
 def test_an_ending_that_cannot_be_read_is_an_ending() -> None:

@@ -72,7 +72,8 @@ async def test_a_leg_of_another_kind_makes_a_whole_call(open_harness: HarnessOpe
     async with open_harness(answerers={LOOPBACK: kind}) as harness:
         offer = loopback(number=6)
         answer = await harness.ask(offer)
-        assert answer == OfferAnswered(connect=OtherAnswer.model_validate({"transport": LOOPBACK, "number": 7}))
+        assert isinstance(answer, OfferAnswered)
+        assert answer.connect == OtherAnswer.model_validate({"transport": LOOPBACK, "number": 7})
         leg = kind.legs[offer.leg]
         leg.connect()
         await harness.worker.event(offer.call, {"type": "session.created"})

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
+from aiortc.rtcsctptransport import Chunk, SackChunk
 
 from services.contracts.client_event import MAX_EVENT_BYTES, EncodedText
-from services.media.core.network.sctp_inspector import SctpDropped
+from services.media.core.network.sctp_inspector import MAX_HELD_BYTES, SctpDropped
 from services.media.legs.webrtc.sctp import MAX_WAITING_BYTES, STALLED_S, LargeMessages, Sctp
 
 WAIT_S = 60
@@ -127,7 +128,7 @@ async def test_an_honest_peer_gets_all_through(
 
 
 async def to_us(
-    speak: Callable[[RTCDataChannel], None], verdicts: Verdicts, large: LargeMessages
+    speak: Callable[[RTCDataChannel], object], verdicts: Verdicts, large: LargeMessages
 ) -> tuple[Sctp, RTCSctpTransport]:
     """Return an association of ours, and a peer's that calls ``speak`` with its channel when that is open."""
     dice = random.Random(1)  # noqa: S311
@@ -186,6 +187,31 @@ async def test_what_waits_in_the_call_stops_the_peer_and_it_goes_on_when_less_wa
         ours.hold(0)
         assert await heard[1] == ["later"]
     assert not refusals.flood
+    await asyncio.gather(ours.stop(), theirs.stop())
+
+
+async def test_a_peer_that_has_much_to_read_is_told_a_closed_window_until_it_has_read() -> None:
+    long, heard, windows = "x" * 200_000, collect(10), list[int]()
+    ours, theirs = await to_us(lambda channel: channel.on("message", heard[0]), Verdicts(), LargeMessages())
+    told, opened = theirs._receive_chunk, asyncio.Event()  # noqa: SLF001
+
+    async def listen(chunk: Chunk) -> None:
+        if isinstance(chunk, SackChunk):
+            windows.append(chunk.advertised_rwnd)
+        await told(chunk)
+
+    def speak(channel: RTCDataChannel) -> None:
+        for _ in range(10):
+            ours.send_text(channel, long)
+        opened.set()
+
+    theirs._receive_chunk = listen  # type: ignore[method-assign]  # noqa: SLF001
+    ours.on("datachannel", speak)
+    async with asyncio.timeout(WAIT_S):
+        await opened.wait()
+        assert await heard[1] == [long] * 10
+    assert windows[0] == 0
+    assert windows[-1] == MAX_HELD_BYTES
     await asyncio.gather(ours.stop(), theirs.stop())
 
 

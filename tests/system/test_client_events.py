@@ -54,11 +54,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def calling(up: Up) -> AsyncIterator[Wire]:
+async def calling(up: Up, *, locked: tuple[str, ...] = (), **session: Any) -> AsyncIterator[Wire]:  # noqa: ANN401 - JSON
+    """Make a call in which only the client speaks, with ``session`` and the locks of its token."""
     client = AiortcClient()
-    silent = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+    silent = {"type": "realtime", "audio": {"input": {"turn_detection": None}}, **session}
     async with httpx.AsyncClient(base_url=up.url, headers={"Authorization": f"Bearer {up.tenant_key}"}) as http:
-        minted = await http.post("/v1/realtime/client_secrets", json={"session": silent})
+        wanted = {"session": silent, "hushgate": {"locked": [*locked]}}
+        minted = await http.post("/v1/realtime/client_secrets", json=wanted)
         await client.peer.setLocalDescription()
         headers = {"Authorization": f"Bearer {minted.json()['value']}", "Content-Type": "application/sdp"}
         answer = await http.post("/v1/realtime/calls", content=client.peer.localDescription.sdp, headers=headers)

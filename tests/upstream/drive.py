@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import JsonValue, TypeAdapter
@@ -63,11 +63,21 @@ class Drive:
     index: int = 0
 
     def ready(self) -> "Drive":
-        """Start and connect the core, and forget the commands of that."""
+        """Start and connect the core, put its session in force, and forget the commands of that."""
         self.record(self.core.started(now=self.now))
-        self.record(self.core.provider_opened(now=self.now))
+        self.open()
         self.commands.clear()
         return self
+
+    def open(self) -> None:
+        """Connect the core to the provider, which confirms its session."""
+        self.record(self.core.provider_opened(now=self.now))
+        self.confirm()
+
+    def confirm(self, **reported: JsonValue) -> list[SessionCommand]:
+        """Confirm the newest `session.update`, with the session as sent but for what is ``reported`` otherwise."""
+        sent = [c.event for c in self.commands if isinstance(c, SendToProvider) and c.event["type"] == "session.update"]
+        return self.provider("session.updated", session={**object_of(sent[-1], "session"), **reported})
 
     def record(self, commands: list[SessionCommand]) -> list[SessionCommand]:
         for command in commands:
@@ -221,6 +231,13 @@ class Drive:
     @property
     def error(self) -> Json:
         return object_of(self.one("error"), "error")
+
+
+def between_sessions() -> Drive:
+    """Return a core whose provider's session has ended, and whose next one is not open."""
+    drive = Drive(core_of(capabilities=replace(CAPABILITIES, session_limit_s=480))).ready()
+    drive.advance(400)
+    return drive.forget()
 
 
 def object_of(event: Json, name: str) -> Json:

@@ -56,6 +56,8 @@ class ScriptedProvider:
     status: HTTPStatus | None = None  # refuse the handshake
     first_event: Json | None = field(default_factory=_session_created)
     close_code: int | None = None  # instead of a first_event
+    refused: tuple[str, ...] = ()  # fields of a session.update, as `audio.output.voice`
+    confirms: bool = True  # each session.update that it does not refuse
     sessions: list[ProviderSession] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     ids: Callable[[], int] = field(default_factory=lambda: count(1).__next__)
@@ -97,7 +99,7 @@ class ScriptedProvider:
     async def answer(self, session: ProviderSession, event: Json) -> None:
         match event["type"]:
             case "session.update":
-                await session.send_event("session.updated", session=event["session"])
+                await self.answer_update(session, event)
             case "input_audio_buffer.append":
                 session.pcm += base64.b64decode(str(event["audio"]))
             case "input_audio_buffer.commit":
@@ -109,6 +111,20 @@ class ScriptedProvider:
                 await session.send_event("input_audio_buffer.cleared")
             case "response.create" if self.answer_ms:
                 await self.respond(session)
+
+    async def answer_update(self, session: ProviderSession, event: Json) -> None:
+        for path in self.refused:
+            value: JsonValue = event["session"]
+            for name in path.split("."):
+                value = value.get(name) if isinstance(value, dict) else None
+            if value is not None:
+                error: Json = {"type": "invalid_request_error", "code": "invalid_value", "message": f"No {path} here."}
+                await session.send_event(
+                    "error", error={**error, "param": f"session.{path}", "event_id": event["event_id"]}
+                )
+                return
+        if self.confirms:
+            await session.send_event("session.updated", session=event["session"])
 
     async def user_item(self, session: ProviderSession) -> None:
         item_id = f"item_PU{self.ids()}"

@@ -134,7 +134,7 @@ class RunningWorker:
         await media.send(Kind.ALIVE)
         return media
 
-    async def call_without_frames(self, call: CallId = CALL, changed: dict[str, object] | None = None) -> MediaSide:
+    async def call_without_frames(self, call: CallId = CALL, claimed: dict[str, object] | None = None) -> MediaSide:
         got: deque[Frame] = deque()
         every: list[Frame] = []
         changed = asyncio.Condition()
@@ -152,7 +152,7 @@ class RunningWorker:
             task.add_done_callback(pending.discard)
 
         await self.bus.subscribe(subjects.down(MEDIA, WORKER, call), receive)
-        granted = await self.claim(call, changed)
+        granted = await self.claim(call, claimed)
         assert isinstance(granted, ClaimGranted)
         return MediaSide(self.bus, granted, call, got, every, changed)
 

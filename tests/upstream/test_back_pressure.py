@@ -109,3 +109,17 @@ async def test_an_event_that_never_ends_is_dropped_and_the_call_goes_on(bus: Bus
         error = (await media.event("error"))[1]["error"]
         assert isinstance(error, dict)
         assert error["event_id"] == "next"
+
+
+async def test_an_event_that_is_sent_again_after_a_thousand_others_is_not_carried_out_twice(bus: Bus) -> None:
+    async with running_worker(bus, ScriptedProvider()) as h:
+        media = await h.call()
+        provider_session = await configured_session(h.provider)
+        first = await media.send(Kind.CLIENT_EVENT, item(0, 1), position=1)
+        for position in range(2, 1500):
+            await media.send(Kind.CLIENT_EVENT, b'{"type": "response.cancel"}', position=position)
+        await media.send_again(first)
+        await media.send(Kind.CLIENT_EVENT, item(1, 1), position=1500)
+        await provider_session.until("conversation.item.create", 2)
+        created = [event["item"] for event in provider_session.events if event["type"] == "conversation.item.create"]
+        assert [one["id"] for one in created if isinstance(one, dict)] == ["item_0", "item_1"]

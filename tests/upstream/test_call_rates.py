@@ -245,3 +245,19 @@ def test_tokens_that_a_provider_by_duration_reports_count_too() -> None:
     full_response(by_duration, 1, tokens=5)
     by_duration.client("response.create")
     assert refusals(by_duration) == [("token", "input_tokens")]
+
+
+def test_what_waited_for_the_session_waits_for_the_tenants_seconds_in_order() -> None:
+    core = core_of({"audio": {"input": {"turn_detection": None}}}, tenant_limits=MinuteLimits(audio_seconds_per_min=9))
+    d = Drive(core)
+    d.record(core.started(now=d.now))
+    for _ in range(2):
+        d.client("input_audio_buffer.append", audio=pcm(900))
+    d.client("input_audio_buffer.commit")
+    d.open()
+    assert d.core.takes_client_events
+    d.client("response.create", response={"conversation": "none"})
+    answer(d)
+    answer(d)
+    kinds = ["input_audio_buffer.append", "input_audio_buffer.append", "input_audio_buffer.commit", "response.create"]
+    assert d.sent_types[-4:] == kinds

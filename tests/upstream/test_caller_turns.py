@@ -61,6 +61,7 @@ def test_an_update_is_applied_before_the_client_is_told() -> None:
 def test_an_update_of_something_else_applies_nothing() -> None:
     d = drive({"type": "server_vad", "silence_duration_ms": 2000})
     d.client("session.update", session={"type": "realtime", "instructions": "Be brief."})
+    d.confirm()
     update(d, {"type": "server_vad", "silence_duration_ms": 2000})
     assert applied(d) == []
 
@@ -96,6 +97,7 @@ def test_an_update_beyond_the_operators_bounds_is_refused_as_a_whole(
 def test_a_token_beyond_the_operators_bounds_gets_the_default_and_an_error_that_names_the_field() -> None:
     d = Drive(core_of(session({"type": "server_vad", "silence_duration_ms": 20, "threshold": 0.7})))
     d.record(d.core.started(now=d.now))
+    d.open()
     assert isinstance(told := shown_turns(d, "session.created"), dict)
     assert (told["silence_duration_ms"], told["threshold"]) == (500, 0.7)
     assert d.error["param"] == "session.audio.input.turn_detection.silence_duration_ms"

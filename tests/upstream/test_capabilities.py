@@ -179,7 +179,7 @@ def test_what_a_grant_asks_for_in_vain_is_left_out_and_the_client_is_told(
 ) -> None:
     d = Drive(core_of(session, capabilities=capabilities))
     d.record(d.core.started(now=d.now))
-    d.record(d.core.provider_opened(now=d.now))
+    d.open()
     assert d.shown == ["session.created", "error"]
     shown = object_of(d.one("session.created"), "session")
     assert shown["tools"] == []
@@ -196,6 +196,8 @@ def test_what_a_grant_asks_for_in_vain_is_left_out_and_the_client_is_told(
 def test_what_asks_for_nothing_is_not_refused(session: Json) -> None:
     d = drive(replace(NO_TOOLS, transcription=False, manual_turns=False))
     d.client("session.update", session=session)
+    if d.sent_types:
+        d.confirm()
     assert d.shown == ["session.updated"]
 
 
@@ -212,7 +214,7 @@ def test_tools_of_one_response_are_refused_too() -> None:
 def test_a_provider_that_takes_the_turns_by_itself_is_told_nothing_of_ours() -> None:
     d = Drive(core_of(capabilities=NO_TURNS))
     d.record(d.core.started(now=d.now))
-    d.record(d.core.provider_opened(now=d.now))
+    d.open()
     assert "turn_detection" not in audio_of(object_of(d.sent("session.update"), "session"), "input")
     d.forget().utter()
     assert set(d.sent_types) == {"append"}
@@ -280,7 +282,7 @@ def test_a_splinter_or_an_abandoned_utterance_clears_nothing() -> None:
 def test_the_session_names_the_providers_own_rates() -> None:
     d = Drive(core_of(capabilities=replace(CAPABILITIES, input_hz=16_000, output_hz=48_000)))
     d.record(d.core.started(now=d.now))
-    d.record(d.core.provider_opened(now=d.now))
+    d.open()
     configured = object_of(d.sent("session.update"), "session")
     shown = object_of(d.one("session.created"), "session")
     assert [object_of(audio_of(configured, way), "format")["rate"] for way in ("input", "output")] == [16_000, 48_000]

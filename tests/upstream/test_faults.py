@@ -10,7 +10,7 @@ from services.upstream.core.commands import AppendAudio, EndSession
 from services.upstream.core.ids import MAX_IDS, IdMap
 from services.upstream.core.item_events import MAX_TRUNCATING
 from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
-from tests.upstream.drive import Drive, Json, object_of
+from tests.upstream.drive import Drive, Json, between_sessions, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": []}
 ACTIVE = "conversation_already_has_active_response"
@@ -176,7 +176,7 @@ def test_what_is_said_before_the_provider_is_there_follows_the_session() -> None
     drive.utter(frames=6)
     drive.client("conversation.item.create", item=MESSAGE)
     assert drive.sent_types == []
-    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.open()
     assert drive.sent_types == [
         "session.update",
         *["append"] * 6,
@@ -194,7 +194,7 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
         drive.record(drive.core.audio_up(frame, now=drive.now))
     drive.stop()
     assert drive.faults == ["backlog"] * 3
-    drive.forget().record(drive.core.provider_opened(now=drive.now))
+    drive.forget().open()
     assert [c.pcm for c in drive.commands if isinstance(c, AppendAudio)] == frames[3:]
     assert drive.sent_types[-2:] == ["input_audio_buffer.commit", "response.create"]
     drive.advance(60)
@@ -202,8 +202,33 @@ def test_a_provider_that_is_too_slow_loses_the_oldest_sound_and_is_counted() -> 
     assert drive.booked[-1].meters[Meter.AUDIO_SENT_MS] == 2000
 
 
-def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() -> None:
+def test_no_more_events_are_taken_before_the_session_than_are_held() -> None:
     drive = Drive()
+    for _ in range(command_buffer.MAX_HELD_EVENTS):
+        assert drive.core.takes_client_events
+        drive.client("conversation.item.create", item=MESSAGE)
+    assert not drive.core.takes_client_events
+    drive.open()
+    assert drive.sent_types.count("conversation.item.create") == command_buffer.MAX_HELD_EVENTS
+    assert drive.core.takes_client_events
+    drive = Drive()
+    drive.client("conversation.item.create", item={**MESSAGE, "id": "x" * command_buffer.MAX_HELD_EVENT_BYTES})
+    assert not drive.core.takes_client_events
+    assert not between_sessions().core.takes_client_events
+
+
+def test_no_more_events_are_taken_while_the_first_update_is_not_confirmed_than_are_held() -> None:
+    drive = Drive()
+    drive.record(drive.core.started(now=drive.now))
+    drive.record(drive.core.provider_opened(now=drive.now))
+    for _ in range(command_buffer.MAX_HELD_EVENTS):
+        assert drive.core.takes_client_events
+        drive.client("conversation.item.create", item=MESSAGE)
+    assert not drive.core.takes_client_events
+
+
+def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
+    drive = between_sessions()
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
@@ -216,8 +241,15 @@ def test_a_provider_that_is_too_slow_loses_the_newest_events_and_is_counted() ->
     assert "input_audio_buffer.committed" not in drive.shown
 
 
+def test_between_two_sessions_the_oldest_sound_is_lost_and_counted() -> None:
+    drive = between_sessions()
+    drive.start()
+    drive.speak(103)
+    assert drive.faults == ["backlog"] * 3
+
+
 def test_a_truncation_that_cannot_be_sent_is_not_confirmed() -> None:
-    drive = Drive()
+    drive = between_sessions()
     drive.created()
     drive.message()
     drive.sound(1000)

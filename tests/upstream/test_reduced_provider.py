@@ -58,7 +58,9 @@ class ReducedServer:
         async for message in socket:
             event: Json = json.loads(message)
             self.received.append(event)
-            if event["op"] == "end_of_speech":
+            if event["op"] == "setup":
+                await self.send_operation(socket, "ready", id="")
+            elif event["op"] == "end_of_speech":
                 await self.send_operation(socket, "understood", id=f"u{self.answers}")
             elif event["op"] == "answer":
                 self.answers += 1
@@ -112,6 +114,8 @@ def realtime_events(event: Json) -> list[Json]:
     part: Json = {"response_id": name, "item_id": f"item {name}", "output_index": 0, "content_index": 0}
     item: Json = {"id": f"item {name}", "type": "message", "role": "assistant", "content": []}
     match event["op"]:
+        case "ready":
+            return [{"type": "session.updated", "session": {}}]
         case "understood":
             return [{"type": "input_audio_buffer.committed", "item_id": name}]
         case "begin":

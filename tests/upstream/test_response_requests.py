@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from services.upstream.core.command_buffer import MAX_HELD_EVENTS
 from services.upstream.core.response_requests import CREATED_TIMEOUT_S
-from tests.upstream.drive import Drive, Json, object_of
+from tests.upstream.drive import Drive, Json, between_sessions, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
 SECOND = base64.b64encode(bytes(48_000)).decode()
@@ -217,8 +217,7 @@ def test_a_request_that_the_provider_never_answers_comes_to_an_end(cancelled: bo
 
 
 def test_a_response_that_cannot_be_sent_is_refused() -> None:
-    drive = Drive()
-    drive.record(drive.core.started(now=drive.now))
+    drive = between_sessions()
     for _ in range(MAX_HELD_EVENTS):
         drive.client("conversation.item.create", item=MESSAGE)
     drive.forget().client("response.create", event_id="mine")

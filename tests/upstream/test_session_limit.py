@@ -10,7 +10,7 @@ from services.runtime.bus.client import Bus
 from services.upstream.connectors.openai import CAPABILITIES, OpenAIConnector
 from services.upstream.core.commands import AppendAudio, Reconnect, SendToProvider
 from services.upstream.core.item_registry import MAX_REPEATED, ItemRegistry
-from tests.upstream.drive import Drive, Json, core_of, object_of
+from tests.upstream.drive import FRAME, Drive, Json, core_of, object_of
 from tests.upstream.provider import ScriptedProvider, running
 from tests.upstream.running_worker import running_worker
 
@@ -31,7 +31,7 @@ def reopened(d: Drive) -> Drive:
     """Open the new session; forget the commands before."""
     d.advance(DUE_S)
     assert reconnects(d) == 1
-    d.forget().record(d.core.provider_opened(now=d.now))
+    d.forget().open()
     return d
 
 
@@ -81,6 +81,7 @@ def test_nobody_is_interrupted_by_a_new_session() -> None:
 def test_a_new_session_is_set_up_as_the_client_has_it() -> None:
     d = drive()
     d.client("session.update", session={"instructions": "Be kind."})
+    d.confirm()
     reopened(d)
     assert object_of(d.sent("session.update"), "session")["instructions"] == "Be kind."
     assert not d.shown
@@ -149,12 +150,36 @@ def test_a_response_outside_of_the_conversation_is_not_repeated() -> None:
     assert not repeated(d)
 
 
+PUSH_TO_TALK: Json = {"audio": {"input": {"turn_detection": None}}}
+
+
+def test_what_push_to_talk_has_not_committed_is_in_the_new_session() -> None:
+    d = drive(PUSH_TO_TALK)
+    d.speak(10)
+    reopened(d)
+    d.speak(10)
+    d.client("input_audio_buffer.commit")
+    assert [c.pcm for c in d.commands if isinstance(c, AppendAudio)] == [FRAME * 10] + [FRAME] * 10
+    assert d.sent_types[-1] == "input_audio_buffer.commit"
+
+
+def test_what_cannot_be_repeated_waits_for_the_clients_commit() -> None:
+    d = drive(PUSH_TO_TALK)
+    d.speak(1501)
+    d.advance(DUE_S)
+    assert not reconnects(d)
+    d.client("input_audio_buffer.commit")
+    d.speak(1)
+    d.advance(1)
+    assert reconnects(d) == 1
+
+
 def test_what_comes_meanwhile_waits_for_the_new_session() -> None:
     d = drive()
     d.advance(DUE_S)
     d.forget().utter()
     assert not d.sent_types
-    d.record(d.core.provider_opened(now=d.now))
+    d.open()
     assert d.sent_types == ["session.update", *["append"] * 10, "input_audio_buffer.commit", "response.create"]
 
 
@@ -163,7 +188,7 @@ def test_each_new_session_holds_back_as_much_as_the_first() -> None:
     for _ in range(3):
         d.advance(DUE_S)
         d.forget().utter(90)
-        d.record(d.core.provider_opened(now=d.now))
+        d.open()
         assert sum(isinstance(c, AppendAudio) for c in d.commands) == 90
         d.created(f"resp_{d.now}")
         d.done(f"resp_{d.now}")

@@ -144,5 +144,6 @@ async def test_a_worker_traces_its_session_from_the_claim_on(bus: Bus) -> None:
         assert isinstance(await h.claim(OTHER, {"deadline_unix_ms": 0}), ClaimRefused)
     assert kept.attribute_values("session", "reason") == ["drained"]
     assert {kept.one(name).parent for name in ("lease", "provider_connect")} == {kept.one("session").context}
+    assert [event.name for event in kept.one("session").events] == ["session_in_force"]
     response = kept.one("response")
     assert response.parent == response.context.derived(turn_name(media.index))

@@ -105,6 +105,9 @@ class Switches(RuleBasedStateMachine):
         elif event["type"] == "input_audio_buffer.clear":
             self.buffer = []
             self.on_core(self.core.on_provider_event({"type": "input_audio_buffer.cleared"}, now=self.now))
+        elif event["type"] == "session.update":
+            confirmed = {"type": "session.updated", "session": event["session"]}
+            self.on_core(self.core.on_provider_event(confirmed, now=self.now))
 
     def on_event(self, event: dict[str, Any]) -> None:
         self.events.append(event)

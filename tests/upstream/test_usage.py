@@ -141,6 +141,7 @@ def test_a_transcription_is_booked_under_the_model_that_wrote_it() -> None:
     drive = Drive().ready()
     parameter: Json = {"audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
     drive.client("session.update", session=parameter)
+    drive.confirm()
     transcribed(drive, {"type": "tokens", "input_tokens": 4, "output_tokens": 2, "total_tokens": 6})
     assert drive.booked[-1].model == "gpt-4o-mini-transcribe"
 

@@ -114,8 +114,10 @@ async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus)
         create = {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": []}}
         await media.send(Kind.CLIENT_EVENT, json.dumps(create).encode())
         provider_session = await provider.session()
-        await media.event("input_audio_buffer.committed")
+        await bus.flush()
         await provider_session.socket.send(json.dumps({"type": "session.created", "session": {}}))
+        await media.event("session.created")
+        await media.event("input_audio_buffer.committed")
         await provider_session.until("conversation.item.create")
         assert provider_session.committed_ms == [400]
         assert provider_session.types()[0] == "session.update"
@@ -126,8 +128,8 @@ async def test_a_provider_that_does_not_read_ends_the_call(bus: Bus, monkeypatch
     async with running_worker(bus, ScriptedProvider(first_event=None)) as h:
         media = await h.call()
         await media.utter(400)
-        await media.event("input_audio_buffer.committed")
         provider_session = await h.provider.session()
+        await bus.flush()
         await provider_session.socket.send(json.dumps({"type": "session.created", "session": {}}))
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert (ended.reason, ended.detail) == (

@@ -44,13 +44,14 @@ def _durations() -> tuple[Panel, ...]:
         ),
         lines(
             About(
-                "Opening the provider's socket",
-                "From opening to its session.created. It runs during ICE and DTLS, so callers notice it above "
-                "a few hundred milliseconds.",
+                "Opening the provider's session",
+                "From opening its socket to its session.created, and from there until it has confirmed the call's "
+                "session. Both run during ICE and DTLS, so callers notice them above a few hundred milliseconds.",
                 "s",
             ),
-            Query(quantile(0.5, "upstream_connect_duration_seconds"), "p50"),
-            Query(quantile(0.95, "upstream_connect_duration_seconds"), "p95"),
+            Query(quantile(0.5, "upstream_connect_duration_seconds"), "connect p50"),
+            Query(quantile(0.95, "upstream_connect_duration_seconds"), "connect p95"),
+            Query(quantile(0.95, "upstream_session_in_force_seconds"), "in force p95"),
         ),
     )
 

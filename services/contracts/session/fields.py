@@ -155,12 +155,18 @@ TracingChoice = Annotated[
 ]
 
 
+PromptVariable = Annotated[
+    Annotated[str, Tag(TEXT)] | Annotated[dict[str, JsonValue], Tag(OBJECT)], Discriminator(form_of)
+]
+"""A text, or an item's content (text, picture, file), which is the provider's to judge."""
+
+
 class PromptFields(SessionPart):
     """A prompt that is stored with the provider."""
 
     id: str = Field(min_length=1, max_length=128)
     version: str | None = None
-    variables: dict[str, JsonValue] | None = None
+    variables: dict[str, PromptVariable] | None = None
 
 
 class ReasoningFields(SessionPart):

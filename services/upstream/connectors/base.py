@@ -22,6 +22,8 @@ class ProviderConnection(Protocol):
     async def send_event(self, event: Json) -> None:
         """Send a client event. All audio appended before a commit is sent before the commit, whatever a filter holds.
 
+        Each `session.update` must be answered by `session.updated` with the session in force, or by an `error`.
+
         Raises:
             UpstreamClosedError: the session is over.
         """

@@ -69,9 +69,9 @@ class CallerTurns:
 
         In push to talk, none comes between the pieces that the client appends itself: they are one sound.
         """
-        is_kept = not self._applied.automatic and not self._input_buffer.has_client_audio
-        if self._input_buffer.is_open or is_kept:
-            self._input_buffer.append_frames(pcm, now=now)
+        push_to_talk = not self._applied.automatic
+        if self._input_buffer.is_open or (push_to_talk and not self._input_buffer.has_client_audio):
+            self._input_buffer.append_frames(pcm, repeatable=push_to_talk, now=now)
 
     def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""

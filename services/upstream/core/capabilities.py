@@ -75,19 +75,6 @@ def unsupported(session: Json, capabilities: Capabilities) -> Iterator[Unsupport
             yield UnsupportedParameter("manual_turns", "audio.input.turn_detection")
 
 
-def without_unsupported(session: Json, parameters: list[UnsupportedParameter]) -> Json:
-    """Return ``session`` without the unsupported ``parameters``, so that the defaults apply."""
-    result = dict(session)
-    for parameter in parameters:
-        *path, last = parameter.param.split(".")
-        inner = result
-        for name in path:
-            inner[name] = dict(fields(inner, name))
-            inner = fields(inner, name)
-        del inner[last]
-    return result
-
-
 def provider_session(session: Json, capabilities: Capabilities) -> Json:
     """Return ``session`` with the provider's own sample rates, and without turn detection if it cannot be set."""
     audio = fields(session, "audio")

@@ -11,24 +11,30 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
+from services.contracts.session.fields import ResponseFields, SessionFields
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, whole
 from services.upstream.core.responses import ResponseTracker
-from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.session_config_state import VOICE, SessionConfigState
+from services.upstream.core.session_updates import UNSUPPORTED, SessionUpdates
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 ROOT = "root"
-UNSUPPORTED = "unsupported_by_provider"
 LOCKED = "locked_by_token"
+_SETTINGS = {
+    "session.update": ("session", frozenset(SessionFields.model_fields) - {"type"}),
+    "response.create": ("response", frozenset(ResponseFields.model_fields)),
+}
+"""The field of an event that carries settings, and their names: beside it they would have no effect."""
 
 
 class ClientEventError(Exception):
@@ -54,6 +60,7 @@ class Parts:
     item_events: ItemEvents
     tally: Tally
     capabilities: Capabilities
+    updates: SessionUpdates
 
 
 class Requests:
@@ -89,6 +96,7 @@ class Requests:
             return
         try:
             self._parts.config.check_locks(event)
+            _refuse_misplaced(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except (ClientEventError, InvalidSessionError) as exc:
             self._refuse(event, exc.code, exc, exc.param)
@@ -120,19 +128,21 @@ class Requests:
         wrong = text(event, "type")[:64]
         raise ClientEventError("invalid_value", f"Invalid value: '{wrong}'. Supported values are: {known}.", "type")
 
-    def _session_update(self, event: Json, _: float) -> None:
+    def _session_update(self, event: Json, now: float) -> None:
         parameters = _required(event, "session")
         self._refuse_unsupported(parameters, "session")
-        changed = self._parts.config.update(parameters)
-        if changed and self._commands.is_open:  # else it is part of the first session.update
-            self._send(event, "session.update", {"session": {"type": "realtime", **changed}})
-        self._parts.turns.apply()
-        self._commands.publish_event("session.updated", {"session": self._parts.config.effective}, AT_ONCE)
+        config, updates = self._parts.config, self._parts.updates
+        changed = config.changes_of(parameters, pending=updates.pending_changes)
+        if config.changes_fixed_voice(changed, pending=updates.pending_changes):
+            fixed = "Cannot update a conversation's voice if assistant audio is present."
+            raise ClientEventError("cannot_update_voice", fixed, f"session.{VOICE}")
+        if updates.is_full or not updates.request(changed, _origin(event), now=now):
+            raise ClientEventError(
+                "too_many_events", "Too many updates wait for the provider: send this one again later."
+            )
 
     def _append(self, event: Json, now: float) -> None:
         encoded = text(event, "audio")
-        if not self._parts.config.input_is_pcm:
-            raise ClientEventError("invalid_value", "Appended audio must be audio/pcm of 24 kHz here.", "audio")
         try:
             pcm = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as exc:
@@ -254,6 +264,18 @@ class Requests:
 
 def _too_many() -> ClientEventError:
     return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
+
+
+def _refuse_misplaced(event: Json) -> None:
+    """Refuse an event that has a setting beside the object of its settings.
+
+    Raises:
+        ClientEventError: it has one.
+    """
+    holder, names = _SETTINGS.get(text(event, "type"), ("", frozenset()))
+    for name in sorted(names & event.keys()):
+        message = f"Unknown parameter: '{name}'. It belongs into '{holder}'."
+        raise ClientEventError("unknown_parameter", message, name)
 
 
 def _required(event: Json, name: str) -> Json:

@@ -1,6 +1,6 @@
 """Collects the commands of a step: events for the client, numbered in one sequence, and events for the provider.
 
-While no connection to the provider is open, those for the provider are held here, in order and bounded.
+While no session with the provider is in force, those for the provider are held here, in order and bounded.
 """
 
 from collections import OrderedDict
@@ -144,6 +144,12 @@ class CommandBuffer:
             self.add(command)
         return True
 
+    def send_ahead(self, kind: str, fields: Json, *, origin: Origin) -> None:
+        """Send the provider an event on its new connection, ahead of all that is held until `open`."""
+        event_id = new_event_id()
+        self._origins[event_id] = origin
+        self.add(SendToProvider({"type": kind, "event_id": event_id, **fields}))
+
     def append_audio(self, pcm: bytes) -> int:
         """Send or hold caller audio (s16le mono 16 kHz); return how many bytes of older held audio were dropped."""
         command = AppendAudio(pcm)
@@ -160,22 +166,19 @@ class CommandBuffer:
 
     @property
     def is_open(self) -> bool:
-        """Whether a connection to the provider is open."""
+        """Whether the provider has confirmed the session of its connection."""
         return self._open
 
     def open(self) -> None:
-        """Send events and audio for the provider directly from now on."""
+        """Send what was held, in order, and events and audio for the provider directly from now on."""
         self._open = True
-
-    def close(self) -> None:
-        """Hold events and audio for the provider until the next connection is open."""
-        self._open = False
-
-    def release_held(self) -> None:
-        """Send what was held, in order."""
         self._commands += self._held
         self._held = []
         self._held_audio_bytes = self._held_event_bytes = self._held_events = 0
+
+    def close(self) -> None:
+        """Hold events and audio for the provider until the session of the next connection is in force."""
+        self._open = False
 
     def origin_of(self, event_id: JsonValue) -> Origin | None:
         """Return why the event with this id was sent, and remove the entry; None if unknown."""

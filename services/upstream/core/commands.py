@@ -16,11 +16,15 @@ ErrorKind = Literal[
     "malformed",  # the provider sent what is no valid event
     "unexpected",  # an event of the provider about an unknown response or item, or of an unknown type
     "error_event",  # the provider sent an `error` event
+    "field_refused",  # it refused a field of the session, which is sent again without it
+    "update_refused",  # it refused an update of the client
+    "session_refused",  # there is no session as the token grants it: the call ends
+    "unconfirmed",  # it did not confirm a session or an update in time
     "response_failed",
     "response_timeout",  # the provider did not begin or end a response in time
     "usage",  # negative, or parts that do not add up
     "too_large",  # an event does not fit a data channel
-    "backlog",  # too much was held while no connection was open, or too many responses were requested
+    "backlog",  # too much was held while no session was in force, or too many responses were requested
     "refused",  # from here on: connecting and closing
     "unavailable",
     "rate_limited",
@@ -144,6 +148,13 @@ class ObserveStage:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionInForce:
+    """Record how long a new connection's session took until the provider had confirmed it."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnect:
     """Close the connection to the provider when all before this is written, and open a new one."""
 
@@ -170,6 +181,7 @@ SessionCommand = (
     | TakeRates
     | CountRateRefusal
     | ObserveStage
+    | SessionInForce
     | Reconnect
     | EndSession
 )

@@ -13,6 +13,7 @@ from services.upstream.core.call_rates import RateRefusal
 from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.commands import AppendAudio
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json
@@ -24,6 +25,8 @@ TRAILING_SILENCE_MS = 1000
 """Twice what voice detectors wait for by default, sent where the provider detects the turns."""
 IDLE_SILENCE_MS = 200
 """What is committed after an idle timeout: more than `MIN_COMMIT_MS`, whatever a resampler holds."""
+MAX_REPEATED_AUDIO_BYTES = 30_000 // FRAME_MS * UP_FRAME_BYTES
+"""30 s: most that is kept of push to talk, so that a new session with the provider has it too."""
 _MAX_DURATIONS = 256
 _MAX_UNCONFIRMED = 1024
 _MAX_UNTRANSCRIBED = 16
@@ -56,6 +59,7 @@ class InputAudioBuffer:
         self._ms = 0.0  # in the buffer, neither committed nor cleared
         self.has_client_audio = False
         """Whether some of that was appended by the client itself."""
+        self._kept = bytearray()  # the caller's audio in it, if that is all and not too long
         self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
         self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
@@ -72,15 +76,21 @@ class InputAudioBuffer:
         return bool(self._untranscribed)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no utterance is in progress and no audio waits for a commit."""
-        return self._item is None and not self._ms
+    def can_be_repeated(self) -> bool:
+        """Whether no utterance is in progress, and what waits for a commit can be sent in a new session."""
+        return self._item is None and self._ms == len(self._kept) / 32
 
     def forget_unconfirmed(self) -> None:
         """Discard unconfirmed commits, clears and transcriptions: the provider's session ends."""
         self._commits.clear()
         self._clears.clear()
         self._untranscribed.clear()
+
+    def repeat(self) -> None:
+        """Send what waits for a commit in a new session, ahead of all that is held for it."""
+        if self._kept:
+            self._commands.add(AppendAudio(bytes(self._kept)))
+            self._tally.sent_bytes += len(self._kept)
 
     def utterance_started(self, index: int) -> None:
         """Begin an utterance at frame ``index``."""
@@ -94,11 +104,19 @@ class InputAudioBuffer:
         """Whether audio of the client waits for the rates; its further events must wait behind it."""
         return self._rate.client_waits
 
-    def append_frames(self, pcm: bytes, *, now: float) -> None:
-        """Append caller audio: s16le mono 16 kHz. Above a rate, the buffer is cleared and the rest dropped."""
-        if self._rate.admit(len(pcm) // 32, self._cut, now=now):
-            self._append_frames(pcm)
+    def append_frames(self, pcm: bytes, *, repeatable: bool = False, now: float) -> None:
+        """Append caller audio: s16le mono 16 kHz. ``repeatable``: keep it for a new session with the provider.
+
+        Above a rate, the buffer is cleared and the rest dropped.
+        """
         self._index += len(pcm) // UP_FRAME_BYTES
+        if not self._rate.admit(len(pcm) // 32, self._cut, now=now):
+            return
+        self._append_frames(pcm)
+        if repeatable:
+            self._kept += pcm
+            if len(self._kept) > MAX_REPEATED_AUDIO_BYTES:
+                self._kept.clear()
 
     def _append_frames(self, pcm: bytes) -> None:
         self._append(pcm)
@@ -217,6 +235,7 @@ class InputAudioBuffer:
     def _emptied(self) -> None:
         self._ms = 0.0
         self.has_client_audio = False
+        self._kept.clear()
 
     def _append(self, pcm: bytes) -> None:
         self._tally.sent_bytes += len(pcm) - self._commands.append_audio(pcm)

@@ -1,6 +1,5 @@
 """Configures each connection with the provider, and replaces it before the provider closes it at its limit."""
 
-from services.upstream.core.capabilities import provider_session
 from services.upstream.core.client_requests import Parts
 from services.upstream.core.command_buffer import Origin
 from services.upstream.core.commands import Reconnect
@@ -22,22 +21,25 @@ class ProviderSetup:
         self._reconnect_at: float | None = None
 
     def opened(self, *, now: float) -> None:
-        """Configure the new session, create the conversation's items in it, then send what was held."""
-        self._commands.open()
-        session = provider_session(self._parts.config.for_provider(), self._parts.capabilities)
-        self._commands.send_to_provider("session.update", {"session": session})
-        for item in self._parts.conversation.begin_new_session():
-            self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
-            self._commands.send_to_provider("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
-        self._commands.release_held()
+        """Send the session to the new connection; call `in_force` when the provider has confirmed it."""
+        self._parts.updates.connected(now=now)
         if self._limit_s is not None:
             self._reconnect_at = now + self._limit_s - min(RECONNECT_EARLY_S, self._limit_s / 2)
 
+    def in_force(self) -> None:
+        """Create the conversation's items in the new session, then send what was held."""
+        for item in self._parts.conversation.begin_new_session():
+            self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
+            self._commands.send_ahead("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
+        self._parts.input_buffer.repeat()
+        self._commands.open()
+
     def on_timer(self, *, now: float) -> None:
-        """Add a `Reconnect` when it is time and no utterance or response is in progress."""
+        """Add a `Reconnect` when it is time and no utterance, response or update is in progress."""
         if self._reconnect_at is None or now < self._reconnect_at:
             return
-        if self._parts.responses.is_idle and self._parts.input_buffer.is_empty:
+        is_quiet = self._parts.responses.is_idle and self._parts.input_buffer.can_be_repeated
+        if is_quiet and self._parts.updates.is_idle:
             self._reconnect_at = None
             self._parts.input_buffer.forget_unconfirmed()
             self._commands.close()

@@ -14,8 +14,8 @@ from services.contracts.turn_detection import TurnTerms, granted_turn_detection,
 from services.upstream.core.call_rates import CallRates
 from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.caller_turns import CallerTurns
-from services.upstream.core.capabilities import Capabilities, UnsupportedParameter, unsupported, without_unsupported
-from services.upstream.core.client_requests import UNSUPPORTED, Parts, Requests
+from services.upstream.core.capabilities import Capabilities
+from services.upstream.core.client_requests import Parts, Requests
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
 from services.upstream.core.idle_timeout import IdleTimeout
@@ -23,7 +23,7 @@ from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
-from services.upstream.core.json_shape import Json, fields, text, whole
+from services.upstream.core.json_shape import Json, fields, text, text_chars, whole
 from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.output_item_events import ITEM_EVENTS
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
@@ -31,8 +31,10 @@ from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
 from services.upstream.core.response import Report, ResponseContext, StopReason
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
+from services.upstream.core.session_updates import SessionUpdates
 from services.upstream.core.transcript import SpeakingRate
 from services.upstream.core.usage import Tally
+from services.upstream.core.waiting_inputs import InputStep, WaitingInputs
 
 USAGE_EVERY_S = 5.0
 TRANSCRIPTION_S = 1.0
@@ -55,15 +57,13 @@ class SessionCore:
         turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
     ) -> None:
         begins_with = granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms)
-        self._unsupported: list[UnsupportedParameter] = list(unsupported(grant.session, capabilities))
-        if self._unsupported:
-            grant = grant.model_copy(update={"session": without_unsupported(grant.session, self._unsupported)})
         self._commands = CommandBuffer()
         self._ids = IdMap()
         self._tally = Tally()
         self._config = SessionConfigState(
             session_id=session_id, grant=grant, model=model, expires_at=expires_at, turn_terms=turn_terms
         )
+        self._waiting = WaitingInputs()
         self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
@@ -98,6 +98,7 @@ class SessionCore:
             idle=idle,
             granted=begins_with,
         )
+        self._updates = SessionUpdates(self._commands, self._ids, self._config, capabilities, turns=self._turns)
         self._item_events = ItemEvents(
             self._commands, self._ids, self._config, conversation=conversation, input_buffer=self._input_buffer
         )
@@ -112,30 +113,20 @@ class SessionCore:
             self._item_events,
             self._tally,
             capabilities,
+            self._updates,
         )
         self._requests = Requests(parts)
         self._setup = ProviderSetup(parts)
 
     # --- the session --------------------------------------------------------------------------------------------
 
-    def started(self, *, now: float) -> list[SessionCommand]:
-        """Publish `session.created` with the granted session, and an error for each parameter that is unsupported."""
-        self._usage_at = now + USAGE_EVERY_S
-        self._turns.apply()
-        self._commands.publish_event("session.created", {"session": self._config.effective})
-        for parameter in self._unsupported:
-            self._commands.count_missing(parameter.capability)
-            self._commands.publish_error(
-                code=UNSUPPORTED, message=parameter.message, param=f"session.{parameter.param}"
-            )
-        for field in self._config.refused_turn_detection():
-            self._commands.publish_error(
-                code="invalid_value", message=f"{field.param}: {field.problem}", param=field.param
-            )
+    def started(self, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
+        """Check the granted session against what the provider can do; it is in force once the provider confirms it."""
+        self._updates.granted()
         return self._commands.pop_commands()
 
     def provider_opened(self, *, now: float) -> list[SessionCommand]:
-        """Configure the provider's session, the first or a later one, and send what was held for it."""
+        """Configure the provider's session, the first or a later one; what is held for it waits for its answer."""
         if self._tally.opened_at is None:
             self._tally.opened_at = now
         self._setup.opened(now=now)
@@ -171,6 +162,7 @@ class SessionCore:
         self._responses.on_timer(now=now)
         self._turns.on_timer(now=now)
         self._setup.on_timer(now=now)
+        self._updates.on_timer(now=now)
         if self._usage_at is not None and now >= self._usage_at:
             self._usage_at = now + USAGE_EVERY_S
             self._publish_usage(now)
@@ -180,24 +172,31 @@ class SessionCore:
 
     def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
-        self._turns.begin(index, now=now)
+        self._when_in_force(lambda at: self._turns.begin(index, now=at), now)
         return self._commands.pop_commands()
 
     def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:
         """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
-        self._turns.append(pcm, now=now)
+        if self._takes_inputs:
+            self._turns.append(pcm, now=now)
+        else:
+            for _ in range(self._waiting.hold_audio(lambda at: self._turns.append(pcm, now=at), len(pcm))):
+                self._commands.count_error(CountError("backlog", "audio"))
         return self._commands.pop_commands()
 
     def utterance_ended(
         self, index: int, *, reason: CloseReason = "speech_end", hangover_ms: int = 0, now: float
     ) -> list[SessionCommand]:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
-        self._turns.end(index, reason=reason, hangover_ms=hangover_ms, now=now)
+        self._when_in_force(
+            lambda at: self._turns.end(index, reason=reason, hangover_ms=hangover_ms, now=at),
+            now,
+        )
         return self._commands.pop_commands()
 
     def utterance_abandoned(self) -> list[SessionCommand]:
         """Drop the utterance: the caller hung up during it, so that no answer is requested."""
-        self._turns.abandon()
+        self._when_in_force(lambda _: self._turns.abandon(), 0.0)
         return self._commands.pop_commands()
 
     def playout_reported(self, report: Report, *, by_caller: bool, now: float) -> list[SessionCommand]:
@@ -212,26 +211,43 @@ class SessionCore:
         """Record that media has received the caller's frames before ``index``."""
         self._turns.heard_until(index, now=now)
 
-    def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
-        """Handle an event of the client, any JSON."""
-        self._requests.on_client_event(event, now)
-        return self._commands.pop_commands()
-
     @property
     def takes_client_events(self) -> bool:
-        """Whether `on_client_event` may be called: a session with the provider is open, and no rate is awaited."""
+        """Whether `on_client_event` may be called: it can be handled now, or there is room to wait for that."""
+        if not self._takes_inputs:
+            return self._waiting.has_room
         return self._commands.is_open and not self._input_buffer.awaits_rate
+
+    @property
+    def _takes_inputs(self) -> bool:
+        return self._updates.in_force and self._waiting.is_empty
 
     def rates_answered(self, ticket: int, exceeded: RateExceeded | None, *, now: float) -> list[SessionCommand]:
         """Handle the answer to `TakeRates`: None, or what was above the tenant's rate."""
         self._rates.answered(ticket, exceeded, now=now)
         self._responses.send_waiting(now=now)
+        self._handle_waiting(now)
+        return self._commands.pop_commands()
+
+    def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
+        """Handle an event of the client, any JSON; call it while `takes_client_events`."""
+        if self._takes_inputs:
+            self._requests.on_client_event(event, now)
+        else:
+            size = text_chars(event) if isinstance(event, dict) else 0
+            self._waiting.hold_event(lambda at: self._requests.on_client_event(event, at), size)
         return self._commands.pop_commands()
 
     def refuse_client_event(self, refused: RefusedEvent) -> list[SessionCommand]:
         """Answer a message of the client that is no event."""
-        self._requests.refuse(refused)
+        self._when_in_force(lambda _: self._requests.refuse(refused), 0.0)
         return self._commands.pop_commands()
+
+    def _when_in_force(self, step: InputStep, now: float) -> None:
+        if self._takes_inputs:
+            step(now)
+        else:
+            self._waiting.hold(step)
 
     # --- the provider -------------------------------------------------------------------------------------------
 
@@ -266,10 +282,26 @@ class SessionCore:
                 self._on_error(fields(event, "error"), now)
             case "rate_limits.updated":
                 self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
-            case "session.created" | "session.updated":
-                pass  # the client gets its own session instead
+            case "session.updated":
+                if self._updates.on_updated(fields(event, "session"), now=now):
+                    self._provider_in_force(now)
+            case "session.created":
+                pass  # before our session.update; the client gets its own session instead
             case _ if kind not in IGNORED:
                 self._commands.count_error(CountError("unexpected", kind[:64]))
+
+    def _provider_in_force(self, now: float) -> None:
+        """Send the provider what was held for its session, and handle what waited for the first one."""
+        self._setup.in_force()
+        if self._usage_at is None:
+            self._usage_at = now + USAGE_EVERY_S
+        self._handle_waiting(now)
+
+    def _handle_waiting(self, now: float) -> None:
+        while (
+            self._updates.in_force and not self._input_buffer.awaits_rate and (step := self._waiting.pop()) is not None
+        ):
+            step(now)
 
     def _on_conversation_event(self, kind: str, event: Json) -> None:
         match kind.removeprefix("conversation.item."):
@@ -305,8 +337,10 @@ class SessionCore:
 
     def _on_error(self, error: Json, now: float) -> None:
         code = text(error, "code") or None
-        origin = self._commands.origin_of(error.get("event_id"))
+        origin = self._updates.blamed(self._commands.origin_of(error.get("event_id")), error)
         self._commands.count_error(CountError("error_event", (code or "")[:64]))
+        if origin and self._updates.on_refused(origin, error):
+            return
         if self._is_handled(origin, code, now):
             return
         self._commands.publish_error(
@@ -316,6 +350,7 @@ class SessionCore:
             param=text(error, "param") or None,
             client_event_id=origin.client_event_id if origin else None,
         )
+        self._updates.apply_own()
 
     def _is_handled(self, origin: Origin | None, code: str | None, now: float) -> bool:
         """Undo what the provider refused; return whether the client need not get the error."""

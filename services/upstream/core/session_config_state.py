@@ -1,13 +1,12 @@
 """The session's configuration: the client's, and the provider's, whose format and turn detection are ours."""
 
-from collections.abc import Mapping
-
-from pydantic import JsonValue
+from collections.abc import Iterable
+from functools import reduce
 
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
-from services.contracts.session.locks import refuse_locked
+from services.contracts.session.locks import LOCKS, refuse_locked
 from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import invalid_value, parse_response, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
@@ -19,14 +18,23 @@ from services.contracts.turn_detection import (
     requested_in,
     turn_detection_in_force,
 )
+from services.upstream.core.json_paths import at_path, has_value, value_at, without_path
 from services.upstream.core.json_shape import Json, fields, text
+from services.upstream.core.session_report import OPTIONAL_FIELDS, reported_values
 
 _FIXED_FIELDS = frozenset({"type", "model"})
 """Fixed when the call is made; no update changes them."""
+TURN_DETECTION = "audio.input.turn_detection"
+_GATEWAY_FIELDS = (TURN_DETECTION, "audio.input.format", "audio.output.format")
+"""The client's, which the provider never gets."""
+VOICE = "audio.output.voice"
 
 
 class SessionConfigState:
-    """One session's configuration, and the updates that its grant allows."""
+    """One session's configuration in force, and the updates that its grant allows.
+
+    Before the provider has confirmed the session, it is the granted one. All who read the session read it here.
+    """
 
     def __init__(
         self, *, session_id: SessionId, grant: Grant, model: str, expires_at: int, turn_terms: TurnTerms
@@ -43,6 +51,7 @@ class SessionConfigState:
             "expires_at": expires_at,
         }
         self._requested = _settings(grant.session)
+        self._reported: Json = {}  # by path: what the provider has otherwise
         self._effective = self._in_force(self._requested)
 
     @property
@@ -53,7 +62,7 @@ class SessionConfigState:
     @property
     def turn_detection(self) -> Json | None:
         """The turn detection in force, with all its fields; None: the client commits by itself."""
-        detection = fields(fields(self._effective, "audio"), "input").get("turn_detection")
+        detection = value_at(self._effective, TURN_DETECTION)
         return detection if isinstance(detection, dict) else None
 
     @property
@@ -64,12 +73,17 @@ class SessionConfigState:
     @property
     def transcribes(self) -> bool:
         """Whether utterances are transcribed."""
-        return fields(fields(self._effective, "audio"), "input").get("transcription") is not None
+        return value_at(self._effective, "audio.input.transcription") is not None
 
     @property
-    def input_is_pcm(self) -> bool:
-        """Whether the client's own `input_audio_buffer.append` holds PCM of 24 kHz."""
-        return fields(fields(fields(self._effective, "audio"), "input"), "format").get("type") == "audio/pcm"
+    def locked_paths(self) -> tuple[str, ...]:
+        """The optional fields that the token locks: without them there is no session."""
+        return tuple(path for path in OPTIONAL_FIELDS if self.is_locked(path))
+
+    def is_locked(self, path: str) -> bool:
+        """Return whether the token locks the field at ``path``, one that contains it, or one within it."""
+        closed = [field for name in self._grant.locked if name in LOCKS for field in LOCKS[name].session]
+        return any(f"{path}.".startswith(f"{field}.") or field.startswith(f"{path}.") for field in closed)
 
     def check_locks(self, event: Json) -> None:
         """Check that an event of the client changes nothing that its token locks.
@@ -79,22 +93,45 @@ class SessionConfigState:
         """
         refuse_locked(event, locked=self._grant.locked, session=self._effective)
 
-    def update(self, parameters: Json) -> Json:
-        """Apply an update that `check_locks` has passed; return the part for the provider, which may be empty.
+    def changes_of(self, parameters: Json, *, pending: Iterable[Json] = ()) -> Json:
+        """Return what an update that `check_locks` has passed changes, which may be nothing; `apply` puts it in force.
+
+        ``pending``: the changes of earlier updates that are not yet in force.
 
         Raises:
-            InvalidSessionError: a field is unknown, or has a wrong value or one that the operator does not allow;
-                nothing was applied.
+            InvalidSessionError: a field is unknown, or has a wrong value or one that the operator does not allow, or
+                the session is too large.
         """
         changed = _settings(parse_session(parameters))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
             raise invalid_value(field.param, field.problem)
-        if self.voice_is_fixed:
-            changed = _without(changed, ("audio", "output", "voice"))
-        requested = check_size(merge_sessions(self._requested, changed), limit=MAX_UPDATED_BYTES)
-        self._requested = requested
-        self._effective = self._in_force(requested)
-        return _for_provider(changed)
+        check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
+        return changed
+
+    def changes_fixed_voice(self, changed: Json, *, pending: Iterable[Json] = ()) -> bool:
+        """Return whether ``changed`` asks for another voice than the one that was heard already."""
+        if not self.voice_is_fixed or value_at(changed, VOICE) is None:
+            return False
+        before = reduce(merge_sessions, pending, self._effective)
+        return value_at(changed, VOICE) != value_at(before, VOICE)
+
+    def apply(self, changed: Json, *, report: Json | None = None) -> bool:
+        """Put ``changed`` in force, and what the provider's ``report`` has otherwise; return whether that is new."""
+        before = self._effective
+        self._requested = merge_sessions(self._requested, changed)
+        self._reported = {path: value for path, value in self._reported.items() if not has_value(changed, path)}
+        wanted = self._in_force(self._requested)
+        if report is not None:
+            kept = {path: value for path, value in self._reported.items() if not has_value(report, path)}
+            self._reported = {**kept, **reported_values(wanted, report)}
+        others = (at_path(path, value) for path, value in self._reported.items())
+        self._effective = reduce(merge_sessions, others, wanted)
+        return self._effective != before
+
+    def remove(self, path: str) -> None:
+        """Remove a field of the client: the provider refuses it."""
+        self._requested = without_path(self._requested, path)
+        self._effective = self._in_force(self._requested)
 
     def refused_turn_detection(self) -> list[OutOfBounds]:
         """Return the fields of the granted turn detection that the operator does not allow: the defaults apply."""
@@ -107,7 +144,7 @@ class SessionConfigState:
 
     def for_provider(self) -> Json:
         """Return the session for a new connection: the client's parameters, with our format and turn detection."""
-        result = _for_provider(self._requested)
+        result = part_for_provider(self._requested)
         audio = fields(result, "audio")
         wire: Json = {"format": pcm_format()}
         result["audio"] = {
@@ -123,30 +160,15 @@ class SessionConfigState:
         Raises:
             InvalidSessionError: a parameter is unknown or has a wrong value.
         """
-        return _without(_settings(parse_response(parameters)), ("audio", "output", "format"))
+        return without_path(_settings(parse_response(parameters)), "audio.output.format")
+
+
+def part_for_provider(changed: Json) -> Json:
+    """Return ``changed`` without the client's formats and turn detection, which the provider never gets."""
+    result = reduce(without_path, _GATEWAY_FIELDS, changed)
+    return {name: value for name, value in result.items() if value != {} and name != "type"}
 
 
 def _settings(session: Json) -> Json:
     """Return what ``session`` sets, without the nulls that set nothing."""
     return merge_sessions({}, {name: value for name, value in session.items() if name not in _FIXED_FIELDS})
-
-
-def _for_provider(session: Json) -> Json:
-    """Return ``session`` without the client's formats and turn detection, which the provider never gets."""
-    result = _without(_without(session, ("audio", "input", "turn_detection")), ("audio", "input", "format"))
-    result = _without(result, ("audio", "output", "format"))
-    return {name: value for name, value in result.items() if value != {} and name != "type"}
-
-
-def _without(source: Mapping[str, JsonValue], path: tuple[str, ...]) -> Json:
-    """Return a copy of ``source`` without the value at ``path`` and without objects that this leaves empty."""
-    name, *rest = path
-    result = dict(source)
-    inner = result.get(name)
-    if not rest:
-        result.pop(name, None)
-    elif isinstance(inner, dict):
-        result[name] = _without(inner, tuple(rest))
-        if not result[name]:
-            del result[name]
-    return result

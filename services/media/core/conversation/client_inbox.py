@@ -19,11 +19,11 @@ MAX_READ_BYTES = 16 * 1024
 PIECE_BYTES = 64 * 1024
 """Most of an event in one frame."""
 MAX_IN_FLIGHT = 256 * 1024
-"""Most that the worker has not handled, by `position`: four pieces, or two hundred short events."""
+"""Most that the worker has not handled, by `position`: three pieces, or two hundred short events."""
 MESSAGE_COST = 1024
 """Added to the bytes of each message and each frame: what its handling and its objects cost."""
-EVENTS_PER_S, BURST_EVENTS = 150.0, 1000.0
-"""Clients send about five a turn, or 100 a second of their own audio; a history comes at once."""
+EVENTS_PER_S, BURST_EVENTS = 250.0, 1000.0
+"""Clients send about five a turn, or 200 a second of their own audio; a history comes at once."""
 REFUSALS_PER_S, BURST_REFUSALS = 20.0, 100.0
 """Each is answered by an event of 300 bytes: no client can make the gateway send more than it sends itself."""
 MAX_WAITING_BYTES = 32 * 1024 * 1024

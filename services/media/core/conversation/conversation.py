@@ -42,6 +42,8 @@ _REFUSALS: dict[BadEvent, DropReason] = {
     "too_large": "client_event_too_large",
 }
 _AWAITS_ANSWER: Final = ("speech_end", "no_packets", "max_utterance", "client_commit")
+TELL_S = 3.0
+"""Longest that a call which its worker ends during the set-up is kept, so that the client can read why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Conversation:
         self._unanswered_since: float | None = None  # end of the caller's last speech
         self._client_heard_at = now
         self._ended = False
+        self._untold_end: EndReason | None = None  # the worker's, for a client whose channel is not open yet
+        self._tell_until = 0.0
 
     def media_connected(self) -> list[CallCommand]:
         """Handle that the leg's media connection is up."""
@@ -79,8 +83,9 @@ class Conversation:
         return []
 
     def channel_opened(self) -> list[CallCommand]:
-        """Handle that the leg's event channel is open."""
-        return self.down.channel_opened()
+        """Handle that the leg's event channel is open; a call that the worker has ended ends with its last events."""
+        commands = self.down.channel_opened()
+        return [*commands, EndCall(self._untold_end, by_worker=True)] if self._untold_end else commands
 
     def on_caller_frame(self, frame: PcmFrame, *, probability: float, now: float) -> list[CallCommand]:
         """Gate 20 ms of the caller. ``probability``: that it is speech."""
@@ -162,6 +167,8 @@ class Conversation:
         """Handle what is due as of ``now``; call it several times a second. ``bus``: whether the bus is connected."""
         if self._ended:
             return []
+        if self._untold_end is not None:
+            return [EndCall(self._untold_end, by_worker=True)] if now >= self._tell_until else []
         if reason := self._deadlines.end_reason(bus=bus, now=now):
             return [EndCall(reason)]
         self.down.playout.on_timer(now=now)
@@ -200,7 +207,7 @@ class Conversation:
             case Kind.TURN_DETECTION:
                 return self._apply_turn_detection(frame, now)
             case Kind.ENDED:
-                return self._worker_ended(frame)
+                return self._worker_ended(frame, now)
             case Kind.CLIENT_CREDIT:
                 self._inbox.credit(frame.position)
             case Kind.ALIVE:
@@ -284,11 +291,15 @@ class Conversation:
                 commands.append(due.frame)
         return commands
 
-    def _worker_ended(self, frame: Frame) -> list[CallCommand]:
+    def _worker_ended(self, frame: Frame, now: float) -> list[CallCommand]:
         try:
             ended = expect(Ended, frame.payload)
         except MalformedMessageError:
             return [CountDropped("malformed"), EndCall(EndReason.PROVIDER_ERROR, by_worker=True)]
+        self._tell_until = min(now + TELL_S, self._deadlines.set_up_by)
+        if self.down.events.awaits_channel and now < self._tell_until:
+            self._untold_end = ended.reason
+            return []
         return [EndCall(ended.reason, by_worker=True)]
 
     def _own_event(self, text: str) -> list[CallCommand]:

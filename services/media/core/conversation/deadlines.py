@@ -22,6 +22,11 @@ class Deadlines:
     def __post_init__(self) -> None:
         self._worker = Liveness(self.started_at)
 
+    @property
+    def set_up_by(self) -> float:
+        """When a leg must be connected."""
+        return self.started_at + SETUP_S
+
     def worker_frame_received(self, *, now: float) -> None:
         """Record a frame of the owning worker, received at ``now``."""
         self._worker.record_activity(now=now)
@@ -38,7 +43,7 @@ class Deadlines:
         """Return why the call must end now, or None; ``bus``: whether the bus is connected."""
         if now - self.started_at >= self.max_seconds:
             return EndReason.MAX_SECONDS
-        if not self.connected and now - self.started_at >= SETUP_S:
+        if not self.connected and now >= self.set_up_by:
             return EndReason.SETUP_TIMEOUT
         gone = self._worker.gone(bus=bus, now=now)
         return _GONE[gone] if gone else None

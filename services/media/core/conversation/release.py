@@ -55,6 +55,11 @@ class ReleaseQueue:
         self.early = 0  # released before their sound
         self.out_of_sequence = 0
 
+    @property
+    def awaits_channel(self) -> bool:
+        """Whether events wait for the client's channel to open."""
+        return bool(self._early or self._own_early)
+
     def set_response(self, item_id: ItemId, response_id: str) -> None:
         """Record the response of an item, before any event of the item waits."""
         if item_id not in self._held:

@@ -34,6 +34,8 @@ MAX_OWN_BYTES = MAX_HELD_BYTES
 """What a call holds of a message, unfinished or waiting, without a share of `LargeMessages`."""
 MAX_WAITING_BYTES = 4 * MAX_HELD_BYTES
 """What waits in the call when a peer that ignores the window is no longer acknowledged."""
+MAX_UNREAD_BYTES = 1024 * 1024
+"""With more than that unsent, the window is closed: what a client sends makes more for it to read."""
 MAX_DECODED_BYTES = 16 * 1024
 """Longer texts are handed up as they are: who needs them decodes them."""
 STALLED_S = 30.0
@@ -105,7 +107,7 @@ class Sctp(RTCSctpTransport):
         """Reduce the window by ``waiting_bytes``, and tell a peer that waits when it is open again."""
         self._waiting_bytes = waiting_bytes
         self._give_back()
-        if self._is_narrow and 2 * self._room() > MAX_HELD_BYTES and self._association_state is self.State.ESTABLISHED:
+        if self._is_wide_again() and self._association_state is self.State.ESTABLISHED:
             with contextlib.suppress(ConnectionError):
                 run_synchronously(self._send_sack())
 
@@ -171,7 +173,7 @@ class Sctp(RTCSctpTransport):
             return
         for chunk in found[:chunks]:
             await self._receive_chunk(chunk)
-        if self._sack_needed:
+        if self._sack_needed or self._is_wide_again():
             await self._send_sack()
         self._cwnd = min(self._cwnd, _MAX_CWND)
 
@@ -210,9 +212,16 @@ class Sctp(RTCSctpTransport):
             return True
         return self._partial_bytes() >= MAX_OWN_BYTES and not self._large.take(self, now=clock.monotonic())
 
+    def _is_wide_again(self) -> bool:
+        """Whether the peer was told a narrow window, and may send half of the greatest again."""
+        return self._is_narrow and 2 * self._room() > MAX_HELD_BYTES
+
     def _room(self) -> int:
         """Bytes that the peer may send."""
-        if self._is_full():
+        if (
+            self._is_full()
+            or sum(channel.bufferedAmount for channel in self._data_channels.values()) > MAX_UNREAD_BYTES
+        ):
             return 0
         return max(0, MAX_HELD_BYTES - self._waiting_bytes - self._held_bytes())
 

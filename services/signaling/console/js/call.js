@@ -138,7 +138,6 @@ export class Call {
     } catch {
       return; // not an event of this protocol; later messages may be
     }
-    // The gateway sends session.created and session.updated before the provider has answered.
     if (event.type === "response.created") this.#checks.passed("provider");
     if (event.type === "hushgate.ended") this.#endedByGateway(event.reason);
     else this.#handlers.onServerEvent(event);

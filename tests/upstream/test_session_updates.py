@@ -1,0 +1,283 @@
+"""Updates of the client are in force, and answered, when the provider confirms them, in their order."""
+
+from dataclasses import dataclass, field, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from services.upstream.connectors.openai import CAPABILITIES
+from services.upstream.core.commands import SendToProvider
+from services.upstream.core.session_updates import MAX_PENDING_UPDATES, UPDATE_TIMEOUT_S
+from tests.upstream.drive import Drive, Json, core_of, object_of
+
+PUSH_TO_TALK: Json = {"audio": {"input": {"turn_detection": None}}}
+LIMITED = replace(CAPABILITIES, session_limit_s=480)
+
+
+def says(text: str) -> Json:
+    return {"instructions": text}
+
+
+def updated(drive: Drive) -> list[JsonValue]:
+    """The instructions in each `session.updated` so far."""
+    return [object_of(e.event, "session")["instructions"] for e in drive.named("session.updated")]
+
+
+def sent_ids(drive: Drive) -> list[JsonValue]:
+    sent = [c.event for c in drive.commands if isinstance(c, SendToProvider)]
+    return [event["event_id"] for event in sent if event["type"] == "session.update"]
+
+
+def refuse(drive: Drive, event_id: JsonValue, *, param: str | None = "session.instructions") -> None:
+    error: Json = {"type": "invalid_request_error", "code": "invalid_value", "message": "No.", "param": param}
+    drive.provider("error", error={**error, "event_id": event_id})
+
+
+def report(drive: Drive, **session: JsonValue) -> None:
+    drive.provider("session.updated", session=session)
+
+
+def test_an_update_is_answered_when_the_provider_has_confirmed_it() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", session=says("One."))
+    assert drive.shown == []
+    drive.confirm()
+    assert updated(drive) == ["One."]
+
+
+def test_an_update_that_the_provider_refuses_leaves_the_session_and_is_answered_by_its_error() -> None:
+    drive = Drive(core_of(says("First."))).ready()
+    drive.client("session.update", event_id="mine", session=says("One."))
+    refuse(drive, *sent_ids(drive))
+    assert drive.shown == ["error"]
+    assert (drive.error["event_id"], drive.error["param"]) == ("mine", "session.instructions")
+    assert drive.faults == ["error_event", "update_refused"]
+    drive.client("session.update", session={"tool_choice": "none"})
+    drive.confirm()
+    assert updated(drive) == ["First."]
+
+
+def test_a_refused_update_leaves_those_around_it() -> None:
+    drive = Drive().ready()
+    for text in ("One.", "Two.", "Three."):
+        drive.client("session.update", event_id=text, session=says(text))
+    report(drive, instructions="One.")
+    refuse(drive, sent_ids(drive)[1])
+    report(drive, instructions="Three.")
+    assert updated(drive) == ["One.", "Three."]
+    assert drive.error["event_id"] == "Two."
+
+
+def test_an_error_that_names_no_event_is_about_the_oldest_update_if_it_is_about_the_session() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", event_id="mine", session=says("One."))
+    refuse(drive, None, param=None)
+    report(drive, instructions="One.")
+    assert updated(drive) == ["One."]
+    drive.forget().client("session.update", event_id="mine", session=says("Two."))
+    refuse(drive, None)
+    assert drive.error["event_id"] == "mine"
+    report(drive, instructions="One.")
+    assert updated(drive) == []
+
+
+def test_what_only_the_gateway_honours_needs_no_answer_but_keeps_its_place() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", session=PUSH_TO_TALK)
+    assert drive.shown == ["session.updated"]
+    drive.forget().client("session.update", session=says("One."))
+    drive.client("session.update", session={"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}})
+    assert drive.shown == []
+    drive.utter()
+    assert drive.shown == [], "it is still push to talk"
+    drive.confirm()
+    assert drive.shown == ["session.updated"] * 2
+    first, second = (object_of(object_of(e.event, "session"), "audio") for e in drive.events)
+    assert object_of(first, "input")["turn_detection"] is None
+    assert object_of(object_of(second, "input"), "turn_detection")["type"] == "semantic_vad"
+
+
+def test_a_report_that_nobody_asked_for_confirms_nothing() -> None:
+    drive = Drive(core_of(says("First."))).ready()
+    report(drive, instructions="First.")
+    assert drive.shown == []
+    drive.client("session.update", session=says("One."))
+    report(drive, instructions="First.")
+    assert drive.shown == []
+    report(drive, instructions="One.")
+    assert updated(drive) == ["One."]
+
+
+def test_a_report_that_shows_a_later_update_confirms_those_before_it() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", session=says("One."))
+    drive.client("session.update", session=says("Two."))
+    report(drive, instructions="Two.")
+    report(drive, instructions="Two.")
+    assert updated(drive) == ["One.", "Two."]
+
+
+def test_what_the_provider_has_otherwise_is_shown_until_the_client_sets_it_again() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", session={"audio": {"output": {"speed": 1.5}}})
+    report(drive, audio={"output": {"speed": 1.0, "voice": "alloy"}})
+    drive.client("session.update", session=says("One."))
+    report(drive, instructions="One.")
+    drive.client("session.update", session={"audio": {"output": {"speed": 1.2}}})
+    report(drive)
+    outputs = [object_of(object_of(object_of(e.event, "session"), "audio"), "output") for e in drive.events]
+    assert [(output["speed"], output["voice"]) for output in outputs] == [
+        (1.0, "alloy"),
+        (1.0, "alloy"),
+        (1.2, "alloy"),
+    ]
+
+
+def test_an_update_that_is_not_confirmed_in_time_is_answered_by_an_error() -> None:
+    drive = Drive(core_of(says("First."))).ready()
+    drive.client("session.update", event_id="mine", session=says("One."))
+    drive.client("session.update", session=PUSH_TO_TALK)
+    drive.advance(UPDATE_TIMEOUT_S - 0.1)
+    assert drive.shown == []
+    drive.advance(0.2)
+    drive.advance(1)
+    assert drive.shown == ["error", "session.updated"]
+    assert (drive.error["code"], drive.error["event_id"]) == ("update_unconfirmed", "mine")
+    assert updated(drive) == ["First."]
+    assert drive.faults == ["unconfirmed"]
+    report(drive, instructions="One.")
+    assert updated(drive) == ["First.", "One."], "late, and in force all the same"
+
+
+def test_an_update_that_was_never_confirmed_does_not_stop_the_next() -> None:
+    drive = Drive().ready()
+    drive.client("session.update", session=says("One."))
+    drive.advance(UPDATE_TIMEOUT_S)
+    drive.client("session.update", session={"tool_choice": "none"})
+    report(drive, instructions="", tool_choice="none")
+    assert updated(drive) == [""]
+
+
+def test_no_more_updates_are_taken_than_can_be_pending() -> None:
+    drive = Drive().ready()
+    for _ in range(MAX_PENDING_UPDATES + 1):
+        drive.client("session.update", event_id="mine", session=says("One."))
+    assert drive.sent_types == ["session.update"] * MAX_PENDING_UPDATES
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+
+
+def test_an_update_between_two_connections_is_sent_behind_the_new_session() -> None:
+    drive = Drive(core_of(says("First."), capabilities=LIMITED)).ready()
+    drive.client("session.update", session=says("Late."))
+    drive.advance(UPDATE_TIMEOUT_S)
+    drive.advance(400)
+    drive.forget().client("session.update", session=says("One."))
+    drive.advance(4)
+    drive.record(drive.core.provider_opened(now=drive.now))
+    drive.advance(4)
+    report(drive, instructions="First.")
+    drive.advance(4)
+    assert (drive.shown, drive.sent_types) == ([], ["session.update"] * 2)
+    report(drive, instructions="One.")
+    assert updated(drive) == ["One."]
+
+
+def test_an_update_that_cannot_be_held_is_answered_by_an_error() -> None:
+    drive = Drive(core_of(capabilities=LIMITED)).ready()
+    drive.advance(400)
+    for _ in range(256):
+        drive.client("conversation.item.create", item={"type": "message", "role": "user", "content": []})
+    drive.client("session.update", event_id="mine", session=says("One."))
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+
+
+# --- against a model
+
+
+@dataclass
+class UpdatesModel:
+    """What the client should see, with a provider that answers in order."""
+
+    in_force: dict[str, str] = field(default_factory=dict)
+    pending: list[tuple[str, dict[str, str], bool]] = field(default_factory=list)  # id, changes, ours alone
+    seen: list[tuple[str, object]] = field(default_factory=list)
+
+    def request(self, event_id: str, changes: dict[str, str], *, own: bool) -> None:
+        self.pending.append((event_id, changes, own))
+        self.apply_own()
+
+    def answer(self, *, confirm: bool) -> None:
+        event_id, changes, _ = self.pending.pop(0)
+        if confirm:
+            self.in_force |= changes
+            self.seen.append(("updated", dict(self.in_force)))
+        else:
+            self.seen.append(("error", event_id))
+        self.apply_own()
+
+    def apply_own(self) -> None:
+        while self.pending and self.pending[0][2]:
+            self.in_force |= self.pending.pop(0)[1]
+            self.seen.append(("updated", dict(self.in_force)))
+
+
+CHANGES = st.dictionaries(
+    st.sampled_from(["instructions", "tool_choice", "eagerness"]), st.sampled_from("abc"), min_size=1
+)
+STEPS = st.lists(st.tuples(st.sampled_from(["request", "confirm", "refuse", "unsolicited"]), CHANGES), max_size=30)
+CHOICES = {"a": "auto", "b": "none", "c": "required"}
+EAGER = {"a": "auto", "b": "low", "c": "high"}
+
+
+def as_session(values: dict[str, str]) -> Json:
+    result: Json = {}
+    if "instructions" in values:
+        result["instructions"] = values["instructions"]
+    if "tool_choice" in values:
+        result["tool_choice"] = CHOICES[values["tool_choice"]]
+    if "eagerness" in values:
+        detection: Json = {"type": "semantic_vad", "eagerness": EAGER[values["eagerness"]]}
+        result["audio"] = {"input": {"turn_detection": detection}}
+    return result
+
+
+def as_seen(drive: Drive) -> list[tuple[str, object]]:
+    seen: list[tuple[str, object]] = []
+    for published in drive.events:
+        if published.event["type"] == "error":
+            seen.append(("error", object_of(published.event, "error")["event_id"]))
+            continue
+        session = object_of(published.event, "session")
+        detection = object_of(object_of(object_of(session, "audio"), "input"), "turn_detection")
+        seen.append(("updated", (session["instructions"], session["tool_choice"], detection.get("eagerness"))))
+    return seen
+
+
+def as_triple(values: dict[str, str]) -> tuple[str, str, str | None]:
+    eagerness = EAGER[values["eagerness"]] if "eagerness" in values else None
+    return values.get("instructions", ""), CHOICES[values.get("tool_choice", "a")], eagerness
+
+
+@given(STEPS)
+def test_the_client_sees_each_update_confirmed_or_refused_in_order(steps: list[tuple[str, dict[str, str]]]) -> None:
+    drive, model = Drive().ready(), UpdatesModel()
+    unanswered: list[tuple[JsonValue, dict[str, str]]] = []  # the provider's
+    provider: dict[str, str] = {}  # its session
+    for number, (step, changes) in enumerate(steps):
+        if step == "request" and len(model.pending) < MAX_PENDING_UPDATES:
+            before = len(sent_ids(drive))
+            drive.client("session.update", event_id=f"e{number}", session=as_session(changes))
+            unanswered += [(event_id, changes) for event_id in sent_ids(drive)[before:]]
+            model.request(f"e{number}", changes, own=set(changes) == {"eagerness"})
+        elif step == "confirm" and unanswered:
+            provider |= unanswered.pop(0)[1]
+            report(drive, **{k: v for k, v in as_session(provider).items() if k != "audio"})
+            model.answer(confirm=True)
+        elif step == "refuse" and unanswered:
+            refuse(drive, unanswered.pop(0)[0])
+            model.answer(confirm=False)
+        elif step == "unsolicited" and not unanswered:
+            report(drive, **{k: v for k, v in as_session(provider).items() if k != "audio"})
+    expected = [(kind, as_triple(v) if isinstance(v, dict) else v) for kind, v in model.seen]
+    assert as_seen(drive) == expected
