@@ -111,7 +111,7 @@ class CallControl:
         store: Callable[[Grant], Awaitable[object]] | None,
     ) -> str:
         async with self._redeemed_grant(request, call, session) as (redeemed, redemption):
-            granted = redeemed.model_copy(update={"tenant_limits": limits})
+            granted = mint.placed(redeemed, limits)
             tracing.current().set_attributes(tenant_id=granted.tenant)
             with stage("placement"):
                 process, answer = await self._place(call, offer, granted)

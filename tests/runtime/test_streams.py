@@ -143,8 +143,8 @@ async def test_a_full_stream_leaves_the_others_their_space(bus: Bus, full: strea
             refused += 1
     for share in streams.Share:
         if share != full:
-            await fill(bus, share, 20)  # 1.6 MB
-            assert (await size(bus, share)) > 1_600_000
+            await fill(bus, share, 4)  # 0.3 MB
+            assert (await size(bus, share)) > 300_000
 
 
 async def size(bus: Bus, share: streams.Share) -> int:

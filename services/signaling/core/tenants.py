@@ -96,7 +96,7 @@ class Tenant(BaseModel):
         if isinstance(limits, dict) and "max_cost_usd" in limits:
             raise ValueError(NO_SPEND_LIMIT)
         if isinstance(limits, dict) and (unknown := sorted(limits.keys() - Limits.model_fields.keys())):
-            raise ValueError(f"there is no limit {str(unknown[0])[:40]}; what a tenant may use in all is in rates")
+            raise ValueError(f"there is no limit {str(unknown[0])[:40]}; what a tenant may ask for is in rates")
         return limits
 
     @field_validator("session")
