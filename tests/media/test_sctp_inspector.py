@@ -262,7 +262,6 @@ def test_what_waits_already_is_a_duplicate_and_no_further_message() -> None:
     ("sent", "on"),
     [
         (packet(*(data(1001 + number) for number in range(54))), IDLE),
-        (packet(data(1001)), IDLE),
         (packet(*[chunk(4)] * 8), IDLE),
         (packet(init()), IDLE),
         (packet(chunk(10, bytes(24))), IDLE),

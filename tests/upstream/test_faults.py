@@ -289,10 +289,23 @@ def test_ids_are_forgotten_oldest_first() -> None:
     assert ids.known("item", "theirs1") is not None
 
 
+def test_an_id_that_has_another_counterpart_since_is_kept() -> None:
+    ids = IdMap()
+    ids.bind("item", ours="mine", theirs="theirs0")
+    for number in range(MAX_IDS - 1):
+        ids.ours("item", f"other{number}")
+    ids.bind("item", ours="mine", theirs="theirs1")
+    assert ids.known("item", "theirs0") is None
+    assert ids.theirs("item", "mine") == "theirs1"
+    ids.forget("item", "mine")
+    ids.forget("item", "mine")
+    assert (ids.known("item", "theirs1"), ids.theirs("item", "mine")) == (None, None)
+
+
 def test_items_are_forgotten_oldest_first() -> None:
     conversation = ItemRegistry()
     for number in range(MAX_ITEMS + 1):
-        conversation.add(f"item_{number}")
+        conversation.append(f"item_{number}")
     assert "item_0" not in conversation
     conversation.set_samples("item_0", 5)
     assert conversation.samples("item_0") is None

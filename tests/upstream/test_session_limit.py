@@ -231,7 +231,7 @@ def test_the_session_is_billed_as_one() -> None:
 def registry(count: int, text: str = "x", kind: str = "message") -> ItemRegistry:
     items = ItemRegistry()
     for number in range(count):
-        items.add(f"item_{number}")
+        items.append(f"item_{number}")
         items.store_content(f"item_{number}", {"id": f"item_{number}", "type": kind, "text": text})
     return items
 
@@ -250,12 +250,11 @@ def test_deleted_items_and_outputs_without_their_call_are_not_repeated() -> None
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    items = ItemRegistry()
-    for number in range(5000):
-        items.store_content(f"item_{number}", {"id": f"item_{number}"})
-    items.add("item_0")
-    items.add("item_4999")
-    assert [item["id"] for item in items.begin_new_session()] == ["item_4999"]
+    items = registry(5000)
+    items.store_content("item_0", {"id": "item_0"})
+    items.append("item_0")
+    repeated_items = items.begin_new_session()
+    assert repeated_items[-1]["id"] == "item_4999", "what is stored of an item that was dropped is not kept"
 
 
 async def test_a_call_outlives_its_providers_session(bus: Bus) -> None:

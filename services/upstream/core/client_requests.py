@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,9 +18,11 @@ from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
 from services.upstream.core.command_buffer import CommandBuffer, Origin
+from services.upstream.core.commands import CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
+from services.upstream.core.item_order import ROOT
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, whole
 from services.upstream.core.responses import ResponseTracker
@@ -28,13 +31,18 @@ from services.upstream.core.session_updates import UNSUPPORTED, SessionUpdates
 from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-ROOT = "root"
 LOCKED = "locked_by_token"
 _SETTINGS = {
     "session.update": ("session", frozenset(SessionFields.model_fields) - {"type"}),
     "response.create": ("response", frozenset(ResponseFields.model_fields)),
 }
 """The field of an event that carries settings, and their names: beside it they would have no effect."""
+
+
+CONFIRMATION_S = 5.0
+"""Longest that a client's event waits for the provider to confirm the utterance that it names."""
+_MAX_WAITING = 64
+_NEVER_WAITS = frozenset({"output_audio_buffer.clear", "response.cancel"})
 
 
 class ClientEventError(Exception):
@@ -44,6 +52,10 @@ class ClientEventError(Exception):
         super().__init__(message)
         self.code = code
         self.param = param
+
+
+class _UnconfirmedItemError(ClientEventError):
+    """The event names an utterance that was committed, and the provider has not told its id yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ class Requests:
         self._parts = parts
         self._commands = parts.commands
         self._ids = parts.ids
+        self._waiting: deque[tuple[Json, float]] = deque()  # in order, with the time of arrival
         self._handlers: dict[str, Callable[[Json, float], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._append,
@@ -94,14 +107,40 @@ class Requests:
                 code="invalid_event", message="The event is nested too deeply.", client_event_id=event_id(event)
             )
             return
+        if (self._waiting and text(event, "type") not in _NEVER_WAITS) or not self._is_handled(event, now, since=now):
+            self._wait(event, now)
+
+    def proceed(self, now: float) -> None:
+        """Handle the events that waited for the provider to confirm an utterance, and those behind them."""
+        while self._waiting and self._is_handled(self._waiting[0][0], now, since=self._waiting[0][1]):
+            self._waiting.popleft()
+
+    def _wait(self, event: Json, now: float) -> None:
+        if len(self._waiting) < _MAX_WAITING:
+            self._waiting.append((event, now))
+            return
+        self._commands.count_error(CountError("backlog", "event"))
+        self._commands.publish_error(
+            code="too_many_events",
+            message="Too many events wait for the provider to confirm an item.",
+            client_event_id=event_id(event),
+        )
+
+    def _is_handled(self, event: Json, now: float, *, since: float) -> bool:
+        """Handle the event; return whether it was carried out or refused, and need not wait."""
         try:
             self._parts.config.check_locks(event)
             _refuse_misplaced(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
+        except _UnconfirmedItemError as exc:
+            if now - since < CONFIRMATION_S:
+                return False
+            self._refuse(event, exc.code, exc, exc.param)
         except (ClientEventError, InvalidSessionError) as exc:
             self._refuse(event, exc.code, exc, exc.param)
         except LockedFieldError as exc:
             self._refuse(event, LOCKED, exc, exc.param)
+        return True
 
     def refuse(self, refused: RefusedEvent) -> None:
         """Publish the `error` event for what is no event."""
@@ -177,16 +216,26 @@ class Requests:
         if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):
             raise ClientEventError("invalid_value", "Invalid 'item.id': up to 64 of A-Z a-z 0-9 _ -.", "item.id")
         item_id = chosen or new_item_id()
-        if self._ids.theirs("item", item_id) is not None or item_id in self._parts.conversation:
+        if item_id in self._parts.conversation.order:
             raise ClientEventError("item_create_duplicate_id", f"Item with id '{item_id}' already exists.", "item.id")
         body: Json = {"item": self._for_provider({**item, "id": item_id})}
-        if (previous := event.get("previous_item_id")) is not None:
-            body["previous_item_id"] = previous if previous == ROOT else self._item(event, "previous_item_id", "create")
+        behind = self._behind(event)
+        if behind is not None:
+            anchor = self._parts.conversation.order.provider_anchor(behind)
+            body["previous_item_id"] = ROOT if anchor is None else self._theirs(anchor, "previous_item_id", "create")
         self._send(event, "conversation.item.create", body, item_id)
-        self._ids.bind("item", ours=item_id, theirs=item_id)
-        self._parts.item_events.create_sent(item_id, item)
-        self._parts.conversation.store_content(item_id, fields(body, "item"))
+        origin = _origin(event, item_id)
+        self._parts.item_events.create_sent(item_id, fields(body, "item"), behind=behind, origin=origin)
         self._parts.tally.items_created += 1
+
+    def _behind(self, event: Json) -> str | None:
+        """Return the item behind which the client puts a new one, `ROOT`, or None for the end."""
+        if event.get("previous_item_id") is None:
+            return None
+        previous = text(event, "previous_item_id")
+        if previous != ROOT and previous not in self._parts.conversation.order:
+            raise _no_such_item(previous, "previous_item_id", "create")
+        return previous
 
     def _item_retrieve(self, event: Json, _: float) -> None:
         theirs = self._item(event, "item_id", "retrieve")
@@ -210,8 +259,12 @@ class Requests:
         self._parts.item_events.truncate_sent(item_id)
 
     def _item_delete(self, event: Json, _: float) -> None:
+        item_id = text(event, "item_id")
+        if self._parts.item_events.delete_absent(item_id):
+            return
         theirs = self._item(event, "item_id", "delete")
-        self._send(event, "conversation.item.delete", {"item_id": theirs})
+        self._send(event, "conversation.item.delete", {"item_id": theirs}, item_id)
+        self._parts.item_events.delete_sent(item_id)
 
     def _response_create(self, event: Json, now: float) -> None:
         parameters = event.get("response")
@@ -244,11 +297,13 @@ class Requests:
         Raises:
             ClientEventError: there is none.
         """
-        ours = text(event, name)
+        return self._theirs(text(event, name), name, verb)
+
+    def _theirs(self, ours: str, name: str, verb: str) -> str:
         theirs = self._ids.theirs("item", ours)
         if theirs is None:
-            code = f"item_{verb}_invalid_{name}"
-            raise ClientEventError(code, f"Error: the item with id '{ours[:64]}' does not exist.", name)
+            error = _UnconfirmedItemError if ours in self._parts.conversation else ClientEventError
+            raise _no_such_item(ours, name, verb, error)
         return theirs
 
     def _for_provider(self, item: Json) -> Json:
@@ -282,6 +337,13 @@ def _required(event: Json, name: str) -> Json:
     if not isinstance(event.get(name), dict):
         raise ClientEventError("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
     return fields(event, name)
+
+
+def _no_such_item(
+    item_id: str, name: str, verb: str, error: type[ClientEventError] = ClientEventError
+) -> ClientEventError:
+    message = f"Error: the item with id '{item_id[:64]}' does not exist."
+    return error(f"item_{verb}_invalid_{name}", message, name)
 
 
 def _origin(event: Json, item_id: str | None = None) -> Origin:

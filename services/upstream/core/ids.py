@@ -41,8 +41,13 @@ class IdMap:
         self._ours[kind, theirs] = ours
         self._theirs[kind, ours] = theirs
         if len(self._ours) > MAX_IDS:
-            (old_kind, _), old = self._ours.popitem(last=False)
-            self._theirs.pop((old_kind, old), None)
+            (old_kind, old_theirs), old = self._ours.popitem(last=False)
+            if self._theirs.get((old_kind, old)) == old_theirs:  # else ours has got another since
+                del self._theirs[old_kind, old]
+
+    def forget(self, kind: IdKind, ours: str) -> None:
+        """Forget our id and the provider's for it."""
+        self._ours.pop((kind, self._theirs.pop((kind, ours), "")), None)
 
     def ours(self, kind: IdKind, theirs: str) -> str:
         """Return our id for the provider's; a new one if it has none."""

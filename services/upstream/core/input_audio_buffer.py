@@ -159,7 +159,7 @@ class InputAudioBuffer:
             self._stopped = item
             return False
         if self._ms >= MIN_COMMIT_MS:
-            return self._commit(item, Origin("input_audio_buffer.commit"))
+            return self._commit(item, Origin("input_audio_buffer.commit", item_id=item))
         if self._ms:
             self.clear()
         return False
@@ -178,13 +178,13 @@ class InputAudioBuffer:
             return False
         self.utterance_ended(self._index, commits=False)  # media has ended it before
         item, self._stopped = self._stopped or new_item_id(), None
-        origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id)
+        origin = Origin("input_audio_buffer.commit", by_client=True, client_event_id=client_event_id, item_id=item)
         return self._commit(item, origin)
 
     def commit_silence(self, item: ItemId) -> None:
         """Commit a short silence as ``item``: nobody has spoken."""
         self._append_frames(bytes(IDLE_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
-        self._commit(item, Origin("input_audio_buffer.commit"))
+        self._commit(item, Origin("input_audio_buffer.commit", item_id=item))
 
     def clear_for_client(self, origin: Origin) -> None:
         """Clear the buffer for the client, which gets `input_audio_buffer.cleared`."""
@@ -213,15 +213,25 @@ class InputAudioBuffer:
         if self._clears and self._clears.popleft():
             self._commands.publish_event("input_audio_buffer.cleared", {}, AT_ONCE)
 
-    def committed(self, theirs: str) -> None:
-        """Handle the provider's confirmation of a commit: bind its item to the one that the client has already."""
-        if self._commits and self._ids.known("item", theirs) is None:
-            self._ids.bind("item", ours=self._commits.popleft(), theirs=theirs)
+    def committed(self, theirs: str, *, previous: str | None) -> bool:
+        """Handle the provider's confirmation of a commit: bind its item to the one that the client has already.
 
-    def commit_failed(self) -> None:
-        """Remove the oldest commit: the provider refused it, and makes no item."""
-        if self._commits:
-            self.transcribed(self._commits.popleft())
+        ``previous``: the item that the provider names before it. Return False if the item belongs to no commit.
+        """
+        if not self._commits or self._ids.known("item", theirs) is not None:
+            return False
+        ours = self._commits.popleft()
+        self._ids.bind("item", ours=ours, theirs=theirs)
+        self._conversation.order.confirm(ours, previous=previous)
+        return True
+
+    def commit_failed(self, item_id: str) -> None:
+        """Remove the commit: the provider makes no item of it. The client, which has `committed`, gets `deleted`."""
+        if item_id in self._commits:
+            self._commits.remove(ItemId(item_id))
+            self.transcribed(item_id)
+            self._conversation.remove(item_id)
+            self._commands.publish_event("conversation.item.deleted", {"item_id": item_id})
 
     def transcribed(self, item_id: str) -> None:
         """Record that the item's transcription has arrived or failed."""
@@ -244,7 +254,7 @@ class InputAudioBuffer:
         if not self.has_manual_turns:
             self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
             while self._commits:  # what it did not detect as a turn never becomes an item
-                self.commit_failed()
+                self.commit_failed(self._commits[0])
         elif not self._commands.send_to_provider("input_audio_buffer.commit", origin=origin):
             return False
         self._durations[item] = self._ms / 1000
@@ -254,6 +264,7 @@ class InputAudioBuffer:
         self._commits.append(item)
         if self._config.transcribes:
             self._untranscribed.append(item)
-        fields: Json = {"item_id": item, "previous_item_id": self._conversation.last}
+        self._conversation.reserve(item)
+        fields: Json = {"item_id": item, "previous_item_id": self._conversation.order.show(item)}
         self._commands.publish_event("input_audio_buffer.committed", fields)
         return True

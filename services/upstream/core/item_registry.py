@@ -1,9 +1,10 @@
-"""The conversation's items in the client's order, with their audio length and content."""
+"""The conversation's items in their order, with their audio length and content."""
 
 from collections import OrderedDict
 
 from services.contracts.json_bytes import json_bytes
 from services.upstream.core.ids import IdMap
+from services.upstream.core.item_order import ItemOrder
 from services.upstream.core.json_shape import Json, fields, objects, text, text_chars
 
 MAX_ITEMS = 4096
@@ -15,45 +16,52 @@ _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_f
 
 
 class ItemRegistry:
-    """The items of which the client got `added`. Ids are ours."""
+    """The conversation's items. Ids are ours."""
 
     def __init__(self) -> None:
-        self._items: OrderedDict[str, int | None] = OrderedDict()  # samples of those that have audio
+        self.order = ItemOrder()
+        self._samples: dict[str, int | None] = {}  # of every item; None: it has no audio
+        self._added: set[str] = set()
         self._done: set[str] = set()
         self._response_items: set[str] = set()
         self._contents: OrderedDict[str, Json] = OrderedDict()  # in the form of `conversation.item.create`
         self._content_chars = 0
 
     def __contains__(self, item_id: str) -> bool:
-        return item_id in self._items
-
-    @property
-    def last(self) -> str | None:
-        """The id of the newest item, or None."""
-        return next(reversed(self._items), None)
+        return item_id in self._samples
 
     def mark_response_item(self, item_id: str) -> None:
         """Record that the item belongs to a response, which publishes its events."""
         self._response_items.add(item_id)
 
-    def add(self, item_id: str) -> str | None:
-        """Add the item at the end of the conversation; return the id of the one before it."""
-        previous = self.last
-        self._items[item_id] = None
-        if len(self._items) > MAX_ITEMS:
-            self.remove(next(iter(self._items)))
-        return previous
+    def reserve(self, item_id: str, *, behind: str | None = None) -> None:
+        """Add an item that the provider is asked for, at its place: behind an item, `ROOT` or, by default, the end."""
+        self.order.reserve(item_id, behind=behind)
+        self._keep(item_id)
+
+    def append(self, item_id: str, *, as_of: int | None = None) -> None:
+        """Add an item that the provider made by itself, at the end. ``as_of``: see `ItemOrder.append`."""
+        if item_id not in self.order:
+            self.order.append(item_id, as_of=as_of)
+            self._keep(item_id)
 
     def remove(self, item_id: str) -> None:
         """Remove the item and its contents."""
-        self._items.pop(item_id, None)
-        self._done.discard(item_id)
-        self._response_items.discard(item_id)
-        self._content_chars -= text_chars(self._contents.pop(item_id, None))
+        self.order.remove(item_id)
+        self._forget(item_id)
 
     def is_response_item(self, item_id: str) -> bool:
         """A response writes the item's events."""
         return item_id in self._response_items
+
+    def is_added(self, item_id: str) -> bool:
+        """Whether the client got `added` of the item."""
+        return item_id in self._added
+
+    def add(self, item_id: str) -> str | None:
+        """Record that the client gets `added` of the item; return its `previous_item_id`."""
+        self._added.add(item_id)
+        return self.order.show(item_id)
 
     def finish(self, item_id: str) -> bool:
         """Mark the item as complete; False if it was already."""
@@ -64,41 +72,54 @@ class ItemRegistry:
 
     def set_samples(self, item_id: str, samples: int) -> None:
         """Set how many samples of audio of the item were generated."""
-        if item_id in self._items:
-            self._items[item_id] = samples
+        if item_id in self._samples:
+            self._samples[item_id] = samples
 
     def samples(self, item_id: str) -> int | None:
         """Return how many samples of audio of the item were generated; None if it has none."""
-        return self._items.get(item_id)
+        return self._samples.get(item_id)
 
     def store_content(self, item_id: str, item: Json) -> None:
         """Store the item in the form of a `conversation.item.create`, for a new session; not one that is too large."""
         self._content_chars -= text_chars(self._contents.pop(item_id, None))
         size = text_chars(item)
-        if size > MAX_REPEATED_CHARS:
+        if size > MAX_REPEATED_CHARS or item_id not in self._samples:
             return
         self._contents[item_id] = item
         self._content_chars += size
-        while len(self._contents) > MAX_ITEMS or self._content_chars > 2 * MAX_REPEATED_CHARS:
+        while self._content_chars > 2 * MAX_REPEATED_CHARS:
             self._content_chars -= text_chars(self._contents.popitem(last=False)[1])
 
     def begin_new_session(self) -> list[Json]:
         """Return the stored items that a new session with the provider is to create, the newest if there are many.
 
-        Their audio lengths are forgotten: they have no audio there.
+        They are in the order of the conversation. Audio lengths are forgotten: there is no audio there.
         """
-        self._items = OrderedDict.fromkeys(self._items)
-        items: list[Json] = []
+        self._samples = dict.fromkeys(self._samples)
+        repeated: list[str] = []
         left = MAX_REPEATED_CHARS
-        for item_id in reversed(self._items):
+        for item_id in reversed(list(self.order)):
             item = self._contents.get(item_id)
             left -= len(json_bytes(item)) if item else 0
-            if left < 0 or len(items) == MAX_REPEATED:
+            if left < 0 or len(repeated) == MAX_REPEATED:
                 break
-            items += [item] if item else []
-        while items and items[-1].get("type") == "function_call_output":  # its call is not among them
-            items.pop()
-        return items[::-1]
+            repeated += [item_id] if item else []
+        while repeated and self._contents[repeated[-1]].get("type") == "function_call_output":  # its call is missing
+            repeated.pop()
+        repeated.reverse()
+        self.order.begin_new_session(repeated)
+        return [self._contents[item_id] for item_id in repeated]
+
+    def _keep(self, item_id: str) -> None:
+        self._samples[item_id] = None
+        if len(self._samples) > MAX_ITEMS:
+            self._forget(self.order.drop_first())
+
+    def _forget(self, item_id: str) -> None:
+        self._samples.pop(item_id, None)
+        self._content_chars -= text_chars(self._contents.pop(item_id, None))
+        for items in (self._added, self._done, self._response_items):
+            items.discard(item_id)
 
 
 def client_item(item: Json, *, item_id: str, ids: IdMap) -> Json:

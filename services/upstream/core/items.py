@@ -16,6 +16,7 @@ from services.contracts.frame import NO_FLAGS, Flag
 from services.contracts.ids import ItemId, ResponseId
 from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, CommandBuffer
 from services.upstream.core.commands import ItemOver, PublishAudio
+from services.upstream.core.item_order import ItemOrder
 from services.upstream.core.json_shape import Json
 from services.upstream.core.transcript import SpeakingRate, pieces
 
@@ -36,7 +37,7 @@ class _ItemPart:
 class OutputItem:
     """A message or a tool call of a response. ``fixed``: the fields of its JSON that never change, with our ids.
 
-    ``siblings``: all items of its response, now and later.
+    ``order``: of the conversation that it is part of. ``siblings``: all items of its response, now and later.
     """
 
     def __init__(  # noqa: PLR0913 - all by keyword
@@ -48,18 +49,17 @@ class OutputItem:
         response_id: ResponseId,
         output_index: int,
         fixed: Json,
-        in_conversation: bool,
+        order: ItemOrder | None,
         siblings: Sequence["OutputItem"],
     ) -> None:
         self._commands = commands
         self._pace = pace
         self._response_id = response_id
         self._fixed = fixed
-        self._in_conversation = in_conversation
+        self._order = order  # of the conversation; None: it is outside
         self._siblings = siblings
         self._parts: dict[int, _ItemPart] = {}
         self._endings: dict[tuple[str, int], int] = {}  # type and part -> position at which it is released
-        self._previous: str | None = None
         self.arguments = ""
         self.id = item_id
         self.output_index = output_index
@@ -105,14 +105,14 @@ class OutputItem:
             item.mark_released()
         return AudioPosition(self.id, flags=Flag.RELEASE_ALL)
 
-    def begin(self, *, previous: str | None) -> None:
-        """Publish the events that add it. ``previous``: the item before it in the conversation."""
-        self._previous = previous
+    def begin(self) -> None:
+        """Publish the events that add it."""
         item = self.json()
         place = self.release_all() if self.is_call else self.behind()
         fields: Json = {"response_id": self._response_id, "output_index": self.output_index, "item": item}
         self._commands.publish_event("response.output_item.added", fields, place)
-        if self._in_conversation:
+        if self._order is not None:
+            previous = self._order.previous(self.id)
             self._commands.publish_event("conversation.item.added", {"item": item, "previous_item_id": previous}, place)
 
     def add_part(self, index: int, *, audible: bool) -> bool:
@@ -212,8 +212,9 @@ class OutputItem:
         for index in self._parts:
             self.end_part(index)
         item = self.json()
-        if self._in_conversation:
-            self._end("conversation.item.done", 0, {"item": item, "previous_item_id": self._previous})
+        if self._order is not None:
+            previous = self._order.previous(self.id)
+            self._end("conversation.item.done", 0, {"item": item, "previous_item_id": previous})
         fields: Json = {"response_id": self._response_id, "output_index": self.output_index, "item": item}
         self._end("response.output_item.done", 0, fields)
 

@@ -3,12 +3,10 @@
 from services.upstream.core.client_requests import Parts
 from services.upstream.core.command_buffer import Origin
 from services.upstream.core.commands import Reconnect
-from services.upstream.core.json_shape import text
+from services.upstream.core.json_shape import Json
 
 RECONNECT_EARLY_S = 120.0
 """From so long before the limit on, the first idle moment is used; half the limit, where that is less."""
-REPLAY = "replay"
-"""The origin of items that are created again in a new session."""
 
 
 class ProviderSetup:
@@ -19,6 +17,7 @@ class ProviderSetup:
         self._commands = parts.commands
         self._limit_s = parts.capabilities.session_limit_s
         self._reconnect_at: float | None = None
+        self._repeated: list[tuple[Json, Origin]] = []
 
     def opened(self, *, now: float) -> None:
         """Send the session to the new connection; call `in_force` when the provider has confirmed it."""
@@ -28,9 +27,9 @@ class ProviderSetup:
 
     def in_force(self) -> None:
         """Create the conversation's items in the new session, then send what was held."""
-        for item in self._parts.conversation.begin_new_session():
-            self._parts.ids.bind("item", ours=text(item, "id"), theirs=text(item, "id"))
-            self._commands.send_ahead("conversation.item.create", {"item": item}, origin=Origin(REPLAY))
+        for item, origin in self._repeated:
+            self._commands.send_ahead("conversation.item.create", {"item": item}, origin=origin)
+        self._repeated = []
         self._parts.input_buffer.repeat()
         self._commands.open()
 
@@ -42,5 +41,6 @@ class ProviderSetup:
         if is_quiet and self._parts.updates.is_idle:
             self._reconnect_at = None
             self._parts.input_buffer.forget_unconfirmed()
+            self._repeated = self._parts.item_events.begin_new_session()  # before anything is held for that session
             self._commands.close()
             self._commands.add(Reconnect())

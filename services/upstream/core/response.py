@@ -53,13 +53,21 @@ class Report:
 class ProviderResponse:
     """The state of one response: its items, and which of its events the client has got.
 
-    ``beside``: it may be generated beside one of the conversation.
+    ``beside``: it may be generated beside one of the conversation. ``as_of``: see `ItemOrder.append`.
     """
 
     def __init__(
-        self, shared: ResponseContext, created: Json, *, theirs: str, in_conversation: bool, beside: bool = False
+        self,
+        shared: ResponseContext,
+        created: Json,
+        *,
+        theirs: str,
+        in_conversation: bool,
+        beside: bool = False,
+        as_of: int | None = None,
     ) -> None:
         self._shared = shared
+        self._as_of = as_of  # the items requested before it
         self._commands = shared.commands
         self._created = created
         self._final: Json | None = None  # the provider's own ending
@@ -106,13 +114,24 @@ class ProviderResponse:
             response_id=self.id,
             output_index=output_index,
             fixed=_fixed(client_item(their_item, item_id=ours, ids=self._shared.ids)),
-            in_conversation=self.in_conversation,
+            order=self._shared.conversation.order if self.in_conversation else None,
             siblings=self.items,
         )
         self.items.append(item)
-        self._shared.conversation.mark_response_item(ours)
-        item.begin(previous=self._shared.conversation.add(ours) if self.in_conversation else None)
+        self._place_item(ours)
+        if self.in_conversation:
+            self._shared.conversation.add(ours)
+        item.begin()
         return True
+
+    def hide_item(self, their_item: Json) -> None:
+        """Place an item that the provider begins after the stop: the client gets none of its events."""
+        self._place_item(self._shared.ids.ours("item", text(their_item, "id")))
+
+    def _place_item(self, item_id: str) -> None:
+        self._shared.conversation.mark_response_item(item_id)
+        if self.in_conversation:
+            self._shared.conversation.append(item_id, as_of=self._as_of)
 
     def finish(self, response: Json) -> None:
         """Handle the provider's `response.done`."""

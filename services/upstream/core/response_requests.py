@@ -35,6 +35,7 @@ class ResponseRequest:
     beside: bool = False  # generated beside the conversation's response
     origin: Origin | None = None  # of the event for the provider
     sent_at: float = 0.0
+    sent_behind: int | None = None  # the items requested before it
     retries: int = 0
     retry_at: float = 0.0
     stop: StopReason | None = None  # why it must be stopped as soon as it begins

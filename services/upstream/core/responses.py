@@ -124,6 +124,7 @@ class ResponseTracker:
             origin = Origin("response.create", by_client=by_client, client_event_id=request.client_event_id)
             if self._commands.send_to_provider("response.create", body, origin=origin):
                 request.origin, request.sent_at = origin, now
+                request.sent_behind = self._shared.conversation.order.requests
                 self._requests.sent.append(request)
             else:
                 self._refuse(request, "Too much waits for the connection to the provider.")
@@ -180,6 +181,7 @@ class ResponseTracker:
             theirs=theirs,
             in_conversation=stated is not False if pending is None else not pending.out_of_band,
             beside=pending is not None and pending.beside,
+            as_of=None if pending is None else pending.sent_behind,
         )
         self._live.append(response)
         if pending is None:
@@ -209,7 +211,10 @@ class ResponseTracker:
             self._audio(event, now)
             return
         response = self._response(text(event, "response_id"))
-        if response is None or (not response.stopped and not self._apply_item_event(response, event)):
+        if response is not None and response.stopped:
+            if event["type"] == "response.output_item.added":
+                response.hide_item(fields(event, "item"))
+        elif response is None or not self._apply_item_event(response, event):
             self._commands.count_error(CountError("unexpected", text(event, "type")))
         self._remove_finished()
 

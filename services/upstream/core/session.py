@@ -27,7 +27,7 @@ from services.upstream.core.json_shape import Json, fields, text, text_chars, wh
 from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.output_item_events import ITEM_EVENTS
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
-from services.upstream.core.provider_reconnect import REPLAY, ProviderSetup
+from services.upstream.core.provider_reconnect import ProviderSetup
 from services.upstream.core.response import Report, ResponseContext, StopReason
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
@@ -40,7 +40,9 @@ USAGE_EVERY_S = 5.0
 TRANSCRIPTION_S = 1.0
 """Longest that the end of a call waits for a transcription: some models never send it."""
 _QUIET_ERRORS = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
-_QUIET_KINDS = frozenset({"conversation.item.truncate", "input_audio_buffer.clear", "response.cancel", REPLAY})
+_QUIET_KINDS = frozenset(
+    {"conversation.item.create", "conversation.item.truncate", "input_audio_buffer.clear", "response.cancel"}
+)
 
 
 class SessionCore:
@@ -163,6 +165,7 @@ class SessionCore:
         self._turns.on_timer(now=now)
         self._setup.on_timer(now=now)
         self._updates.on_timer(now=now)
+        self._requests.proceed(now)
         if self._usage_at is not None and now >= self._usage_at:
             self._usage_at = now + USAGE_EVERY_S
             self._publish_usage(now)
@@ -266,6 +269,7 @@ class SessionCore:
             self._responses.on_item_event(event, now)
         elif kind.startswith(("conversation.item.", "input_audio_buffer.")) and kind in REQUIRED:
             self._on_conversation_event(kind, event)
+            self._requests.proceed(now)
         elif kind.startswith(("response.mcp_", "mcp_list_tools.")) and kind in REQUIRED:
             self._on_mcp(kind, event)
         else:
@@ -280,6 +284,7 @@ class SessionCore:
                 self._publish_usage(now)
             case "error":
                 self._on_error(fields(event, "error"), now)
+                self._requests.proceed(now)
             case "rate_limits.updated":
                 self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
             case "session.updated":
@@ -319,7 +324,8 @@ class SessionCore:
             case "truncated":
                 self._item_events.truncated(event)
             case "input_audio_buffer.committed":
-                self._input_buffer.committed(text(event, "item_id"))
+                previous = self._ids.known("item", text(event, "previous_item_id"))
+                self._input_buffer.committed(text(event, "item_id"), previous=previous)
             case "input_audio_buffer.cleared":
                 self._input_buffer.cleared()
             case _:
@@ -358,10 +364,13 @@ class SessionCore:
         is_active = code == "conversation_already_has_active_response"
         if kind == "response.create" or (origin is None and is_active):
             return self._responses.request_refused(origin, is_active=is_active, now=now)
-        if kind == "input_audio_buffer.commit":
-            self._input_buffer.commit_failed()
-        if kind == "conversation.item.create" and origin and origin.item_id:
-            self._item_events.create_failed(origin.item_id)
+        match origin:
+            case Origin(kind="input_audio_buffer.commit", item_id=str(item_id)):
+                self._input_buffer.commit_failed(item_id)
+            case Origin(kind="conversation.item.create", item_id=str(item_id)):
+                self._item_events.create_failed(item_id)
+            case Origin(kind="conversation.item.delete", item_id=str(item_id)):
+                self._item_events.delete_failed(item_id)
         return code in _QUIET_ERRORS or (kind in _QUIET_KINDS and origin is not None and not origin.by_client)
 
     def _publish_usage(self, now: float) -> None:

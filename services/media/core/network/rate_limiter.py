@@ -37,9 +37,9 @@ RTCP = RateLimiterConfig(per_s=20, burst=60, patience_s=float("inf"))
 SCTP_WORK = RateLimiterConfig(per_s=100_000, burst=400_000, patience_s=float("inf"))
 """Estimated µs (core/network/sctp_inspector.py): a tenth of a core. Packets that continue a message in order are free:
 `DTLS` and `CPU` bound them."""
-SCTP_MESSAGES = RateLimiterConfig(per_s=300, burst=3000, patience_s=float("inf"))
-"""Events and fragments that end one. A conversation has a few a second, or 100 of its own audio; a history comes at
-once. `ClientInbox` forwards 250 a second, and closes the window when more wait."""
+SCTP_MESSAGES = RateLimiterConfig(per_s=1000, burst=10_000, patience_s=float("inf"))
+"""Fragments that end an event. A history comes at once: `ClientInbox` forwards 250 a second, and the window is closed
+when more wait, long before this limit. A peer that is refused some messages of many retransmits all the others, too."""
 SCTP_ANSWERS = RateLimiterConfig(per_s=10, burst=60, patience_s=float("inf"))
 """Chunks that are answered: HEARTBEATs come every 10 to 30 s, a few others while channels open and close."""
 SCTP_REFUSALS = RateLimiterConfig(per_s=100, burst=2000, patience_s=3.0)

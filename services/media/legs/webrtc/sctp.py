@@ -100,12 +100,14 @@ class Sctp(RTCSctpTransport):
         self._inspector = SctpInspector()
         self._over = False
         self._waiting_bytes = 0  # messages that the call has not forwarded
+        self._is_stopped = False  # so much waited, and still waits in half, that nothing is taken
         self._is_narrow = False  # the peer was told a window of less than half
         self._advertised_rwnd = MAX_HELD_BYTES
 
     def hold(self, waiting_bytes: int) -> None:
         """Reduce the window by ``waiting_bytes``, and tell a peer that waits when it is open again."""
         self._waiting_bytes = waiting_bytes
+        self._is_stopped = waiting_bytes >= (MAX_WAITING_BYTES // 2 if self._is_stopped else MAX_WAITING_BYTES)
         self._give_back()
         if self._is_wide_again() and self._association_state is self.State.ESTABLISHED:
             with contextlib.suppress(ConnectionError):
@@ -208,7 +210,7 @@ class Sctp(RTCSctpTransport):
 
     def _is_full(self) -> bool:
         """Whether nothing more is taken: too much waits, or a long message has no share of the process's memory."""
-        if self._waiting_bytes >= MAX_WAITING_BYTES:
+        if self._is_stopped:
             return True
         return self._partial_bytes() >= MAX_OWN_BYTES and not self._large.take(self, now=clock.monotonic())
 

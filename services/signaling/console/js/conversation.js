@@ -117,7 +117,7 @@ export class Conversation {
     if (status === "incomplete") this.#note(`The answer is incomplete: ${INCOMPLETE[details?.reason] ?? details?.reason ?? "no reason given"}.`);
   }
 
-  /** Returns the line, created if new; `previous` is the item before it. */
+  /** Returns the line, created if new; `previous` is the item before it, null at the beginning. */
   #place(id, kind, previous) {
     let line = this.#byId.get(id);
     if (!line) {
@@ -125,14 +125,11 @@ export class Conversation {
       this.#byId.set(id, line);
       this.#order.push(line);
     }
-    if (previous && this.#byId.has(previous)) this.#moveBehind(line, this.#byId.get(previous));
+    if (previous === null || (previous !== id && this.#byId.has(previous))) {
+      this.#order.splice(this.#order.indexOf(line), 1);
+      this.#order.splice(this.#order.indexOf(this.#byId.get(previous)) + 1, 0, line);
+    }
     return line;
-  }
-
-  #moveBehind(line, previous) {
-    if (line === previous) return;
-    this.#order.splice(this.#order.indexOf(line), 1);
-    this.#order.splice(this.#order.indexOf(previous) + 1, 0, line);
   }
 
   #append(id, kind, delta) {
