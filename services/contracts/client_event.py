@@ -1,6 +1,7 @@
 """Reads a client event: the JSON text of an object that has a type. What is none is answered by an `error` event."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ _MAX_VALUES = 200_000
 _SHORT_BYTES = 64 * 1024
 _EVENT_ID = re.compile(rb'"event_id"\s*:\s*"([^"\\\x00-\x1f]{1,512})"')
 _SEARCHED_BYTES = 4096
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape for half of a pair; a half alone is no Unicode, and some providers end the session over it."""
 
 BadEvent = Literal["malformed", "binary", "too_large"]
 """Why a message is no event: no JSON, not an object with a type, or invalid fields; not text; too many values."""
@@ -46,6 +49,8 @@ def read_event(raw: bytes) -> dict[str, JsonValue] | RefusedEvent:
         return RefusedEvent("too_large", "event_too_complex", message, _found_id(raw))
     try:
         event = _decoder.decode(raw.decode())
+        if _SURROGATE.search(raw):
+            json.dumps(event, ensure_ascii=False).encode()
     except RecursionError:
         return RefusedEvent("malformed", "invalid_event", "The event is nested too deeply.", _found_id(raw))
     except ValueError as exc:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -82,4 +87,11 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")  # Python's parser accepts NaN and Infinity
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number} is too large")  # it would be sent on as Infinity
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

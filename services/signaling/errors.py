@@ -95,7 +95,7 @@ def bad_requests() -> Iterator[None]:
     try:
         yield
     except InvalidMintError as exc:
-        raise ApiError(400, str(exc), code="invalid_value", param=exc.param or None) from exc
+        raise ApiError(400, str(exc), code=exc.code, param=exc.param or None) from exc
     except InvalidSessionError as exc:
         raise ApiError(400, str(exc), code=exc.code, param=exc.param) from exc
     except LockedFieldError as exc:

@@ -18,6 +18,11 @@ from services.contracts.client_event import MAX_EVENT_ID, RefusedEvent, event_id
         (b'{"type": "x", "n": Infinity}', "invalid_json", None),
         (b'{"type": "x", "n": ' + b"9" * 5000 + b"}", "invalid_json", None),
         (b'{"type": "\xff", "event_id": "mine"}', "invalid_json", "mine"),
+        (b'{"type": "x", "event_id": "mine", "n": 1e999}', "invalid_json", "mine"),
+        (b'{"type": "x", "event_id": "mine", "n": [-1.5E+400]}', "invalid_json", "mine"),
+        (b'{"type": "x", "event_id": "mine", "text": "a\\ud800 b"}', "invalid_json", "mine"),
+        (b'{"type": "x", "event_id": "mine", "\\uDFFF": {}}', "invalid_json", "mine"),
+        (b'{"type": "x", "event_id": "mine", "text": "\\ude00\\ud83d"}', "invalid_json", "mine"),
         (b"[" * 20_000, "invalid_event", None),
         (b"null", "invalid_event", None),
         (b"[]", "invalid_event", None),
@@ -38,6 +43,11 @@ def test_what_is_no_event_is_refused_with_its_id(raw: bytes, code: str, identifi
 def test_a_long_event_of_few_values_is_read() -> None:
     picture = json.dumps({"type": "x", "url": "A" * 5_000_000}).encode()
     assert isinstance(read_event(picture), dict)
+
+
+def test_whole_pairs_of_surrogates_and_finite_numbers_are_read() -> None:
+    event = read_event(b'{"type": "x", "text": "\\ud83d\\ude00 \\\\ud800", "n": 1.5e30}')
+    assert event == {"type": "x", "text": "\U0001f600 \\ud800", "n": 1.5e30}
 
 
 def test_a_binary_message_is_refused() -> None:

@@ -6,7 +6,7 @@ from pydantic_core import to_json
 
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.parse import InvalidSessionError
-from services.contracts.session.sizes import MAX_SESSION_BYTES, check_size
+from services.contracts.session.sizes import MAX_DEPTH, MAX_SESSION_BYTES, check_size
 from tests.contracts.sessions import SESSIONS
 
 
@@ -18,10 +18,13 @@ def test_a_session_that_no_data_channel_could_carry_is_refused() -> None:
 
 def test_a_session_that_no_message_could_hold_is_refused() -> None:
     deep: JsonValue = 1
-    for _ in range(195):
+    for _ in range(MAX_DEPTH - 1):
         deep = [deep]
-    with pytest.raises(InvalidSessionError, match="nested too deeply"):
-        check_size({"x": deep})
+    assert check_size({"x": deep})
+    with pytest.raises(InvalidSessionError, match="nested deeper"):
+        check_size({"x": [deep]})
+    with pytest.raises(InvalidSessionError, match="nested deeper"):
+        check_size({"x": {"y": deep}})
 
 
 def test_text_that_is_no_unicode_is_refused() -> None:

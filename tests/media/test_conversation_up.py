@@ -69,6 +69,12 @@ def test_a_client_event_does_not_overtake_audio() -> None:
         ('{"type":"hushgate.client_stats","event_id":"mine"}', "malformed", "invalid_value", "mine"),
         ('{"type":"hushgate.client_stats","jitter_buffer_ms":NaN}', "malformed", "invalid_json", None),
         ('{"type":"hushgate.client_stats","jitter_buffer_ms":"9"}', "malformed", "invalid_value", None),
+        (
+            '{"type":"hushgate.client_stats","event_id":"mine","jitter_buffer_ms":9,"round_trip_ms":-1}',
+            "malformed",
+            "invalid_value",
+            "mine",
+        ),
     ],
 )
 def test_what_is_no_event_is_answered_and_counted(
@@ -142,6 +148,9 @@ def test_a_client_that_knows_how_late_its_loudspeaker_is_says_so_too() -> None:
     stats = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":30.2,"round_trip_ms":40}'
     assert drawn.call.on_client_message(stats, now=drawn.now) == []
     assert drawn.call.down.ear.ms == 100
-    strange = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":"late","round_trip_ms":40}'
-    assert drawn.call.on_client_message(strange, now=drawn.now) == []
+    unknown = '{"type":"hushgate.client_stats","jitter_buffer_ms":50,"playout_delay_ms":null,"round_trip_ms":40}'
+    assert drawn.call.on_client_message(unknown, now=drawn.now) == []
+    assert drawn.call.down.ear.ms == 70
+    strange = '{"type":"hushgate.client_stats","jitter_buffer_ms":90,"playout_delay_ms":"late","round_trip_ms":40}'
+    assert kinds(drawn.call.on_client_message(strange, now=drawn.now)) == []
     assert drawn.call.down.ear.ms == 70

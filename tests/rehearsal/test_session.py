@@ -119,7 +119,7 @@ def test_a_wrong_session_is_refused_with_the_place_of_the_mistake(
     assert error["type"] == "invalid_request_error"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "7", '"x"', "[" * 100_000])
+@pytest.mark.parametrize("text", ["{", "[]", "7", '"x"', "[" * 100_000, '{"x": "\\ud800"}'])
 def test_what_is_no_json_object_is_refused(text: str) -> None:
     error = error_of(SessionDriver().send_raw(text))
     assert (error["code"], error["event_id"]) == ("invalid_json", None)

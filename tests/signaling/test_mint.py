@@ -81,6 +81,15 @@ def test_a_wrong_field_is_refused_by_its_path(body: dict[str, JsonValue], param:
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    "body", [{"foo": 1}, {"hushgate": {"lock": []}}, {"expires_after": {"anchor": "created_at", "second": 60}}]
+)
+def test_a_field_that_does_not_exist_is_unknown(body: dict[str, JsonValue]) -> None:
+    with pytest.raises(InvalidMintError) as refused:
+        granted(body)
+    assert refused.value.code == "unknown_parameter"
+
+
 def test_a_limit_of_money_is_refused_with_what_bounds_a_call_instead() -> None:
     with pytest.raises(InvalidMintError, match="not enforced yet: leave max_cost_usd out and bound calls by max_sec"):
         granted({"hushgate": {"max_cost_usd": "2.50"}})

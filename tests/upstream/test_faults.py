@@ -232,8 +232,13 @@ def test_between_two_sessions_the_newest_events_are_lost_and_counted() -> None:
     for _ in range(command_buffer.MAX_HELD_EVENTS + 1):
         drive.client("conversation.item.create", item=MESSAGE)
     assert drive.faults == ["backlog"]
-    for kind in ("input_audio_buffer.clear", "response.create", "conversation.item.create"):
-        drive.forget().client(kind, item=MESSAGE)
+    events: dict[str, Json] = {
+        "input_audio_buffer.clear": {},
+        "response.create": {},
+        "conversation.item.create": {"item": MESSAGE},
+    }
+    for kind, given in events.items():
+        drive.forget().client(kind, **given)
         assert drive.faults == ["backlog"], kind
     drive.client("input_audio_buffer.append", audio="AAAAAA==")
     drive.utter()

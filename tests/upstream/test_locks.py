@@ -168,6 +168,16 @@ def test_what_is_in_force_may_be_repeated(lock: str) -> None:
     assert "error" not in drive.shown
 
 
+def test_what_was_asked_for_may_be_repeated_without_the_defaults() -> None:
+    detection: Json = {"type": "server_vad", "silence_duration_ms": 333}
+    audio: Json = {"input": {"turn_detection": detection}}
+    drive = Drive(core_of({**GRANTED, "audio": audio}, locked=("audio",))).ready()
+    drive.client("session.update", session={"audio": audio})
+    assert "error" not in drive.shown
+    drive.client("session.update", session={"audio": {"input": {"turn_detection": {"type": "server_vad"}}}})
+    assert drive.error["code"] == "locked_by_token"
+
+
 @pytest.mark.parametrize("lock", sorted(LOCKABLE))
 def test_no_null_unsets_what_is_locked(lock: str) -> None:
     drive = Drive(core_of({**GRANTED, **PROMPT, "tracing": "auto"}, locked=(lock,))).ready()

@@ -11,8 +11,10 @@ MAX_SESSION_BYTES = 96 * 1024
 MAX_UPDATED_BYTES = 192 * 1024
 """With the updates of a call. `session.updated` has at most 200 KiB."""
 
-_WRAPPINGS = 8
-"""A session is nested in a grant in an offer, and JSON parsers limit the depth."""
+MAX_DEPTH = 31
+"""Levels of objects and arrays: events, of which the session is a part, are read up to 32 deep."""
+_WRAPPINGS = 200 - MAX_DEPTH
+"""The JSON parser reads 200 levels."""
 
 
 def check_size(session: SessionConfig, *, limit: int = MAX_SESSION_BYTES) -> SessionConfig:
@@ -30,5 +32,5 @@ def check_size(session: SessionConfig, *, limit: int = MAX_SESSION_BYTES) -> Ses
     try:
         from_json(b"[" * _WRAPPINGS + text + b"]" * _WRAPPINGS)
     except ValueError:
-        raise invalid_value("session", "nested too deeply.") from None
+        raise invalid_value("session", f"nested deeper than {MAX_DEPTH} levels.") from None
     return session

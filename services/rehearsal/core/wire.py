@@ -1,6 +1,7 @@
 """The client events of the Realtime protocol (GA), validated."""
 
 import json
+import re
 from typing import Literal
 
 from pydantic import Field
@@ -124,14 +125,20 @@ _KINDS: dict[str, type[ClientEvent]] = {
 }
 
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""An escape for half of a pair; a half alone is no Unicode."""
+
+
 def parse(text: str) -> Json:
     """Parse a message to its JSON object.
 
     Raises:
-        EventRefusedError: not JSON, or no object.
+        EventRefusedError: not JSON of Unicode text, or no object.
     """
     try:
         raw = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):

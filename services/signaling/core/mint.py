@@ -19,11 +19,12 @@ DEFAULT_REDEEM_S = 60
 
 
 class InvalidMintError(ValueError):
-    """A field of the request is invalid; ``param`` is its path."""
+    """A field of the request is unknown or invalid; ``param`` is its path, ``code`` that of `InvalidSessionError`."""
 
-    def __init__(self, param: str, problem: str) -> None:
+    def __init__(self, param: str, problem: str, *, code: str = "invalid_value") -> None:
         super().__init__(f"{param}: {problem}" if param else problem)
         self.param = param
+        self.code = code
 
 
 class ExpiresAfter(BaseModel):
@@ -78,7 +79,8 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
         return MintRequest.model_validate(body)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        raise InvalidMintError(".".join(map(str, first["loc"])), first["msg"]) from None
+        code = "unknown_parameter" if first["type"] == "extra_forbidden" else "invalid_value"
+        raise InvalidMintError(".".join(map(str, first["loc"])), first["msg"], code=code) from None
 
 
 def grant(tenant: Tenant, request: MintRequest, *, default_model: str, key: KeyId = NO_KEY) -> Grant:

@@ -12,13 +12,13 @@ from pydantic import JsonValue
 from services.contracts.audio import SAMPLE_BYTES, samples_to_ms
 from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
-from services.contracts.session.fields import ResponseFields, SessionFields
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
 from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.commands import CountError
+from services.upstream.core.event_fields import refuse_other_fields
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
@@ -32,13 +32,6 @@ from services.upstream.core.usage import Tally
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 LOCKED = "locked_by_token"
-_SETTINGS = {
-    "session.update": ("session", frozenset(SessionFields.model_fields) - {"type"}),
-    "response.create": ("response", frozenset(ResponseFields.model_fields)),
-}
-"""The field of an event that carries settings, and their names: beside it they would have no effect."""
-
-
 CONFIRMATION_S = 5.0
 """Longest that a client's event waits for the provider to confirm the utterance that it names."""
 _MAX_WAITING = 64
@@ -130,7 +123,7 @@ class Requests:
         """Handle the event; return whether it was carried out or refused, and need not wait."""
         try:
             self._parts.config.check_locks(event)
-            _refuse_misplaced(event)
+            refuse_other_fields(event)
             self._handlers.get(text(event, "type"), self._unknown)(event, now)
         except _UnconfirmedItemError as exc:
             if now - since < CONFIRMATION_S:
@@ -319,18 +312,6 @@ class Requests:
 
 def _too_many() -> ClientEventError:
     return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
-
-
-def _refuse_misplaced(event: Json) -> None:
-    """Refuse an event that has a setting beside the object of its settings.
-
-    Raises:
-        ClientEventError: it has one.
-    """
-    holder, names = _SETTINGS.get(text(event, "type"), ("", frozenset()))
-    for name in sorted(names & event.keys()):
-        message = f"Unknown parameter: '{name}'. It belongs into '{holder}'."
-        raise ClientEventError("unknown_parameter", message, name)
 
 
 def _required(event: Json, name: str) -> Json:

@@ -6,7 +6,7 @@ from functools import reduce
 from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.session.fields import default_session, pcm_format
-from services.contracts.session.locks import LOCKS, refuse_locked
+from services.contracts.session.locks import LOCKS, LockedFieldError, refuse_locked
 from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import invalid_value, parse_response, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
@@ -91,7 +91,11 @@ class SessionConfigState:
         Raises:
             LockedFieldError: it does.
         """
-        refuse_locked(event, locked=self._grant.locked, session=self._effective)
+        try:
+            refuse_locked(event, locked=self._grant.locked, session=self._effective)
+        except LockedFieldError:  # what is in force may also be repeated as it was asked for, without the defaults
+            asked_for = merge_sessions(self._defaults, self._requested)
+            refuse_locked(event, locked=self._grant.locked, session=asked_for)
 
     def changes_of(self, parameters: Json, *, pending: Iterable[Json] = ()) -> Json:
         """Return what an update that `check_locks` has passed changes, which may be nothing; `apply` puts it in force.

@@ -22,10 +22,17 @@ def read_stats(fields: dict[str, JsonValue]) -> ClientStats | RefusedEvent:
     """Return the figures of an event, or why it is refused."""
     buffer_ms = _milliseconds(fields.get("jitter_buffer_ms"))
     if buffer_ms is None:
-        message = f"Expected milliseconds from 0 to {MAX_STATED_MS} in 'jitter_buffer_ms'."
-        return RefusedEvent("malformed", "invalid_value", message, event_id(fields), "jitter_buffer_ms")
+        return _refused(fields, "jitter_buffer_ms")
+    for name in ("playout_delay_ms", "round_trip_ms"):
+        if fields.get(name) is not None and _milliseconds(fields[name]) is None:
+            return _refused(fields, name)
     playout_ms = _milliseconds(fields.get("playout_delay_ms"))
     return ClientStats(buffer_ms, playout_ms, _milliseconds(fields.get("round_trip_ms")))
+
+
+def _refused(fields: dict[str, JsonValue], name: str) -> RefusedEvent:
+    message = f"Expected milliseconds from 0 to {MAX_STATED_MS} in '{name}'."
+    return RefusedEvent("malformed", "invalid_value", message, event_id(fields), name)
 
 
 def _milliseconds(value: JsonValue) -> int | None:

@@ -1,0 +1,75 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from services.contracts.session.parse import InvalidSessionError
+from services.upstream.core.event_fields import refuse_other_fields
+from services.upstream.core.json_shape import Json
+from tests.upstream.drive import Drive, core_of
+
+EVENTS: dict[str, Json] = {
+    "session.update": {"session": {}},
+    "input_audio_buffer.append": {"audio": "AAAA"},
+    "input_audio_buffer.commit": {},
+    "input_audio_buffer.clear": {},
+    "conversation.item.create": {"item": {}, "previous_item_id": "item_1"},
+    "conversation.item.retrieve": {"item_id": "item_1"},
+    "conversation.item.truncate": {"item_id": "item_1", "content_index": 0, "audio_end_ms": 1},
+    "conversation.item.delete": {"item_id": "item_1"},
+    "response.create": {"response": {}},
+    "response.cancel": {"response_id": "resp_1"},
+}
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@given(name=st.text(min_size=1), value=st.integers() | st.none())
+def test_a_field_that_the_event_does_not_have_is_refused(kind: str, name: str, value: JsonValue) -> None:
+    event: Json = {"type": kind, "event_id": "mine", **EVENTS[kind]}
+    refuse_other_fields(event)
+    if name not in event:
+        with pytest.raises(InvalidSessionError) as refused:
+            refuse_other_fields({**event, name: value})
+        assert (refused.value.code, refused.value.param) == ("unknown_parameter", name[:64])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("response.cancel", "response_id"), ("conversation.item.truncate", "content_index")]
+)
+@pytest.mark.parametrize("value", [True, -1, 1.5, "", [], {"x": 1}])
+def test_a_field_of_another_type_does_not_count_as_missing(kind: str, name: str, value: JsonValue) -> None:
+    with pytest.raises(InvalidSessionError) as refused:
+        refuse_other_fields({"type": kind, **EVENTS[kind], name: value})
+    assert (refused.value.code, refused.value.param) == ("invalid_type", name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("response.create", "instructions", "It belongs into 'response'."),
+        ("session.update", "voice", ""),
+        ("session.update", "tools", "It belongs into 'session'."),
+        ("response.cancel", "response", ""),
+    ],
+)
+def test_the_refusal_says_where_a_setting_belongs(kind: str, name: str, hint: str) -> None:
+    drive = Drive(core_of()).ready()
+    drive.client(kind, event_id="mine", **EVENTS[kind], **{name: "x"})
+    assert drive.error["code"] == "unknown_parameter"
+    assert (drive.error["param"], drive.error["event_id"]) == (name, "mine")
+    assert str(drive.error["message"]).endswith(hint)
+    assert drive.sent_types == []
+
+
+def test_a_cancellation_with_an_id_of_another_type_cancels_nothing() -> None:
+    drive = Drive(core_of()).ready()
+    drive.client("response.create")
+    drive.forget().client("response.cancel", response_id=7)
+    assert drive.error["code"] == "invalid_type"
+    assert drive.shown == ["error"]
+
+
+def test_null_counts_as_not_given_and_unknown_events_are_not_judged() -> None:
+    refuse_other_fields({"type": "response.cancel", "response_id": None})
+    refuse_other_fields({"type": "conversation.item.create", "item": {}, "previous_item_id": None})
+    refuse_other_fields({"type": "unknown", "field": 1})
