@@ -27,6 +27,38 @@ IN_FORCE_DURATION = Histogram(
 )
 ERRORS = Counter("hushgate_upstream_errors_total", "Errors of a provider, by kind.", ["kind"])
 announce(ERRORS, get_args(ErrorKind))
+PROVIDER_CODE = "provider"
+ERROR_CODES = frozenset(
+    {
+        "cannot_update_voice",
+        "conversation_already_has_active_response",
+        "event_too_complex",
+        "event_too_large",
+        "input_audio_buffer_commit_empty",
+        "invalid_event",
+        "invalid_json",
+        "invalid_type",
+        "invalid_value",
+        "item_create_duplicate_id",
+        "locked_by_token",
+        "missing_required_parameter",
+        "rate_limit_exceeded",
+        "response_cancel_not_active",
+        "response_timeout",
+        "session_refused",
+        "too_many_events",
+        "unknown_parameter",
+        "unsupported_by_provider",
+        "update_unconfirmed",
+    }
+)
+"""The codes of the gateway's own `error` events; others are the provider's, or name an item that is unknown."""
+CLIENT_ERRORS = Counter(
+    "hushgate_upstream_client_errors_total",
+    "Error events sent to clients, by code; 'provider': any other code, as the provider's own.",
+    ["code"],
+)
+announce(CLIENT_ERRORS, (*sorted(ERROR_CODES), PROVIDER_CODE))
 MISSING = Counter(
     "hushgate_upstream_missing_capability_total",
     "Sessions that needed what their provider cannot do, by capability.",

@@ -8,8 +8,8 @@ from services.signaling.core.placement import NoPlacement, Placement
 
 
 class FirstTwo:
-    def sample(self, population: Sequence[ProcessId], k: int) -> list[ProcessId]:
-        return list(population[:k])
+    def sample(self, population: Sequence[ProcessId], count: int, /) -> list[ProcessId]:
+        return list(population[:count])
 
 
 def beat(  # noqa: PLR0913 - the fields of a heartbeat, all by keyword

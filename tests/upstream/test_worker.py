@@ -2,6 +2,8 @@
 
 import json
 
+from prometheus_client import REGISTRY
+
 from services.contracts.endings import EndReason
 from services.contracts.frame import Flag, Kind, decode_server_event
 from services.contracts.messages import (
@@ -130,6 +132,20 @@ async def test_a_client_event_is_answered(bus: Bus) -> None:
         assert frame.item_id is None
         assert isinstance(event["session"], dict)
         assert event["session"]["instructions"] == "Be kind."
+
+
+def refused_as(code: str) -> float:
+    return REGISTRY.get_sample_value("hushgate_upstream_client_errors_total", {"code": code}) or 0.0
+
+
+async def test_an_error_for_the_client_is_counted_by_its_code(bus: Bus) -> None:
+    before = refused_as("unknown_parameter")
+    async with running_worker(bus, ScriptedProvider()) as h:
+        media = await h.call()
+        update = {"type": "session.update", "session": {"type": "realtime", "temperature": 0.8}}
+        await media.send(Kind.CLIENT_EVENT, json.dumps(update).encode())
+        await media.event("error")
+    assert refused_as("unknown_parameter") == before + 1
 
 
 async def test_media_hears_that_the_worker_is_alive(bus: Bus) -> None:

@@ -21,8 +21,8 @@ _REMOVE_AFTER_S = 60.0
 class RandomSource(Protocol):
     """Source of randomness, e.g. `random.Random`."""
 
-    def sample(self, population: Sequence[ProcessId], k: int) -> list[ProcessId]:
-        """Return ``k`` different elements."""
+    def sample(self, population: Sequence[ProcessId], count: int, /) -> list[ProcessId]:
+        """Return ``count`` different elements."""
         ...
 
 
