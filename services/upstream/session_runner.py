@@ -168,10 +168,13 @@ class SessionRunner:
         return ended
 
     async def _process_inputs(self) -> _EndRequested:
-        await self._execute(self._core.started(now=clock.monotonic()))
+        is_started = False
         while self._ended is None:
             received = await self._inbox.get()
             try:
+                if not is_started and not isinstance(received, _TimerFired):
+                    is_started = True  # now that media knows the call: what is published before is lost
+                    await self._execute(self._core.started(now=clock.monotonic()))
                 await self._execute(self._commands_for(received))
                 await self._handle_client_events()
             except SendQueueFullError:

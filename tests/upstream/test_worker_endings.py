@@ -11,7 +11,8 @@ from services.contracts import frame as frames
 from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
-from services.contracts.ids import Epoch, ProcessId
+from services.contracts.grant import Grant
+from services.contracts.ids import Epoch, ProcessId, TenantId
 from services.contracts.messages import (
     AnyMessage,
     ClaimGranted,
@@ -25,7 +26,9 @@ from services.contracts.usage import Meter
 from services.runtime.bus.client import Bus
 from services.runtime.errors import HushgateError, NoRespondersError
 from services.up.nats_server import nats_server
+from services.upstream.core.json_shape import Json
 from tests.runtime.test_batch_sender import until
+from tests.upstream.drive import object_of
 from tests.upstream.provider import ScriptedProvider
 from tests.upstream.running_worker import (
     CALL,
@@ -104,6 +107,19 @@ async def test_a_provider_that_refuses_ends_the_call(bus: Bus) -> None:
         media = await h.call_without_frames()
         ended = expect(Ended, (await media.kind(Kind.ENDED)).payload)
         assert ended.reason is EndReason.PROVIDER_REFUSED
+
+
+async def test_the_refusal_of_a_session_is_published_when_media_knows_the_call(bus: Bus) -> None:
+    detection: Json = {"type": "server_vad", "silence_duration_ms": 1}
+    session: Json = {"model": "gpt-realtime-2.1", "audio": {"input": {"turn_detection": detection}}}
+    grant = Grant(tenant=TenantId("acme"), session=session, locked=("audio",))
+    async with running_worker(bus, ScriptedProvider(first_event=None)) as h:
+        media = await h.call_without_frames(claimed={"grant": grant})
+        assert media.all == []
+        await media.send(Kind.ALIVE)
+        _, event = await media.event("error")
+        assert object_of(event, "error")["code"] == "invalid_value"
+        assert expect(Ended, (await media.kind(Kind.ENDED)).payload).reason is EndReason.PROVIDER_REFUSED
 
 
 async def test_what_was_said_before_the_provider_was_there_is_not_lost(bus: Bus) -> None:
