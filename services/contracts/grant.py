@@ -11,10 +11,24 @@ OwnEvent = Literal["gate", "usage", "turn"]
 """The gateway's own events, sent only if a token asks for them: strict clients report unknown events as errors."""
 
 
-class Limits(BaseModel):
-    """Limits of one call."""
+MAX_PER_MIN = 1_000_000_000
+
+
+class MinuteLimits(BaseModel):
+    """What may be used in any sixty seconds; None: without a limit."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    responses_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    """Responses requested of the provider: the client's and those of the caller's turns."""
+    audio_seconds_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    """Seconds of the caller's audio that the provider gets."""
+    input_tokens_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    """Input tokens of responses, as the provider reports them when each is done."""
+
+
+class Limits(MinuteLimits):
+    """Limits of one call."""
 
     max_seconds: int = Field(default=3600, ge=1, le=86_400)
 
@@ -27,6 +41,8 @@ class Grant(BaseModel):
     tenant: TenantId
     session: SessionConfig
     limits: Limits = Limits()
+    tenant_limits: MinuteLimits = MinuteLimits()
+    """Limits of all the tenant's calls together."""
     locked: tuple[str, ...] = ()
     events: tuple[OwnEvent, ...] = ()
     key: KeyId = NO_KEY

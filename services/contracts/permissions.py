@@ -83,6 +83,7 @@ def _upstream(process: str) -> _Lists:
         f"hg.usage.upstream.{process}.*",
         f"$JS.API.STREAM.INFO.{_USAGE}",
         *_bucket(subjects.LEASES_BUCKET),
+        *_bucket(subjects.RATES_BUCKET),
     )
     queue = f"{subjects.CLAIMS} {subjects.UPSTREAM_QUEUE}"
     return publish, (queue, f"hg.up.{process}.*.*", f"hg.watermark.{process}.*"), True

@@ -30,6 +30,7 @@ PLACED = "hg.placed"
 GRANTS_BUCKET = "grants"
 ACCESS_BUCKET = "access"
 LEASES_BUCKET = "leases"
+RATES_BUCKET = "rates"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer, WebRtcOffer
 from services.contracts.endings import EndReason
-from services.contracts.grant import Grant
+from services.contracts.grant import Grant, MinuteLimits
 from services.contracts.ids import CallId, ProcessId
 from services.contracts.messages import (
     AnyMessage,
@@ -83,7 +83,8 @@ class CallControl:
             GrantsUnavailableError: the connection to NATS was lost.
         """
         with self._counted(tenant, call):
-            answer = await self._place_counted(request, call, offer, session, store)
+            limits = self.authority.limiter.tenant_limits(tenant)
+            answer = await self._place_counted(request, call, offer, session, limits, store)
         get_logger().info("call_placed", call_id=call, tenant_id=tenant.id)
         return answer
 
@@ -106,9 +107,11 @@ class CallControl:
         call: CallId,
         offer: ClientOffer,
         session: Mapping[str, JsonValue] | None,
+        limits: MinuteLimits,
         store: Callable[[Grant], Awaitable[object]] | None,
     ) -> str:
-        async with self._redeemed_grant(request, call, session) as (granted, redemption):
+        async with self._redeemed_grant(request, call, session) as (redeemed, redemption):
+            granted = mint.placed(redeemed, limits)
             tracing.current().set_attributes(tenant_id=granted.tenant)
             with stage("placement"):
                 process, answer = await self._place(call, offer, granted)

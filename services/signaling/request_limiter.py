@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from services.contracts.grant import MinuteLimits
 from services.contracts.ids import TenantId
 from services.runtime import clock
 from services.runtime.telemetry.logging import get_logger
@@ -88,6 +89,10 @@ class RequestLimiter:
         """Return how many calls the tenant may have at once."""
         rates = self._rates_of(tenant)
         return CallQuota(calls=rates.live_calls, half_open=rates.half_open_calls)
+
+    def tenant_limits(self, tenant: Tenant) -> MinuteLimits:
+        """Return what the tenant's calls may use in a minute."""
+        return self._rates_of(tenant).in_a_minute
 
     def refusal(self, reason: Limited, wait_s: float, *, tenant: TenantId | None = None) -> ApiError:
         """Count the refusal and return the error to raise. Log the tenant at most once a minute: metrics are public."""

@@ -4,7 +4,7 @@ import asyncio
 
 from services.contracts.ids import WorkerId
 from services.runtime.bus.client import Bus
-from services.runtime.bus.streams import leases_bucket
+from services.runtime.bus.streams import leases_bucket, rates_bucket
 from services.runtime.http.server import serve_http
 from services.runtime.outbox.outbox import Outbox, OutboxTiming
 from services.runtime.outbox.usage_writer import UsageWriter
@@ -15,6 +15,7 @@ from services.upstream import metrics
 from services.upstream.connectors.base import Connector
 from services.upstream.connectors.registry import connector
 from services.upstream.settings import UpstreamSettings
+from services.upstream.tenant_rates import TenantRates
 from services.upstream.worker import Worker, WorkerConfig
 
 
@@ -42,6 +43,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
             connector=wire,
             usage=UsageWriter(outbox, process.health, failures=metrics.USAGE_FAILED),
             group=group,
+            rates=TenantRates(await rates_bucket(bus.jetstream, store_mb=bus.store_mb), group),
             tracer=process.tracer,
         )
         await worker.start()

@@ -7,7 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.contracts.messages import ClaimRefusal
 from services.runtime.telemetry.metrics import announce
 from services.upstream.core.capabilities import Capability
-from services.upstream.core.commands import ErrorKind, TurnStage
+from services.upstream.core.commands import ErrorKind, RateOwner, TurnStage
+from services.upstream.core.minute_use import RateKind
 
 SESSIONS_ACTIVE = Gauge("hushgate_upstream_sessions_active", "Sessions with a provider that are open now.")
 SESSIONS_CAPACITY = Gauge("hushgate_upstream_sessions_capacity", "Calls that this worker may own at a time.")
@@ -64,6 +65,18 @@ MISSING = Counter(
     ["capability"],
 )
 announce(MISSING, get_args(Capability))
+RATE_REFUSALS = Counter(
+    "hushgate_upstream_rate_refusals_total",
+    "Responses and pieces of audio that were refused, by whose rate (token or tenant) and which.",
+    ["owner", "rate"],
+)
+for _owner in get_args(RateOwner):
+    for _rate in get_args(RateKind):
+        RATE_REFUSALS.labels(_owner, _rate)
+RATES_ALONE = Counter(
+    "hushgate_upstream_rates_alone_total",
+    "Times that a tenant's rates were judged by what this worker knew, because the bucket did not answer.",
+)
 STAGE_DURATION = Histogram(
     "hushgate_turn_stage_duration_seconds",
     "Parts of a turn, from the end of the utterance as received by the worker.",

@@ -25,6 +25,7 @@ from services.upstream.core.commands import (
     ClearPlayout,
     CountError,
     CountMissing,
+    CountRateRefusal,
     EndSession,
     ItemOver,
     ObserveStage,
@@ -34,8 +35,10 @@ from services.upstream.core.commands import (
     SendToProvider,
     SessionCommand,
     SessionInForce,
+    TakeRates,
 )
 from services.upstream.core.json_shape import Json, fields, text
+from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.session import SessionCore
 from services.upstream.errors import UpstreamUnavailableError
 from services.upstream.inbox import MAX_WAITING, Inbox
@@ -43,6 +46,7 @@ from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.media_publisher import MediaPublisher
 from services.upstream.provider_link import ProviderEvent, ProviderLink, ProviderLost, ProviderOpened, ProviderReads
 from services.upstream.session_usage import SessionUsage
+from services.upstream.tenant_rates import TenantRates
 from services.upstream.trace import SessionTrace
 
 _GONE: dict[Gone, str] = {"silent": "media is silent", "bus_away": "the bus is away"}
@@ -64,7 +68,13 @@ class _TimerFired:
     """The timer's input, once every `TIMER_S` while no other waits."""
 
 
-_Input = Frame | ProviderOpened | ProviderEvent | ProviderLost | ProviderReads | _TimerFired
+@dataclass(frozen=True, slots=True)
+class _RatesAnswered:
+    ticket: int
+    exceeded: RateExceeded | None
+
+
+_Input = _RatesAnswered | Frame | ProviderOpened | ProviderEvent | ProviderLost | ProviderReads | _TimerFired
 
 
 class SessionRunner:
@@ -79,6 +89,7 @@ class SessionRunner:
         lease: Lease,
         connector: Connector,
         usage: SessionUsage,
+        rates: TenantRates,
         trace: SessionTrace | None = None,
     ) -> None:
         self.facts = facts
@@ -93,6 +104,7 @@ class SessionRunner:
         self._inbox: Inbox[_Input] = Inbox()
         self._provider = ProviderLink(connector, facts.model, self._inbox)
         self._usage = usage
+        self._rates = rates
         self._media = Liveness(clock.monotonic())
         self._ended: _EndRequested | None = None
         self._is_closing = False  # nothing more is published to media
@@ -171,7 +183,7 @@ class SessionRunner:
                 self._ended = _EndRequested(EndReason.PROVIDER_ERROR, str(exc))
         return self._ended
 
-    def _commands_for(self, received: _Input) -> list[SessionCommand]:
+    def _commands_for(self, received: _Input) -> list[SessionCommand]:  # noqa: PLR0911 - one flat case per input
         now = clock.monotonic()
         match received:
             case Frame():
@@ -185,6 +197,8 @@ class SessionRunner:
                 return self._core.provider_lost(reason, detail, now=now)
             case ProviderReads():
                 return []
+            case _RatesAnswered(ticket=ticket, exceeded=exceeded):
+                return self._core.rates_answered(ticket, exceeded, now=now)
             case _:
                 return self._on_timer(now)
 
@@ -232,6 +246,8 @@ class SessionRunner:
                     self._down.apply_turn_detection(command)
                 case ItemOver():
                     self._down.drop_item(command.item_id)
+                case TakeRates():
+                    self._take_rates(command)
                 case BookUsage():
                     await self._usage.book(command)
                 case EndSession():
@@ -239,8 +255,17 @@ class SessionRunner:
                 case _:
                     self._record(command)
 
-    def _record(self, command: CountError | CountMissing | ObserveStage | SessionInForce) -> None:
-        if isinstance(command, ObserveStage):
+    def _take_rates(self, command: TakeRates) -> None:
+        def answered(exceeded: RateExceeded | None) -> None:
+            if command.ticket:
+                self._inbox.post(_RatesAnswered(command.ticket, exceeded))
+
+        self._rates.take(self.facts.tenant, command.charges, answered)
+
+    def _record(self, command: CountError | CountMissing | CountRateRefusal | ObserveStage | SessionInForce) -> None:
+        if isinstance(command, CountRateRefusal):
+            self._rates.count_refusal(self.facts.tenant, command)
+        elif isinstance(command, ObserveStage):
             metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
             self._trace.on_stage(command, now=clock.monotonic())
         elif isinstance(command, SessionInForce):

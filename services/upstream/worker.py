@@ -35,6 +35,7 @@ from services.upstream.core.session import SessionCore
 from services.upstream.lease import Lease, LeaseTakenError, LeaseTiming
 from services.upstream.session_runner import SessionRunner
 from services.upstream.session_usage import SessionUsage
+from services.upstream.tenant_rates import TenantRates
 from services.upstream.trace import SessionTrace
 
 _MAX_MODEL = 128
@@ -66,6 +67,7 @@ class Worker:
         connector: Connector,
         usage: UsageWriter,
         group: asyncio.TaskGroup,
+        rates: TenantRates,
         tracer: Tracer = Tracer(),  # noqa: B008 - frozen, and records nothing
     ) -> None:
         self._config = config
@@ -73,6 +75,7 @@ class Worker:
         self._leases = leases
         self._connector = connector
         self._usage = usage
+        self._rates = rates
         self._group = group
         self._tracer = tracer
         self._calls: dict[CallId, SessionRunner] = {}
@@ -209,6 +212,7 @@ class Worker:
             lease=lease,
             connector=self._connector,
             usage=self._session_usage(facts, lease),
+            rates=self._rates,
             trace=trace,
         )
         self._calls[facts.id] = call

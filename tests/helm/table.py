@@ -87,6 +87,10 @@ ROWS: dict[str, SubjectRow] = {
         lambda _: f"$JS.API.STREAM.UPDATE.KV_{subjects.LEASES_BUCKET}", publish=U, any_publish=U
     ),
     "LEASES_BUCKET": SubjectRow(lambda _: f"$KV.{subjects.LEASES_BUCKET}.k", publish=U, any_publish=U),
+    "RATES_BUCKET": SubjectRow(lambda _: f"$KV.{subjects.RATES_BUCKET}.k", publish=U, any_publish=U),
+    "RATES_BUCKET, read": SubjectRow(
+        lambda _: f"$JS.API.DIRECT.GET.KV_{subjects.RATES_BUCKET}.$KV.rates.k", publish=U, any_publish=U
+    ),
     "UPSTREAM_QUEUE": SubjectRow(lambda _: subjects.UPSTREAM_QUEUE),
     "the inbox": SubjectRow(lambda p: f"_INBOX_{p}.x", subscribe=_roles(*ROLES)),
     "everybody's inbox": SubjectRow(lambda _: "_INBOX.>"),

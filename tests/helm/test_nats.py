@@ -30,6 +30,7 @@ from services.runtime.bus.streams import (
     ensure_usage_stream,
     grants_bucket,
     leases_bucket,
+    rates_bucket,
 )
 from services.runtime.errors import BusUnavailableError, RequestTimeoutError
 from services.runtime.process.settings import NatsLogin
@@ -246,6 +247,8 @@ async def test_each_role_gives_what_is_its_own_the_bound_of_the_store(server: Se
     async with connected("upstream") as bus:  # with the bounds of another size, first
         await leases_bucket(bus.jetstream, store_mb=200)
         await leases_bucket(bus.jetstream, store_mb=100)
+        await rates_bucket(bus.jetstream, store_mb=200)
+        await rates_bucket(bus.jetstream, store_mb=100)
     async with connected("metering") as bus:
         for share, ensure in (
             (Share.USAGE, ensure_usage_stream),

@@ -20,6 +20,7 @@ MAKERS: tuple[Callable[..., Awaitable[object]], ...] = (
     streams.grants_bucket,
     streams.access_bucket,
     streams.leases_bucket,
+    streams.rates_bucket,
 )
 
 
@@ -27,7 +28,7 @@ async def test_streams_may_be_created_concurrently(bus: Bus) -> None:
     js = bus.jetstream
     await asyncio.gather(*(make(js) for make in MAKERS for _ in range(5)))
     names = {info.config.name for info in await js.streams_info()}
-    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases"}
+    assert names == {"USAGE", "CALLS", "PLACED", "KV_grants", "KV_access", "KV_leases", "KV_rates"}
 
 
 async def test_the_usage_stream_is_on_disk_and_rejects_when_full(bus: Bus) -> None:
@@ -142,8 +143,8 @@ async def test_a_full_stream_leaves_the_others_their_space(bus: Bus, full: strea
             refused += 1
     for share in streams.Share:
         if share != full:
-            await fill(bus, share, 20)  # 1.6 MB
-            assert (await size(bus, share)) > 1_600_000
+            await fill(bus, share, 4)  # 0.3 MB
+            assert (await size(bus, share)) > 300_000
 
 
 async def size(bus: Bus, share: streams.Share) -> int:

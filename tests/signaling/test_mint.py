@@ -11,7 +11,7 @@ from services.signaling.core.tenants import Tenant
 TENANT = Tenant(
     id=TenantId("acme"),
     session={"instructions": "a", "model": "tenants-model"},
-    limits=Limits(max_seconds=600),
+    limits=Limits(max_seconds=600, responses_per_min=10),
 )
 
 
@@ -29,9 +29,11 @@ def test_what_is_not_asked_for_comes_from_the_tenant() -> None:
 
 
 def test_what_is_asked_for_goes_over_the_tenants_defaults() -> None:
-    made = granted({"session": {"model": "m"}, "hushgate": {"max_seconds": 5, "events": ["usage"]}})
+    made = granted(
+        {"session": {"model": "m"}, "hushgate": {"max_seconds": 5, "input_tokens_per_min": 9, "events": ["usage"]}}
+    )
     assert made.session["model"] == "m"
-    assert made.limits == Limits(max_seconds=5)
+    assert made.limits == Limits(max_seconds=5, responses_per_min=10, input_tokens_per_min=9)
     assert made.events == ("usage",)
 
 
@@ -55,6 +57,11 @@ def test_a_model_that_is_named_holds_and_the_refusal_names_it() -> None:
     [
         ({"hushgate": {"max_seconds": 601}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_seconds": 0}}, "hushgate.max_seconds"),
+        ({"hushgate": {"responses_per_min": 11}}, "hushgate.responses_per_min"),
+        ({"hushgate": {"responses_per_min": 0}}, "hushgate.responses_per_min"),
+        ({"hushgate": {"audio_seconds_per_min": 1.5}}, "hushgate.audio_seconds_per_min"),
+        ({"hushgate": {"input_tokens_per_min": "1"}}, "hushgate.input_tokens_per_min"),
+        ({"hushgate": {"requests_per_min": 1}}, "hushgate.requests_per_min"),
         ({"hushgate": {"max_seconds": "60"}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_cost_usd": "2.51"}}, "hushgate.max_cost_usd"),
         ({"hushgate": {"max_cost_usd": None}}, "hushgate.max_cost_usd"),

@@ -8,7 +8,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import JsonValue, TypeAdapter
 
 from services.contracts.frame import Flag
-from services.contracts.grant import Grant, OwnEvent
+from services.contracts.grant import Grant, Limits, MinuteLimits, OwnEvent
 from services.contracts.ids import ItemId, SessionId, TenantId
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.capabilities import Capabilities
@@ -38,9 +38,12 @@ def core_of(
     locked: tuple[str, ...] = (),
     events: tuple[OwnEvent, ...] = (),
     capabilities: Capabilities = CAPABILITIES,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    tenant_limits: MinuteLimits = MinuteLimits(),  # noqa: B008 - frozen
 ) -> SessionCore:
     """Return a core with a grant."""
     grant = Grant(tenant=TenantId("acme"), session=session or {}, locked=locked, events=events)
+    grant = grant.model_copy(update={"limits": limits, "tenant_limits": tenant_limits})
     return SessionCore(
         session_id=SessionId("sess_ours"),
         grant=grant,

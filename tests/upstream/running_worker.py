@@ -26,7 +26,7 @@ from services.contracts.messages import (
 )
 from services.runtime import clock
 from services.runtime.bus.client import Bus
-from services.runtime.bus.streams import leases_bucket
+from services.runtime.bus.streams import leases_bucket, rates_bucket
 from services.runtime.outbox.usage_writer import UsageWriter
 from services.runtime.process.health import Health
 from services.runtime.telemetry.tracing import Tracer
@@ -34,6 +34,7 @@ from services.upstream import metrics
 from services.upstream.connectors.base import Connector
 from services.upstream.connectors.openai import OpenAIConnector
 from services.upstream.lease import LeaseTiming
+from services.upstream.tenant_rates import TenantRates
 from services.upstream.worker import Worker, WorkerConfig
 from tests.upstream.provider import ProviderSession, ScriptedProvider, running
 from tests.usage_sink import RecordedUsage
@@ -127,9 +128,9 @@ class RunningWorker:
         claim = Claim(call=call, process=MEDIA, grant=grant, deadline_unix_ms=clock.unix_ms() + 1500)
         return await self.bus.request(subjects.claim(MEDIA), claim.model_copy(update=changed or {}), timeout_s=5)
 
-    async def call(self, call: CallId = CALL) -> MediaSide:
+    async def call(self, call: CallId = CALL, grant: Grant | None = None) -> MediaSide:
         """Return a granted call whose media is subscribed and has sent a keepalive."""
-        media = await self.call_without_frames(call)
+        media = await self.call_without_frames(call, {"grant": grant} if grant else None)
         await media.send(Kind.ALIVE)
         return media
 
@@ -186,7 +187,7 @@ async def running_worker(
     connector: Connector | None = None,
 ) -> AsyncIterator[RunningWorker]:
     usage, health = RecordedUsage(), Health()
-    leases = await leases_bucket(bus.jetstream)
+    leases, rates = await leases_bucket(bus.jetstream), await rates_bucket(bus.jetstream)
     async with running(provider), asyncio.TaskGroup() as group:
         worker = Worker(
             WorkerConfig(
@@ -201,6 +202,7 @@ async def running_worker(
             connector=connector or OpenAIConnector(provider.url, SecretStr("sk-test")),
             usage=UsageWriter(usage, health, failures=metrics.USAGE_FAILED),
             group=group,
+            rates=TenantRates(rates, group),
             tracer=tracer or Tracer(),
         )
         await worker.start()

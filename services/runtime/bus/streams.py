@@ -20,6 +20,7 @@ from services.runtime.errors import StoreTooSmallError
 
 DEFAULT_STORE_MB, MIN_STORE_MB, MAX_STORE_MB = 2048, 32, 16_777_216
 LEASE_TTL_S = 10.0
+RATE_TTL_S = 120.0
 GRANT_TTL_S = 7200 + 60.0
 """The longest time to redeem, plus clock skew. Each token has a TTL of its own, mostly shorter."""
 ACCESS_TTL_S = 24 * 3600 + 300.0
@@ -41,6 +42,7 @@ class Share(StrEnum):
     LEASES = subjects.LEASES_BUCKET
     GRANTS = subjects.GRANTS_BUCKET
     ACCESS = subjects.ACCESS_BUCKET
+    RATES = subjects.RATES_BUCKET
 
 
 PERCENT = {
@@ -50,6 +52,7 @@ PERCENT = {
     Share.LEASES: 10,
     Share.GRANTS: 20,
     Share.ACCESS: 12,
+    Share.RATES: 1,
 }
 """The rest is for the server's own data beside messages. Usage is money, so it has the largest share."""
 
@@ -152,6 +155,17 @@ async def leases_bucket(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_M
     """
     await _ensure(js, _bucket(Share.LEASES, LEASE_TTL_S, DiscardPolicy.NEW, store_mb), store_mb=store_mb, adjust=True)
     return await js.key_value(Share.LEASES)
+
+
+async def rates_bucket(js: JetStreamContext, *, store_mb: int = DEFAULT_STORE_MB) -> KeyValue:
+    """KV of what each tenant has used in the last minute; an entry that is not changed expires after two.
+
+    Raises:
+        StoreTooSmallError: the server has no room for it.
+        nats.errors.Error: the server rejects it or does not answer.
+    """
+    await _ensure(js, _bucket(Share.RATES, RATE_TTL_S, DiscardPolicy.NEW, store_mb), store_mb=store_mb, adjust=True)
+    return await js.key_value(Share.RATES)
 
 
 def _bucket(share: Share, ttl_s: float, discard: DiscardPolicy, store_mb: int) -> StreamConfig:

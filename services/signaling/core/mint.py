@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
-from services.contracts.grant import Grant, Limits, OwnEvent
+from services.contracts.grant import MAX_PER_MIN, Grant, Limits, MinuteLimits, OwnEvent
 from services.contracts.ids import NO_KEY, KeyId
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFieldError, redeem_session
@@ -42,6 +42,9 @@ class Extension(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     max_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    responses_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    audio_seconds_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
+    input_tokens_per_min: int | None = Field(default=None, ge=1, le=MAX_PER_MIN)
     locked: list[str] = Field(default_factory=list)
     events: list[OwnEvent] = Field(default_factory=list)
 
@@ -128,8 +131,29 @@ def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
     return sealed.model_copy(update={"session": check_size(redeemed_session)})
 
 
-def _limits(of_tenant: Limits, asked: Extension) -> Limits:
-    seconds = asked.max_seconds or of_tenant.max_seconds
-    if seconds > of_tenant.max_seconds:
-        raise InvalidMintError("hushgate.max_seconds", f"at most {of_tenant.max_seconds} for this tenant")
-    return Limits(max_seconds=seconds)
+def placed(granted: Grant, tenant_limits: MinuteLimits) -> Grant:
+    """Return the grant of a call that is placed now, while its tenant has ``tenant_limits``."""
+    return Grant(
+        tenant=granted.tenant,
+        session=granted.session,
+        limits=granted.limits,
+        tenant_limits=tenant_limits,
+        locked=granted.locked,
+        events=granted.events,
+        key=granted.key,
+    )
+
+
+def _limits(own: Limits, asked: Extension) -> Limits:
+    return Limits(
+        max_seconds=_lowered("max_seconds", asked.max_seconds, own.max_seconds) or own.max_seconds,
+        responses_per_min=_lowered("responses_per_min", asked.responses_per_min, own.responses_per_min),
+        audio_seconds_per_min=_lowered("audio_seconds_per_min", asked.audio_seconds_per_min, own.audio_seconds_per_min),
+        input_tokens_per_min=_lowered("input_tokens_per_min", asked.input_tokens_per_min, own.input_tokens_per_min),
+    )
+
+
+def _lowered(name: str, asked: int | None, most: int | None) -> int | None:
+    if asked is not None and most is not None and asked > most:
+        raise InvalidMintError(f"hushgate.{name}", f"at most {most} for this tenant")
+    return most if asked is None else asked

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from services.contracts import ids
-from services.contracts.grant import Limits
+from services.contracts.grant import MAX_PER_MIN, Limits, MinuteLimits
 from services.contracts.ids import KeyId, TenantId
 from services.contracts.messages import KeysChecked, TenantKey
 from services.contracts.session.fields import SessionConfig
@@ -27,7 +27,8 @@ class InvalidTenantsError(ValueError):
 class Rates(BaseModel):
     """What a tenant may request and have at once. Unknown fields are refused.
 
-    Requests and tokens are counted by each signaling process, calls over all media processes.
+    Requests and tokens are counted by each signaling process, calls over all media processes, responses and what they
+    use over all workers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -48,10 +49,21 @@ class Rates(BaseModel):
     """Calls at once."""
     half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
     """Calls at once that are being answered, or are answered but not connected."""
+    responses_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    """Responses in any sixty seconds, of all its calls together; 0: without a limit."""
+    audio_seconds_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    """Seconds of input audio."""
+    input_tokens_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    """Input tokens of responses."""
 
     def overridden_by(self, own: "Rates") -> "Rates":
         """Return these rates, with the fields that ``own`` sets taken from it."""
         return self.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    @property
+    def in_a_minute(self) -> MinuteLimits:
+        """Return the limits that upstream workers enforce."""
+        return MinuteLimits(**{name: getattr(self, name) or None for name in MinuteLimits.model_fields})
 
 
 class Tenant(BaseModel):

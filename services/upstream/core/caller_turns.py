@@ -64,14 +64,14 @@ class CallerTurns:
             self._idle.restart()
         self._barged_in = False
 
-    def append(self, pcm: bytes) -> None:
+    def append(self, pcm: bytes, *, now: float) -> None:
         """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped.
 
         In push to talk, none comes between the pieces that the client appends itself: they are one sound.
         """
         push_to_talk = not self._applied.automatic
         if self._input_buffer.is_open or (push_to_talk and not self._input_buffer.has_client_audio):
-            self._input_buffer.append_frames(pcm, repeatable=push_to_talk)
+            self._input_buffer.append_frames(pcm, repeatable=push_to_talk, now=now)
 
     def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""

@@ -173,7 +173,7 @@ class Requests:
                 "too_many_events", "Too many updates wait for the provider: send this one again later."
             )
 
-    def _append(self, event: Json, _: float) -> None:
+    def _append(self, event: Json, now: float) -> None:
         encoded = text(event, "audio")
         try:
             pcm = base64.b64decode(encoded, validate=True)
@@ -183,7 +183,7 @@ class Requests:
             ) from exc
         if not pcm or len(pcm) % SAMPLE_BYTES:
             raise ClientEventError("invalid_value", "Invalid 'audio'. Expected 16-bit samples.", "audio")
-        self._parts.input_buffer.append_client_audio(pcm, encoded)
+        self._parts.input_buffer.append_client_audio(pcm, encoded, client_event_id=event_id(event), now=now)
 
     def _commit(self, event: Json, _: float) -> None:
         if not self._parts.capabilities.manual_turns:

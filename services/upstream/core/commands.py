@@ -10,6 +10,7 @@ from services.contracts.turn_detection import DetectsTurns
 from services.contracts.usage import Meter
 from services.upstream.core.capabilities import Capability
 from services.upstream.core.json_shape import Json
+from services.upstream.core.minute_use import Charge, RateKind
 
 ErrorKind = Literal[
     "malformed",  # the provider sent what is no valid event
@@ -30,6 +31,9 @@ ErrorKind = Literal[
     "closed",
 ]
 """Labels of `hushgate_upstream_errors_total`."""
+
+RateOwner = Literal["token", "tenant"]
+"""Whose rate it is: of one call, or of all calls of a tenant."""
 
 TurnStage = Literal["provider_created", "provider_first_audio"]
 """Stages of a turn, measured from the end of the utterance."""
@@ -120,6 +124,22 @@ class CountMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeRates:
+    """Take ``charges`` of the tenant's rates, and answer with ``ticket``; 0: without an answer."""
+
+    ticket: int
+    charges: tuple[Charge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountRateRefusal:
+    """Count and log that a rate of the token or tenant refused something."""
+
+    owner: RateOwner
+    kind: RateKind
+
+
+@dataclass(frozen=True, slots=True)
 class ObserveStage:
     """Record how long a stage of a turn took."""
 
@@ -158,6 +178,8 @@ SessionCommand = (
     | BookUsage
     | CountError
     | CountMissing
+    | TakeRates
+    | CountRateRefusal
     | ObserveStage
     | SessionInForce
     | Reconnect

@@ -9,6 +9,8 @@ from collections import OrderedDict, deque
 
 from services.contracts.audio import FRAME_MS, UP_FRAME_BYTES
 from services.contracts.ids import ItemId, new_item_id
+from services.upstream.core.call_rates import RateRefusal
+from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
 from services.upstream.core.commands import AppendAudio
@@ -33,7 +35,7 @@ _MAX_UNTRANSCRIBED = 16
 class InputAudioBuffer:
     """What of the caller's audio is in the provider's input buffer, committed and not yet confirmed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by keyword
         self,
         commands: CommandBuffer,
         ids: IdMap,
@@ -42,7 +44,9 @@ class InputAudioBuffer:
         conversation: ItemRegistry,
         tally: Tally,
         capabilities: Capabilities,
+        rate: CallerAudioRate,
     ) -> None:
+        self._rate = rate
         self._commands = commands
         self.has_manual_turns = capabilities.manual_turns
         self._ids = ids
@@ -95,18 +99,46 @@ class InputAudioBuffer:
         fields: Json = {"item_id": self._item, "audio_start_ms": index * FRAME_MS}
         self._commands.publish_event("input_audio_buffer.speech_started", fields)
 
-    def append_frames(self, pcm: bytes, *, repeatable: bool = False) -> None:
-        """Append caller audio: s16le mono 16 kHz. ``repeatable``: keep it for a new session with the provider."""
-        self._append(pcm)
-        self._ms += len(pcm) / 32
+    @property
+    def awaits_rate(self) -> bool:
+        """Whether audio of the client waits for the rates; its further events must wait behind it."""
+        return self._rate.client_waits
+
+    def append_frames(self, pcm: bytes, *, repeatable: bool = False, now: float) -> None:
+        """Append caller audio: s16le mono 16 kHz. ``repeatable``: keep it for a new session with the provider.
+
+        Above a rate, the buffer is cleared and the rest dropped.
+        """
         self._index += len(pcm) // UP_FRAME_BYTES
+        if not self._rate.admit(len(pcm) // 32, self._cut, now=now):
+            return
+        self._append_frames(pcm)
         if repeatable:
             self._kept += pcm
             if len(self._kept) > MAX_REPEATED_AUDIO_BYTES:
                 self._kept.clear()
 
-    def append_client_audio(self, pcm_24k: bytes, encoded: str) -> None:
-        """Append audio of the client's `input_audio_buffer.append`; the Realtime API has no reply to it."""
+    def _append_frames(self, pcm: bytes) -> None:
+        self._append(pcm)
+        self._ms += len(pcm) / 32
+
+    def _cut(self, refusal: RateRefusal) -> None:
+        self._rate.publish(refusal)
+        if self._ms:
+            self.clear()
+
+    def append_client_audio(self, pcm_24k: bytes, encoded: str, *, client_event_id: str | None, now: float) -> None:
+        """Append audio of the client's `input_audio_buffer.append`, which has no reply unless a rate refuses it."""
+
+        def answered(refusal: RateRefusal | None) -> None:
+            if refusal is None:
+                self._append_client_audio(pcm_24k, encoded)
+            else:
+                self._rate.publish(refusal, client_event_id)
+
+        self._rate.take_for_client(len(pcm_24k) // 48, answered, now=now)
+
+    def _append_client_audio(self, pcm_24k: bytes, encoded: str) -> None:
         if self._commands.send_to_provider("input_audio_buffer.append", {"audio": encoded}):
             self._ms += len(pcm_24k) / 48
             self.has_client_audio = True
@@ -120,6 +152,7 @@ class InputAudioBuffer:
         item, self._item = self._item, None
         if item is None:
             return False
+        self._rate.settle()
         fields: Json = {"item_id": item, "audio_end_ms": index * FRAME_MS}
         self._commands.publish_event("input_audio_buffer.speech_stopped", fields)
         if not commits:
@@ -134,11 +167,13 @@ class InputAudioBuffer:
     def drop_utterance(self) -> None:
         """Drop the utterance: the rest of it will not come."""
         self._item = None
+        self._rate.settle()
         if self._ms:
             self.clear()
 
     def commit_for_client(self, client_event_id: str | None) -> bool:
         """Commit the buffer for the client; False if it holds less than `MIN_COMMIT_MS`."""
+        self._rate.settle()
         if self._ms < MIN_COMMIT_MS:
             return False
         self.utterance_ended(self._index, commits=False)  # media has ended it before
@@ -148,16 +183,18 @@ class InputAudioBuffer:
 
     def commit_silence(self, item: ItemId) -> None:
         """Commit a short silence as ``item``: nobody has spoken."""
-        self.append_frames(bytes(IDLE_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
+        self._append_frames(bytes(IDLE_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
         self._commit(item, Origin("input_audio_buffer.commit", item_id=item))
 
     def clear_for_client(self, origin: Origin) -> None:
         """Clear the buffer for the client, which gets `input_audio_buffer.cleared`."""
+        self._rate.settle()
         self.utterance_ended(self._index, commits=False)  # media has ended it before
         self.clear(origin)
 
     def clear_uncommitted(self) -> None:
         """Clear what the client has not committed, if anything: voice detection begins with an empty buffer."""
+        self._rate.settle()
         if self._ms:
             self.clear(Origin("input_audio_buffer.clear", by_client=True))
 

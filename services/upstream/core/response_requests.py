@@ -39,6 +39,7 @@ class ResponseRequest:
     retries: int = 0
     retry_at: float = 0.0
     stop: StopReason | None = None  # why it must be stopped as soon as it begins
+    admission: Literal["not_asked", "asked", "granted"] = "not_asked"  # by the rates
 
     @property
     def out_of_band(self) -> bool:
@@ -76,8 +77,8 @@ class ResponseRequests:
         self._waiting.append(new)
         return True
 
-    def pop_next(self, *, is_free: bool, beside: int, now: float) -> ResponseRequest | None:
-        """Remove and return the next request to send, those of the conversation first; None if none may be sent.
+    def next(self, *, is_free: bool, beside: int, now: float) -> ResponseRequest | None:
+        """Return the next request to send, those of the conversation first; None if none may be sent.
 
         ``is_free``: no response is generated but the ``beside`` that are so beside the conversation.
         """
@@ -87,10 +88,20 @@ class ResponseRequests:
         for request in sorted(self._waiting, key=lambda request: request.out_of_band):
             has_room = beside < MAX_BESIDE if request.beside else is_free
             if has_room and now >= request.retry_at and (is_clear or not request.out_of_band):
-                self._waiting.remove(request)
                 return request
             is_free = is_free and request.beside  # those behind it do not overtake
         return None
+
+    def waits(self, request: ResponseRequest) -> bool:
+        """Return whether the request waits: it was neither sent nor cancelled."""
+        return request in self._waiting
+
+    def remove(self, request: ResponseRequest) -> bool:
+        """Remove a request that waits; False if it does not."""
+        if not self.waits(request):
+            return False
+        self._waiting.remove(request)
+        return True
 
     def pop_begun(self, *, in_conversation: bool | None) -> ResponseRequest | None:
         """Remove and return the request of a response that the provider has begun; None if there is none.

@@ -6,7 +6,9 @@ only still plays, or is being stopped, does not count.
 
 import base64
 import binascii
+from functools import partial
 
+from services.upstream.core.call_rates import CallRates, RateRefusal
 from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, Origin
 from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
@@ -22,14 +24,17 @@ from services.upstream.core.response import (
 )
 from services.upstream.core.response_requests import Asker, ResponseRequest, ResponseRequests
 from services.upstream.core.turn_latency import TurnLatency
-from services.upstream.core.usage import Tally, response_meters
+from services.upstream.core.usage import Tally, input_tokens, response_meters
 
 
 class ResponseTracker:
     """Requests responses, one at a time, tracks them and stops them. Call `on_timer` several times a second."""
 
-    def __init__(self, shared: ResponseContext, tally: Tally, *, publishes_turns: bool = False) -> None:
+    def __init__(
+        self, shared: ResponseContext, tally: Tally, rates: CallRates, *, publishes_turns: bool = False
+    ) -> None:
         self._shared = shared
+        self._rates = rates
         self._commands = shared.commands
         self._tally = tally
         self._live: list[ProviderResponse] = []
@@ -106,6 +111,14 @@ class ResponseTracker:
 
     def _send_next(self, now: float) -> None:
         while (request := self._next_request(now)) is not None:
+            if request.admission == "not_asked":
+                request.admission = "asked"
+                answered = partial(self._rate_answered, request)
+                self._rates.take({"input_tokens": 0, "responses": 1}, answered, now=now)
+                continue
+            if request.admission == "asked":  # those behind it do not overtake
+                return
+            self._requests.remove(request)
             body: Json = {"response": request.fields} if request.fields else {}
             by_client = request.asker == "client"
             origin = Origin("response.create", by_client=by_client, client_event_id=request.client_event_id)
@@ -118,7 +131,19 @@ class ResponseTracker:
 
     def _next_request(self, now: float) -> ResponseRequest | None:
         beside = sum(response.beside for response in self._generating)
-        return self._requests.pop_next(is_free=beside == len(self._generating), beside=beside, now=now)
+        return self._requests.next(is_free=beside == len(self._generating), beside=beside, now=now)
+
+    def _rate_answered(self, request: ResponseRequest, refusal: RateRefusal | None, now: float) -> None:
+        if refusal is None:
+            request.admission = "granted"
+            if not self._requests.waits(request):
+                self._rates.book({"responses": -1}, now=now)
+        elif self._requests.remove(request):
+            self._rates.publish_refusal(refusal, request.client_event_id)
+
+    def send_waiting(self, *, now: float) -> None:
+        """Request what waits, as far as it may be: the rates have answered."""
+        self._send_next(now)
 
     def request_refused(self, origin: Origin | None, *, is_active: bool, now: float) -> bool:
         """Handle the provider's refusal of what was sent for ``origin``; return whether the client need not get it.
@@ -169,7 +194,7 @@ class ResponseTracker:
     def done(self, event: Json, now: float) -> None:
         """Handle `response.done`; its usage is booked even if the response is unknown or was stopped."""
         body = fields(event, "response")
-        self._book(body)
+        self._book(body, now)
         response = self._response(text(body, "id"))
         if response is None or not response.generating:
             self._commands.count_error(CountError("unexpected", "response.done"))
@@ -224,8 +249,10 @@ class ResponseTracker:
         else:
             self._commands.count_error(CountError("unexpected", "audio"))
 
-    def _book(self, body: Json) -> None:
+    def _book(self, body: Json, now: float) -> None:
         self._tally.responses += 1
+        if tokens := input_tokens(fields(body, "usage")):
+            self._rates.book({"input_tokens": tokens}, now=now)
         if self._shared.capabilities.meter == "duration":  # the tally of audio and session is what it bills
             return
         reading = response_meters(fields(body, "usage"))

@@ -11,6 +11,8 @@ from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
+from services.upstream.core.call_rates import CallRates
+from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.client_requests import Parts, Requests
@@ -22,6 +24,7 @@ from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_registry import ItemRegistry
 from services.upstream.core.json_shape import Json, fields, text, text_chars, whole
+from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.output_item_events import ITEM_EVENTS
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
 from services.upstream.core.provider_reconnect import ProviderSetup
@@ -71,7 +74,8 @@ class SessionCore:
         shared = ResponseContext(
             self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
         )
-        self._responses = ResponseTracker(shared, self._tally, publishes_turns="turn" in grant.events)
+        self._rates = CallRates(self._commands, token=grant.limits, tenant=grant.tenant_limits)
+        self._responses = ResponseTracker(shared, self._tally, self._rates, publishes_turns="turn" in grant.events)
         self._input_buffer = InputAudioBuffer(
             self._commands,
             self._ids,
@@ -79,6 +83,7 @@ class SessionCore:
             conversation=conversation,
             tally=self._tally,
             capabilities=capabilities,
+            rate=CallerAudioRate(self._rates),
         )
         idle = IdleTimeout(
             self._commands,
@@ -173,12 +178,12 @@ class SessionCore:
         self._when_in_force(lambda at: self._turns.begin(index, now=at), now)
         return self._commands.pop_commands()
 
-    def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:  # noqa: ARG002 - all events have the time
+    def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:
         """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
-        if self._updates.in_force:
-            self._turns.append(pcm)
+        if self._takes_inputs:
+            self._turns.append(pcm, now=now)
         else:
-            for _ in range(self._waiting.hold_audio(lambda _: self._turns.append(pcm), len(pcm))):
+            for _ in range(self._waiting.hold_audio(lambda at: self._turns.append(pcm, now=at), len(pcm))):
                 self._commands.count_error(CountError("backlog", "audio"))
         return self._commands.pop_commands()
 
@@ -211,12 +216,25 @@ class SessionCore:
 
     @property
     def takes_client_events(self) -> bool:
-        """Whether `on_client_event` may be called: the session is in force, or there is room to wait for it."""
-        return self._commands.is_open if self._updates.in_force else self._waiting.has_room
+        """Whether `on_client_event` may be called: it can be handled now, or there is room to wait for that."""
+        if not self._takes_inputs:
+            return self._waiting.has_room
+        return self._commands.is_open and not self._input_buffer.awaits_rate
+
+    @property
+    def _takes_inputs(self) -> bool:
+        return self._updates.in_force and self._waiting.is_empty
+
+    def rates_answered(self, ticket: int, exceeded: RateExceeded | None, *, now: float) -> list[SessionCommand]:
+        """Handle the answer to `TakeRates`: None, or what was above the tenant's rate."""
+        self._rates.answered(ticket, exceeded, now=now)
+        self._responses.send_waiting(now=now)
+        self._handle_waiting(now)
+        return self._commands.pop_commands()
 
     def on_client_event(self, event: JsonValue, *, now: float) -> list[SessionCommand]:
         """Handle an event of the client, any JSON; call it while `takes_client_events`."""
-        if self._updates.in_force:
+        if self._takes_inputs:
             self._requests.on_client_event(event, now)
         else:
             size = text_chars(event) if isinstance(event, dict) else 0
@@ -229,7 +247,7 @@ class SessionCore:
         return self._commands.pop_commands()
 
     def _when_in_force(self, step: InputStep, now: float) -> None:
-        if self._updates.in_force:
+        if self._takes_inputs:
             step(now)
         else:
             self._waiting.hold(step)
@@ -282,7 +300,12 @@ class SessionCore:
         self._setup.in_force()
         if self._usage_at is None:
             self._usage_at = now + USAGE_EVERY_S
-        for step in self._waiting.pop_all():
+        self._handle_waiting(now)
+
+    def _handle_waiting(self, now: float) -> None:
+        while (
+            self._updates.in_force and not self._input_buffer.awaits_rate and (step := self._waiting.pop()) is not None
+        ):
             step(now)
 
     def _on_conversation_event(self, kind: str, event: Json) -> None:

@@ -38,6 +38,12 @@ def response_meters(usage: Json) -> UsageReading:
     return UsageReading(_without_zeros(meters), in_sane and out_sane and cache_sane and total_sane and _is_sane(usage))
 
 
+def input_tokens(usage: Json) -> int:
+    """Return the input tokens of a response, cached ones too."""
+    incoming, _ = _split(usage, "input_token_details", "input_tokens")
+    return sum(incoming.values())
+
+
 def transcription_meters(usage: Json) -> UsageReading:
     """Read the usage object of a finished input transcription: tokens, or seconds."""
     if "seconds" in usage:

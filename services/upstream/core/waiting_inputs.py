@@ -52,8 +52,15 @@ class WaitingInputs:
         """Whether a further event of the client may be held."""
         return self._events < MAX_HELD_EVENTS and self._event_chars < MAX_HELD_EVENT_BYTES
 
-    def pop_all(self) -> list[InputStep]:
-        """Return and remove what is held, in order."""
-        steps = [waiting.step for waiting in self._inputs]
-        self._inputs.clear()
-        return steps
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._inputs
+
+    def pop(self) -> InputStep | None:
+        """Remove and return the first that is held; None if nothing is."""
+        if not self._inputs:
+            return None
+        first = self._inputs.popleft()
+        self._audio_bytes -= first.audio_bytes
+        return first.step

@@ -76,6 +76,7 @@ allow_responses: { max: 1, expires: "1m" }
 publish: [
   "$JS.API.INFO", "hg.down.*.{{ $p }}.*", "hg.usage.upstream.{{ $p }}.*", "$JS.API.STREAM.INFO.USAGE"
   {{- include "hushgate.bus.bucket" "leases" | nindent 2 }}
+  {{- include "hushgate.bus.bucket" "rates" | nindent 2 }}
 ]
 # Claims in the queue group only: each is heard by one worker.
 subscribe: ["_INBOX_{{ $p }}.>", "hg.claim.* upstream", "hg.up.{{ $p }}.*.*", "hg.watermark.{{ $p }}.*"]

@@ -1,0 +1,263 @@
+"""The rates of token and tenant, on the session core."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from services.contracts.grant import Limits, MinuteLimits
+from services.upstream.connectors.openai import CAPABILITIES
+from services.upstream.core.commands import AppendAudio, CountRateRefusal, TakeRates
+from services.upstream.core.minute_use import RateExceeded
+from tests.upstream.drive import Drive, Json, core_of
+
+FULL = RateExceeded("responses", 2, 12.3)
+
+
+def token(**limits: int) -> Drive:
+    return Drive(core_of(limits=Limits.model_validate(limits))).ready()
+
+
+def tenant(**limits: int) -> Drive:
+    return Drive(core_of(tenant_limits=MinuteLimits.model_validate(limits))).ready()
+
+
+def questions(d: Drive) -> list[TakeRates]:
+    return [c for c in d.commands if isinstance(c, TakeRates)]
+
+
+def answer(d: Drive, exceeded: RateExceeded | None = None) -> None:
+    """Answer the last question about the tenant."""
+    d.record(d.core.rates_answered(questions(d)[-1].ticket, exceeded, now=d.now))
+
+
+def requested(d: Drive) -> int:
+    return d.sent_types.count("response.create")
+
+
+def refusals(d: Drive) -> list[tuple[str, str]]:
+    return [(c.owner, c.kind) for c in d.commands if isinstance(c, CountRateRefusal)]
+
+
+def full_response(d: Drive, number: int, tokens: int = 1) -> None:
+    d.created(f"resp_{number}")
+    d.done(f"resp_{number}", usage={"input_tokens": tokens})
+
+
+def test_a_tokens_third_response_in_a_minute_is_refused_with_the_events_id_and_goes_later() -> None:
+    d = token(responses_per_min=2)
+    for number in (1, 2):
+        d.client("response.create")
+        full_response(d, number)
+    d.forget().client("response.create", event_id="mine")
+    assert (d.error["code"], d.error["event_id"], requested(d)) == ("rate_limit_exceeded", "mine", 0)
+    assert d.error["message"] == "Rate limit reached: 2 responses a minute for this token. Try again in 65 s."
+    assert refusals(d) == [("token", "responses")]
+    d.advance(65)
+    d.forget().client("response.create")
+    assert requested(d) == 1
+
+
+def test_a_turn_above_the_rate_stays_in_the_conversation_and_gets_no_response() -> None:
+    d = token(responses_per_min=1)
+    d.utter()
+    full_response(d, 1)
+    d.forget().utter()
+    assert d.named("input_audio_buffer.committed")
+    assert (d.error["code"], d.error["event_id"], requested(d)) == ("rate_limit_exceeded", None, 0)
+
+
+def test_a_response_waits_for_the_tenants_rate_and_what_comes_behind_it_too() -> None:
+    d = tenant(responses_per_min=2)
+    d.client("response.create")
+    d.client("response.create", response={"conversation": "none"})
+    d.advance(0.1)
+    assert (requested(d), len(questions(d))) == (0, 1)
+    answer(d)
+    assert requested(d) == 1
+    d.created()
+    d.done()
+    answer(d, FULL)
+    assert (requested(d), refusals(d)) == (1, [("tenant", "responses")])
+    assert d.error["message"] == "Rate limit reached: 2 responses a minute for this tenant. Try again in 13 s."
+
+
+def test_a_response_that_was_cancelled_before_the_answer_is_given_back() -> None:
+    d = tenant(responses_per_min=2)
+    d.client("response.create")
+    d.client("response.cancel")
+    answer(d)
+    assert requested(d) == 0
+    assert [(q.ticket, q.charges[0].amount) for q in questions(d)] == [(1, 1), (0, -1)]
+    d.client("response.create")
+    d.client("response.cancel")
+    d.record(d.core.rates_answered(2, FULL, now=d.now))
+    assert not refusals(d)
+
+
+def test_what_the_tenant_refuses_does_not_count_for_the_token() -> None:
+    core = core_of(limits=Limits(responses_per_min=1), tenant_limits=MinuteLimits(responses_per_min=9))
+    d = Drive(core).ready()
+    for exceeded in (FULL, None):
+        d.client("response.create")
+        answer(d, exceeded)
+    assert (requested(d), refusals(d)) == (1, [("tenant", "responses")])
+
+
+def test_a_response_that_the_provider_refuses_for_now_is_counted_once() -> None:
+    d = token(responses_per_min=1)
+    d.client("response.create")
+    event_id = d.sent("response.create")["event_id"]
+    error: Json = {"type": "invalid_request_error", "code": "conversation_already_has_active_response"}
+    d.provider("error", error={**error, "message": "", "event_id": event_id})
+    d.advance(1)
+    assert (requested(d), refusals(d)) == (2, [])
+
+
+@pytest.mark.parametrize("make", [token, tenant])
+def test_no_response_is_requested_once_a_minutes_tokens_are_used(make: Callable[..., Drive]) -> None:
+    d = make(input_tokens_per_min=100)
+    d.client("response.create")
+    if make is tenant:
+        answer(d)
+    full_response(d, 1, tokens=100)
+    d.client("response.create")
+    if make is tenant:
+        assert [q.charges[0].amount for q in questions(d)] == [0, 100, 0]
+        answer(d, RateExceeded("input_tokens", 100, 5))
+    assert (requested(d), refusals(d)) == (1, [("tenant" if make is tenant else "token", "input_tokens")])
+
+
+def sent_ms(d: Drive) -> int:
+    return sum(len(c.pcm) for c in d.commands if isinstance(c, AppendAudio)) // 32
+
+
+def test_an_utterance_above_the_tokens_seconds_is_cut_and_not_answered() -> None:
+    d = token(audio_seconds_per_min=2)
+    d.start()
+    d.speak(150)
+    d.stop()
+    assert (sent_ms(d), d.sent_types.count("input_audio_buffer.clear")) == (2000, 1)
+    assert (requested(d), refusals(d)) == (0, [("token", "audio_seconds")])
+    assert d.error["code"] == "rate_limit_exceeded"
+    assert d.one("input_audio_buffer.speech_stopped")
+    assert not d.named("input_audio_buffer.committed")
+    d.advance(65)
+    d.forget().utter()
+    assert d.named("input_audio_buffer.committed")
+
+
+def test_seconds_that_were_taken_and_not_used_are_given_back() -> None:
+    d = token(audio_seconds_per_min=2)
+    for _ in range(5):
+        d.utter(10)
+    assert (len(d.named("input_audio_buffer.committed")), refusals(d)) == (5, [])
+
+
+def test_a_tenants_seconds_are_taken_ahead_and_speech_does_not_wait() -> None:
+    d = tenant(audio_seconds_per_min=9)
+    d.start()
+    d.speak(10)
+    assert (sent_ms(d), len(questions(d))) == (200, 1)
+    answer(d)
+    d.speak(20)
+    assert (sent_ms(d), len(questions(d))) == (600, 2)
+    d.record(d.core.rates_answered(2, RateExceeded("audio_seconds", 9000, 3), now=d.now))
+    d.speak(30)
+    assert (sent_ms(d), refusals(d)) == (1000, [("tenant", "audio_seconds")])
+    d.stop()
+    assert not d.named("input_audio_buffer.committed")
+
+
+def test_speech_that_ends_before_the_answer_is_counted_as_it_was() -> None:
+    d = tenant(audio_seconds_per_min=9)
+    d.utter(10)
+    answer(d)
+    assert [q.charges[0].amount for q in questions(d)] == [1000, -800]
+    d.forget().utter(10)
+    d.record(d.core.rates_answered(2, RateExceeded("audio_seconds", 9000, 3), now=d.now))
+    assert [q.charges[0].amount for q in questions(d)] == [1000, 200]
+    assert not refusals(d)
+
+
+def test_a_cut_before_anything_was_sent_clears_nothing() -> None:
+    d = token(audio_seconds_per_min=1)
+    d.utter(50)
+    d.forget().utter(10)
+    assert (d.sent_types, refusals(d)) == ([], [("token", "audio_seconds")])
+
+
+def pcm(ms: int) -> str:
+    return base64.b64encode(bytes(48 * ms)).decode()
+
+
+def test_each_append_above_the_tokens_seconds_is_refused_with_its_id() -> None:
+    d = Drive(core_of({"audio": {"input": {"turn_detection": None}}}, limits=Limits(audio_seconds_per_min=2))).ready()
+    for number in range(5):
+        d.client("input_audio_buffer.append", audio=pcm(500), event_id=f"e{number}")
+    d.client("input_audio_buffer.append", audio=pcm(2500))
+    assert d.sent_types.count("input_audio_buffer.append") == 4
+    errors = [e.event["error"] for e in d.named("error")]
+    assert [isinstance(error, dict) and error["event_id"] for error in errors] == ["e4", None]
+    d.client("input_audio_buffer.commit")
+    assert d.named("input_audio_buffer.committed")
+
+
+def test_what_a_client_appends_waits_for_the_tenants_seconds_and_its_events_wait_behind() -> None:
+    core = core_of({"audio": {"input": {"turn_detection": None}}}, tenant_limits=MinuteLimits(audio_seconds_per_min=9))
+    d = Drive(core).ready()
+    d.client("input_audio_buffer.append", audio=pcm(400))
+    assert (d.sent_types, d.core.takes_client_events) == ([], False)
+    answer(d)
+    assert (d.sent_types, d.core.takes_client_events) == (["input_audio_buffer.append"], True)
+    d.client("input_audio_buffer.commit")
+    assert [q.charges[0].amount for q in questions(d)] == [1000, -600]
+    d.forget().client("input_audio_buffer.append", audio=pcm(400), event_id="mine")
+    answer(d, RateExceeded("audio_seconds", 9000, 3))
+    assert (d.error["event_id"], d.sent_types) == ("mine", [])
+
+
+def test_push_to_talk_above_the_seconds_is_cleared_once_and_a_new_try_begins_after_a_commit() -> None:
+    d = Drive(core_of({"audio": {"input": {"turn_detection": None}}}, limits=Limits(audio_seconds_per_min=1))).ready()
+    d.speak(100)
+    assert (d.sent_types.count("input_audio_buffer.clear"), refusals(d)) == (1, [("token", "audio_seconds")])
+    d.client("input_audio_buffer.commit", event_id="mine")
+    errors = [e.event["error"] for e in d.named("error")]
+    assert [isinstance(error, dict) and error["code"] for error in errors] == [
+        "rate_limit_exceeded",
+        "input_audio_buffer_commit_empty",
+    ]
+    d.advance(65)
+    d.forget().speak(20)
+    d.client("input_audio_buffer.commit")
+    assert d.named("input_audio_buffer.committed")
+
+
+def test_tokens_that_a_provider_by_duration_reports_count_too() -> None:
+    by_duration = Drive(
+        core_of(
+            capabilities=replace(CAPABILITIES, meter="duration"),
+            limits=Limits(input_tokens_per_min=5),
+        )
+    ).ready()
+    by_duration.client("response.create")
+    full_response(by_duration, 1, tokens=5)
+    by_duration.client("response.create")
+    assert refusals(by_duration) == [("token", "input_tokens")]
+
+
+def test_what_waited_for_the_session_waits_for_the_tenants_seconds_in_order() -> None:
+    core = core_of({"audio": {"input": {"turn_detection": None}}}, tenant_limits=MinuteLimits(audio_seconds_per_min=9))
+    d = Drive(core)
+    d.record(core.started(now=d.now))
+    for _ in range(2):
+        d.client("input_audio_buffer.append", audio=pcm(900))
+    d.client("input_audio_buffer.commit")
+    d.open()
+    assert d.core.takes_client_events
+    d.client("response.create", response={"conversation": "none"})
+    answer(d)
+    answer(d)
+    kinds = ["input_audio_buffer.append", "input_audio_buffer.append", "input_audio_buffer.commit", "response.create"]
+    assert d.sent_types[-4:] == kinds
