@@ -48,7 +48,8 @@ class TenantCalls(BaseModel):
 class Heartbeat(Message):
     """A media process reports that it is alive, its load in legs, and its calls: once a second, and when they change.
 
-    ``newest``: the number of its newest call. Numbers grow, also over a restart of the process.
+    ``newest``: the number of its newest call. Numbers grow, also over a restart of the process. ``turns``: what it lets
+    a session set of turn detection; a process of an earlier release does not say it.
     """
 
     type: Literal["media.heartbeat"] = "media.heartbeat"
@@ -63,6 +64,7 @@ class Heartbeat(Message):
     http_url: str
     newest: int = Field(default=0, ge=0)
     calls: tuple[TenantCalls, ...] = ()
+    turns: TurnTerms | None = None
 
 
 class Offer(ConnectsLeg, Message):

@@ -3,7 +3,7 @@
 Media and upstream derive it from the same session with the same terms, so that a call's first frames need no message.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -53,6 +53,18 @@ class OutOfBounds:
         return f"{_PATH}.{self.name}"
 
 
+def strictest(terms: Sequence[TurnTerms]) -> TurnTerms | None:
+    """Return bounds within which a value is allowed by all ``terms``, and the defaults of the first; None: no terms."""
+    if not terms:
+        return None
+    bounds = {
+        "min_silence_duration_ms": max(each.min_silence_duration_ms for each in terms),
+        "max_silence_duration_ms": min(each.max_silence_duration_ms for each in terms),
+        "max_prefix_padding_ms": min(each.max_prefix_padding_ms for each in terms),
+    }
+    return terms[0].model_copy(update=bounds)
+
+
 def out_of_bounds(requested: JsonValue, terms: TurnTerms) -> Iterator[OutOfBounds]:
     """Yield the fields of a requested turn detection, valid by the grammar, that the operator does not allow."""
     bounds = {
@@ -78,8 +90,13 @@ def turn_detection_in_force(requested: JsonValue, terms: TurnTerms) -> dict[str,
         return {"eagerness": "auto", **answers, **given}
     silence = _milliseconds(given, "silence_duration_ms", terms.silence_duration_ms)
     padding = _milliseconds(given, "prefix_padding_ms", terms.prefix_padding_ms)
-    times: dict[str, JsonValue] = {"prefix_padding_ms": padding, "silence_duration_ms": silence}
-    return {"type": "server_vad", "threshold": DEFAULT_THRESHOLD, "idle_timeout_ms": None, **answers, **given, **times}
+    idle = _milliseconds(given, "idle_timeout_ms", 0) or None
+    times: dict[str, JsonValue] = {
+        "prefix_padding_ms": padding,
+        "silence_duration_ms": silence,
+        "idle_timeout_ms": idle,
+    }
+    return {"type": "server_vad", "threshold": DEFAULT_THRESHOLD, **answers, **given, **times}
 
 
 def turn_detection_of(in_force: Mapping[str, JsonValue] | None, terms: TurnTerms) -> DetectsTurns:

@@ -53,6 +53,7 @@ class HeartbeatPublisher:
             http_url=self._http_url,
             newest=self._pool.newest,
             calls=self._by_tenant(),
+            turns=self._config.turns,
         )
         await self._bus.publish(subjects.heartbeat(beat.process), beat)
 

@@ -132,7 +132,7 @@ def build(parts: Components, settings: SignalingSettings, health: Health, *, con
     authority, grants = parts.authority, parts.authority.grants
     placements = PlacementPublisher(parts.bus, parts.providers)
     control = CallControl(parts.bus, authority, parts.directory, parts.default_model, placements)
-    secrets = ClientSecrets(authority, parts.default_model, parts.turn)
+    secrets = ClientSecrets(authority, parts.directory, parts.default_model, parts.turn)
     secrets.add_routes(app)
     Calls(authority, control, parts.tracer).add_routes(app)
     Usage(authority, parts.usage).add_routes(app)

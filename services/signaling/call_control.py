@@ -187,7 +187,8 @@ class CallControl:
         if tenant is not None:
             with bad_requests():
                 wanted, key = MintRequest(session=dict(session or {})), key_id(self.authority.bearer(request))
-                granted = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
+                terms = self.directory.turn_terms
+                granted = mint.grant(tenant, wanted, default_model=self.default_model, key=key, turn_terms=terms)
             yield granted, None
             return
         grants = self.authority.grants
@@ -200,7 +201,7 @@ class CallControl:
             sealed = redemption.issued.grant
             self.authority.tenant_of_token(request, sealed.tenant, sealed.key)
             with bad_requests():
-                granted = mint.redeemed(sealed, session)
+                granted = mint.redeemed(sealed, session, turn_terms=self.directory.turn_terms)
             yield granted, redemption
         except (Exception, asyncio.CancelledError):  # cancelled: the process stops before the answer
             await grants.release(redemption)

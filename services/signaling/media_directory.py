@@ -17,6 +17,7 @@ from services.contracts.messages import (
     OfferAnswered,
     OfferRefused,
 )
+from services.contracts.turn_detection import TurnTerms
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.errors import HushgateError, NoRespondersError, RequestTimeoutError
@@ -91,6 +92,11 @@ class MediaDirectory:
                 http_url=heartbeat.http_url,
             )
         self._first_heartbeat.set()
+
+    @property
+    def turn_terms(self) -> TurnTerms | None:
+        """What media lets a session set of turn detection; None: it is not known."""
+        return self.placement.turn_terms(now=clock.monotonic())
 
     async def place(
         self, call: CallId, connect: LegOffer, grant: Grant, *, before: Before

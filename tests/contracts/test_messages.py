@@ -20,6 +20,7 @@ from services.contracts.ids import (
     WorkerId,
 )
 from services.contracts.messages import MalformedMessageError, Message, TenantCalls, TenantKey
+from services.contracts.turn_detection import TurnTerms
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
 CALL = CallId("rtc_" + "a1" * 13)
@@ -47,6 +48,7 @@ EXAMPLES: list[Message] = [
         http_url="http://10.0.0.7:8080",
         newest=1_700_000_000_003,
         calls=(TenantCalls(tenant=TENANT, connected=(CALL,), half_open=(CallId("rtc_" + "b2" * 13),)),),
+        turns=TurnTerms(min_silence_duration_ms=200),
     ),
     messages.Offer(call=CALL, leg=LegId("leg_1"), attempt=1, connect=WebRtcOffer(sdp="v=0\r\n"), grant=GRANT),
     messages.OfferAnswered(connect=WebRtcAnswer(sdp="v=0\r\n"), number=1_700_000_000_003),
@@ -136,6 +138,12 @@ def test_a_transport_of_a_later_release_keeps_all_that_it_says() -> None:
     for message in (offer, answer):
         assert messages.decode(message.encode()) == message
         assert json.loads(message.encode())["sdp"] == ""
+
+
+def test_a_heartbeat_of_an_earlier_release_does_not_say_what_sessions_may_set() -> None:
+    written = json.loads((GOLDEN / "media.heartbeat.json").read_bytes())
+    del written["turns"]
+    assert messages.expect(messages.Heartbeat, json.dumps(written).encode()).turns is None
 
 
 def test_a_field_of_a_later_version_is_ignored() -> None:

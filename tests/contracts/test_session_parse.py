@@ -196,9 +196,12 @@ def test_an_unknown_field_is_named_before_a_wrong_value_and_a_long_name_is_cut()
             {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 2}}}},
             "session.audio.input.turn_detection.threshold",
         ),
-        (
-            {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 0}}}},
-            "session.audio.input.turn_detection.idle_timeout_ms",
+        *(
+            (
+                {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": idle}}}},
+                "session.audio.input.turn_detection.idle_timeout_ms",
+            )
+            for idle in (-1, 0, 1, 999, 600_001)
         ),
         ({"audio": {"output": {"speed": 0.2}}}, "session.audio.output.speed"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "session.tools.0.name"),

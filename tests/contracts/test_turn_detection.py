@@ -11,6 +11,7 @@ from services.contracts.turn_detection import (
     granted_turn_detection,
     hangover_of,
     out_of_bounds,
+    strictest,
     turn_detection_in_force,
     turn_detection_of,
 )
@@ -72,6 +73,13 @@ def test_times_are_whole_frames_and_shown_as_they_are(asked: int, in_force: int)
     assert turn_detection_of(turns, TERMS).silence_duration_ms == in_force
 
 
+@pytest.mark.parametrize(("asked", "in_force"), [(1000, 1000), (1001, 1020), (599_999, 600_000), (None, None)])
+def test_an_idle_timeout_is_whole_frames_too(asked: int | None, in_force: int | None) -> None:
+    turns = turn_detection_in_force({"type": "server_vad", "idle_timeout_ms": asked}, TERMS)
+    assert turns is not None
+    assert turns["idle_timeout_ms"] == in_force
+
+
 @pytest.mark.parametrize(
     ("turns", "names"),
     [
@@ -96,6 +104,31 @@ def test_a_refusal_names_the_range() -> None:
     (refused,) = out_of_bounds({"silence_duration_ms": 50}, TERMS)
     assert refused == OutOfBounds("silence_duration_ms", "this gateway allows 200 to 3000 ms, not 50")
     assert refused.param == "session.audio.input.turn_detection.silence_duration_ms"
+
+
+def terms_within(silences: tuple[int, int], padding: int) -> TurnTerms:
+    least, most = sorted(silences)
+    return TurnTerms(min_silence_duration_ms=least, max_silence_duration_ms=most, max_prefix_padding_ms=padding)
+
+
+TERMS_OF_ONE = st.builds(
+    terms_within, st.tuples(st.integers(1, 60_000), st.integers(1, 60_000)), st.integers(0, 10_000)
+)
+
+
+@given(
+    terms=st.lists(TERMS_OF_ONE, min_size=1, max_size=4), silence=st.integers(0, 60_000), padding=st.integers(0, 10_000)
+)
+def test_the_strictest_terms_allow_what_each_allows(terms: list[TurnTerms], silence: int, padding: int) -> None:
+    common = strictest(terms)
+    assert common is not None
+    requested: JsonValue = {"silence_duration_ms": silence, "prefix_padding_ms": padding}
+    each = {field.name for one in terms for field in out_of_bounds(requested, one)}
+    assert {field.name for field in out_of_bounds(requested, common)} == each
+
+
+def test_without_terms_there_are_no_strictest() -> None:
+    assert strictest([]) is None
 
 
 def test_less_eagerness_waits_longer() -> None:

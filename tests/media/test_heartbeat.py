@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from services.contracts import subjects
 from services.contracts.ids import TenantId
 from services.contracts.messages import Hangup, Heartbeat, OfferAnswered, TenantCalls, expect
+from services.contracts.turn_detection import TurnTerms
 from services.media.core.speech.detector import Unbatched
 from services.media.core.speech.gate import GateConfig
 from services.media.heartbeat import HeartbeatPublisher
@@ -16,6 +17,7 @@ from tests.media.harness import TENANT, HarnessOpener, LoudIsSpeech, PoolHarness
 from tests.media.worker import PROCESS
 
 OTHER = TenantId("other")
+TERMS = TurnTerms(min_silence_duration_ms=300)
 HeardCalls = Callable[[tuple[TenantCalls, ...]], Awaitable[Heartbeat]]
 
 
@@ -24,7 +26,7 @@ async def beating(harness: PoolHarness) -> AsyncIterator[HeardCalls]:
     """Publish heartbeats; yield a function that waits for one that lists the calls given."""
     beats: asyncio.Queue[Heartbeat] = asyncio.Queue()
     await harness.bus.subscribe(subjects.HEARTBEATS, lambda _, data: beats.put_nowait(expect(Heartbeat, data)))
-    config = PoolConfig(PROCESS, 5, GateConfig(), SpeechDetection(Unbatched(LoudIsSpeech)))
+    config = PoolConfig(PROCESS, 5, GateConfig(), SpeechDetection(Unbatched(LoudIsSpeech)), TERMS)
     publisher = HeartbeatPublisher(harness.pool, config, bus=harness.bus, zone="", http_url="http://127.0.0.1:1")
     publishing = asyncio.create_task(publisher.keep_publishing())
 
@@ -38,6 +40,11 @@ async def beating(harness: PoolHarness) -> AsyncIterator[HeardCalls]:
         yield heard
     finally:
         publishing.cancel()
+
+
+async def test_a_heartbeat_says_what_sessions_may_set_of_turn_detection(open_harness: HarnessOpener) -> None:
+    async with open_harness() as harness, beating(harness) as heard:
+        assert (await heard(())).turns == TERMS
 
 
 async def test_a_heartbeat_lists_calls_by_tenant_from_their_answer_to_their_end(open_harness: HarnessOpener) -> None:

@@ -14,6 +14,7 @@ import pytest
 from services.contracts import subjects
 from services.contracts.ids import ProcessId
 from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
+from services.contracts.turn_detection import TurnTerms
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import ensure_placed_stream
 from services.runtime.process.health import Health
@@ -168,7 +169,13 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, heard_heartbeats: Heard
     assert client is not None
 
     async def add(
-        name: str, answer: Message | None = None, *, silent: bool = False, active: int = 0, draining: bool = False
+        name: str,
+        answer: Message | None = None,
+        *,
+        silent: bool = False,
+        active: int = 0,
+        draining: bool = False,
+        turns: TurnTerms | None = None,
     ) -> list[Offer]:
         offers: list[Offer] = []
 
@@ -191,6 +198,7 @@ async def add_media(bus: Bus, client: httpx.AsyncClient, heard_heartbeats: Heard
             capacity=10,
             loop_lag_ms=0,
             http_url="http://127.0.0.1:1",
+            turns=turns,
         )
         async with heard_heartbeats():
             await bus.publish(subjects.heartbeat(beat.process), beat)

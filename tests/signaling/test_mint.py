@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from pydantic import JsonValue
 
@@ -5,6 +7,7 @@ from services.contracts.grant import Grant, Limits
 from services.contracts.ids import TenantId
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
+from services.contracts.turn_detection import TurnTerms
 from services.signaling.core.mint import InvalidMintError, grant, read, redeemed
 from services.signaling.core.tenants import Tenant
 
@@ -112,3 +115,44 @@ def test_the_holder_of_a_token_changes_only_what_is_not_locked() -> None:
             redeemed(sealed, dict[str, JsonValue](locked))  # type: ignore[arg-type]
     with pytest.raises(InvalidSessionError):
         redeemed(sealed, {"tools": 1})
+
+
+def server_vad(**turns: JsonValue) -> dict[str, JsonValue]:
+    return {"audio": {"input": {"turn_detection": {"type": "server_vad", **turns}}}}
+
+
+OUT_OF_BOUNDS = [("silence_duration_ms", 99), ("silence_duration_ms", 10_001), ("prefix_padding_ms", 2001)]
+ALLOWED: list[JsonValue] = [
+    None,
+    {"type": "server_vad", "silence_duration_ms": 100, "prefix_padding_ms": 2000},
+    {"type": "server_vad", "silence_duration_ms": 10_000, "prefix_padding_ms": None},
+    {"type": "semantic_vad", "eagerness": "low"},
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OUT_OF_BOUNDS)
+def test_turn_detection_that_media_does_not_allow_is_refused(name: str, value: int) -> None:
+    param, session = f"session.audio.input.turn_detection.{name}", server_vad(**{name: value})
+    before = grant(TENANT, read({"session": session}), default_model="d")
+    plain = granted({})
+    tenant = TENANT.model_copy(update={"session": session})
+    attempts: list[Callable[[], Grant]] = [
+        lambda: grant(TENANT, read({"session": session}), default_model="d", turn_terms=TurnTerms()),
+        lambda: grant(tenant, read({}), default_model="d", turn_terms=TurnTerms()),
+        lambda: redeemed(plain, session, turn_terms=TurnTerms()),
+        lambda: redeemed(before, None, turn_terms=TurnTerms()),
+        lambda: redeemed(before, {"instructions": "b"}, turn_terms=TurnTerms()),
+    ]
+    for attempt in attempts:
+        with pytest.raises(InvalidSessionError, match=f"this gateway allows .* ms, not {value}") as refused:
+            attempt()
+        assert (refused.value.code, refused.value.param) == ("invalid_value", param)
+    assert redeemed(before, server_vad(), turn_terms=TurnTerms()).session["audio"] == server_vad()["audio"]
+
+
+@pytest.mark.parametrize("turns", ALLOWED)
+def test_turn_detection_within_the_bounds_is_granted(turns: JsonValue) -> None:
+    session: dict[str, JsonValue] = {"audio": {"input": {"turn_detection": turns}}}
+    made = grant(TENANT, read({"session": session}), default_model="d", turn_terms=TurnTerms())
+    assert made.session["audio"] == session["audio"]
+    assert redeemed(granted({}), session, turn_terms=TurnTerms()).session["audio"] == session["audio"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat
+from services.contracts.turn_detection import TurnTerms
 from services.signaling.core.placement import NoPlacement, Placement
 
 
@@ -21,6 +22,7 @@ def beat(  # noqa: PLR0913 - the fields of a heartbeat, all by keyword
     zone: str = "",
     version: str = "0",
     lag_ms: float = 0,
+    turns: TurnTerms | None = None,
 ) -> Heartbeat:
     return Heartbeat(
         process=ProcessId(name),
@@ -32,6 +34,7 @@ def beat(  # noqa: PLR0913 - the fields of a heartbeat, all by keyword
         capacity=10,
         loop_lag_ms=lag_ms,
         http_url="http://127.0.0.1:1",
+        turns=turns,
     )
 
 
@@ -75,6 +78,19 @@ def test_why_nobody_can_be_asked_is_told() -> None:
     assert choose(Placement()) == NoPlacement.NONE_KNOWN
     assert choose(of(beat("a", draining=True))) == NoPlacement.ALL_DRAINING
     assert choose(of(beat("a", active=8))) == NoPlacement.ALL_FULL
+
+
+def test_turn_detection_is_bounded_by_the_strictest_of_the_processes_that_accept_calls() -> None:
+    loose, strict = TurnTerms(max_silence_duration_ms=9000), TurnTerms(min_silence_duration_ms=300)
+    both = TurnTerms(min_silence_duration_ms=300, max_silence_duration_ms=9000)
+    assert of(beat("a", turns=loose), beat("b", turns=strict), beat("earlier release")).turn_terms(now=0.0) == both
+    assert of(beat("a", turns=loose), beat("b", turns=strict, draining=True)).turn_terms(now=0.0) == loose
+
+
+def test_without_such_a_process_the_bounds_of_turn_detection_are_not_known() -> None:
+    assert Placement().turn_terms(now=0.0) is None
+    assert of(beat("earlier release")).turn_terms(now=0.0) is None
+    assert of(beat("a", turns=TurnTerms())).turn_terms(now=5.1) is None
 
 
 def test_calls_placed_since_the_last_heartbeat_count() -> None:

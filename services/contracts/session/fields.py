@@ -24,7 +24,8 @@ NULLABLE = frozenset(
 Threshold = Annotated[float, Field(ge=0, le=1)]
 PrefixPaddingMs = Annotated[int, Field(ge=0, le=10_000)]
 SilenceDurationMs = Annotated[int, Field(ge=0, le=60_000)]
-IdleTimeoutMs = Annotated[int, Field(ge=1, le=600_000)]
+IdleTimeoutMs = Annotated[int, Field(ge=1000, le=600_000)]
+"""At least a second: each time that it is over, a response is made and billed."""
 Eagerness = Literal["low", "medium", "high", "auto"]
 Speed = Annotated[float, Field(ge=0.25, le=1.5)]
 Modalities = Annotated[list[Literal["audio", "text"]], Field(min_length=1, max_length=1)]

@@ -10,8 +10,9 @@ from services.contracts.ids import NO_KEY, KeyId
 from services.contracts.session.fields import SessionConfig
 from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFieldError, redeem_session
 from services.contracts.session.merge import merge_sessions
-from services.contracts.session.parse import parse_session
+from services.contracts.session.parse import invalid_value, parse_session
 from services.contracts.session.sizes import check_size
+from services.contracts.turn_detection import TurnTerms, out_of_bounds, requested_in
 from services.signaling.core.tenants import NO_SPEND_LIMIT, Tenant
 
 DEFAULT_REDEEM_S = 60
@@ -83,22 +84,32 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
         raise InvalidMintError(".".join(map(str, first["loc"])), first["msg"], code=code) from None
 
 
-def grant(tenant: Tenant, request: MintRequest, *, default_model: str, key: KeyId = NO_KEY) -> Grant:
+def grant(
+    tenant: Tenant,
+    request: MintRequest,
+    *,
+    default_model: str,
+    key: KeyId = NO_KEY,
+    turn_terms: TurnTerms | None = None,
+) -> Grant:
     """Return the grant of a token of ``tenant``, minted with its ``key``.
 
-    Its model is locked if the request or the tenant's session names one.
+    Its model is locked if the request or the tenant's session names one. ``turn_terms``: what media lets a session set
+    of turn detection; None: not known, upstream judges it.
 
     Raises:
-        InvalidSessionError: the session is invalid.
+        InvalidSessionError: the session is invalid, or media does not allow its turn detection.
         InvalidMintError: a limit is above the tenant's.
     """
     asked = request.hushgate or Extension()
     wanted = parse_session(request.session or {})
     is_named = wanted.get("model") is not None or tenant.session.get("model") is not None
     locked = (*ALWAYS_LOCKED, *asked.locked) if is_named else asked.locked
+    session = effective(tenant.session, wanted, default_model=default_model)
+    _check_turn_detection(session, turn_terms)
     return Grant(
         tenant=tenant.id,
-        session=effective(tenant.session, wanted, default_model=default_model),
+        session=session,
         limits=_limits(tenant.limits, asked),
         locked=tuple(dict.fromkeys(locked)),
         events=tuple(dict.fromkeys(asked.events)),
@@ -116,18 +127,20 @@ def effective(defaults: SessionConfig, wanted: SessionConfig, *, default_model: 
     return check_size(merge_sessions(merge_sessions(base, defaults), wanted))
 
 
-def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None) -> Grant:
-    """Return the grant of a call whose offer came with ``session``.
+def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None, *, turn_terms: TurnTerms | None = None) -> Grant:
+    """Return the grant of a call whose offer came with ``session``; ``turn_terms`` as in `grant`.
 
     Raises:
-        InvalidSessionError: the session is invalid.
+        InvalidSessionError: the session is invalid, or media does not allow its turn detection, also the token's own.
         LockedFieldError: the session changes a locked field.
     """
     if session is None:
+        _check_turn_detection(sealed.session, turn_terms)
         return sealed
     if "hushgate" in session:
         raise LockedFieldError("session.hushgate", "its limits and locks")
     redeemed_session = redeem_session(sealed.session, parse_session(session), locked=sealed.locked)
+    _check_turn_detection(redeemed_session, turn_terms)
     return sealed.model_copy(update={"session": check_size(redeemed_session)})
 
 
@@ -142,6 +155,13 @@ def placed(granted: Grant, tenant_limits: MinuteLimits) -> Grant:
         events=granted.events,
         key=granted.key,
     )
+
+
+def _check_turn_detection(session: SessionConfig, terms: TurnTerms | None) -> None:
+    if terms is None:
+        return
+    for field in out_of_bounds(requested_in(session), terms):
+        raise invalid_value(field.param, field.problem)
 
 
 def _limits(own: Limits, asked: Extension) -> Limits:

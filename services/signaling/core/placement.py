@@ -7,6 +7,7 @@ from typing import Protocol
 
 from services.contracts.ids import ProcessId
 from services.contracts.messages import Heartbeat
+from services.contracts.turn_detection import TurnTerms, strictest
 
 FRESH_S = 5.0
 """Age of the last heartbeat, in seconds, from which a process counts as failed: five missed heartbeats."""
@@ -75,6 +76,11 @@ class Placement:
     def fresh_processes(self, *, now: float) -> int:
         """Return how many processes have a recent heartbeat."""
         return sum(now - entry.received_at <= FRESH_S for entry in self._entries.values())
+
+    def turn_terms(self, *, now: float) -> TurnTerms | None:
+        """Return what all processes that accept calls let a session set of turn detection; None: it is not known."""
+        fresh = [entry.heartbeat for entry in self._entries.values() if now - entry.received_at <= FRESH_S]
+        return strictest([beat.turns for beat in fresh if beat.turns is not None and not beat.draining])
 
     def choose(
         self, random_source: RandomSource, *, tried: Collection[ProcessId], now: float

@@ -14,6 +14,7 @@ from services.signaling.core.mint import MintRequest
 from services.signaling.core.tenants import Tenant, key_hash, key_id
 from services.signaling.errors import bad_requests
 from services.signaling.grants import TooManyTokensError
+from services.signaling.media_directory import MediaDirectory
 from services.signaling.turn_credentials import TurnCredentials
 
 
@@ -22,6 +23,7 @@ class ClientSecrets:
     """Handler that mints tokens. ``default_model``: the model of sessions that name none."""
 
     authority: Authority
+    directory: MediaDirectory
     default_model: str
     turn: TurnCredentials | None = None
 
@@ -45,7 +47,8 @@ class ClientSecrets:
             ApiError: 400; 429, the tenant has its maximum of live tokens.
         """
         with bad_requests():
-            sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key)
+            terms = self.directory.turn_terms
+            sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key, turn_terms=terms)
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
         most = self.authority.limiter.token_quota(tenant)
         try:
