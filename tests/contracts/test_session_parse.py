@@ -250,6 +250,16 @@ def test_a_wrong_parameter_of_a_response_is_refused_by_its_path(parameters: Sess
 
 FUNCTION: SessionConfig = {"type": "function", "name": "f"}
 SERVER: SessionConfig = {"type": "mcp", "server_label": "s"}
+SCHEMA: SessionConfig = {"type": "object", "properties": {"a": True, "b": {}}, "required": ["a"]}
+WRONG_SCHEMAS: tuple[SessionConfig, ...] = (
+    {"type": "string"},
+    {"type": None},
+    {"type": ["object"]},
+    {"properties": []},
+    {"properties": {"a": "string"}},
+    {"required": "a"},
+    {"required": [1]},
+)
 ADDRESSES = ("server_url", "connector_id", "tunnel_id")
 
 
@@ -260,7 +270,7 @@ ADDRESSES = ("server_url", "connector_id", "tunnel_id")
         *([{**SERVER, **dict.fromkeys(ADDRESSES), name: "x"}] for name in ADDRESSES),
         [FUNCTION, {**FUNCTION, "name": "F"}, {**SERVER, "server_label": "f", "server_url": "x"}],
         [{**FUNCTION, "parameters": {}}],
-        [{**FUNCTION, "parameters": {"type": "object", "properties": {"a": True, "b": {}}, "required": ["a"]}}],
+        [{**FUNCTION, "parameters": SCHEMA}],
     ],
 )
 def test_tools_that_can_be_called_are_accepted(
@@ -275,21 +285,11 @@ def test_tools_that_can_be_called_are_accepted(
     [
         ([FUNCTION, SERVER], "tools.1"),
         ([{**SERVER, **dict.fromkeys(ADDRESSES)}], "tools.0"),
+        ([{**SERVER, "server_url": ""}], "tools.0"),
         *(([{**SERVER, a: "x", b: "x"}], "tools.0") for a, b in combinations(ADDRESSES, 2)),
         ([FUNCTION, {**FUNCTION, "description": "another"}], "tools"),
         ([{**SERVER, "server_url": "x"}, FUNCTION, {**SERVER, "server_url": "y"}], "tools"),
-        *(
-            ([{**FUNCTION, "parameters": schema}], "tools.0.parameters")
-            for schema in (
-                {"type": "string"},
-                {"type": None},
-                {"type": ["object"]},
-                {"properties": []},
-                {"properties": {"a": "string"}},
-                {"required": "a"},
-                {"required": [1]},
-            )
-        ),
+        *(([{**FUNCTION, "parameters": schema}], "tools.0.parameters") for schema in WRONG_SCHEMAS),
     ],
 )
 def test_tools_that_cannot_be_called_are_refused(root: str, tools: JsonValue, param: str) -> None:

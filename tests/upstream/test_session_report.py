@@ -101,7 +101,8 @@ def test_what_is_taken_over_from_a_report(path: str, shown: JsonValue, reported:
 
 def test_the_model_that_transcribes_is_shown_with_what_the_client_set() -> None:
     path = "audio.input.transcription"
-    theirs: Json = {"prompt": "x", "model": "whisper-1", "language": None, "theirs": 1}
-    for ours in ({"prompt": "x"}, {"prompt": "x", "model": None}):
+    prompt = "x" * 2000
+    theirs: Json = {"prompt": prompt, "model": "whisper-1", "language": None, "theirs": 1}
+    for ours in ({"prompt": prompt}, {"prompt": prompt, "model": None}):
         found = reported_values(at_path(path, {**ours}), at_path(path, theirs))
-        assert found == {path: {"prompt": "x", "model": "whisper-1"}}
+        assert found == {path: {"prompt": prompt, "model": "whisper-1"}}

@@ -1,7 +1,5 @@
 """Checks the choice among tools against the tools of the same session, which may have been set apart from it."""
 
-from collections.abc import Mapping
-
 from pydantic import JsonValue
 
 from services.contracts.session.fields import SessionConfig
@@ -17,13 +15,13 @@ def check_tool_choice(session: SessionConfig, *, root: str = "session") -> Sessi
         InvalidSessionError: it names a tool that there is not, or requires one and there are none.
     """
     tools = session.get("tools")
-    known = [tool for tool in tools if isinstance(tool, Mapping)] if isinstance(tools, list) else []
+    known = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     if session.get("prompt") is None and (problem := _problem(session.get("tool_choice"), known)):
         raise invalid_value(f"{root}.tool_choice", problem)
     return session
 
 
-def _problem(choice: JsonValue, tools: list[Mapping[str, JsonValue]]) -> str:
+def _problem(choice: JsonValue, tools: list[SessionConfig]) -> str:
     """Return why ``choice`` cannot be carried out with ``tools``; empty if it can."""
     match choice:
         case "required" if not tools:
@@ -36,5 +34,5 @@ def _problem(choice: JsonValue, tools: list[Mapping[str, JsonValue]]) -> str:
             return ""
 
 
-def _has(tools: list[Mapping[str, JsonValue]], kind: str, field: str, name: str) -> bool:
+def _has(tools: list[SessionConfig], kind: str, field: str, name: str) -> bool:
     return any(tool.get("type") == kind and tool.get(field) == name for tool in tools)

@@ -80,7 +80,7 @@ class McpToolFields(SessionPart):
     @model_validator(mode="after")
     def _has_one_address(self) -> "McpToolFields":
         addresses = (self.server_url, self.connector_id, self.tunnel_id)
-        if sum(address is not None for address in addresses) != 1:
+        if sum(bool(address) for address in addresses) != 1:
             raise ValueError("an MCP server has one of 'server_url', 'connector_id' and 'tunnel_id'")
         return self
 

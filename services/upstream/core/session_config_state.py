@@ -111,18 +111,19 @@ class SessionConfigState:
         changed = _settings(parse_session(parameters))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
             raise invalid_value(field.param, field.problem)
-        check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
-        self.check_tools(changed, root="session", pending=pending)
+        updated = check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
+        if _CHOOSES_TOOLS & changed.keys():
+            check_tool_choice(updated)
         return changed
 
-    def check_tools(self, changed: Json, *, root: str, pending: Iterable[Json] = ()) -> None:
-        """Check that ``changed``, of the session or of a response, does not choose a tool that is not there then.
+    def check_response_tools(self, parameters: Json, *, pending: Iterable[Json]) -> None:
+        """Check that a response with ``parameters`` chooses no tool that neither they nor the session then have.
 
         Raises:
             InvalidSessionError: it does.
         """
-        if _CHOOSES_TOOLS & changed.keys():
-            check_tool_choice(reduce(merge_sessions, (*pending, changed), self._requested), root=root)
+        if _CHOOSES_TOOLS & parameters.keys():
+            check_tool_choice(reduce(merge_sessions, (*pending, parameters), self._requested), root="response")
 
     def changes_fixed_voice(self, changed: Json, *, pending: Iterable[Json] = ()) -> bool:
         """Return whether ``changed`` asks for another voice than the one that was heard already."""

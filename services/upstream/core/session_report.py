@@ -55,10 +55,8 @@ def reported_values(shown: Json, report: Json) -> Json:
         if is_stated and not _agrees(value_at(shown, path), value) and _is_valid(path, value):
             result[path] = value
     ours, model = value_at(shown, _TRANSCRIPTION), value_at(report, f"{_TRANSCRIPTION}.model")
-    if _TRANSCRIPTION not in result and isinstance(ours, dict) and ours.get("model") is None and model is not None:
-        named: Json = {**ours, "model": model}
-        if _is_valid(_TRANSCRIPTION, named):
-            result[_TRANSCRIPTION] = named
+    if isinstance(ours, dict) and not ours.get("model") and model and _is_valid(_TRANSCRIPTION, {"model": model}):
+        result.setdefault(_TRANSCRIPTION, {**ours, "model": model})
     return result
 
 
