@@ -15,6 +15,8 @@ MAX_EVENT_ID = 512
 _MAX_VALUES = 200_000
 """Members of arrays and objects, estimated: 16 MiB could hold millions, which would block a process for a second."""
 _SHORT_BYTES = 64 * 1024
+_EVERY_EVENT = frozenset({"type", "event_id"})
+_MAX_NAME = 64
 _EVENT_ID = re.compile(rb'"event_id"\s*:\s*"([^"\\\x00-\x1f]{1,512})"')
 _SEARCHED_BYTES = 4096
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -64,6 +66,16 @@ def read_event(raw: bytes) -> dict[str, JsonValue] | RefusedEvent:
         return event
     message = "The 'type' field is missing." if kind is None else "Invalid type for 'type': expected a string."
     return RefusedEvent("malformed", "invalid_event", message, event_id(event), "type")
+
+
+def unknown_field(event: dict[str, JsonValue], known: frozenset[str]) -> RefusedEvent | None:
+    """Return the refusal of an event with a field beside ``known``, `type` and `event_id`; None if it has none."""
+    others = event.keys() - known - _EVERY_EVENT
+    if not others:
+        return None
+    name = min(others)[:_MAX_NAME]
+    message = f"Unknown parameter: '{name}'."
+    return RefusedEvent("malformed", "unknown_parameter", message, event_id(event), name)
 
 
 def not_text() -> RefusedEvent:

@@ -120,6 +120,10 @@ async def _read_parts(request: Request) -> OfferBody:
     if options.get(b"charset", b"utf-8").lower() not in _CHARSETS:
         raise ApiError(415, "The charset of a multipart body is utf-8.", code="media_type")
     body = await read(request, _MAX_MULTIPART_BYTES)
+    try:  # the form parser takes what is not UTF-8 for Latin-1
+        body.decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "The multipart body is not UTF-8.", code="invalid_multipart") from None
 
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body

@@ -51,6 +51,10 @@ MCP = some(
     },
     type=st.just("mcp"),
     server_label=st.just("docs"),
+    server_url=st.just("https://docs.example"),
+)
+TOOLS: SearchStrategy[JsonValue] = st.lists(FUNCTION | MCP, max_size=2, unique_by=lambda tool: str(tool["type"])).map(
+    lambda tools: [*tools]
 )
 CHOICE = st.sampled_from(["auto", "none", "required"]) | some({}, type=st.just("function"), name=st.just("get_time"))
 VARIABLES: SearchStrategy[JsonValue] = st.dictionaries(TEXT, TEXT, max_size=2).map(lambda texts: {**texts})
@@ -58,7 +62,7 @@ PROMPT = some({"version": TEXT, "variables": VARIABLES}, id=st.just("pmpt_1"))
 OF_BOTH: dict[str, SearchStrategy[JsonValue]] = {
     "instructions": TEXT,
     "output_modalities": st.sampled_from([["audio"], ["text"]]),
-    "tools": st.lists(FUNCTION | MCP, max_size=2),
+    "tools": TOOLS,
     "tool_choice": CHOICE,
     "parallel_tool_calls": FLAG,
     "max_output_tokens": st.integers(1, 4096) | st.just("inf"),

@@ -1,6 +1,7 @@
 """A session is accepted whole or refused by the name of its first wrong field."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import get_args
 
 import pytest
@@ -146,10 +147,10 @@ def test_a_parameter_that_does_not_exist_refuses_the_whole_response(parameters: 
         {"audio": {"output": {}}},
         {"audio": {"output": {"voice": {"id": "voice_1"}}}},
         {"tools": [{"type": "function", "name": "f"}]},
-        {"tools": [{"type": "mcp", "server_label": "s"}]},
-        {"tools": [{"type": "mcp", "server_label": "s", "allowed_tools": {}}]},
-        {"tools": [{"type": "mcp", "server_label": "s", "require_approval": {}}]},
-        {"tools": [{"type": "mcp", "server_label": "s", "require_approval": {"never": {}}}]},
+        {"tools": [{"type": "mcp", "server_label": "s", "tunnel_id": "t"}]},
+        {"tools": [{"type": "mcp", "server_label": "s", "server_url": "u", "allowed_tools": {}}]},
+        {"tools": [{"type": "mcp", "server_label": "s", "server_url": "u", "require_approval": {}}]},
+        {"tools": [{"type": "mcp", "server_label": "s", "server_url": "u", "require_approval": {"never": {}}}]},
         {"tool_choice": {"type": "function", "name": "f"}},
         {"tool_choice": {"type": "mcp", "server_label": "s"}},
         {"truncation": {"type": "retention_ratio", "retention_ratio": 0.5}},
@@ -248,6 +249,56 @@ def test_a_wrong_value_is_refused_by_its_path(session: dict[str, JsonValue], par
 def test_a_wrong_parameter_of_a_response_is_refused_by_its_path(parameters: SessionConfig, param: str) -> None:
     error = refusal("response", parameters)
     assert (error.code, error.param) == ("invalid_value", param)
+
+
+FUNCTION: SessionConfig = {"type": "function", "name": "f"}
+SERVER: SessionConfig = {"type": "mcp", "server_label": "s"}
+SCHEMA: SessionConfig = {"type": "object", "properties": {"a": True, "b": {}}, "required": ["a"]}
+WRONG_SCHEMAS: tuple[SessionConfig, ...] = (
+    {"type": "string"},
+    {"type": None},
+    {"type": ["object"]},
+    {"properties": []},
+    {"properties": {"a": "string"}},
+    {"required": "a"},
+    {"required": [1]},
+)
+ADDRESSES = ("server_url", "connector_id", "tunnel_id")
+
+
+@pytest.mark.parametrize("parse", [parse_session, parse_response])
+@pytest.mark.parametrize(
+    "tools",
+    [
+        *([{**SERVER, **dict.fromkeys(ADDRESSES), name: "x"}] for name in ADDRESSES),
+        [FUNCTION, {**FUNCTION, "name": "F"}, {**SERVER, "server_label": "f", "server_url": "x"}],
+        [{**FUNCTION, "parameters": {}}],
+        [{**FUNCTION, "parameters": SCHEMA}],
+    ],
+)
+def test_tools_that_can_be_called_are_accepted(
+    parse: Callable[[SessionConfig], SessionConfig], tools: JsonValue
+) -> None:
+    assert parse({"tools": tools}) == {"tools": tools}
+
+
+@pytest.mark.parametrize("root", ["session", "response"])
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [
+        ([FUNCTION, SERVER], "tools.1"),
+        ([{**SERVER, **dict.fromkeys(ADDRESSES)}], "tools.0"),
+        ([{**SERVER, "server_url": ""}], "tools.0"),
+        *(([{**SERVER, a: "x", b: "x"}], "tools.0") for a, b in combinations(ADDRESSES, 2)),
+        ([FUNCTION, {**FUNCTION, "description": "another"}], "tools"),
+        ([{**SERVER, "server_url": "x"}, FUNCTION, {**SERVER, "server_url": "y"}], "tools"),
+        *(([{**FUNCTION, "parameters": schema}], "tools.0.parameters") for schema in WRONG_SCHEMAS),
+    ],
+)
+def test_tools_that_cannot_be_called_are_refused(root: str, tools: JsonValue, param: str) -> None:
+    error = refusal(root, {"tools": tools})
+    assert (error.code, error.param) == ("invalid_value", f"{root}.{param}")
+    assert "Value error" not in str(error)
 
 
 @given(session=SESSIONS)

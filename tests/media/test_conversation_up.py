@@ -75,6 +75,13 @@ def test_a_client_event_does_not_overtake_audio() -> None:
             "invalid_value",
             "mine",
         ),
+        ('{"type":"hushgate.client_stats","jitter_buffer_ms":9,"x":1}', "malformed", "unknown_parameter", None),
+        (
+            '{"type":"output_audio_buffer.clear","event_id":"mine","item_id":null}',
+            "malformed",
+            "unknown_parameter",
+            "mine",
+        ),
     ],
 )
 def test_what_is_no_event_is_answered_and_counted(
@@ -134,6 +141,19 @@ def test_the_playout_is_cleared_whatever_waits() -> None:
     drawn.call.on_client_message("x" * 600_000, now=drawn.now)
     cleared = drawn.call.on_client_message('{"type":"output_audio_buffer.clear"}', now=drawn.now)
     assert Kind.PLAYOUT_REPORT in kinds(cleared)
+
+
+def test_clearing_with_a_field_that_it_does_not_have_clears_nothing() -> None:
+    drawn = Drawn()
+    drawn.call.channel_opened()
+    drawn.answering()
+    drawn.draw(">>")
+    commands = drawn.call.on_client_message('{"type":"output_audio_buffer.clear","response_id":"r"}', now=drawn.now)
+    assert Kind.PLAYOUT_REPORT not in kinds(commands)
+    (event,) = shown(commands)
+    assert (event["error"]["code"], event["error"]["param"]) == ("unknown_parameter", "response_id")
+    drawn.call.on_client_message('{"type":"hushgate.client_stats","jitter_buffer_ms":90,"x":1}', now=drawn.now)
+    assert drawn.call.down.ear.ms != 90
 
 
 def test_a_client_that_reports_its_jitter_buffer_changes_what_was_heard_and_nothing_goes_up() -> None:

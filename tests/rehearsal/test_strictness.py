@@ -109,6 +109,8 @@ def test_unknown_fields_are_refused_at_every_depth(fields: dict[str, Any], path:
         ({"tools": [{"type": "mcp", "server_label": "s"}]}, "tools[0].type"),
         ({"tools": [{"type": "web_search", "name": "f"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [*function(), *function()]}, "tools"),
         ({"tools": function(), "tool_choice": {"type": "mcp", "name": "f"}}, "tool_choice.type"),
         ({"truncation": "never"}, "truncation"),
         ({"truncation": {"type": "retention_ratio", "retention_ratio": 1.1}}, "truncation.retention_ratio"),

@@ -1,3 +1,5 @@
+import json
+
 import httpx
 import pytest
 
@@ -229,6 +231,20 @@ async def test_the_charset_that_all_use_may_be_named(
     body = f'--x\r\nContent-Disposition: form-data; name="sdp"\r\n\r\n{offer}\r\n--x--\r\n'
     headers = {**bearer(key), "Content-Type": 'multipart/form-data; boundary=x; charset="UTF-8"'}
     assert (await client.post(CALLS, content=body, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize("text", ["café", "“quoted”"])
+async def test_a_session_in_another_encoding_than_utf_8_is_refused(
+    client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str, text: str
+) -> None:
+    await add_media("media-0", ANSWER)
+    parts = {"sdp": offer, "session": json.dumps({"instructions": text}, ensure_ascii=False)}
+    head = 'Content-Disposition: form-data; name="{}"\r\nContent-Type: application/json; charset=cp1252'
+    body = "".join(f"--x\r\n{head.format(name)}\r\n\r\n{part}\r\n" for name, part in parts.items()) + "--x--\r\n"
+    headers = {**bearer(key), "Content-Type": "multipart/form-data; boundary=x"}
+    refused = await client.post(CALLS, content=body.encode("cp1252"), headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_multipart")
+    assert (await client.post(CALLS, content=body.encode(), headers=headers)).status_code == 201
 
 
 async def answer_control(bus: Bus, call: CallId) -> list[Hangup]:

@@ -156,3 +156,20 @@ def test_turn_detection_within_the_bounds_is_granted(turns: JsonValue) -> None:
     made = grant(TENANT, read({"session": session}), default_model="d", turn_terms=TurnTerms())
     assert made.session["audio"] == session["audio"]
     assert redeemed(granted({}), session, turn_terms=TurnTerms()).session["audio"] == session["audio"]
+
+
+LOOK: JsonValue = {"type": "function", "name": "look"}
+
+
+def test_a_choice_of_tools_is_checked_on_what_tenant_token_and_offer_say_together() -> None:
+    for choice in ("required", LOOK):
+        with pytest.raises(InvalidSessionError) as refused:
+            granted({"session": {"tool_choice": choice}})
+        assert (refused.value.code, refused.value.param) == ("invalid_value", "session.tool_choice")
+        tenant = Tenant(id=TenantId("b"), session={"tools": [LOOK]})
+        sealed = grant(tenant, read({"session": {"tool_choice": choice}}), default_model="d")
+        with pytest.raises(InvalidSessionError) as refused:
+            redeemed(sealed, {"tools": []})
+        assert refused.value.param == "session.tool_choice"
+        assert redeemed(sealed, {"tools": [], "tool_choice": "auto"}).session["tools"] == []
+        assert redeemed(granted({}), {"tools": [LOOK], "tool_choice": choice}).session["tool_choice"] == choice

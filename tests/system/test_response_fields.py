@@ -129,16 +129,18 @@ _MCP = {
     "allowed_callers": ["direct"],
     "defer_loading": True,
 }
+_ADDRESSES = ("server_url", "connector_id", "tunnel_id")
 
 
 @proves_in_both(*(f"tools[].{name}" for name in _MCP), "tool_choice.server_label")
 async def test_what_the_rehearsal_does_not_reach_is_refused(up: Up, root: FieldRoot) -> None:
     async with calling(up) as (caller, _):
         for name, value in _MCP.items():
-            tool = {"type": "mcp", "server_label": "s", name: value}
+            address = {} if name in _ADDRESSES else {"server_url": "https://example.com"}
+            tool = {"type": "mcp", "server_label": "s", **address, name: value}
             await refused(caller, root, {"tools": [tool]}, f"{root}.tools[0].type")
         choice = {"type": "mcp", "server_label": "s"}
-        await refused(caller, root, {"tool_choice": choice}, f"{root}.tool_choice.type")
+        await refused(caller, root, {"tool_choice": choice}, f"{root}.tool_choice")
 
 
 @proves_in_both("prompt.id", "prompt.version", "prompt.variables")

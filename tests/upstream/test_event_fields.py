@@ -13,6 +13,7 @@ EVENTS: dict[str, Json] = {
     "input_audio_buffer.append": {"audio": "AAAA"},
     "input_audio_buffer.commit": {},
     "input_audio_buffer.clear": {},
+    "output_audio_buffer.clear": {},
     "conversation.item.create": {"item": {}, "previous_item_id": "item_1"},
     "conversation.item.retrieve": {"item_id": "item_1"},
     "conversation.item.truncate": {"item_id": "item_1", "content_index": 0, "audio_end_ms": 1},

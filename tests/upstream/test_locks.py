@@ -1,6 +1,7 @@
 """Every way in which a client's event can have the effect of a locked field is refused."""
 
 import re
+from contextlib import suppress
 from typing import get_args
 
 import pytest
@@ -239,7 +240,8 @@ def test_neither_client_nor_provider_ever_sees_a_locked_field_change(
             state.check_locks({"type": "session.update", "session": update})
         except LockedFieldError:
             continue
-        state.apply(state.changes_of(update))
+        with suppress(InvalidSessionError):  # it chooses a tool that there is not
+            state.apply(state.changes_of(update))
     assert in_force(state, locked) == before
 
 

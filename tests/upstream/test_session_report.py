@@ -82,6 +82,10 @@ def test_an_optional_field_is_contradicted_only_if_it_is_locked() -> None:
         ("audio.output.speed", 1.5, 99, False),
         ("audio.input.transcription", {"model": "a"}, None, True),
         ("audio.input.transcription", {"model": "a"}, {"model": "a", "language": "en"}, False),
+        ("audio.input.transcription", {"language": "en"}, {"language": "en", "model": "a"}, True),
+        ("audio.input.transcription", {"language": "en"}, {"model": "a", "language": "de"}, True),
+        ("audio.input.transcription", {"language": "en"}, {"language": "en", "model": 7}, False),
+        ("audio.input.transcription", {"language": "en"}, {"language": "en"}, False),
         ("audio.input.noise_reduction", None, {"type": "near_field"}, True),
         ("tracing", "auto", None, True),
         ("tracing", "auto", {"group_id": "sess_theirs"}, False),
@@ -93,3 +97,12 @@ def test_an_optional_field_is_contradicted_only_if_it_is_locked() -> None:
 def test_what_is_taken_over_from_a_report(path: str, shown: JsonValue, reported: JsonValue, *, is_taken: bool) -> None:
     found = reported_values(at_path(path, shown), at_path(path, reported))
     assert found == ({path: reported} if is_taken else {})
+
+
+def test_the_model_that_transcribes_is_shown_with_what_the_client_set() -> None:
+    path = "audio.input.transcription"
+    prompt = "x" * 2000
+    theirs: Json = {"prompt": prompt, "model": "whisper-1", "language": None, "theirs": 1}
+    for ours in ({"prompt": prompt}, {"prompt": prompt, "model": None}):
+        found = reported_values(at_path(path, {**ours}), at_path(path, theirs))
+        assert found == {path: {"prompt": prompt, "model": "whisper-1"}}

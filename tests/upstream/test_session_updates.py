@@ -261,7 +261,7 @@ def as_triple(values: dict[str, str]) -> tuple[str, str, str | None]:
 
 @given(STEPS)
 def test_the_client_sees_each_update_confirmed_or_refused_in_order(steps: list[tuple[str, dict[str, str]]]) -> None:
-    drive, model = Drive().ready(), UpdatesModel()
+    drive, model = Drive(core_of({"tools": [{"type": "function", "name": "look"}]})).ready(), UpdatesModel()
     unanswered: list[tuple[JsonValue, dict[str, str]]] = []  # the provider's
     provider: dict[str, str] = {}  # its session
     for number, (step, changes) in enumerate(steps):

@@ -9,12 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, JsonValue, Tag
 
 from services.contracts.session.field_base import OBJECT, TEXT, SessionPart, form_of
-from services.contracts.session.tool_fields import AnyToolFields, ToolChoiceFields
+from services.contracts.session.tool_fields import ToolChoiceFields, ToolList
 
 SessionConfig = dict[str, JsonValue]
 """A session object in the provider's GA form: model, instructions, audio, tools, …"""
-
-MAX_TOOLS = 128
 
 NULLABLE = frozenset(
     {"tracing", "prompt", "audio.input.turn_detection", "audio.input.noise_reduction", "audio.input.transcription"}
@@ -33,9 +31,6 @@ MaxOutputTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
 MetadataPairs = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
-
-
-ToolList = Annotated[list[AnyToolFields], Field(max_length=MAX_TOOLS)]
 
 
 class VoiceObjectFields(SessionPart):

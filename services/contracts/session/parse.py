@@ -11,6 +11,8 @@ from services.contracts.session.registry import hint_of
 _MAX_NAME = 64
 _MAX_PROBLEM = 300
 """An error quotes names and tags of the client, which may be long."""
+_OWN_PROBLEM = "Value error, "
+"""What pydantic puts before the reason of a validator of ours."""
 
 
 class InvalidSessionError(ValueError):
@@ -70,7 +72,8 @@ def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails
             param = f"{param}.{first['loc'][-1]}"
             return InvalidSessionError(param, f"Missing required parameter: '{param}'.")
         case _:
-            return invalid_value(param, f"{first['msg'][:_MAX_PROBLEM]}.")
+            problem = first["msg"].removeprefix(_OWN_PROBLEM)
+            return invalid_value(param, f"{problem[:_MAX_PROBLEM]}.")
 
 
 def _path(source: Mapping[str, JsonValue], root: str, steps: tuple[int | str, ...]) -> str:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from services.contracts.session.fields import (
-    MAX_TOOLS,
     Eagerness,
     MaxOutputTokens,
     Modalities,
@@ -22,7 +21,7 @@ from services.contracts.session.merge import merge_sessions
 from services.rehearsal.core.commands import Json
 from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.strict import Strict, null_only
-from services.rehearsal.core.tool_fields import Tool, ToolChoice, named_tool_exists
+from services.rehearsal.core.tool_fields import ToolChoice, Tools, check_choice
 from services.rehearsal.core.voices import DEFAULT_VOICE, VoiceName, voice_name
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -176,7 +175,7 @@ class CompleteSession(Strict):
     instructions: str = ""
     output_modalities: Modalities = Field(default=["audio"])
     audio: AudioConfig = AudioConfig()
-    tools: list[Tool] = Field(default_factory=list, max_length=MAX_TOOLS)
+    tools: Tools = Field(default_factory=list)
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool | None = None
     max_output_tokens: MaxOutputTokens = "inf"
@@ -209,10 +208,7 @@ class CompleteSession(Strict):
             raise EventRefusedError(
                 "invalid_value", "Tracing is enabled, and its configuration cannot be changed.", "session.tracing"
             )
-        if not named_tool_exists(config.tool_choice, config.tools):
-            raise EventRefusedError(
-                "invalid_value", "'session.tool_choice' names no function of 'session.tools'.", "session.tool_choice"
-            )
+        check_choice(config.tool_choice, config.tools, "session")
         check_reasoning(self.model, config.reasoning, config.parallel_tool_calls, "session")
         return config
 

@@ -3,10 +3,9 @@
 from services.rehearsal.core.config import CompleteSession, check_reasoning, voice_is_fixed
 from services.rehearsal.core.conversation_items import ConversationItems
 from services.rehearsal.core.faults import Faults, faults_in
-from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.response import ResponseSpec
 from services.rehearsal.core.response_wire import ResponseParams
-from services.rehearsal.core.tool_fields import named_tool_exists
+from services.rehearsal.core.tool_fields import check_choice
 
 _THINKING_TOKENS = {"minimal": 0, "low": 40, "medium": 120, "high": 400, "xhigh": 1200}
 
@@ -32,10 +31,7 @@ def response_spec(
     check_reasoning(session.model, params.reasoning, params.parallel_tool_calls, "response")
     tools = session.tools if params.tools is None else params.tools
     choice = params.tool_choice or session.tool_choice
-    if not named_tool_exists(choice, tools) or (choice == "required" and not tools):
-        raise EventRefusedError(
-            "invalid_value", "'tool_choice' requires a function that is not in 'tools'.", "response.tool_choice"
-        )
+    check_choice(choice, tools, "response")
     instructions = session.instructions if params.instructions is None else params.instructions
     reasoning = params.reasoning or session.reasoning
     parallel = session.parallel_tool_calls if params.parallel_tool_calls is None else params.parallel_tool_calls

@@ -1,14 +1,12 @@
 """The settings of a `response.create`."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from services.contracts.session.fields import MAX_TOOLS, MaxOutputTokens, Modalities
+from services.contracts.session.fields import MaxOutputTokens, Modalities
 from services.rehearsal.core.config import AudioFormat, KnownVoice, Metadata, NoPrompt, Reasoning
 from services.rehearsal.core.item_wire import InputItem
 from services.rehearsal.core.strict import Strict
-from services.rehearsal.core.tool_fields import Tool, ToolChoice
+from services.rehearsal.core.tool_fields import ToolChoice, Tools
 
 
 class ResponseAudioOutput(Strict):
@@ -35,7 +33,7 @@ class ResponseParams(Strict):
     metadata: Metadata | None = None
     output_modalities: Modalities | None = None
     tool_choice: ToolChoice | None = None
-    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tools: Tools | None = None
     prompt: NoPrompt = None
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None

@@ -5,26 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from services.contracts.session.tool_fields import ToolName
+from services.contracts.session.tool_fields import MAX_TOOLS, ToolName, object_schema
 from services.rehearsal.core.commands import Json
+from services.rehearsal.core.refusal import EventRefusedError
 from services.rehearsal.core.strict import Strict
-
-
-def _object_schema(schema: Json) -> Json:
-    """Refuse what is no schema of an object.
-
-    Raises:
-        ValueError: with the sentence for the client.
-    """
-    properties = schema.get("properties", {})
-    required = schema.get("required", [])
-    if schema.get("type", "object") != "object" or not isinstance(properties, dict):
-        raise ValueError("a function's parameters are a JSON schema of type 'object' with 'properties'")
-    if not all(isinstance(value, dict | bool) for value in properties.values()):
-        raise ValueError("each of 'properties' is a JSON schema")
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise ValueError("'required' is a list of names")
-    return schema
 
 
 def _function_type(value: object) -> object:
@@ -44,7 +28,21 @@ class Tool(Strict):
     type: Annotated[Literal["function"], BeforeValidator(_function_type)] = "function"
     name: ToolName
     description: str = ""
-    parameters: Annotated[Json, AfterValidator(_object_schema)] = Field(default_factory=dict)
+    parameters: Annotated[Json, AfterValidator(object_schema)] = Field(default_factory=dict)
+
+
+def _have_one_name_each(tools: list[Tool]) -> list[Tool]:
+    """Refuse two functions of one name.
+
+    Raises:
+        ValueError: with the sentence for the client.
+    """
+    if len({tool.name for tool in tools}) < len(tools):
+        raise ValueError("two functions have the same name")
+    return tools
+
+
+Tools = Annotated[list[Tool], Field(max_length=MAX_TOOLS), AfterValidator(_have_one_name_each)]
 
 
 class NamedChoice(Strict):
@@ -57,6 +55,16 @@ class NamedChoice(Strict):
 ToolChoice = Literal["auto", "none", "required"] | NamedChoice
 
 
-def named_tool_exists(choice: ToolChoice, tools: Sequence[Tool]) -> bool:
-    """Whether ``choice`` names no function, or one of ``tools``."""
-    return not isinstance(choice, NamedChoice) or choice.name in {tool.name for tool in tools}
+def check_choice(choice: ToolChoice, tools: Sequence[Tool], root: str) -> None:
+    """Refuse a choice that ``tools`` cannot fulfil.
+
+    Raises:
+        EventRefusedError: it names a function that is not there, or requires one and there are none.
+    """
+    if isinstance(choice, NamedChoice) and choice.name not in {tool.name for tool in tools}:
+        sentence = f"'{root}.tool_choice' names no function of 'tools'."
+    elif choice == "required" and not tools:
+        sentence = f"'{root}.tool_choice' requires a function, and 'tools' has none."
+    else:
+        return
+    raise EventRefusedError("invalid_value", sentence, f"{root}.tool_choice")

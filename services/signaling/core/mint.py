@@ -12,6 +12,7 @@ from services.contracts.session.locks import ALWAYS_LOCKED, LOCKABLE, LockedFiel
 from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import invalid_value, parse_session
 from services.contracts.session.sizes import check_size
+from services.contracts.session.tool_choice import check_tool_choice
 from services.contracts.turn_detection import TurnTerms, out_of_bounds, requested_in
 from services.signaling.core.tenants import NO_SPEND_LIMIT, Tenant
 
@@ -121,10 +122,10 @@ def effective(defaults: SessionConfig, wanted: SessionConfig, *, default_model: 
     """Merge the gateway's defaults, the tenant's session and ``wanted``, the later ones winning.
 
     Raises:
-        InvalidSessionError: the merged session is too large.
+        InvalidSessionError: the merged session is too large, or chooses a tool that it does not have.
     """
     base: SessionConfig = {"type": "realtime", "model": default_model}
-    return check_size(merge_sessions(merge_sessions(base, defaults), wanted))
+    return check_tool_choice(check_size(merge_sessions(merge_sessions(base, defaults), wanted)))
 
 
 def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None, *, turn_terms: TurnTerms | None = None) -> Grant:
@@ -141,7 +142,7 @@ def redeemed(sealed: Grant, session: Mapping[str, JsonValue] | None, *, turn_ter
         raise LockedFieldError("session.hushgate", "its limits and locks")
     redeemed_session = redeem_session(sealed.session, parse_session(session), locked=sealed.locked)
     _check_turn_detection(redeemed_session, turn_terms)
-    return sealed.model_copy(update={"session": check_size(redeemed_session)})
+    return sealed.model_copy(update={"session": check_tool_choice(check_size(redeemed_session))})
 
 
 def placed(granted: Grant, tenant_limits: MinuteLimits) -> Grant:

@@ -265,6 +265,7 @@ class Requests:
             raise ClientEventError("invalid_type", "Invalid type for 'response': expected an object.", "response")
         body = self._parts.config.for_response(parameters or {})
         self._refuse_unsupported(body, "response")
+        self._parts.config.check_response_tools(body, pending=self._parts.updates.pending_changes)
         if "input" in body:
             body["input"] = [*map(self._for_provider, objects(body, "input"))]
         modalities = body.get("output_modalities") or self._parts.config.effective.get("output_modalities")

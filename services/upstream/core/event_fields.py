@@ -10,6 +10,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "input_audio_buffer.append": frozenset({"audio"}),
     "input_audio_buffer.commit": frozenset(),
     "input_audio_buffer.clear": frozenset(),
+    "output_audio_buffer.clear": frozenset(),
     "conversation.item.create": frozenset({"item", "previous_item_id"}),
     "conversation.item.retrieve": frozenset({"item_id"}),
     "conversation.item.truncate": frozenset({"item_id", "content_index", "audio_end_ms"}),

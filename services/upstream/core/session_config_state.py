@@ -10,6 +10,7 @@ from services.contracts.session.locks import LOCKS, LockedFieldError, refuse_loc
 from services.contracts.session.merge import merge_sessions
 from services.contracts.session.parse import invalid_value, parse_response, parse_session
 from services.contracts.session.sizes import MAX_UPDATED_BYTES, check_size
+from services.contracts.session.tool_choice import check_tool_choice
 from services.contracts.turn_detection import (
     OutOfBounds,
     TurnTerms,
@@ -28,6 +29,7 @@ TURN_DETECTION = "audio.input.turn_detection"
 _GATEWAY_FIELDS = (TURN_DETECTION, "audio.input.format", "audio.output.format")
 """The client's, which the provider never gets."""
 VOICE = "audio.output.voice"
+_CHOOSES_TOOLS = frozenset({"tools", "tool_choice", "prompt"})
 
 
 class SessionConfigState:
@@ -104,13 +106,24 @@ class SessionConfigState:
 
         Raises:
             InvalidSessionError: a field is unknown, or has a wrong value or one that the operator does not allow, or
-                the session is too large.
+                the session is too large or would choose a tool that it does not have.
         """
         changed = _settings(parse_session(parameters))
         for field in out_of_bounds(requested_in(changed), self.turn_terms):
             raise invalid_value(field.param, field.problem)
-        check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
+        updated = check_size(reduce(merge_sessions, (*pending, changed), self._requested), limit=MAX_UPDATED_BYTES)
+        if _CHOOSES_TOOLS & changed.keys():
+            check_tool_choice(updated)
         return changed
+
+    def check_response_tools(self, parameters: Json, *, pending: Iterable[Json]) -> None:
+        """Check that a response with ``parameters`` chooses no tool that neither they nor the session then have.
+
+        Raises:
+            InvalidSessionError: it does.
+        """
+        if _CHOOSES_TOOLS & parameters.keys():
+            check_tool_choice(reduce(merge_sessions, (*pending, parameters), self._requested), root="response")
 
     def changes_fixed_voice(self, changed: Json, *, pending: Iterable[Json] = ()) -> bool:
         """Return whether ``changed`` asks for another voice than the one that was heard already."""
@@ -170,7 +183,7 @@ class SessionConfigState:
 def part_for_provider(changed: Json) -> Json:
     """Return ``changed`` without the client's formats and turn detection, which the provider never gets."""
     result = reduce(without_path, _GATEWAY_FIELDS, changed)
-    return {name: value for name, value in result.items() if value != {} and name != "type"}
+    return {name: value for name, value in result.items() if name != "type" and (name, value) != ("audio", {})}
 
 
 def _settings(session: Json) -> Json:

@@ -25,6 +25,7 @@ OPTIONAL_FIELDS = (
 down and how it is kept, not what the model is told, may do or may cost."""
 SHOWN_FIELDS = (*OPTIONAL_FIELDS, "max_output_tokens")
 """Fields of which the client is shown the provider's value, where that is another than the client's."""
+_TRANSCRIPTION = "audio.input.transcription"
 _OURS = frozenset({"type", "audio.input.format", "audio.output.format"})
 _MAX_REPORTED_CHARS = 1024
 
@@ -43,13 +44,19 @@ def contradicted_field(sent: Json, report: Json, *, locked_paths: Sequence[str] 
 
 
 def reported_values(shown: Json, report: Json) -> Json:
-    """Return the values that ``report`` has otherwise than ``shown``, by path: only of `SHOWN_FIELDS`, and valid."""
+    """Return the values that ``report`` has otherwise than ``shown``, by path: only of `SHOWN_FIELDS`, and valid.
+
+    The model that transcribes is shown also if the client named none.
+    """
     result: Json = {}
     for path in SHOWN_FIELDS:
         value = value_at(report, path)
         is_stated = has_value(report, path) and (value is not None or path in NULLABLE)
         if is_stated and not _agrees(value_at(shown, path), value) and _is_valid(path, value):
             result[path] = value
+    ours, model = value_at(shown, _TRANSCRIPTION), value_at(report, f"{_TRANSCRIPTION}.model")
+    if isinstance(ours, dict) and not ours.get("model") and model and _is_valid(_TRANSCRIPTION, {"model": model}):
+        result.setdefault(_TRANSCRIPTION, {**ours, "model": model})
     return result
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from services.contracts.client_event import RefusedEvent, event_id
+from services.contracts.client_event import RefusedEvent, event_id, unknown_field
 
 MAX_STATED_MS = 60_000
+_FIELDS = frozenset({"jitter_buffer_ms", "playout_delay_ms", "round_trip_ms"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class ClientStats:
 
 def read_stats(fields: dict[str, JsonValue]) -> ClientStats | RefusedEvent:
     """Return the figures of an event, or why it is refused."""
+    if (refused := unknown_field(fields, _FIELDS)) is not None:
+        return refused
     buffer_ms = _milliseconds(fields.get("jitter_buffer_ms"))
     if buffer_ms is None:
         return _refused(fields, "jitter_buffer_ms")

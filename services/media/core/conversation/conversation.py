@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.contracts.audio import FRAME_MS, PcmFrame
-from services.contracts.client_event import BadEvent, EncodedText, RefusedEvent
+from services.contracts.client_event import BadEvent, EncodedText, RefusedEvent, unknown_field
 from services.contracts.endings import EndReason
 from services.contracts.frame import Frame, Kind
 from services.contracts.grant import OwnEvent
@@ -122,7 +122,10 @@ class Conversation:
         if not isinstance(event, ValidClientEvent):
             self._inbox.append(event)
         elif event.type == "output_audio_buffer.clear":
-            return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
+            refused = unknown_field(event.fields, frozenset())
+            if refused is None:
+                return self._record_sent(self.down.cut("client_clear", now=now)[1], now)
+            self._inbox.append(refused)
         elif event.type != "hushgate.client_stats":
             self._inbox.append(event.raw, kind=event.type)
         elif isinstance(stats := read_stats(event.fields), RefusedEvent):
