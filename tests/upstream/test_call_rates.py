@@ -10,6 +10,7 @@ from services.contracts.grant import Limits, MinuteLimits
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.commands import AppendAudio, CountRateRefusal, TakeRates
 from services.upstream.core.minute_use import RateExceeded
+from services.upstream.core.session_updates import MAX_PENDING_UPDATES
 from tests.upstream.drive import Drive, Json, core_of
 
 FULL = RateExceeded("responses", 2, 12.3)
@@ -94,6 +95,32 @@ def test_a_response_that_was_cancelled_before_the_answer_is_given_back() -> None
     d.client("response.cancel")
     d.record(d.core.rates_answered(2, FULL, now=d.now))
     assert not refusals(d)
+
+
+def test_the_refusal_of_a_turn_whose_place_the_next_one_took_is_not_told() -> None:
+    detection: Json = {"type": "server_vad", "interrupt_response": False}
+    session: Json = {"audio": {"input": {"turn_detection": detection}}}
+    d = Drive(core_of(session, tenant_limits=MinuteLimits(responses_per_min=2))).ready()
+    for _ in range(2):
+        d.utter()
+    first, second = questions(d)
+    d.record(d.core.rates_answered(first.ticket, FULL, now=d.now))
+    assert not refusals(d)
+    d.record(d.core.rates_answered(second.ticket, None, now=d.now))
+    assert requested(d) == 1
+
+
+def test_the_refusal_of_a_cancelled_response_that_keeps_its_place_is_not_told() -> None:
+    d = tenant(responses_per_min=9)
+    d.client("response.create")
+    answer(d)
+    d.client("response.cancel")
+    d.client("response.create")
+    d.client("response.cancel")
+    assert len(questions(d)) == 1
+    d.created()
+    d.done(status="cancelled")
+    assert (len(d.named("response.created")), len(d.named("response.done")), refusals(d)) == (2, 2, [])
 
 
 def test_what_the_tenant_refuses_does_not_count_for_the_token() -> None:
@@ -218,20 +245,58 @@ def test_what_a_client_appends_waits_for_the_tenants_seconds_and_its_events_wait
     assert (d.error["event_id"], d.sent_types) == ("mine", [])
 
 
-def test_push_to_talk_above_the_seconds_is_cleared_once_and_a_new_try_begins_after_a_commit() -> None:
-    d = Drive(core_of({"audio": {"input": {"turn_detection": None}}}, limits=Limits(audio_seconds_per_min=1))).ready()
-    d.speak(100)
-    assert (d.sent_types.count("input_audio_buffer.clear"), refusals(d)) == (1, [("token", "audio_seconds")])
-    d.client("input_audio_buffer.commit", event_id="mine")
-    errors = [e.event["error"] for e in d.named("error")]
-    assert [isinstance(error, dict) and error["code"] for error in errors] == [
-        "rate_limit_exceeded",
-        "input_audio_buffer_commit_empty",
-    ]
+def test_push_to_talk_above_the_seconds_keeps_what_was_taken_and_a_new_try_begins_after_a_commit() -> None:
+    d = Drive(core_of({"audio": {"input": {"turn_detection": None}}}, limits=Limits(audio_seconds_per_min=3))).ready()
+    d.speak(250)
+    assert (sent_ms(d), set(d.sent_types), refusals(d)) == (3000, {"append"}, [("token", "audio_seconds")])
+    assert str(d.error["message"]).startswith("Rate limit reached: 3 seconds of input audio a minute for this token.")
+    assert str(d.error["message"]).endswith(
+        "What was taken stays in the buffer; nothing more is taken until it is committed or cleared."
+    )
+    d.forget().client("input_audio_buffer.commit")
+    assert (d.sent_types, d.shown) == (["input_audio_buffer.commit"], ["input_audio_buffer.committed"])
     d.advance(65)
     d.forget().speak(20)
     d.client("input_audio_buffer.commit")
-    assert d.named("input_audio_buffer.committed")
+    assert (sent_ms(d), d.shown) == (400, ["input_audio_buffer.committed"])
+
+
+def test_push_to_talk_has_no_gap_when_seconds_are_free_again_before_the_commit() -> None:
+    d = Drive(core_of({"audio": {"input": {"turn_detection": None}}}, limits=Limits(audio_seconds_per_min=1))).ready()
+    d.speak(100)
+    d.advance(65)
+    d.speak(100)
+    assert (sent_ms(d), len(refusals(d))) == (1000, 1)
+    d.client("input_audio_buffer.clear")
+    d.forget().speak(20)
+    assert sent_ms(d) == 400
+
+
+def test_push_to_talk_above_the_tenants_seconds_keeps_what_was_taken() -> None:
+    core = core_of({"audio": {"input": {"turn_detection": None}}}, tenant_limits=MinuteLimits(audio_seconds_per_min=1))
+    d = Drive(core).ready()
+    d.speak(10)
+    answer(d)
+    d.speak(20)
+    answer(d, RateExceeded("audio_seconds", 1000, 3))
+    d.speak(60)
+    d.client("input_audio_buffer.commit")
+    assert (sent_ms(d), refusals(d)) == (1000, [("tenant", "audio_seconds")])
+    assert d.one("input_audio_buffer.committed")
+    assert "input_audio_buffer.clear" not in d.sent_types
+
+
+def test_what_waits_behind_an_append_that_itself_waited_keeps_its_place() -> None:
+    core = core_of({"audio": {"input": {"turn_detection": None}}}, tenant_limits=MinuteLimits(audio_seconds_per_min=9))
+    d = Drive(core).ready()
+    for number in range(MAX_PENDING_UPDATES + 1):
+        d.client("session.update", session={"instructions": str(number)})
+    d.client("input_audio_buffer.append", audio=pcm(400))
+    d.client("input_audio_buffer.commit")
+    d.forget().provider("session.updated", session={"instructions": "0"})
+    assert d.sent_types == ["session.update"]
+    answer(d)
+    assert d.sent_types == ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit"]
 
 
 def test_tokens_that_a_provider_by_duration_reports_count_too() -> None:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.client_requests import CONFIRMATION_S
+from services.upstream.core.command_buffer import MAX_HELD_EVENTS
 from services.upstream.core.commands import PublishEvent, Reconnect, SendToProvider
 from services.upstream.core.item_registry import MAX_ITEMS
 from tests.upstream.drive import Drive, Json, core_of, object_of
@@ -447,16 +448,17 @@ def test_an_utterance_that_is_never_confirmed_is_given_up(verb: str) -> None:
     assert drive.sent("conversation.item.create")
 
 
-def test_events_that_wait_are_limited() -> None:
+def test_no_further_event_is_taken_while_many_wait() -> None:
     drive = Drive().ready()
     utterance = spoken(drive)
     drive.forget()
-    for _ in range(65):
-        drive.client("conversation.item.retrieve", item_id=utterance, event_id="mine")
-    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
-    assert drive.faults == ["backlog"]
+    for _ in range(MAX_HELD_EVENTS):
+        assert drive.core.takes_client_events
+        drive.client("conversation.item.retrieve", item_id=utterance)
+    assert not drive.core.takes_client_events
     drive.provider("input_audio_buffer.committed", item_id="item_PU")
-    assert drive.sent_types == ["conversation.item.retrieve"] * 64
+    assert drive.sent_types == ["conversation.item.retrieve"] * MAX_HELD_EVENTS
+    assert (drive.core.takes_client_events, drive.shown) == (True, [])
 
 
 def test_what_a_silent_provider_is_asked_for_is_remembered_within_bounds() -> None:

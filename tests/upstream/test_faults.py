@@ -6,7 +6,8 @@ from pydantic import JsonValue
 from services.contracts.endings import EndReason
 from services.contracts.usage import Meter
 from services.upstream.core import command_buffer
-from services.upstream.core.commands import AppendAudio, EndSession
+from services.upstream.core.client_requests import CONFIRMATION_S
+from services.upstream.core.commands import AppendAudio, EndSession, SendToProvider
 from services.upstream.core.ids import MAX_IDS, IdMap
 from services.upstream.core.item_events import MAX_TRUNCATING
 from services.upstream.core.item_registry import MAX_ITEMS, ItemRegistry
@@ -276,13 +277,53 @@ def test_many_events_are_not_remembered_for_ever() -> None:
     assert drive.error["event_id"] is None
 
 
-def test_more_truncations_than_anybody_waits_for_are_refused() -> None:
-    drive = Drive().ready()
+def truncations(drive: Drive) -> int:
+    """Ask for one more truncation than may be unconfirmed, all of one item; return how many are sent."""
+    item = drive.answer(ms=1000)
+    drive.report(item, ms=1000)
+    drive.forget()
     for number in range(MAX_TRUNCATING + 1):
-        item = drive.forget().answer(rid=f"resp_P{number}", iid=f"item_P{number}", ms=20)
-        drive.report(item, ms=20)
-        drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1, event_id="mine")
-    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+        asked: Json = {"item_id": item, "content_index": 0, "audio_end_ms": number, "event_id": f"e{number}"}
+        drive.client("conversation.item.truncate", **asked)
+    return drive.sent_types.count("conversation.item.truncate")
+
+
+def test_a_truncation_waits_while_many_are_unconfirmed_and_each_is_answered() -> None:
+    drive = Drive().ready()
+    assert truncations(drive) == MAX_TRUNCATING
+    for number in range(MAX_TRUNCATING + 1):
+        drive.provider("conversation.item.truncated", item_id="item_P1", content_index=0, audio_end_ms=number)
+    ends = [e.event["audio_end_ms"] for e in drive.named("conversation.item.truncated")]
+    assert ends == [*range(MAX_TRUNCATING + 1)]
+    assert drive.shown == ["conversation.item.truncated"] * (MAX_TRUNCATING + 1)
+
+
+def test_a_truncation_waits_until_another_is_refused() -> None:
+    drive = Drive().ready()
+    assert truncations(drive) == MAX_TRUNCATING
+    sent = [c.event for c in drive.commands if isinstance(c, SendToProvider)]
+    drive.provider("error", error={"message": "No.", "code": "invalid_value", "event_id": sent[0]["event_id"]})
+    assert drive.sent_types.count("conversation.item.truncate") == MAX_TRUNCATING + 1
+    assert drive.error["event_id"] == "e0"
+
+
+def test_a_truncation_that_waits_for_a_silent_provider_is_given_up() -> None:
+    drive = Drive().ready()
+    truncations(drive)
+    drive.advance(CONFIRMATION_S)
+    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", f"e{MAX_TRUNCATING}")
+
+
+def test_a_refused_truncation_of_a_former_session_changes_nothing() -> None:
+    drive = between_sessions()
+    drive.open()
+    item = drive.answer(ms=1000)
+    drive.report(item, ms=1000)
+    drive.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1, event_id="mine")
+    event_id = drive.sent("conversation.item.truncate")["event_id"]
+    drive.advance(1000)
+    drive.provider("error", error={"message": "No.", "code": "invalid_value", "event_id": event_id})
+    assert drive.error["event_id"] == "mine"
 
 
 def test_ids_are_forgotten_oldest_first() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from services.upstream.connectors.openai import CAPABILITIES
+from services.upstream.core.command_buffer import MAX_HELD_EVENT_BYTES, MAX_HELD_EVENTS
 from services.upstream.core.commands import SendToProvider
 from services.upstream.core.session_updates import MAX_PENDING_UPDATES, UPDATE_TIMEOUT_S
 from tests.upstream.drive import Drive, Json, core_of, object_of
@@ -159,12 +160,68 @@ def test_an_update_that_was_never_confirmed_does_not_stop_the_next() -> None:
     assert updated(drive) == [""]
 
 
-def test_no_more_updates_are_taken_than_can_be_pending() -> None:
+def burst(drive: Drive, number: int) -> None:
+    for n in range(number):
+        assert drive.core.takes_client_events
+        drive.client("session.update", event_id=f"e{n}", session=says(str(n)))
+
+
+def test_updates_of_a_burst_wait_in_order_and_each_is_answered() -> None:
     drive = Drive().ready()
-    for _ in range(MAX_PENDING_UPDATES + 1):
-        drive.client("session.update", event_id="mine", session=says("One."))
+    burst(drive, 60)
+    drive.client("conversation.item.create", item={"type": "message", "role": "user", "content": []})
     assert drive.sent_types == ["session.update"] * MAX_PENDING_UPDATES
-    assert (drive.error["code"], drive.error["event_id"]) == ("too_many_events", "mine")
+    for n in range(60):
+        if n == 30:
+            refuse(drive, sent_ids(drive)[n])
+        else:
+            report(drive, instructions=str(n))
+    assert updated(drive) == [str(n) for n in range(60) if n != 30]
+    assert drive.error["event_id"] == "e30"
+    assert drive.sent_types == [*["session.update"] * 60, "conversation.item.create"]
+
+
+def test_no_further_event_is_taken_while_many_wait_and_a_cancellation_passes_those() -> None:
+    drive = Drive().ready()
+    drive.client("response.create")
+    drive.created()
+    burst(drive, MAX_PENDING_UPDATES + MAX_HELD_EVENTS)
+    assert not drive.core.takes_client_events
+    drive.forget().client("response.cancel")
+    assert drive.sent_types == ["response.cancel"]
+    report(drive, instructions="0")
+    assert drive.core.takes_client_events
+    drive.client("session.update", session=says("x" * MAX_HELD_EVENT_BYTES))
+    assert not drive.core.takes_client_events
+
+
+def test_updates_of_a_burst_that_the_provider_never_answers_are_each_told_so() -> None:
+    drive = Drive().ready()
+    burst(drive, 60)
+    drive.client("response.create")
+    for _ in range(5):
+        drive.advance(UPDATE_TIMEOUT_S)
+    errors = [object_of(e.event, "error") for e in drive.named("error")]
+    assert [(e["code"], e["event_id"]) for e in errors] == [("update_unconfirmed", f"e{n}") for n in range(60)]
+    assert drive.sent("response.create")
+    report(drive, instructions="20")
+    assert updated(drive) == [], "only the newest that are late may still be confirmed"
+    report(drive, instructions="50")
+    assert updated(drive) == [str(n) for n in range(60 - MAX_PENDING_UPDATES, 51)]
+
+
+def test_what_waits_behind_updates_is_not_sent_between_two_connections() -> None:
+    drive = Drive(core_of(says("First."), capabilities=LIMITED)).ready()
+    burst(drive, MAX_PENDING_UPDATES + 1)
+    drive.advance(474)  # all are late, and the connection is replaced
+    drive.forget()
+    drive.advance(0.1)
+    assert drive.sent_types == []
+    drive.record(drive.core.provider_opened(now=drive.now))
+    report(drive, instructions="First.")
+    assert drive.sent_types[-1] == "session.update"
+    report(drive, instructions=str(MAX_PENDING_UPDATES))
+    assert updated(drive) == [str(MAX_PENDING_UPDATES)]
 
 
 def test_an_update_between_two_connections_is_sent_behind_the_new_session() -> None:

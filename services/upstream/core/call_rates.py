@@ -82,12 +82,12 @@ class CallRates:
         if shared := charges(self._tenant, amounts, forced=True):
             self._commands.add(TakeRates(0, shared))
 
-    def publish_refusal(self, refusal: RateRefusal, client_event_id: str | None = None) -> None:
-        """Publish the `error` event of a refusal, and count it."""
+    def publish_refusal(self, refusal: RateRefusal, client_event_id: str | None = None, *, effect: str = "") -> None:
+        """Publish the `error` event of a refusal, and count it. ``effect``: a sentence about what it leads to."""
         self._commands.add(CountRateRefusal(refusal.owner, refusal.exceeded.kind))
         self._commands.publish_error(
             kind="rate_limit_error",
             code="rate_limit_exceeded",
-            message=refusal.message,
+            message=f"{refusal.message} {effect}".rstrip(),
             client_event_id=client_event_id,
         )

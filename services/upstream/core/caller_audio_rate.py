@@ -60,9 +60,9 @@ class CallerAudioRate:
 
         self._rates.take({"audio_seconds": taken_ms}, answered, now=now)
 
-    def publish(self, refusal: RateRefusal, client_event_id: str | None = None) -> None:
-        """Publish the `error` event of a refusal."""
-        self._rates.publish_refusal(refusal, client_event_id)
+    def publish(self, refusal: RateRefusal, client_event_id: str | None = None, *, effect: str) -> None:
+        """Publish the `error` event of a refusal. ``effect``: a sentence about what it leads to."""
+        self._rates.publish_refusal(refusal, client_event_id, effect=effect)
 
     def settle(self) -> None:
         """Give back what was taken and not sent, and book what was sent before the answer."""

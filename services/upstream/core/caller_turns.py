@@ -71,7 +71,7 @@ class CallerTurns:
         """
         push_to_talk = not self._applied.automatic
         if self._input_buffer.is_open or (push_to_talk and not self._input_buffer.has_client_audio):
-            self._input_buffer.append_frames(pcm, repeatable=push_to_talk, now=now)
+            self._input_buffer.append_frames(pcm, push_to_talk=push_to_talk, now=now)
 
     def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""

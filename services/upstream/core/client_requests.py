@@ -16,15 +16,14 @@ from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
-from services.upstream.core.command_buffer import CommandBuffer, Origin
-from services.upstream.core.commands import CountError
+from services.upstream.core.command_buffer import MAX_HELD_EVENT_BYTES, MAX_HELD_EVENTS, CommandBuffer, Origin
 from services.upstream.core.event_fields import refuse_other_fields
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.item_events import ItemEvents
 from services.upstream.core.item_order import ROOT
 from services.upstream.core.item_registry import ItemRegistry
-from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, whole
+from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, text_chars, whole
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import VOICE, SessionConfigState
 from services.upstream.core.session_updates import UNSUPPORTED, SessionUpdates
@@ -33,9 +32,9 @@ from services.upstream.core.usage import Tally
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 LOCKED = "locked_by_token"
 CONFIRMATION_S = 5.0
-"""Longest that a client's event waits for the provider to confirm the utterance that it names."""
-_MAX_WAITING = 64
+"""Longest that a client's event waits for a confirmation: of the utterance that it names, or of truncations."""
 _NEVER_WAITS = frozenset({"output_audio_buffer.clear", "response.cancel"})
+_TOO_MANY = ("too_many_events", "Too many events wait for the provider: send this one again later.")
 
 
 class ClientEventError(Exception):
@@ -47,8 +46,19 @@ class ClientEventError(Exception):
         self.param = param
 
 
-class _UnconfirmedItemError(ClientEventError):
-    """The event names an utterance that was committed, and the provider has not told its id yet."""
+class _UnconfirmedError(ClientEventError):
+    """The event waits for a confirmation of the provider, and is refused after `CONFIRMATION_S`."""
+
+
+class _NotYetError(Exception):
+    """The event waits for events before it, which all end in time."""
+
+
+@dataclass(slots=True, eq=False)
+class _WaitingEvent:
+    event: Json
+    since: float
+    is_cancelled: bool = False  # a request for a response
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,8 @@ class Requests:
         self._parts = parts
         self._commands = parts.commands
         self._ids = parts.ids
-        self._waiting: deque[tuple[Json, float]] = deque()  # in order, with the time of arrival
+        self._waiting: deque[_WaitingEvent] = deque()
+        self._waiting_chars = 0
         self._handlers: dict[str, Callable[[Json, float], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._append,
@@ -100,33 +111,35 @@ class Requests:
                 code="invalid_event", message="The event is nested too deeply.", client_event_id=event_id(event)
             )
             return
-        if (self._waiting and text(event, "type") not in _NEVER_WAITS) or not self._is_handled(event, now, since=now):
-            self._wait(event, now)
+        arrived = _WaitingEvent(event, now)
+        if (self._waiting and text(event, "type") not in _NEVER_WAITS) or not self._is_handled(arrived, now):
+            self._waiting.append(arrived)
+            self._waiting_chars += text_chars(event)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further event may wait here."""
+        return len(self._waiting) < MAX_HELD_EVENTS and self._waiting_chars < MAX_HELD_EVENT_BYTES
 
     def proceed(self, now: float) -> None:
-        """Handle the events that waited for the provider to confirm an utterance, and those behind them."""
-        while self._waiting and self._is_handled(self._waiting[0][0], now, since=self._waiting[0][1]):
-            self._waiting.popleft()
+        """Handle the events that waited for what is in progress, and those behind them."""
+        while self._waiting and self._commands.is_open and not self._parts.input_buffer.awaits_rate:
+            if not self._is_handled(self._waiting[0], now):
+                return
+            self._waiting_chars -= text_chars(self._waiting.popleft().event)
 
-    def _wait(self, event: Json, now: float) -> None:
-        if len(self._waiting) < _MAX_WAITING:
-            self._waiting.append((event, now))
-            return
-        self._commands.count_error(CountError("backlog", "event"))
-        self._commands.publish_error(
-            code="too_many_events",
-            message="Too many events wait for the provider to confirm an item.",
-            client_event_id=event_id(event),
-        )
-
-    def _is_handled(self, event: Json, now: float, *, since: float) -> bool:
+    def _is_handled(self, waiting: _WaitingEvent, now: float) -> bool:
         """Handle the event; return whether it was carried out or refused, and need not wait."""
+        event = waiting.event
+        handle = self._handlers.get(text(event, "type"), self._unknown)
         try:
             self._parts.config.check_locks(event)
             refuse_other_fields(event)
-            self._handlers.get(text(event, "type"), self._unknown)(event, now)
-        except _UnconfirmedItemError as exc:
-            if now - since < CONFIRMATION_S:
+            (self._response_create_cancelled if waiting.is_cancelled else handle)(event, now)
+        except _NotYetError:
+            return False
+        except _UnconfirmedError as exc:
+            if now - waiting.since < CONFIRMATION_S:
                 return False
             self._refuse(event, exc.code, exc, exc.param)
         except (ClientEventError, InvalidSessionError) as exc:
@@ -151,9 +164,7 @@ class Requests:
             ClientEventError: too much waits for the provider.
         """
         if not self._commands.send_to_provider(kind, body, origin=_origin(event, item_id)):
-            raise ClientEventError(
-                "too_many_events", "Too many events wait for the provider: send this one again later."
-            )
+            raise ClientEventError(*_TOO_MANY)
 
     def _unknown(self, event: Json, _: float) -> None:
         known = ", ".join(f"'{name}'" for name in self._handlers)
@@ -162,16 +173,16 @@ class Requests:
 
     def _session_update(self, event: Json, now: float) -> None:
         parameters = _required(event, "session")
-        self._refuse_unsupported(parameters, "session")
         config, updates = self._parts.config, self._parts.updates
+        if updates.is_full:
+            raise _NotYetError
+        self._refuse_unsupported(parameters, "session")
         changed = config.changes_of(parameters, pending=updates.pending_changes)
         if config.changes_fixed_voice(changed, pending=updates.pending_changes):
             fixed = "Cannot update a conversation's voice if assistant audio is present."
             raise ClientEventError("cannot_update_voice", fixed, f"session.{VOICE}")
-        if updates.is_full or not updates.request(changed, _origin(event), now=now):
-            raise ClientEventError(
-                "too_many_events", "Too many updates wait for the provider: send this one again later."
-            )
+        if not updates.request(changed, _origin(event), now=now):
+            raise ClientEventError(*_TOO_MANY)
 
     def _append(self, event: Json, now: float) -> None:
         encoded = text(event, "audio")
@@ -247,7 +258,7 @@ class Requests:
             raise ClientEventError("invalid_value", has, "audio_end_ms")
         cut: Json = {"item_id": theirs, "content_index": whole(event, "content_index"), "audio_end_ms": end_ms}
         if not self._parts.item_events.takes_truncations:
-            raise _too_many()
+            raise _UnconfirmedError(*_TOO_MANY)
         self._send(event, "conversation.item.truncate", cut, item_id)
         self._parts.item_events.truncate_sent(item_id)
 
@@ -260,6 +271,19 @@ class Requests:
         self._parts.item_events.delete_sent(item_id)
 
     def _response_create(self, event: Json, now: float) -> None:
+        body = self._response_parameters(event)
+        modalities = body.get("output_modalities") or self._parts.config.effective.get("output_modalities")
+        self._parts.responses.request(
+            body, asker="client", client_event_id=event_id(event), is_text=modalities == ["text"], now=now
+        )
+
+    def _response_create_cancelled(self, event: Json, now: float) -> None:
+        """Handle a request of the conversation that the client has cancelled while it waited here."""
+        self._parts.responses.request_cancelled(self._response_parameters(event), now=now)
+
+    def _response_parameters(self, event: Json) -> Json:
+        if not self._parts.responses.takes_requests:
+            raise _NotYetError
         parameters = event.get("response")
         if not isinstance(parameters, (dict, type(None))):
             raise ClientEventError("invalid_type", "Invalid type for 'response': expected an object.", "response")
@@ -268,14 +292,16 @@ class Requests:
         self._parts.config.check_response_tools(body, pending=self._parts.updates.pending_changes)
         if "input" in body:
             body["input"] = [*map(self._for_provider, objects(body, "input"))]
-        modalities = body.get("output_modalities") or self._parts.config.effective.get("output_modalities")
-        self._parts.responses.request(
-            body, asker="client", client_event_id=event_id(event), is_text=modalities == ["text"], now=now
-        )
+        return body
 
     def _response_cancel(self, event: Json, now: float) -> None:
-        if not self._parts.responses.cancel(text(event, "response_id") or None, now=now):
+        response_id = text(event, "response_id") or None
+        waiting = [w for w in self._waiting if response_id is None and _asks_conversation(w.event)]
+        is_active = self._parts.responses.cancel(response_id, now=now)
+        if not is_active and all(request.is_cancelled for request in waiting):
             raise ClientEventError("response_cancel_not_active", "Cancellation failed: no active response found")
+        for request in waiting:
+            request.is_cancelled = True
 
     def _refuse_unsupported(self, parameters: Json, name: str) -> None:
         for parameter in unsupported(parameters, self._parts.capabilities):
@@ -296,7 +322,7 @@ class Requests:
     def _theirs(self, ours: str, name: str, verb: str) -> str:
         theirs = self._ids.theirs("item", ours)
         if theirs is None:
-            error = _UnconfirmedItemError if ours in self._parts.conversation else ClientEventError
+            error = _UnconfirmedError if ours in self._parts.conversation else ClientEventError
             raise _no_such_item(ours, name, verb, error)
         return theirs
 
@@ -311,8 +337,8 @@ class Requests:
         return known
 
 
-def _too_many() -> ClientEventError:
-    return ClientEventError("too_many_events", "Too many events wait for the provider: send this one again later.")
+def _asks_conversation(event: Json) -> bool:
+    return text(event, "type") == "response.create" and fields(event, "response").get("conversation") != "none"
 
 
 def _required(event: Json, name: str) -> Json:

@@ -27,6 +27,9 @@ IDLE_SILENCE_MS = 200
 """What is committed after an idle timeout: more than `MIN_COMMIT_MS`, whatever a resampler holds."""
 MAX_REPEATED_AUDIO_BYTES = 30_000 // FRAME_MS * UP_FRAME_BYTES
 """30 s: most that is kept of push to talk, so that a new session with the provider has it too."""
+_UTTERANCE_DROPPED = "The utterance is not committed."
+_REST_NOT_TAKEN = "What was taken stays in the buffer; nothing more is taken until it is committed or cleared."
+_APPEND_NOT_TAKEN = "This audio is not taken; what was taken before stays in the buffer."
 _MAX_DURATIONS = 256
 _MAX_UNCONFIRMED = 1024
 _MAX_UNTRANSCRIBED = 16
@@ -104,16 +107,17 @@ class InputAudioBuffer:
         """Whether audio of the client waits for the rates; its further events must wait behind it."""
         return self._rate.client_waits
 
-    def append_frames(self, pcm: bytes, *, repeatable: bool = False, now: float) -> None:
-        """Append caller audio: s16le mono 16 kHz. ``repeatable``: keep it for a new session with the provider.
+    def append_frames(self, pcm: bytes, *, push_to_talk: bool = False, now: float) -> None:
+        """Append caller audio: s16le mono 16 kHz. ``push_to_talk``: keep it for a new session with the provider.
 
-        Above a rate, the buffer is cleared and the rest dropped.
+        Above a rate the rest is dropped, until the buffer is committed or cleared, and so is the utterance before it;
+        what there is of push to talk stays.
         """
         self._index += len(pcm) // UP_FRAME_BYTES
-        if not self._rate.admit(len(pcm) // 32, self._cut, now=now):
+        if not self._rate.admit(len(pcm) // 32, self._stop_taking if push_to_talk else self._cut, now=now):
             return
         self._append_frames(pcm)
-        if repeatable:
+        if push_to_talk:
             self._kept += pcm
             if len(self._kept) > MAX_REPEATED_AUDIO_BYTES:
                 self._kept.clear()
@@ -123,9 +127,12 @@ class InputAudioBuffer:
         self._ms += len(pcm) / 32
 
     def _cut(self, refusal: RateRefusal) -> None:
-        self._rate.publish(refusal)
+        self._rate.publish(refusal, effect=_UTTERANCE_DROPPED)
         if self._ms:
             self.clear()
+
+    def _stop_taking(self, refusal: RateRefusal) -> None:
+        self._rate.publish(refusal, effect=_REST_NOT_TAKEN)
 
     def append_client_audio(self, pcm_24k: bytes, encoded: str, *, client_event_id: str | None, now: float) -> None:
         """Append audio of the client's `input_audio_buffer.append`, which has no reply unless a rate refuses it."""
@@ -134,7 +141,7 @@ class InputAudioBuffer:
             if refusal is None:
                 self._append_client_audio(pcm_24k, encoded)
             else:
-                self._rate.publish(refusal, client_event_id)
+                self._rate.publish(refusal, client_event_id, effect=_APPEND_NOT_TAKEN)
 
         self._rate.take_for_client(len(pcm_24k) // 48, answered, now=now)
 

@@ -15,7 +15,7 @@ from services.upstream.core.usage import transcription_meters
 MAX_CREATED = 4096
 """The client's items, and deletions, that the provider has not confirmed: as many as a conversation may have."""
 MAX_TRUNCATING = 256
-"""The client's truncations that the provider has not confirmed; further ones are refused."""
+"""The client's truncations that the provider has not confirmed; further ones wait."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
 _PASSED_ON = ("logprobs", "languages")
 """What some models say about a transcript, as the session's `include` asks for."""
@@ -46,7 +46,7 @@ class ItemEvents:
         self._input_buffer = input_buffer
         self._created: OrderedDict[str, _Creation] = OrderedDict()  # sent in this session and not yet done, by our id
         self._deleting: set[str] = set()
-        self._truncating: set[str] = set()  # requested by the client; our own are published when sent
+        self._truncating: list[str] = []  # requested by the client; our own are published when sent
 
     def create_sent(self, item_id: str, item: Json, *, behind: str | None, origin: Origin) -> None:
         """Record that the client's item was sent to the provider. ``behind``: see `ItemRegistry.reserve`."""
@@ -59,7 +59,7 @@ class ItemEvents:
 
     def truncate_sent(self, item_id: str) -> None:
         """Record that the client's truncation was sent to the provider."""
-        self._truncating.add(item_id)
+        self._truncating.append(item_id)
 
     @property
     def takes_truncations(self) -> bool:
@@ -82,6 +82,11 @@ class ItemEvents:
         """Keep the item: the provider refused to delete it."""
         self._deleting.discard(item_id)
 
+    def truncate_failed(self, item_id: str) -> None:
+        """Await no confirmation of the client's truncation: the provider refused it."""
+        if item_id in self._truncating:
+            self._truncating.remove(item_id)
+
     def create_failed(self, item_id: str) -> None:
         """Remove an item that the provider refused; one that the client has already is only missing at the provider."""
         self._created.pop(item_id, None)
@@ -98,6 +103,7 @@ class ItemEvents:
         """
         for item_id in sorted(self._deleting):
             self._publish_deleted(item_id)
+        self._truncating.clear()
         before, self._created = self._created, OrderedDict()
         items = self._conversation.begin_new_session()
         for item in items:
@@ -150,7 +156,7 @@ class ItemEvents:
         """Handle `conversation.item.truncated`; published only if the client asked for it."""
         ours = self._ids.known("item", text(event, "item_id"))
         if ours is not None and ours in self._truncating:
-            self._truncating.discard(ours)
+            self._truncating.remove(ours)
             cut: Json = {name: whole(event, name) for name in ("content_index", "audio_end_ms")}
             self._commands.publish_event("conversation.item.truncated", {"item_id": ours, **cut}, AT_ONCE)
 

@@ -94,6 +94,11 @@ class ProviderResponse:
             self._final is not None and self._done_at is not None and not any(item.has_playout for item in self.items)
         )
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was stopped, and the client has not got its `response.done`."""
+        return self.stopped is not None and self._done_at is None
+
     def item(self, their_id: str) -> OutputItem | None:
         """Return the item with the provider's id, or None."""
         ours = self._shared.ids.known("item", their_id)

@@ -13,6 +13,8 @@ from services.upstream.core.response import StopReason
 
 MAX_WAITING = 8
 """Most requests outside the conversation that wait; of the conversation's, one waits for each asker."""
+MAX_CANCELLED = 16
+"""Cancelled requests whose turn has not come; the client's further ones are not taken."""
 MAX_BESIDE = 4
 """Most responses that are generated beside the conversation."""
 CREATED_TIMEOUT_S = 15.0
@@ -73,7 +75,7 @@ class ResponseRequests:
         if new.out_of_band and sum(request.out_of_band for request in self._waiting) >= MAX_WAITING:
             return False
         if new.asker == "turn":
-            self._waiting = [request for request in self._waiting if request.asker != "turn"]
+            self._waiting = [request for request in self._waiting if request.asker != "turn" or request.stop]
         self._waiting.append(new)
         return True
 
@@ -87,7 +89,7 @@ class ResponseRequests:
         is_clear = not any(request.out_of_band for request in self.sent)  # begins are told apart by their conversation
         for request in sorted(self._waiting, key=lambda request: request.out_of_band):
             has_room = beside < MAX_BESIDE if request.beside else is_free
-            if has_room and now >= request.retry_at and (is_clear or not request.out_of_band):
+            if not request.stop and has_room and now >= request.retry_at and (is_clear or not request.out_of_band):
                 return request
             is_free = is_free and request.beside  # those behind it do not overtake
         return None
@@ -124,11 +126,28 @@ class ResponseRequests:
         found = [request for request in self.sent if now - request.sent_at >= CREATED_TIMEOUT_S]
         return self._pop(found[0]) if found else None
 
-    def pop_conversation(self) -> list[ResponseRequest]:
-        """Remove and return the waiting requests of the conversation."""
-        removed = [request for request in self._waiting if not request.out_of_band]
-        self._waiting = [request for request in self._waiting if request.out_of_band]
-        return removed
+    def stop_conversation(self, reason: StopReason) -> bool:
+        """Stop the requests of the conversation; False if there are none. Those that wait keep their places."""
+        found = [request for request in (*self.sent, *self._waiting) if not (request.out_of_band or request.stop)]
+        for request in found:
+            request.stop = reason
+        return bool(found)
+
+    @property
+    def takes_cancelled(self) -> bool:
+        """Whether few of those that wait are cancelled."""
+        return sum(request.stop is not None for request in self._waiting) < MAX_CANCELLED
+
+    def pop_cancelled(self) -> ResponseRequest | None:
+        """Remove and return the first that waits and is cancelled; None if there is none, or if one is before it.
+
+        Before it: a cancelled request that the provider has not answered.
+        """
+        found = [request for request in self._waiting if request.stop]
+        if not found or any(request.stop for request in self.sent):
+            return None
+        self._waiting.remove(found[0])
+        return found[0]
 
     def retry(self, refused: ResponseRequest, *, now: float) -> bool:
         """Let a request that the provider refused wait again, beside nothing; False if it was refused too often."""

@@ -99,6 +99,18 @@ class ResponseTracker:
             self._refuse(new, "Too many responses outside the conversation wait. Wait until one of them is done.")
         self._send_next(now)
 
+    def request_cancelled(self, parameters: Json, *, now: float) -> None:
+        """Publish the response that the client has requested and cancelled meanwhile, behind those before it."""
+        new = ResponseRequest(fields=parameters, asker="client", client_event_id=None, asked_at=now)
+        new.stop = "client_cancelled"
+        self._requests.add(new)
+        self._publish_cancelled_requests()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether the client may request a response: few cancelled ones wait for those before them."""
+        return self._requests.takes_cancelled
+
     @property
     def _conversation_is_busy(self) -> bool:
         active = [response for response in self._generating if response.in_conversation and not response.stopped]
@@ -110,6 +122,7 @@ class ResponseTracker:
         )
 
     def _send_next(self, now: float) -> None:
+        self._publish_cancelled_requests()
         while (request := self._next_request(now)) is not None:
             if request.admission == "not_asked":
                 request.admission = "asked"
@@ -136,9 +149,9 @@ class ResponseTracker:
     def _rate_answered(self, request: ResponseRequest, refusal: RateRefusal | None, now: float) -> None:
         if refusal is None:
             request.admission = "granted"
-            if not self._requests.waits(request):
+            if request.stop or not self._requests.waits(request):
                 self._rates.book({"responses": -1}, now=now)
-        elif self._requests.remove(request):
+        elif not request.stop and self._requests.remove(request):
             self._rates.publish_refusal(refusal, request.client_event_id)
 
     def send_waiting(self, *, now: float) -> None:
@@ -288,13 +301,17 @@ class ResponseTracker:
 
     def _stop_requests(self, reason: StopReason) -> bool:
         """Stop the requested responses of the conversation; False if there are none."""
-        waiting = self._requests.pop_conversation()
-        for request in waiting:
-            self._publish_unbegun(request, reason)
-        sent = [request for request in self._requests.sent if not (request.out_of_band or request.stop)]
-        for request in sent:
-            request.stop = reason
-        return bool(waiting or sent)
+        is_any = self._requests.stop_conversation(reason)
+        self._publish_cancelled_requests()
+        return is_any
+
+    def _publish_cancelled_requests(self) -> None:
+        """Publish the ends of cancelled requests that wait, once those of the cancelled ones before them are."""
+        while not any(response.in_conversation and response.is_ending for response in self._live):
+            request = self._requests.pop_cancelled()
+            if request is None or request.stop is None:
+                return
+            self._publish_unbegun(request, request.stop)
 
     def stop_all(self, *, now: float) -> None:
         """Drop all requests and stop what is being generated: the call ends."""
@@ -336,3 +353,4 @@ class ResponseTracker:
             if response.is_over:
                 response.store_items()
         self._live = [response for response in self._live if not response.is_over]
+        self._publish_cancelled_requests()

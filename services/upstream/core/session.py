@@ -219,7 +219,7 @@ class SessionCore:
         """Whether `on_client_event` may be called: it can be handled now, or there is room to wait for that."""
         if not self._takes_inputs:
             return self._waiting.has_room
-        return self._commands.is_open and not self._input_buffer.awaits_rate
+        return self._commands.is_open and not self._input_buffer.awaits_rate and self._requests.has_room
 
     @property
     def _takes_inputs(self) -> bool:
@@ -229,6 +229,7 @@ class SessionCore:
         """Handle the answer to `TakeRates`: None, or what was above the tenant's rate."""
         self._rates.answered(ticket, exceeded, now=now)
         self._responses.send_waiting(now=now)
+        self._requests.proceed(now)
         self._handle_waiting(now)
         return self._commands.pop_commands()
 
@@ -281,6 +282,7 @@ class SessionCore:
                 self._responses.created(event, now)
             case "response.done":
                 self._responses.done(event, now)
+                self._requests.proceed(now)
                 self._publish_usage(now)
             case "error":
                 self._on_error(fields(event, "error"), now)
@@ -290,17 +292,18 @@ class SessionCore:
             case "session.updated":
                 if self._updates.on_updated(fields(event, "session"), now=now):
                     self._provider_in_force(now)
+                self._requests.proceed(now)
+                self._handle_waiting(now)
             case "session.created":
                 pass  # before our session.update; the client gets its own session instead
             case _ if kind not in IGNORED:
                 self._commands.count_error(CountError("unexpected", kind[:64]))
 
     def _provider_in_force(self, now: float) -> None:
-        """Send the provider what was held for its session, and handle what waited for the first one."""
+        """Send the provider what was held for its session."""
         self._setup.in_force()
         if self._usage_at is None:
             self._usage_at = now + USAGE_EVERY_S
-        self._handle_waiting(now)
 
     def _handle_waiting(self, now: float) -> None:
         while (
@@ -371,6 +374,8 @@ class SessionCore:
                 self._item_events.create_failed(item_id)
             case Origin(kind="conversation.item.delete", item_id=str(item_id)):
                 self._item_events.delete_failed(item_id)
+            case Origin(kind="conversation.item.truncate", by_client=True, item_id=str(item_id)):
+                self._item_events.truncate_failed(item_id)
         return code in _QUIET_ERRORS or (kind in _QUIET_KINDS and origin is not None and not origin.by_client)
 
     def _publish_usage(self, now: float) -> None:

@@ -24,6 +24,7 @@ CONFIRM_TIMEOUT_S = 10.0
 """Longest that a new connection's session may be unconfirmed, with all that is sent again."""
 UPDATE_TIMEOUT_S = 5.0
 MAX_PENDING_UPDATES = 16
+"""The client's updates that are sent and not answered; further ones wait."""
 UPDATE = "session.update"
 SESSION_REFUSED = "session_refused"
 UNSUPPORTED = "unsupported_by_provider"
@@ -178,6 +179,8 @@ class SessionUpdates:
                     message="The provider has not confirmed this session.update in time; the session is as before.",
                     client_event_id=update.origin.client_event_id,
                 )
+        while sum(update.is_late for update in self._pending) > MAX_PENDING_UPDATES:
+            self._pending.remove(next(update for update in self._pending if update.is_late))
         self.apply_own()
 
     # --- the client's updates -----------------------------------------------------------------------------------
@@ -189,8 +192,8 @@ class SessionUpdates:
 
     @property
     def is_full(self) -> bool:
-        """Whether no further update can be pending."""
-        return len(self._pending) >= MAX_PENDING_UPDATES
+        """Whether a further update must wait: until one is confirmed or refused, or `UPDATE_TIMEOUT_S` are over."""
+        return sum(not update.is_late for update in self._pending) >= MAX_PENDING_UPDATES
 
     def request(self, changed: Json, origin: Origin, *, now: float) -> bool:
         """Send the client's update, valid and not of an `is_full` core; False if too much is held already.
