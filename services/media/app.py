@@ -8,7 +8,7 @@ from services.contracts.connect import WEBRTC
 from services.contracts.ids import ProcessId
 from services.media import metrics
 from services.media.call_records import CallRecords
-from services.media.core.speech.detector import DETECTORS
+from services.media.detectors import open_detector
 from services.media.heartbeat import HeartbeatPublisher
 from services.media.key_checks import KeyChecks
 from services.media.leg import Answerer
@@ -75,7 +75,9 @@ async def _carry_calls(
         process=ProcessId(settings.process_id),
         capacity=settings.max_calls,
         gate=settings.gate,
-        detection=SpeechDetection(DETECTORS[settings.vad](settings.detector)),
+        detection=SpeechDetection(
+            open_detector(settings.vad, model=settings.vad_model, webrtc=settings.webrtc_detector)
+        ),
         turns=settings.turns,
     )
     async with asyncio.TaskGroup() as group:
