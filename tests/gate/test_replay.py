@@ -1,5 +1,5 @@
 from services.gate.core.replay import ScoredStream, replay
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 
 LOUD, SILENT = -20.0, -80.0
 

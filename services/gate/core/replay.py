@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.gate.core.measures import GateTrace
-from services.media.core.speech.gate import Forward, GateConfig, VadGate
+from services.media.core.speech.gate import Forward, VadGate
+from services.media.core.speech.gate_config import GateConfig
 
 _FRAME_S = FRAME_MS / 1000
 
