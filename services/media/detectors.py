@@ -1,6 +1,7 @@
 """Chooses the speech detector of a process, and reads the file of its model."""
 
 import importlib
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +9,6 @@ from typing import Any, Literal
 from services.media.core.speech.detector import Detector
 from services.media.core.speech.detectors.webrtc import WebrtcConfig, webrtc_detector
 from services.runtime.errors import SettingsError
-from services.runtime.telemetry.logging import get_logger
 
 DetectorChoice = Literal["auto", "silero", "webrtcvad"]
 MODEL_FILE = "silero_vad_16k_op15.onnx"
@@ -17,28 +17,42 @@ _PACKAGES = ("earshot", "threadpoolctl")
 _INSTALL = "`pip install hushgate[vad]`, and `pip install --no-deps silero-vad==6.2.3` for its model"
 
 
-def open_detector(choice: DetectorChoice, *, model: str, webrtc: WebrtcConfig) -> Detector[Any]:
-    """Return the detector that ``choice`` names. `auto`: silero where it is installed, else webrtcvad.
+@dataclass(frozen=True, slots=True)
+class ChosenDetector:
+    """Which detector it is. ``lacks``: what silero would need, where webrtcvad takes its place."""
+
+    name: Literal["silero", "webrtcvad"]
+    model: Path | None = None
+    lacks: str = ""
+
+
+def choose_detector(choice: DetectorChoice, model: str) -> ChosenDetector:
+    """Return the detector that ``choice`` means here. `auto`: silero where it is installed, else webrtcvad.
 
     ``model``: path of Silero's model; empty: that of the installed package.
 
     Raises:
-        SettingsError: silero was chosen and is not complete, or the model is another one.
+        SettingsError: silero is asked for, or its model, and it is not complete.
     """
     if choice == "webrtcvad":
-        get_logger().info("detector", name="webrtcvad")
-        return webrtc_detector(webrtc)
+        return ChosenDetector("webrtcvad")
     path = Path(model) if model else installed_model()
     missing = [name for name in _PACKAGES if find_spec(name) is None] + ([] if path else ["silero-vad"])
-    if path is None or missing:
-        problem = f"the detector silero needs {' and '.join(missing)}"
-        if choice == "silero" or model:
-            raise SettingsError(f"MEDIA_VAD: {problem}: {_INSTALL}, or set MEDIA_VAD=webrtcvad")
-        get_logger().warning("detector", name="webrtcvad", reason=f"{problem}: {_INSTALL}")
-        return webrtc_detector(webrtc)
-    detector = _silero(path)
-    get_logger().info("detector", name="silero", model=str(path))
-    return detector
+    if path is not None and not missing:
+        return ChosenDetector("silero", path)
+    lacks = f"the detector silero needs {' and '.join(missing)}: {_INSTALL}"
+    if choice == "silero" or model:
+        raise SettingsError(f"MEDIA_VAD: {lacks}, or set MEDIA_VAD=webrtcvad")
+    return ChosenDetector("webrtcvad", lacks=lacks)
+
+
+def open_detector(chosen: ChosenDetector, webrtc: WebrtcConfig) -> Detector[Any]:
+    """Return the detector itself. With silero, BLAS uses one thread in this process from then on.
+
+    Raises:
+        SettingsError: the model cannot be read or is another one.
+    """
+    return webrtc_detector(webrtc) if chosen.model is None else _silero(chosen.model)
 
 
 def installed_model() -> Path | None:

@@ -10,8 +10,8 @@ from services.contracts.turn_detection import TurnTerms
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.detectors.webrtc import DEFAULT_MODE, WebrtcConfig
-from services.media.core.speech.gate import GateConfig
-from services.media.detectors import DetectorChoice
+from services.media.core.speech.gate_config import GateConfig
+from services.media.detectors import ChosenDetector, DetectorChoice, choose_detector
 from services.runtime.process.settings import ServiceSettings
 
 MAX_PORT = 65_535
@@ -190,6 +190,11 @@ class MediaSettings(ServiceSettings):
             prefix_padding_ms=self.vad_pre_roll_ms,
             max_prefix_padding_ms=self.vad_max_prefix_padding_ms,
         )
+
+    @property
+    def chosen_detector(self) -> ChosenDetector:
+        """The detector that these settings mean on this machine; raises SettingsError where it is not complete."""
+        return choose_detector(self.vad, self.vad_model)
 
     @property
     def webrtc_detector(self) -> WebrtcConfig:

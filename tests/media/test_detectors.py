@@ -5,12 +5,11 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.media.core.speech.detector import Unbatched
 from services.media.core.speech.detectors.silero import SileroDetector
 from services.media.core.speech.detectors.webrtc import WebrtcConfig
-from services.media.detectors import DetectorChoice, open_detector
+from services.media.detectors import DetectorChoice, choose_detector, open_detector
 from services.runtime.errors import SettingsError
 from tests.media.voices import model
 
@@ -18,9 +17,8 @@ CONFIG = WebrtcConfig()
 
 
 def chosen(choice: DetectorChoice, model_path: str = "") -> tuple[object, str]:
-    with capture_logs() as logs:
-        detector = open_detector(choice, model=model_path, webrtc=CONFIG)
-    return type(detector), logs[0]["name"]
+    found = choose_detector(choice, model_path)
+    return type(open_detector(found, CONFIG)), found.name
 
 
 @pytest.fixture
@@ -43,10 +41,10 @@ def test_silero_is_the_default_where_it_is_installed() -> None:
 def test_what_is_missing_is_named(without: str) -> None:
     name = without.replace("_", "-")
     with pytest.raises(SettingsError, match=rf"silero needs {name}: `pip install hushgate\[vad\]`, .*MEDIA_VAD=webrtc"):
-        open_detector("silero", model="", webrtc=CONFIG)
-    with capture_logs() as logs:
-        assert isinstance(open_detector("auto", model="", webrtc=CONFIG), Unbatched)
-    assert f"silero needs {name}" in logs[0]["reason"]
+        choose_detector("silero", "")
+    found = choose_detector("auto", "")
+    assert found.name == "webrtcvad"
+    assert f"silero needs {name}" in found.lacks
 
 
 @pytest.mark.parametrize("without", ["silero_vad"], indirect=True)
@@ -56,14 +54,15 @@ def test_a_model_may_be_named_and_is_checked(without: str, tmp_path: Path) -> No
     path.write_bytes(model())
     assert chosen("auto", str(path)) == (SileroDetector, "silero")
     path.write_bytes(b"another")
-    for choice in ("auto", "silero"):
+    choices: list[DetectorChoice] = ["auto", "silero"]
+    for choice in choices:
         with pytest.raises(SettingsError, match=r"MEDIA_VAD_MODEL: .*model.onnx: it is not silero_vad_16k_op15.onnx"):
-            open_detector(choice, model=str(path), webrtc=CONFIG)
+            chosen(choice, str(path))
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        open_detector("auto", model=str(tmp_path / "none"), webrtc=CONFIG)
+        chosen("auto", str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("without", ["earshot"], indirect=True)
 def test_a_model_without_its_packages_is_refused_also_by_default(without: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"needs {without}"):
-        open_detector("auto", model=str(tmp_path / "model.onnx"), webrtc=CONFIG)
+        choose_detector("auto", str(tmp_path / "model.onnx"))

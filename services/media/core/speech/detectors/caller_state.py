@@ -10,7 +10,7 @@ import numpy as np
 from services.contracts.audio import UP_FRAME_BYTES, UP_FRAME_SAMPLES
 from services.media.core.speech.detectors.silero_network import CHUNK_SAMPLES, CONTEXT_SAMPLES
 
-WAKE: Final = 0.35
+WAKE: Final = 0.25
 """The first stage's score from which on a frame may be speech."""
 AWAKE_FRAMES: Final = 25
 """500 ms that the second stage runs on after the last such frame."""
