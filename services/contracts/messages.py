@@ -1,34 +1,20 @@
-"""All control messages. JSON, distinguished by `type`; receivers ignore unknown fields.
-
-Only add fields, with a default. A breaking change is a new `type`.
-"""
+"""The control messages and how they are read. Their base is in `message`, the history of calls in `call_history`."""
 
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from services.contracts.call_history import CallEnded, CallPlaced, CallStarted, Watermark
 from services.contracts.connect import AnswersLeg, ConnectsLeg
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant
 from services.contracts.ids import SERVED, CallId, Epoch, KeyId, LegId, ProcessId, SessionId, TenantId, WorkerId
+from services.contracts.message import Message, UnixMs
 from services.contracts.turn_detection import DetectsTurns, TurnTerms
-
-UnixMs = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
-"""Milliseconds from 1970 to the end of the year 9999, which every calendar library and database supports."""
 
 
 class MalformedMessageError(ValueError):
     """Bytes that are not a control message, or not the expected one. Never quotes its input: it may contain secrets."""
-
-
-class Message(BaseModel):
-    """Base of all control messages."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    def encode(self) -> bytes:
-        """Return the JSON for the bus."""
-        return self.model_dump_json().encode()
 
 
 # --- placement -------------------------------------------------------------------------------------------------
@@ -246,59 +232,6 @@ class Ended(Message):
     type: Literal["ended"] = "ended"
     reason: EndReason
     detail: str = ""
-
-
-# --- history (JetStream PLACED and CALLS) ----------------------------------------------------------------------
-
-
-class CallPlaced(Message):
-    """A media process is about to be offered a call. Published by signaling, once for each such process.
-
-    Metering checks usage against it: usage that contradicts it is quarantined. Without ``providers`` any is accepted.
-    """
-
-    type: Literal["call.placed"] = "call.placed"
-    call: CallId
-    tenant: TenantId
-    process: ProcessId
-    model: str = ""
-    providers: tuple[str, ...] = ()
-    max_seconds: int = Field(ge=1)
-    placed_unix_ms: UnixMs
-
-
-class CallStarted(Message):
-    """A call was answered. Published by media."""
-
-    type: Literal["call.started"] = "call.started"
-    call: CallId
-    tenant: TenantId
-    process: ProcessId
-    provider: str
-    model: str
-    started_unix_ms: UnixMs
-
-
-class CallEnded(Message):
-    """A call is over. Published by media, exactly one per CallStarted unless the process crashed."""
-
-    type: Literal["call.ended"] = "call.ended"
-    call: CallId
-    tenant: TenantId
-    process: ProcessId
-    provider: str
-    model: str
-    reason: EndReason
-    started_unix_ms: UnixMs
-    ended_unix_ms: UnixMs
-
-
-class Watermark(Message):
-    """Metering has committed everything of ``source`` up to and including ``sequence``."""
-
-    type: Literal["watermark"] = "watermark"
-    source: str
-    sequence: int = Field(ge=0)
 
 
 AnyMessage = Annotated[

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 
 from services.contracts.connect import LegOffer
 from services.contracts.ids import CallId, InvalidIdError, LegId, call_id, tenant_id
-from services.contracts.messages import ClaimGranted, Message, Offer, OfferAnswered, OfferRefused, Restart
+from services.contracts.message import Message
+from services.contracts.messages import ClaimGranted, Offer, OfferAnswered, OfferRefused, Restart
 from services.media.call import Call
 from services.media.claims import ClaimFailedError
 from services.media.core.network.rate_limiter import Verdict

@@ -130,12 +130,14 @@ class Call:
             self._speech.flush()
             self._run_step("leg", lambda: self._handle_leg_input(item, now))
 
-    def on_detected(self, frame: PcmFrame, probability: float, *, now: float) -> None:
-        """Pass a frame of the caller and its speech ``probability``, 0 to 1, to the gate."""
+    def on_detected(self, frame: PcmFrame, probability: float, level_dbfs: float, *, now: float) -> None:
+        """Pass a frame of the caller, its speech ``probability``, 0 to 1, and its level to the gate."""
         if self.reason is not None:
             return
         try:
-            commands = self._conversation.on_caller_frame(frame, probability=probability, now=now)
+            commands = self._conversation.on_caller_frame(
+                frame, probability=probability, level_dbfs=level_dbfs, now=now
+            )
         except Exception:  # noqa: BLE001 - nothing that comes from outside may end more than this call
             self._failed("leg")
             return

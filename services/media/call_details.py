@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from services.contracts.call_history import CallEnded, CallStarted
 from services.contracts.endings import EndReason
 from services.contracts.ids import NO_KEY, CallId, KeyId, ProcessId, TenantId
-from services.contracts.messages import CallEnded, CallStarted, ClaimGranted
+from services.contracts.messages import ClaimGranted
 from services.runtime import clock
 
 

@@ -6,7 +6,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
 from services.contracts import subjects
-from services.contracts.messages import CallEnded, CallStarted
+from services.contracts.call_history import CallEnded, CallStarted
 from services.media import metrics
 from services.runtime.bus.client import Bus
 from services.runtime.telemetry import tracing

@@ -13,13 +13,13 @@ from services.contracts import subjects
 from services.contracts.connect import LegAnswer
 from services.contracts.endings import EndReason
 from services.contracts.ids import CallId, LegId, ProcessId
+from services.contracts.message import Message
 from services.contracts.messages import (
     AnyMessage,
     ClaimGranted,
     Done,
     Hangup,
     MalformedMessageError,
-    Message,
     Offer,
     OfferAnswered,
     OfferRefused,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from services.contracts.audio import PcmFrame
 from services.media import metrics
 from services.media.core.speech.detector import Detector
+from services.media.core.speech.level import UNKNOWN_DBFS, levels_dbfs
 from services.runtime.telemetry.logging import get_logger
 
 _SPEECH = 1.0
@@ -14,8 +15,11 @@ _SPEECH = 1.0
 class FrameConsumer(Protocol):
     """The receiver of frames that were submitted."""
 
-    def on_detected(self, frame: PcmFrame, probability: float, *, now: float) -> None:
-        """Handle ``frame`` and its speech probability, 0 to 1. ``now``: as submitted. Must not raise."""
+    def on_detected(self, frame: PcmFrame, probability: float, level_dbfs: float, *, now: float) -> None:
+        """Handle ``frame``, its speech probability, 0 to 1, and its level. ``now``: as submitted. Must not raise.
+
+        If the detector failed, the probability is 1 and the level unknown, which is infinite.
+        """
 
 
 class SpeechDetection:
@@ -48,12 +52,16 @@ class SpeechDetection:
             return
         batch, self._batch = self._batch, []
         consumers, self._consumers = self._consumers, []
-        for (_, frame), (consumer, now), probability in zip(batch, consumers, self._detect(batch), strict=True):
-            consumer.on_detected(frame, probability, now=now)
+        probabilities, levels = self._detect(batch)
+        for (_, frame), (consumer, now), probability, level_dbfs in zip(
+            batch, consumers, probabilities, levels, strict=True
+        ):
+            consumer.on_detected(frame, probability, level_dbfs, now=now)
 
-    def _detect(self, batch: list[tuple[Any, PcmFrame]]) -> list[float]:
+    def _detect(self, batch: list[tuple[Any, PcmFrame]]) -> tuple[list[float], list[float]]:
         try:
             found = list(self._detector.probabilities(batch))
+            levels = levels_dbfs([frame for _, frame in batch])
             if len(found) != len(batch):
                 raise ValueError(f"{len(found)} probabilities for {len(batch)} frames")  # noqa: TRY301 - handled alike
         except Exception:  # noqa: BLE001 - the edge: whatever the detector's fault is, audio must go on
@@ -61,11 +69,11 @@ class SpeechDetection:
             if not self._failing:
                 get_logger().exception("detector_failed")
             self._failing = True
-            return [_SPEECH] * len(batch)
+            return [_SPEECH] * len(batch), [UNKNOWN_DBFS] * len(batch)
         if self._failing:
             get_logger().info("detector_recovered")
             self._failing = False
-        return found
+        return found, levels
 
 
 class SpeechStream:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId
-from services.contracts.messages import ClaimGranted, Message, Offer, OfferRefused
+from services.contracts.message import Message
+from services.contracts.messages import ClaimGranted, Offer, OfferRefused
 from services.media.core.commands import CountGateClose, CountGateOpen
 from services.runtime import clock
 from services.runtime.telemetry import tracing

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, Text, bindparam, distinct, func, insert, literal, select, update
 
 from services.contracts import messages, subjects
-from services.contracts.messages import CallEnded, CallStarted, MalformedMessageError
+from services.contracts.call_history import CallEnded, CallStarted
+from services.contracts.messages import MalformedMessageError
 from services.contracts.usage import Meter, UsageEvent
 from services.metering import rows, tables
 from services.metering.core import validation

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from services.contracts import messages
+from services.contracts.call_history import CallPlaced
 from services.contracts.ids import CallId
-from services.contracts.messages import CallPlaced, MalformedMessageError
+from services.contracts.messages import MalformedMessageError
 from services.metering import rows, tables
 from services.metering.core.validation import Facts, PlacementRecord, SessionKey, SessionOwner
 

@@ -15,7 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from services.contracts import subjects
-from services.contracts.messages import Watermark
+from services.contracts.call_history import Watermark
 from services.metering import metrics
 from services.metering.booking import Recorded
 from services.metering.core.totals import Totals

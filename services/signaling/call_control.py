@@ -15,12 +15,12 @@ from services.contracts.connect import WebRtcAnswer, WebRtcOffer
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant, MinuteLimits
 from services.contracts.ids import CallId, ProcessId
+from services.contracts.message import Message
 from services.contracts.messages import (
     AnyMessage,
     Done,
     Hangup,
     MalformedMessageError,
-    Message,
     OfferAnswered,
     OfferRefused,
     Restart,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from nats.errors import Error as NatsError
 
 from services.contracts import subjects
+from services.contracts.call_history import CallPlaced
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import CallPlaced
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.telemetry.logging import get_logger

@@ -11,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 from services.contracts import subjects
 from services.contracts.endings import EndReason
 from services.contracts.ids import CallId, InvalidIdError, WorkerId, call_id, new_session_id, process_id, tenant_id
+from services.contracts.message import Message
 from services.contracts.messages import (
     AnyMessage,
     Claim,
@@ -18,7 +19,6 @@ from services.contracts.messages import (
     ClaimRefusal,
     ClaimRefused,
     MalformedMessageError,
-    Message,
 )
 from services.runtime import clock
 from services.runtime.bus.client import Bus, unsubscribe

@@ -18,8 +18,8 @@ from rich.table import Table
 from sqlalchemy.engine import URL
 
 from services.contracts import subjects
+from services.contracts.call_history import CallPlaced
 from services.contracts.ids import CallId, Epoch, ProcessId, SessionId, TenantId, new_call_id, new_session_id
-from services.contracts.messages import CallPlaced
 from services.contracts.usage import Meter, UsageData, new_source, usage_event
 from services.media.usage import EVERY_S
 from services.metering.core.pricing import Books

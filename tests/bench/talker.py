@@ -29,7 +29,8 @@ from services.contracts.ids import (
     new_response_id,
     new_session_id,
 )
-from services.contracts.messages import AnyMessage, Claim, ClaimGranted, Message, PlayoutReport, UtteranceEnd, expect
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Claim, ClaimGranted, PlayoutReport, UtteranceEnd, expect
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.contracts import messages
+from services.contracts import call_history, messages
 from services.contracts.connect import OtherAnswer, OtherOffer, WebRtcAnswer, WebRtcOffer
 from services.contracts.endings import EndReason
 from services.contracts.grant import Grant, Limits
@@ -19,7 +19,8 @@ from services.contracts.ids import (
     TenantId,
     WorkerId,
 )
-from services.contracts.messages import MalformedMessageError, Message, TenantCalls, TenantKey
+from services.contracts.message import Message
+from services.contracts.messages import MalformedMessageError, TenantCalls, TenantKey
 from services.contracts.turn_detection import TurnTerms
 
 GOLDEN = Path(__file__).parent / "golden" / "messages"
@@ -72,7 +73,7 @@ EXAMPLES: list[Message] = [
     messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in", received=31),
     messages.TurnDetection(silence_duration_ms=2000, threshold=0.9, prefix_padding_ms=300, interrupt_response=False),
     messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
-    messages.CallPlaced(
+    call_history.CallPlaced(
         call=CALL,
         tenant=TENANT,
         process=MEDIA,
@@ -81,10 +82,10 @@ EXAMPLES: list[Message] = [
         max_seconds=600,
         placed_unix_ms=1_700_000_000_000,
     ),
-    messages.CallStarted(
+    call_history.CallStarted(
         call=CALL, tenant=TENANT, process=MEDIA, provider="openai", model="m", started_unix_ms=1_700_000_000_000
     ),
-    messages.CallEnded(
+    call_history.CallEnded(
         call=CALL,
         tenant=TENANT,
         process=MEDIA,
@@ -94,7 +95,7 @@ EXAMPLES: list[Message] = [
         started_unix_ms=1_700_000_000_000,
         ended_unix_ms=1_700_000_060_000,
     ),
-    messages.Watermark(source="outbox_1", sequence=42),
+    call_history.Watermark(source="outbox_1", sequence=42),
 ]
 
 

@@ -13,6 +13,7 @@ from services.contracts.turn_detection import DetectsTurns
 from services.media.core.commands import CallCommand, CountDropped, SendEvent, SendUp
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
 from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.level import UNKNOWN_DBFS
 
 EPOCH = Epoch(7)
 A, B = ItemId("item_a"), ItemId("item_b")
@@ -48,7 +49,8 @@ class Drawn:
                 out += self.call.pull(1 + (letter == "="), now=self.now)[1]
             else:
                 frame = PcmFrame(self.index, bytes(UP_FRAME_BYTES))
-                out += self.call.on_caller_frame(frame, probability=float(letter == "s"), now=self.now)
+                speech = float(letter == "s")
+                out += self.call.on_caller_frame(frame, probability=speech, level_dbfs=UNKNOWN_DBFS, now=self.now)
                 self.index += 1
             self.now += 0.04 if letter == "=" else 0.02
         return out

@@ -14,7 +14,8 @@ from services.contracts.audio import UP_FRAME_BYTES, PcmFrame
 from services.contracts.connect import WEBRTC, LegAnswer, LegOffer, WebRtcAnswer, WebRtcOffer
 from services.contracts.grant import Grant, Limits
 from services.contracts.ids import CallId, LegId, TenantId, new_call_id, new_leg_id
-from services.contracts.messages import AnyMessage, Message, Offer, OfferAnswered, expect
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Offer, OfferAnswered, expect
 from services.media import metrics
 from services.media.call_records import CallRecords
 from services.media.core.speech.detector import Unbatched

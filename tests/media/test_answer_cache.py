@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from services.contracts.messages import Done, Message
+from services.contracts.message import Message
+from services.contracts.messages import Done
 from services.media.answer_cache import AnswerCache
 
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from services.contracts.audio import PcmFrame
 from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.core.speech.turn_end import Hangover
 
 SMALL = GateConfig(
@@ -20,7 +21,9 @@ def feed(gate: VadGate, drawing: str, *, start: int = 0, playing: bool = False) 
     events: list[GateEvent] = []
     for index, letter in enumerate(drawing, start):
         frame = PcmFrame(index, b"")
-        events += gate.on_frame(frame, probability=float(letter == "s"), playing=playing, now=index * 0.02)
+        events += gate.on_frame(
+            frame, probability=float(letter == "s"), level_dbfs=UNKNOWN_DBFS, playing=playing, now=index * 0.02
+        )
     return events
 
 
@@ -162,7 +165,7 @@ def test_a_threshold_is_what_a_frame_must_reach() -> None:
     for threshold, opens in ((0.3, True), (0.31, False)):
         gate = VadGate(replace(SMALL, speech_probability=threshold))
         for index in range(2):
-            gate.on_frame(PcmFrame(index, b""), probability=0.3, now=index * 0.02)
+            gate.on_frame(PcmFrame(index, b""), probability=0.3, level_dbfs=UNKNOWN_DBFS, now=index * 0.02)
         assert gate.is_open == opens
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from services.contracts import subjects
 from services.contracts.audio import DOWN_FRAME_BYTES
+from services.contracts.call_history import CallEnded
 from services.contracts.connect import LegAnswer, LegOffer, OtherAnswer, OtherOffer, WebRtcAnswer
 from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
 from services.contracts.ids import LegId
 from services.contracts.messages import (
-    CallEnded,
     Done,
     Hangup,
     Offer,

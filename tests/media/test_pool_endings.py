@@ -4,9 +4,10 @@ import json
 import pytest
 
 from services.contracts import subjects
+from services.contracts.call_history import CallEnded
 from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
-from services.contracts.messages import CallEnded, Done, Ended, Hangup, expect
+from services.contracts.messages import Done, Ended, Hangup, expect
 from services.media.leg import LegClosed, LegMessage
 from services.runtime.errors import NoRespondersError
 from tests.media.harness import BrokenDetector, HarnessOpener, an_offer, count, record

@@ -1,9 +1,10 @@
 import asyncio
 
 from services.contracts import subjects
+from services.contracts.call_history import CallEnded, CallStarted
 from services.contracts.endings import EndReason
 from services.contracts.ids import CallId
-from services.contracts.messages import CallEnded, CallStarted, OfferRefused
+from services.contracts.messages import OfferRefused
 from services.contracts.usage import Meter
 from services.media import metrics
 from services.media.leg import LegClosed

@@ -9,6 +9,7 @@ from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES
 from services.contracts.ids import LegId
 from services.media.core.rtp import rtp_packet
 from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, VadGate
+from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.legs.webrtc.owner_link import OwnerLink
 from services.media.legs.webrtc.receiver import Receiver
 from services.media.legs.webrtc.wheel import Staged
@@ -130,7 +131,9 @@ def test_another_stream_goes_on_in_the_same_audio_clock() -> None:
 
 def through_gate(gate: VadGate, frames: list[PcmFrame], *, now: float) -> list[GateEvent]:
     events = [
-        event for frame in frames for event in gate.on_frame(frame, probability=float(loudness(frame) > 1000), now=now)
+        event
+        for frame in frames
+        for event in gate.on_frame(frame, probability=float(loudness(frame) > 1000), level_dbfs=UNKNOWN_DBFS, now=now)
     ]
     return events + gate.on_timer(now=now)
 

@@ -1,6 +1,7 @@
 """The detector of a process: frames of all calls in one batch, in order, and audio that passes if it fails."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -37,10 +38,12 @@ class Batched:
 class Consumer:
     def __init__(self) -> None:
         self.got: list[tuple[int, float, float]] = []
+        self.levels: list[float] = []
         self.came = asyncio.Event()
 
-    def on_detected(self, frame: PcmFrame, probability: float, *, now: float) -> None:
+    def on_detected(self, frame: PcmFrame, probability: float, level_dbfs: float, *, now: float) -> None:
         self.got.append((frame.index, round(probability, 2), now))
+        self.levels.append(level_dbfs)
         self.came.set()
 
 
@@ -88,6 +91,7 @@ async def test_a_detector_that_fails_lets_audio_pass_is_logged_once_and_recovers
             stream.submit(frame(index), consumer, now=1.0)
             stream.flush()
     assert [probability for _, probability, _ in consumer.got] == [1, 1, 1, 0.13, 0.14]
+    assert consumer.levels == [math.inf] * 3 + [-100.0] * 2
     assert [entry["event"] for entry in logs] == ["detector_failed", "detector_recovered"]
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from services.contracts.audio import PcmFrame
 from services.media.core.speech.gate import GateClosed, GateConfig, VadGate
+from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.core.speech.turn_end import FrameHistory, Hangover, TurnEndReason
 
 CONFIG = GateConfig(onset_frames=1, hangover_frames=10, pre_roll_frames=0, tail_frames=2)
@@ -34,7 +35,7 @@ def test_another_decision_closes_the_gate_by_the_history_of_the_frames(silent: f
     events = [
         (index, event)
         for index, probability in enumerate(probabilities)
-        for event in gate.on_frame(PcmFrame(index, b""), probability=probability)
+        for event in gate.on_frame(PcmFrame(index, b""), probability=probability, level_dbfs=UNKNOWN_DBFS)
     ]
     closed = [(index, event) for index, event in events if isinstance(event, GateClosed)]
     assert [(index, event.reason, event.hangover_ms) for index, event in closed] == [
@@ -45,5 +46,5 @@ def test_another_decision_closes_the_gate_by_the_history_of_the_frames(silent: f
 
 def test_a_frame_is_speech_from_the_configured_probability_on() -> None:
     gate = VadGate(GateConfig(onset_frames=1, speech_probability=0.7))
-    assert gate.on_frame(PcmFrame(0, b""), probability=0.69) == []
-    assert gate.on_frame(PcmFrame(1, b""), probability=0.7)
+    assert gate.on_frame(PcmFrame(0, b""), probability=0.69, level_dbfs=UNKNOWN_DBFS) == []
+    assert gate.on_frame(PcmFrame(1, b""), probability=0.7, level_dbfs=UNKNOWN_DBFS)

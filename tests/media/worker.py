@@ -12,7 +12,8 @@ from services.contracts import subjects
 from services.contracts.audio import DOWN_FRAME_SAMPLES
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, encode_server_event
 from services.contracts.ids import CallId, Epoch, ItemId, ProcessId, SessionId, WorkerId
-from services.contracts.messages import AnyMessage, Claim, ClaimGranted, ClaimRefusal, ClaimRefused, Message
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Claim, ClaimGranted, ClaimRefusal, ClaimRefused
 from services.runtime.bus.client import Bus
 
 PROCESS, WORKER, EPOCH = ProcessId("media-0"), WorkerId("up-0"), Epoch(42)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.contracts import subjects
+from services.contracts.call_history import CallPlaced
 from services.contracts.ids import CallId, Epoch, ProcessId, SessionId, TenantId, WorkerId
-from services.contracts.messages import CallPlaced
 from services.contracts.subjects import UsageRole
 from services.contracts.usage import MEDIA_METERS, Meter, UsageData, UsageEvent, usage_event
 from services.metering.held_messages import InboundMessage

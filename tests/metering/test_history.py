@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from services.contracts.call_history import CallEnded, CallStarted
 from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId, TenantId
-from services.contracts.messages import CallEnded, CallStarted
 from services.metering.core.reading import Reason
 from services.metering.held_messages import InboundMessage
 from services.metering.store import Ledger

@@ -19,9 +19,9 @@ from nats.errors import Error as NatsError
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.contracts import subjects
+from services.contracts.call_history import CallEnded, CallStarted
 from services.contracts.endings import EndReason
 from services.contracts.ids import ProcessId, TenantId
-from services.contracts.messages import CallEnded, CallStarted
 from services.contracts.subjects import ServiceRole
 from services.metering.audit import audit
 from services.metering.core.pricing import Books

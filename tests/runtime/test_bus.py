@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from services.contracts.ids import CallId
-from services.contracts.messages import AnyMessage, Done, Hangup, Message
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Done, Hangup
 from services.runtime.bus.client import Bus
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError
 from services.runtime.telemetry import tracing

@@ -11,8 +11,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from services.contracts import subjects, usage
+from services.contracts.call_history import Watermark
 from services.contracts.ids import CallId, Epoch, SessionId, TenantId
-from services.contracts.messages import Watermark
 from services.contracts.usage import Meter, UsageData, UsageEvent
 from services.runtime.bus import streams
 from services.runtime.bus.client import Bus

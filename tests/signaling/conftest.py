@@ -13,7 +13,8 @@ import pytest
 
 from services.contracts import subjects
 from services.contracts.ids import ProcessId
-from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Heartbeat, Offer
 from services.contracts.turn_detection import TurnTerms
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import ensure_placed_stream

@@ -12,7 +12,8 @@ import pytest
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import ProcessId
-from services.contracts.messages import AnyMessage, Message, Offer, OfferAnswered, Restart
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Offer, OfferAnswered, Restart
 from services.runtime.bus.client import Bus
 from tests.signaling.attacks import BOMBS, GOOD, INTERNAL, NONSENSE, OfferAttack, pointing_inside
 from tests.signaling.process import media_heartbeat_received, signaling

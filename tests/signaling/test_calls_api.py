@@ -6,7 +6,8 @@ import pytest
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Hangup, Message, OfferAnswered, OfferRefused
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Done, Hangup, OfferAnswered, OfferRefused
 from services.runtime.bus.client import Bus
 from services.signaling.core.sdp import AUDIO_PROFILES
 from tests.signaling.fixture_types import AddMedia, MintToken, OpenSignaling

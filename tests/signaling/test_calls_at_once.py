@@ -12,7 +12,8 @@ import pytest
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId, TenantId
-from services.contracts.messages import AnyMessage, Heartbeat, Message, Offer, OfferAnswered, OfferRefused, TenantCalls
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Heartbeat, Offer, OfferAnswered, OfferRefused, TenantCalls
 from services.runtime.bus.client import Bus
 from services.signaling.core.tenants import key_hash
 from services.signaling.settings import SignalingSettings

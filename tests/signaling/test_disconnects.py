@@ -11,7 +11,8 @@ from prometheus_client import REGISTRY
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import ProcessId
-from services.contracts.messages import AnyMessage, Hangup, Heartbeat, Message, Offer, OfferAnswered
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Hangup, Heartbeat, Offer, OfferAnswered
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import ensure_placed_stream
 from services.runtime.http.server import serve_http

@@ -17,7 +17,8 @@ from openai import AsyncOpenAI, AuthenticationError, InternalServerError, NotFou
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Message, Offer, OfferAnswered
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Done, Offer, OfferAnswered
 from services.runtime.bus.client import Bus
 from services.runtime.errors import SettingsError
 from services.runtime.process.child import stop

@@ -7,7 +7,8 @@ import pytest
 from services.contracts import subjects
 from services.contracts.connect import WebRtcAnswer
 from services.contracts.ids import CallId, ProcessId
-from services.contracts.messages import AnyMessage, Done, Hangup, Message, Offer, OfferAnswered, OfferRefused, Restart
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, Done, Hangup, Offer, OfferAnswered, OfferRefused, Restart
 from services.runtime.bus.client import Bus
 from tests.signaling.fixture_types import AddMedia, MintToken
 

@@ -16,14 +16,8 @@ from services.contracts import subjects
 from services.contracts.frame import NO_FLAGS, Flag, Frame, Kind, decode_server_event
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ItemId, ProcessId, TenantId, WorkerId
-from services.contracts.messages import (
-    Claim,
-    ClaimGranted,
-    Message,
-    PlayoutReport,
-    UtteranceEnd,
-    UtteranceStart,
-)
+from services.contracts.message import Message
+from services.contracts.messages import Claim, ClaimGranted, PlayoutReport, UtteranceEnd, UtteranceStart
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import leases_bucket, rates_bucket

@@ -19,6 +19,7 @@ from services.contracts.messages import TurnDetection, UtteranceEnd, expect
 from services.media.core.commands import CallCommand, SendEvent, SendUp
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
 from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.level import UNKNOWN_DBFS
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.commands import (
     AppendAudio,
@@ -158,7 +159,8 @@ class Switches(RuleBasedStateMachine):
             frame = PcmFrame(self.index, pcm)
             self.index += 1
             self.now += 0.02
-            self.on_media(self.media.on_caller_frame(frame, probability=float(letter == "s"), now=self.now))
+            speech = float(letter == "s")
+            self.on_media(self.media.on_caller_frame(frame, probability=speech, level_dbfs=UNKNOWN_DBFS, now=self.now))
 
     def say(self, **event: object) -> None:
         self.on_media(self.media.on_client_message(json.dumps(event), now=self.now))

@@ -20,7 +20,8 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 
 from services.contracts import messages
-from services.contracts.messages import AnyMessage, MalformedMessageError, Message
+from services.contracts.message import Message
+from services.contracts.messages import AnyMessage, MalformedMessageError
 from services.runtime.bus.batch_sender import BatchSender
 from services.runtime.bus.streams import DEFAULT_STORE_MB
 from services.runtime.errors import BusUnavailableError, NoRespondersError, RequestTimeoutError

@@ -17,8 +17,9 @@ from uuid import uuid4
 from nats.errors import Error as NatsError
 
 from services.contracts import messages
+from services.contracts.call_history import Watermark
 from services.contracts.ids import TenantId
-from services.contracts.messages import MalformedMessageError, Watermark
+from services.contracts.messages import MalformedMessageError
 from services.contracts.subjects import UsageRole
 from services.contracts.usage import UsageData, UsageEvent, usage_event
 from services.runtime import clock

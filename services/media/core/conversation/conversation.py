@@ -87,12 +87,15 @@ class Conversation:
         commands = self.down.channel_opened()
         return [*commands, EndCall(self._untold_end, by_worker=True)] if self._untold_end else commands
 
-    def on_caller_frame(self, frame: PcmFrame, *, probability: float, now: float) -> list[CallCommand]:
-        """Gate 20 ms of the caller. ``probability``: that it is speech."""
+    def on_caller_frame(
+        self, frame: PcmFrame, *, probability: float, level_dbfs: float, now: float
+    ) -> list[CallCommand]:
+        """Gate 20 ms of the caller. ``probability``: that it is speech. ``level_dbfs``: infinite where unknown."""
         if self._ended:
             return []
         self._client_heard_at = now
-        steps = self._up.on_frame(frame, probability=probability, playing=self.down.playout.active, now=now)
+        playing = self.down.playout.active
+        steps = self._up.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
         return self._record_sent(self._on_gate_moved(steps, now), now) if steps else []
 
     def round_trip_measured(self, *, round_trip_ms: int, now: float) -> list[CallCommand]:

@@ -40,11 +40,11 @@ class Uplink:
         return self._gate.gated_frames * FRAME_MS
 
     def on_frame(
-        self, frame: PcmFrame, *, probability: float, playing: bool, now: float
+        self, frame: PcmFrame, *, probability: float, level_dbfs: float, playing: bool, now: float
     ) -> list[GateMoved | CallCommand]:
         """Gate a frame of the caller."""
         self.next_index = frame.index + 1
-        events = self._gate.on_frame(frame, probability=probability, playing=playing, now=now)
+        events = self._gate.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
         return self._carry(events) if events else []
 
     def on_timer(self, *, now: float) -> list[GateMoved | CallCommand]:

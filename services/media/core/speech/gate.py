@@ -112,9 +112,18 @@ class VadGate:
         self.gated_frames = 0
 
     def on_frame(
-        self, frame: PcmFrame, *, probability: float, playing: bool = False, now: float = 0.0
+        self,
+        frame: PcmFrame,
+        *,
+        probability: float,
+        level_dbfs: float,  # noqa: ARG002 - no threshold for it yet
+        playing: bool = False,
+        now: float = 0.0,
     ) -> list[GateEvent]:
-        """Gate the next frame. ``playing``: an answer is being played, so opening requires a longer onset."""
+        """Gate the next frame. ``playing``: an answer is being played, so opening requires a longer onset.
+
+        ``level_dbfs``: the level of the frame; infinite where it is unknown.
+        """
         self._last_frame_at = now
         if not self._config.automatic:
             return [self._send(frame)]
