@@ -242,16 +242,12 @@ class OutputItem:
         self.end_playout()
         released = max((number for number in self._releases if number <= received or received < 0), default=0)
         self._endings = {
-            key: event
-            for key, event in self._endings.items()
-            if event.position <= position or event.number < released
+            key: event for key, event in self._endings.items() if event.position <= position or event.number < released
         }
         for part in self._parts.values():
             if part.audible:
                 part.words = [
-                    (event, word)
-                    for event, word in part.words
-                    if event.position <= position or event.number < released
+                    (event, word) for event, word in part.words if event.position <= position or event.number < released
                 ]
                 part.text = "".join(word for _, word in part.words)
 
