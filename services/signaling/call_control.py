@@ -228,11 +228,11 @@ def requested_session(request: Request, session: dict[str, JsonValue] | None) ->
     Raises:
         ApiError: 400, the request names several models.
     """
-    named = {*request.query_params.getlist("model")}
+    named = request.query_params.get("model")
     within = (session or {}).get("model")
-    if len(named) > 1 or (named and within is not None and within not in named):
+    if named is not None and within not in (None, named):
         raise ApiError(400, "The request names several models.", code="invalid_value", param="model")
-    return session if not named else {**(session or {}), "model": named.pop()}
+    return session if named is None else {**(session or {}), "model": named}
 
 
 def _connect(offer: ClientOffer) -> WebRtcOffer:

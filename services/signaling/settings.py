@@ -65,11 +65,11 @@ class SignalingSettings(ServiceSettings):
     """Calls of a tenant at once, in all media processes, unless its `rates` differ."""
     half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
     """Of these, calls whose client has not connected yet; media ends them after 10 s."""
-    responses_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    responses_per_min: int = Field(default=10_000, ge=0, le=MAX_PER_MIN)
     """Responses of a tenant in any sixty seconds, in all workers, unless its `rates` differ. 0: no limit."""
-    audio_seconds_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
-    """Seconds of its callers' audio. 0: no limit."""
-    input_tokens_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    audio_seconds_per_min: int = Field(default=60_000, ge=0, le=MAX_PER_MIN)
+    """Seconds of its callers' audio: the default is what 1,000 calls speak without a pause. 0: no limit."""
+    input_tokens_per_min: int = Field(default=50_000_000, ge=0, le=MAX_PER_MIN)
     """Input tokens of its responses. 0: no limit."""
     address_per_s: float = Field(default=5, gt=0, le=10_000)
     """Requests a second without a valid key or token, or for the page's token, per address (IPv6: per /64)."""
