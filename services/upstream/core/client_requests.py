@@ -14,6 +14,7 @@ from services.contracts.client_event import RefusedEvent, event_id
 from services.contracts.ids import new_item_id
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
+from services.contracts.session.parse_item import check_item
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import MESSAGES, Capabilities, Capability, unsupported
 from services.upstream.core.command_buffer import MAX_HELD_EVENT_BYTES, MAX_HELD_EVENTS, CommandBuffer, Origin
@@ -216,6 +217,7 @@ class Requests:
 
     def _item_create(self, event: Json, _: float) -> None:
         item = dict(_required(event, "item"))
+        check_item(item)
         chosen = item.get("id")
         if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):
             raise ClientEventError("invalid_value", "Invalid 'item.id': up to 64 of A-Z a-z 0-9 _ -.", "item.id")
@@ -291,7 +293,10 @@ class Requests:
         self._refuse_unsupported(body, "response")
         self._parts.config.check_response_tools(body, pending=self._parts.updates.pending_changes)
         if "input" in body:
-            body["input"] = [*map(self._for_provider, objects(body, "input"))]
+            items = objects(body, "input")
+            for index, item in enumerate(items):
+                check_item(item, f"response.input[{index}]", as_input=True)
+            body["input"] = [*map(self._for_provider, items)]
         return body
 
     def _response_cancel(self, event: Json, now: float) -> None:
