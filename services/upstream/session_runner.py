@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
 from services.contracts import subjects
 from services.contracts.endings import EndReason
@@ -45,6 +44,7 @@ from services.upstream.inbox import MAX_WAITING, Inbox
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.media_publisher import MediaPublisher
 from services.upstream.provider_link import ProviderEvent, ProviderLink, ProviderLost, ProviderOpened, ProviderReads
+from services.upstream.session_inputs import EndRequested, Input, RatesAnswered, TimerFired
 from services.upstream.session_usage import SessionUsage
 from services.upstream.tenant_rates import TenantRates
 from services.upstream.trace import SessionTrace
@@ -55,26 +55,6 @@ MAX_EVENTS_AT_ONCE = 16
 """Client events that are handled before other inputs, and other calls, have their turn."""
 SETTLE_S = 1.5
 """Longest that the end of a call waits for usage that the provider has not reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class _EndRequested:
-    reason: EndReason
-    detail: str = ""
-    by_media: bool = False
-
-
-class _TimerFired:
-    """The timer's input, once every `TIMER_S` while no other waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class _RatesAnswered:
-    ticket: int
-    exceeded: RateExceeded | None
-
-
-_Input = _RatesAnswered | Frame | ProviderOpened | ProviderEvent | ProviderLost | ProviderReads | _TimerFired
 
 
 class SessionRunner:
@@ -101,12 +81,12 @@ class SessionRunner:
         self._trace = trace or SessionTrace()
         self._down = MediaPublisher(bus, call=facts.id, process=facts.process, worker=facts.worker, epoch=lease.epoch)
         self._up = CallerFrames(epoch=lease.epoch, core=core, publisher=self._down, trace=self._trace)
-        self._inbox: Inbox[_Input] = Inbox()
+        self._inbox: Inbox[Input] = Inbox()
         self._provider = ProviderLink(connector, facts.model, self._inbox)
         self._usage = usage
         self._rates = rates
         self._media = Liveness(clock.monotonic())
-        self._ended: _EndRequested | None = None
+        self._ended: EndRequested | None = None
         self._is_closing = False  # nothing more is published to media
         self._has_media = False  # media has sent a frame
 
@@ -130,8 +110,8 @@ class SessionRunner:
     def end(self, reason: EndReason, detail: str = "") -> None:
         """End the call; `run` publishes the reason to media and returns it."""
         if self._ended is None:
-            self._ended = _EndRequested(reason, detail)
-        self._inbox.post(_TimerFired())  # wakes the loop
+            self._ended = EndRequested(reason, detail)
+        self._inbox.post(TimerFired())  # wakes the loop
 
     async def run(self) -> EndReason:
         """Run the call to its end; when this returns, usage is booked, the lease released and the provider closed."""
@@ -149,8 +129,8 @@ class SessionRunner:
         get_logger().info("session_ended", reason=ended.reason, detail=ended.detail)
         return ended.reason
 
-    async def _run_until_ended(self) -> _EndRequested:
-        ended = _EndRequested(EndReason.INTERNAL, "the worker failed")
+    async def _run_until_ended(self) -> EndRequested:
+        ended = EndRequested(EndReason.INTERNAL, "the worker failed")
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._provider.keep_open(), name="provider"),
@@ -167,23 +147,23 @@ class SessionRunner:
                     task.cancel()
         return ended
 
-    async def _process_inputs(self) -> _EndRequested:
+    async def _process_inputs(self) -> EndRequested:
         is_started = False
         while self._ended is None:
             received = await self._inbox.get()
             try:
-                if not is_started and not isinstance(received, _TimerFired):
+                if not is_started and not isinstance(received, TimerFired):
                     is_started = True  # now that media knows the call: what is published before is lost
                     await self._execute(self._core.started(now=clock.monotonic()))
                 await self._execute(self._commands_for(received))
                 await self._handle_client_events()
             except SendQueueFullError:
-                self._ended = _EndRequested(EndReason.INTERNAL, "the bus does not take the answers")
+                self._ended = EndRequested(EndReason.INTERNAL, "the bus does not take the answers")
             except UpstreamUnavailableError as exc:
-                self._ended = _EndRequested(EndReason.PROVIDER_ERROR, str(exc))
+                self._ended = EndRequested(EndReason.PROVIDER_ERROR, str(exc))
         return self._ended
 
-    def _commands_for(self, received: _Input) -> list[SessionCommand]:  # noqa: PLR0911 - one flat case per input
+    def _commands_for(self, received: Input) -> list[SessionCommand]:  # noqa: PLR0911 - one flat case per input
         now = clock.monotonic()
         match received:
             case Frame():
@@ -197,7 +177,7 @@ class SessionRunner:
                 return self._core.provider_lost(reason, detail, now=now)
             case ProviderReads():
                 return []
-            case _RatesAnswered(ticket=ticket, exceeded=exceeded):
+            case RatesAnswered(ticket=ticket, exceeded=exceeded):
                 return self._core.rates_answered(ticket, exceeded, now=now)
             case _:
                 return self._on_timer(now)
@@ -209,18 +189,18 @@ class SessionRunner:
             if commands is None or self._ended is not None:
                 return
             await self._execute(commands)
-        self._inbox.post(_TimerFired())
+        self._inbox.post(TimerFired())
 
     def _on_media_frame(self, frame: Frame, now: float) -> list[SessionCommand]:
         result = self._up.on_frame(frame, now=now)
         if isinstance(result, Ended):
-            self._ended = _EndRequested(result.reason, result.detail, by_media=True)
+            self._ended = EndRequested(result.reason, result.detail, by_media=True)
             return []
         return result
 
     def _on_timer(self, now: float) -> list[SessionCommand]:
         if gone := self._media.gone(bus=self._bus.connected, now=now):
-            self._ended = _EndRequested(EndReason.INTERNAL, _GONE[gone])
+            self._ended = EndRequested(EndReason.INTERNAL, _GONE[gone])
             return []
         self._down.on_timer(now=now)
         return self._core.on_timer(now=now)
@@ -251,14 +231,14 @@ class SessionRunner:
                 case BookUsage():
                     await self._usage.book(command)
                 case EndSession():
-                    self._ended = _EndRequested(command.reason, command.detail)
+                    self._ended = EndRequested(command.reason, command.detail)
                 case _:
                     self._record(command)
 
     def _take_rates(self, command: TakeRates) -> None:
         def answered(exceeded: RateExceeded | None) -> None:
             if command.ticket:
-                self._inbox.post(_RatesAnswered(command.ticket, exceeded))
+                self._inbox.post(RatesAnswered(command.ticket, exceeded))
 
         self._rates.take(self.facts.tenant, command.charges, answered)
 
@@ -278,7 +258,7 @@ class SessionRunner:
             metrics.ERRORS.labels(command.kind).inc()
             get_logger().warning("provider_fault", reason=command.kind, detail=command.detail)
 
-    def _publish_end(self, ended: _EndRequested) -> None:
+    def _publish_end(self, ended: EndRequested) -> None:
         self._is_closing = True
         if ended.by_media:
             return
@@ -307,7 +287,7 @@ class SessionRunner:
         while True:
             await asyncio.sleep(TIMER_S)
             if not len(self._inbox) or clock.monotonic() - self._media.active_at > SILENT_S:
-                await self._inbox.put(_TimerFired())
+                await self._inbox.put(TimerFired())
 
 
 def _count_error_event(event: Json) -> None:

@@ -1,9 +1,9 @@
 """Configures each connection with the provider, and replaces it before the provider closes it at its limit."""
 
-from services.upstream.core.client_requests import Parts
 from services.upstream.core.command_buffer import Origin
 from services.upstream.core.commands import Reconnect
 from services.upstream.core.json_shape import Json
+from services.upstream.core.session_parts import Parts
 
 RECONNECT_EARLY_S = 120.0
 """From so long before the limit on, the first idle moment is used; half the limit, where that is less."""

@@ -11,38 +11,25 @@ from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
-from services.upstream.core.call_rates import CallRates
-from services.upstream.core.caller_audio_rate import CallerAudioRate
-from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.client_requests import Parts, Requests
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.client_requests import Requests
+from services.upstream.core.command_buffer import AT_ONCE
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
-from services.upstream.core.idle_timeout import IdleTimeout
-from services.upstream.core.ids import IdMap
-from services.upstream.core.input_audio_buffer import InputAudioBuffer
-from services.upstream.core.item_events import ItemEvents
-from services.upstream.core.item_registry import ItemRegistry
-from services.upstream.core.json_shape import Json, fields, text, text_chars, whole
+from services.upstream.core.conversation_events import ConversationEvents
+from services.upstream.core.json_shape import Json, fields, text, text_chars
 from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.output_item_events import ITEM_EVENTS
+from services.upstream.core.provider_errors import ProviderErrors
 from services.upstream.core.provider_events import IGNORED, REQUIRED, MalformedEventError, checked, rate_limits
 from services.upstream.core.provider_reconnect import ProviderSetup
-from services.upstream.core.response import Report, ResponseContext, StopReason
-from services.upstream.core.responses import ResponseTracker
+from services.upstream.core.response import Report, StopReason
 from services.upstream.core.session_config_state import SessionConfigState
-from services.upstream.core.session_updates import SessionUpdates
-from services.upstream.core.transcript import SpeakingRate
-from services.upstream.core.usage import Tally
+from services.upstream.core.session_parts import connected_parts
 from services.upstream.core.waiting_inputs import InputStep, WaitingInputs
 
 USAGE_EVERY_S = 5.0
 TRANSCRIPTION_S = 1.0
 """Longest that the end of a call waits for a transcription: some models never send it."""
-_QUIET_ERRORS = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
-_QUIET_KINDS = frozenset(
-    {"conversation.item.create", "conversation.item.truncate", "input_audio_buffer.clear", "response.cancel"}
-)
 
 
 class SessionCore:
@@ -58,67 +45,31 @@ class SessionCore:
         capabilities: Capabilities,
         turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
     ) -> None:
-        begins_with = granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms)
-        self._commands = CommandBuffer()
-        self._ids = IdMap()
-        self._tally = Tally()
-        self._config = SessionConfigState(
-            session_id=session_id, grant=grant, model=model, expires_at=expires_at, turn_terms=turn_terms
+        parts = connected_parts(
+            SessionConfigState(
+                session_id=session_id, grant=grant, model=model, expires_at=expires_at, turn_terms=turn_terms
+            ),
+            grant=grant,
+            capabilities=capabilities,
+            begins_with=granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms),
         )
+        self._commands = parts.commands
+        self._tally = parts.tally
+        self._config = parts.config
+        self._rates = parts.rates
+        self._responses = parts.responses
+        self._input_buffer = parts.input_buffer
+        self._turns = parts.turns
+        self._updates = parts.updates
+        self._requests = Requests(parts)
+        self._setup = ProviderSetup(parts)
+        self._conversation_events = ConversationEvents(parts)
+        self._errors = ProviderErrors(parts)
         self._waiting = WaitingInputs()
         self._publishes_usage = "usage" in grant.events
         self._usage_at: float | None = None
         self._ended = False
         self._ending_at = 0.0
-        conversation = ItemRegistry()
-        shared = ResponseContext(
-            self._commands, self._ids, SpeakingRate(), conversation, self._config.conversation_id, capabilities
-        )
-        self._rates = CallRates(self._commands, token=grant.limits, tenant=grant.tenant_limits)
-        self._responses = ResponseTracker(shared, self._tally, self._rates, publishes_turns="turn" in grant.events)
-        self._input_buffer = InputAudioBuffer(
-            self._commands,
-            self._ids,
-            self._config,
-            conversation=conversation,
-            tally=self._tally,
-            capabilities=capabilities,
-            rate=CallerAudioRate(self._rates),
-        )
-        idle = IdleTimeout(
-            self._commands,
-            self._config,
-            input_buffer=self._input_buffer,
-            responses=self._responses,
-            tally=self._tally,
-        )
-        self._turns = CallerTurns(
-            self._commands,
-            self._config,
-            input_buffer=self._input_buffer,
-            responses=self._responses,
-            idle=idle,
-            granted=begins_with,
-        )
-        self._updates = SessionUpdates(self._commands, self._ids, self._config, capabilities, turns=self._turns)
-        self._item_events = ItemEvents(
-            self._commands, self._ids, self._config, conversation=conversation, input_buffer=self._input_buffer
-        )
-        parts = Parts(
-            self._commands,
-            self._ids,
-            self._config,
-            conversation,
-            self._responses,
-            self._input_buffer,
-            self._turns,
-            self._item_events,
-            self._tally,
-            capabilities,
-            self._updates,
-        )
-        self._requests = Requests(parts)
-        self._setup = ProviderSetup(parts)
 
     # --- the session --------------------------------------------------------------------------------------------
 
@@ -269,10 +220,10 @@ class SessionCore:
             self._config.voice_is_fixed = self._config.voice_is_fixed or kind == "response.output_audio.delta"
             self._responses.on_item_event(event, now)
         elif kind.startswith(("conversation.item.", "input_audio_buffer.")) and kind in REQUIRED:
-            self._on_conversation_event(kind, event)
+            self._conversation_events.on_event(kind, event)
             self._requests.proceed(now)
         elif kind.startswith(("response.mcp_", "mcp_list_tools.")) and kind in REQUIRED:
-            self._on_mcp(kind, event)
+            self._conversation_events.on_mcp(kind, event)
         else:
             self._on_other(kind, event, now)
 
@@ -285,7 +236,7 @@ class SessionCore:
                 self._requests.proceed(now)
                 self._publish_usage(now)
             case "error":
-                self._on_error(fields(event, "error"), now)
+                self._errors.on_error(fields(event, "error"), now)
                 self._requests.proceed(now)
             case "rate_limits.updated":
                 self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
@@ -310,73 +261,6 @@ class SessionCore:
             self._updates.in_force and not self._input_buffer.awaits_rate and (step := self._waiting.pop()) is not None
         ):
             step(now)
-
-    def _on_conversation_event(self, kind: str, event: Json) -> None:
-        match kind.removeprefix("conversation.item."):
-            case "added":
-                self._item_events.added(event)
-            case "created":
-                self._item_events.added(event)
-                self._item_events.done(event)
-            case "done":
-                self._item_events.done(event)
-            case "retrieved":
-                self._item_events.retrieved(event)
-            case "deleted":
-                self._item_events.deleted(event)
-            case "truncated":
-                self._item_events.truncated(event)
-            case "input_audio_buffer.committed":
-                previous = self._ids.known("item", text(event, "previous_item_id"))
-                self._input_buffer.committed(text(event, "item_id"), previous=previous)
-            case "input_audio_buffer.cleared":
-                self._input_buffer.cleared()
-            case _:
-                self._item_events.transcription(event)
-
-    def _on_mcp(self, kind: str, event: Json) -> None:
-        item_id = self._ids.ours("item", text(event, "item_id"))
-        for_client: Json = {"item_id": item_id}
-        if kind.startswith("response."):
-            for_client["output_index"] = whole(event, "output_index")
-        if "response_id" in REQUIRED[kind]:
-            for_client["response_id"] = self._ids.ours("response", text(event, "response_id"))
-        for_client |= {name: text(event, name) for name in ("delta", "arguments") if name in REQUIRED[kind]}
-        self._commands.publish_event(kind, for_client, self._responses.behind(item_id))
-
-    def _on_error(self, error: Json, now: float) -> None:
-        code = text(error, "code") or None
-        origin = self._updates.blamed(self._commands.origin_of(error.get("event_id")), error)
-        self._commands.count_error(CountError("error_event", (code or "")[:64]))
-        if origin and self._updates.on_refused(origin, error):
-            return
-        if self._is_handled(origin, code, now):
-            return
-        self._commands.publish_error(
-            kind=text(error, "type", "server_error"),
-            code=code,
-            message=self._ids.scrub(text(error, "message", "The provider reports an error.")),
-            param=text(error, "param") or None,
-            client_event_id=origin.client_event_id if origin else None,
-        )
-        self._updates.apply_own()
-
-    def _is_handled(self, origin: Origin | None, code: str | None, now: float) -> bool:
-        """Undo what the provider refused; return whether the client need not get the error."""
-        kind = origin.kind if origin else ""
-        is_active = code == "conversation_already_has_active_response"
-        if kind == "response.create" or (origin is None and is_active):
-            return self._responses.request_refused(origin, is_active=is_active, now=now)
-        match origin:
-            case Origin(kind="input_audio_buffer.commit", item_id=str(item_id)):
-                self._input_buffer.commit_failed(item_id)
-            case Origin(kind="conversation.item.create", item_id=str(item_id)):
-                self._item_events.create_failed(item_id)
-            case Origin(kind="conversation.item.delete", item_id=str(item_id)):
-                self._item_events.delete_failed(item_id)
-            case Origin(kind="conversation.item.truncate", by_client=True, item_id=str(item_id)):
-                self._item_events.truncate_failed(item_id)
-        return code in _QUIET_ERRORS or (kind in _QUIET_KINDS and origin is not None and not origin.by_client)
 
     def _publish_usage(self, now: float) -> None:
         self._commands.add(BookUsage(self._tally.meters(now=now)))
