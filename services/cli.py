@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "check what a call needs, here or at a URL, and print a fix for each failure",
     "healthy": "check the health of this container's service",
     "load": "make many calls at once and report set-up, turns, packets and cost",
+    "gate": "show what the gate does with recordings, and suggest settings for it",
 }
 _PACKAGES = {"call": "callers", "load": "callers.load"}
 """Module of each command whose package has another name."""

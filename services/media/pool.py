@@ -33,7 +33,7 @@ from services.media.call_details import CallDetails
 from services.media.call_records import CallRecords
 from services.media.claims import claim, give_back
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.media.leg import Answerer, Leg
 from services.media.speech_detection import SpeechDetection
 from services.media.trace import CallTrace, traced

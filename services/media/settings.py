@@ -10,7 +10,7 @@ from services.contracts.turn_detection import TurnTerms
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.detector import DETECTORS, DetectorConfig
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.runtime.process.settings import ServiceSettings
 
 MAX_PORT = 65_535

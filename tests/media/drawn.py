@@ -12,7 +12,7 @@ from services.contracts.ids import Epoch, ItemId
 from services.contracts.turn_detection import DetectsTurns
 from services.media.core.commands import CallCommand, CountDropped, SendEvent, SendUp
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
 
 EPOCH = Epoch(7)

@@ -19,7 +19,7 @@ from services.contracts.messages import AnyMessage, Offer, OfferAnswered, expect
 from services.media import metrics
 from services.media.call_records import CallRecords
 from services.media.core.speech.detector import Unbatched
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.media.leg import Answerer, BadOfferError, Leg, LegConnected, LegInput, LegOpened, LegOwner, PacedBy
 from services.media.pool import Pool, PoolConfig
 from services.media.speech_detection import SpeechDetection

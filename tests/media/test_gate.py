@@ -1,7 +1,8 @@
 from dataclasses import replace
 
 from services.contracts.audio import PcmFrame
-from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.core.speech.turn_end import Hangover
 
@@ -12,6 +13,8 @@ SMALL = GateConfig(
     hangover_frames=4,
     pre_roll_frames=2,
     tail_frames=1,
+    audible_tail_frames=1,
+    doubt_frames=0,
     max_utterance_frames=100,
 )
 
@@ -162,8 +165,8 @@ def test_speech_that_is_interrupted_by_a_pause_of_the_packets_begins_anew() -> N
 
 
 def test_a_threshold_is_what_a_frame_must_reach() -> None:
-    for threshold, opens in ((0.3, True), (0.31, False)):
-        gate = VadGate(replace(SMALL, speech_probability=threshold))
+    for threshold, opens in ((0.29, True), (0.31, False)):
+        gate = VadGate(replace(SMALL, threshold=threshold, onset_probability=0.5))
         for index in range(2):
             gate.on_frame(PcmFrame(index, b""), probability=0.3, level_dbfs=UNKNOWN_DBFS, now=index * 0.02)
         assert gate.is_open == opens
@@ -177,3 +180,29 @@ def test_a_turn_end_that_was_given_stays_when_the_gate_is_configured() -> None:
 
 def test_the_hangover_in_seconds_is_that_in_frames() -> None:
     assert GateConfig(hangover_frames=25).hangover_s == 0.5
+
+
+def test_the_pre_roll_begins_where_the_level_rises_over_the_noise() -> None:
+    config = replace(SMALL, pre_roll_frames=4, least_pre_roll_frames=1, audible_db=6.0)
+    for levels, first in (
+        ((-60, -60, -60, -60, -40), 5),
+        ((-60, -60, -50, -50, -40), 3),
+        ((-60, -50, -50, -50, -40), 2),
+    ):
+        gate = VadGate(config)
+        events: list[GateEvent] = []
+        for index, level in enumerate((-60.0, *levels, -30.0, -30.0)):
+            score = 0.9 if level == -30 else 0.0
+            events += gate.on_frame(PcmFrame(index, b""), probability=score, level_dbfs=level, now=index * 0.02)
+        assert sent(events)[0] == first
+        assert gate.gated_frames == first
+
+
+def test_a_run_that_is_not_loud_enough_is_kept_for_two_seconds() -> None:
+    gate = VadGate(replace(SMALL, over_noise_db=10.0))
+    gate.on_frame(PcmFrame(0, b""), probability=0.0, level_dbfs=-50.0)
+    for index in range(1, 200):
+        assert gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=-45.0, now=index * 0.02) == []
+    events = gate.on_frame(PcmFrame(200, b""), probability=0.9, level_dbfs=-40.0, now=4.0)
+    assert sent(events) == list(range(99, 201))
+    assert events[0] == GateOpened(index=99, onset_index=99, onset_at=99 * 0.02)

@@ -9,7 +9,7 @@ from services.contracts.ids import TenantId
 from services.contracts.messages import Hangup, Heartbeat, OfferAnswered, TenantCalls, expect
 from services.contracts.turn_detection import TurnTerms
 from services.media.core.speech.detector import Unbatched
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.media.heartbeat import HeartbeatPublisher
 from services.media.pool import PoolConfig
 from services.media.speech_detection import SpeechDetection

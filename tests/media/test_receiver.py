@@ -8,7 +8,8 @@ from prometheus_client import REGISTRY
 from services.contracts.audio import DOWN_FRAME_SAMPLES, DOWN_HZ, UP_FRAME_BYTES, PcmFrame
 from services.contracts.ids import LegId
 from services.media.core.rtp import rtp_packet
-from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, VadGate
+from services.media.core.speech.gate import Forward, GateClosed, GateEvent, VadGate
+from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.legs.webrtc.owner_link import OwnerLink
 from services.media.legs.webrtc.receiver import Receiver

@@ -1,7 +1,8 @@
 import pytest
 
 from services.contracts.audio import PcmFrame
-from services.media.core.speech.gate import GateClosed, GateConfig, VadGate
+from services.media.core.speech.gate import GateClosed, VadGate
+from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
 from services.media.core.speech.turn_end import FrameHistory, Hangover, TurnEndReason
 
@@ -27,7 +28,7 @@ class SureSilence:
         return "speech_end" if history.silence >= (2 if history.probability < 0.1 else 5) else None
 
 
-@pytest.mark.parametrize(("silent", "frames"), [(0.0, 2), (0.4, 5)])
+@pytest.mark.parametrize(("silent", "frames"), [(0.0, 2), (0.3, 5)])
 def test_another_decision_closes_the_gate_by_the_history_of_the_frames(silent: float, frames: int) -> None:
     decision = SureSilence()
     gate = VadGate(CONFIG, decision)
@@ -45,6 +46,6 @@ def test_another_decision_closes_the_gate_by_the_history_of_the_frames(silent: f
 
 
 def test_a_frame_is_speech_from_the_configured_probability_on() -> None:
-    gate = VadGate(GateConfig(onset_frames=1, speech_probability=0.7))
+    gate = VadGate(GateConfig(onset_frames=1, onset_probability=0.7))
     assert gate.on_frame(PcmFrame(0, b""), probability=0.69, level_dbfs=UNKNOWN_DBFS) == []
     assert gate.on_frame(PcmFrame(1, b""), probability=0.7, level_dbfs=UNKNOWN_DBFS)

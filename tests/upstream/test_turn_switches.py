@@ -18,7 +18,7 @@ from services.contracts.ids import Epoch, SessionId, TenantId
 from services.contracts.messages import TurnDetection, UtteranceEnd, expect
 from services.media.core.commands import CallCommand, SendEvent, SendUp
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
-from services.media.core.speech.gate import GateConfig
+from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.commands import (

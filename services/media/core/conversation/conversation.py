@@ -34,7 +34,8 @@ from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
 from services.media.core.conversation.uplink import GateMoved, Uplink
-from services.media.core.speech.gate import GateClosed, GateConfig, GateOpened
+from services.media.core.speech.gate import GateClosed, GateOpened
+from services.media.core.speech.gate_config import GateConfig
 
 _REFUSALS: dict[BadEvent, DropReason] = {
     "binary": "client_event_binary",
@@ -231,7 +232,7 @@ class Conversation:
             return []
         self._turns_number = frame.position
         commands: list[CallCommand] = []
-        if detection.threshold != self._gate.speech_probability:
+        if detection.threshold != self._gate.threshold:
             commands.append(SetThreshold(detection.threshold))
         self._gate = self._config.gate.with_turn_detection(detection)
         return commands + self._on_gate_moved(self._up.configure(self._gate), now)

@@ -6,7 +6,8 @@ from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.frame import NO_FLAGS, Flag, Kind
 from services.contracts.messages import UtteranceEnd, UtteranceStart
 from services.media.core.commands import CallCommand, SendUp
-from services.media.core.speech.gate import Forward, GateClosed, GateConfig, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate_config import GateConfig
 
 MAX_BATCH_FRAMES = 2
 """40 ms: more would add delay, fewer would double the messages."""

@@ -1,52 +1,22 @@
 """The gate: which caller frames are sent upstream, and when an utterance begins and ends.
 
-Input: frames with their speech probability; output: events. Frames before the onset are sent too (pre-roll). After
-speech a short tail is sent; the rest of the hangover is held, and sent only if speech resumes. In push to talk every
-frame is sent, and there are no utterances.
+Input: frames with their speech probability and level; output: events. Frames before the onset are sent too (pre-roll).
+After speech a short tail is sent; the rest of the hangover is held, and sent only if speech resumes. In push to talk
+every frame is sent, and there are no utterances.
 """
 
+import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.messages import CloseReason, OpenCause
-from services.contracts.turn_detection import DetectsTurns
+from services.media.core.speech.clocks import Clocks
+from services.media.core.speech.gate_config import GateConfig
+from services.media.core.speech.level_tracking import NoiseFloor, TalkerLevel
+from services.media.core.speech.onset import Onset
 from services.media.core.speech.turn_end import FrameHistory, Hangover, TurnEnd
-
-
-@dataclass(frozen=True, slots=True)
-class GateConfig:
-    """Gate thresholds, in 20 ms frames."""
-
-    speech_probability: float = 0.5  # at or above this a frame counts as speech
-    onset_frames: int = 3  # 60 ms of speech opens the gate
-    barge_in_onset_frames: int = 6  # 120 ms while playout is active: a click must not stop the answer
-    resume_frames: int = 1  # speech within the hangover that counts as going on
-    hangover_frames: int = 25  # 500 ms of silence closes it
-    pre_roll_frames: int = 10  # 200 ms from before the onset are sent too
-    tail_frames: int = 8  # 160 ms after speech are sent at once, the rest of the hangover is held
-    max_utterance_frames: int = 3000  # 60 s
-    automatic: bool = True  # False: push to talk
-    interrupts: bool = True  # opening stops the answer that plays
-
-    def with_turn_detection(self, detection: DetectsTurns) -> "GateConfig":
-        """Return this configuration with the turn detection of a call."""
-        hangover_frames = max(1, detection.silence_duration_ms // FRAME_MS)
-        return replace(
-            self,
-            speech_probability=detection.threshold,
-            hangover_frames=hangover_frames,
-            tail_frames=min(self.tail_frames, hangover_frames),
-            pre_roll_frames=detection.prefix_padding_ms // FRAME_MS,
-            automatic=detection.automatic,
-            interrupts=detection.interrupt_response,
-        )
-
-    @property
-    def hangover_s(self) -> float:
-        """The hangover in seconds, by which the gate closes when packets stop."""
-        return self.hangover_frames * FRAME_MS / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +57,24 @@ class GateClosed:
 
 GateEvent = GateOpened | Forward | GateClosed
 
+_NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
+_TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
+_LONGEST_RUN: Final = 100  # so much of an onset that is not loud enough is kept, should it become so: 2 s
+
+
+@dataclass(slots=True, init=False)
+class _Kept:
+    """A frame that may yet be sent."""
+
+    frame: Final[PcmFrame]
+    at: Final[float]
+    level_dbfs: Final[float]
+
+    def __init__(self, frame: PcmFrame, at: float, level_dbfs: float) -> None:  # written out: made for every frame
+        self.frame = frame
+        self.at = at
+        self.level_dbfs = level_dbfs
+
 
 class VadGate:
     """One caller's gate.
@@ -100,9 +88,12 @@ class VadGate:
         self._given_turn_end = turn_end
         self._turn_end = turn_end or _hangover(config)
         self._history = FrameHistory()
-        self._idle: deque[tuple[PcmFrame, float]] = deque()  # may yet become pre-roll
-        self._held: list[tuple[PcmFrame, float]] = []  # silence after the tail that may yet be sent
-        self._run = 0  # consecutive frames of speech
+        self._noise = NoiseFloor()
+        self._talker = TalkerLevel()
+        self._onset = Onset(config)
+        self._clocks = Clocks(config)
+        self._idle: deque[_Kept] = deque()  # may yet become pre-roll
+        self._held: list[_Kept] = []  # silence after the tail that may yet be sent
         self._speech_end = 0
         self._speech_end_at = 0.0
         self._next_index = 0
@@ -116,7 +107,7 @@ class VadGate:
         frame: PcmFrame,
         *,
         probability: float,
-        level_dbfs: float,  # noqa: ARG002 - no threshold for it yet
+        level_dbfs: float,
         playing: bool = False,
         now: float = 0.0,
     ) -> list[GateEvent]:
@@ -127,11 +118,12 @@ class VadGate:
         self._last_frame_at = now
         if not self._config.automatic:
             return [self._send(frame)]
-        self._run = self._run + 1 if probability >= self._config.speech_probability else 0
+        self._learn_levels(probability, level_dbfs)
+        kept = _Kept(frame, now, level_dbfs)
         if self.is_open:
             self._history.probability = probability
-            return self._on_frame_open(frame, now)
-        return self._on_frame_idle(frame, playing=playing, now=now)
+            return self._on_frame_open(kept, probability)
+        return self._on_frame_idle(kept, probability, playing=playing)
 
     def on_timer(self, *, now: float) -> list[GateEvent]:
         """Close an open gate if no frame has come for the hangover: without packets the audio clock stops."""
@@ -149,6 +141,8 @@ class VadGate:
             self._discard_idle()
         self._config = config
         self._turn_end = self._given_turn_end or _hangover(config)
+        self._onset.configure(config)
+        self._clocks.configure(config)
         return events
 
     def on_client_commit(self) -> list[GateEvent]:
@@ -172,66 +166,88 @@ class VadGate:
         return events
 
     def _discard_idle(self) -> None:
-        self._run = 0
+        self._onset.reset()
         self.gated_frames += len(self._idle)
         self._idle.clear()
 
-    def _on_frame_idle(self, frame: PcmFrame, *, playing: bool, now: float) -> list[GateEvent]:
-        if self._idle and self._idle[-1][0].index + 1 != frame.index:  # after a pause of the packets
-            self.gated_frames += len(self._idle)
-            self._idle.clear()
-            self._run = min(self._run, 1)
-        self._idle.append((frame, now))
-        if self._run:
+    def _learn_levels(self, probability: float, level_dbfs: float) -> None:
+        if math.isinf(level_dbfs):
+            return
+        if probability < _NOISE_BELOW:
+            self._noise.on_noise(level_dbfs)
+        if probability >= _TALKER_FROM and self.is_open:
+            self._talker.on_speech(level_dbfs)
+        else:
+            self._talker.on_silence(self._config.fade_db_s * FRAME_MS / 1000)
+
+    def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
+        if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
+            self._discard_idle()
+        self._idle.append(kept)
+        self._onset.on_frame(probability, kept.level_dbfs)
+        if self._onset.run:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames
-            if self._run >= needed:
-                return self._open(now)
+            if self._onset.opens(needed, self._noise, self._talker):
+                return self._open(kept)
         self._trim()
         return []
 
     def _trim(self) -> None:
-        most = self._config.pre_roll_frames + self._run
+        most = self._config.pre_roll_frames + min(self._onset.run, _LONGEST_RUN)
         while len(self._idle) > most:
             self._idle.popleft()
             self.gated_frames += 1
 
-    def _open(self, now: float) -> list[GateEvent]:
+    def _open(self, newest: _Kept) -> list[GateEvent]:
         self._trim()
+        first = max(0, len(self._idle) - self._onset.run)
+        onset = self._idle[first]
+        self._trim_pre_roll(first)
         frames = list(self._idle)
         self._idle.clear()
-        onset, onset_at = frames[len(frames) - self._run]
         self.is_open = True
         self._history = FrameHistory()
-        self._mark_speech(frames[-1][0], now)
-        opened: list[GateEvent] = [GateOpened(frames[0][0].index, onset.index, onset_at)]
-        return opened + [self._send(frame, pre_roll=frame.index < onset.index) for frame, _ in frames]
+        self._clocks.start(self._onset.run)
+        self._mark_speech(newest)
+        opened: list[GateEvent] = [GateOpened(frames[0].frame.index, onset.frame.index, onset.at)]
+        return opened + [self._send(kept.frame, pre_roll=kept.frame.index < onset.frame.index) for kept in frames]
 
-    def _on_frame_open(self, frame: PcmFrame, now: float) -> list[GateEvent]:
+    def _trim_pre_roll(self, onset: int) -> None:
+        """Let the pre-roll begin where its level rises over the noise."""
+        audible_dbfs = self._noise.dbfs + self._config.audible_db
+        first = max(0, onset - self._config.least_pre_roll_frames)
+        while first and self._idle[first - 1].level_dbfs >= audible_dbfs:
+            first -= 1
+        for _ in range(first):
+            self._idle.popleft()
+            self.gated_frames += 1
+
+    def _on_frame_open(self, kept: _Kept, probability: float) -> list[GateEvent]:
         events: list[GateEvent] = []
-        if self._run >= self._config.resume_frames:
-            if self._held:
-                events += self._send_held()
-            self._mark_speech(frame, now)
-            events.append(self._send(frame))
+        if self._clocks.is_speech(probability, kept.level_dbfs, self._talker):
+            events += self._send_held()
+            self._mark_speech(kept)
+            events.append(self._send(kept.frame))
+        elif self._clocks.is_doubtful(probability):
+            events += self._send_held()
+            events.append(self._send(kept.frame))
+        elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
+            events.append(self._send(kept.frame))
         else:
-            self._history.silence += 1
-            if self._history.silence <= self._config.tail_frames and not self._held:
-                events.append(self._send(frame))
-            else:
-                self._held.append((frame, now))
+            self._held.append(kept)
+        self._history.silence = self._clocks.silence
         reason = self._turn_end.reason(self._history)
         if reason is not None:
             events.append(self._close(reason))
         return events
 
-    def _mark_speech(self, frame: PcmFrame, now: float) -> None:
-        self._history.silence = 0
-        self._speech_end = frame.index + 1
-        self._speech_end_at = now
+    def _mark_speech(self, kept: _Kept) -> None:
+        self._speech_end = kept.frame.index + 1
+        self._speech_end_at = kept.at
 
     def _send_held(self) -> list[GateEvent]:
-        sent: list[GateEvent] = [self._send(frame) for frame, _ in self._held]
+        sent: list[GateEvent] = [self._send(kept.frame) for kept in self._held]
         self._held.clear()
         return sent
 
@@ -244,7 +260,7 @@ class VadGate:
     def _close(self, reason: CloseReason, *, since_frame_s: float = 0.0) -> GateClosed:
         hangover_ms = self._history.silence * FRAME_MS + round(since_frame_s * 1000)
         self.is_open = False
-        self._run = 0
+        self._onset.reset()
         # Held frames were never sent, so they may become the pre-roll of speech that follows.
         self._idle.extend(self._held)
         self._held.clear()

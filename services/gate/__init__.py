@@ -1,0 +1,1 @@
+"""`hushgate gate`: what the gate does with recordings, and settings suggested from labelled ones."""

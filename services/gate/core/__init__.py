@@ -1,0 +1,1 @@
+"""Decisions of `hushgate gate`: decoding, figures, labels, the search for settings."""
