@@ -5,7 +5,7 @@ from openai.types.realtime import ConversationItem
 from pydantic import JsonValue
 
 from services.contracts.session.fields import SessionConfig
-from services.contracts.session.item_fields import CONTENT, ITEMS, McpErrorFields, McpToolFields, ReferenceItemFields
+from services.contracts.session.item_fields import CONTENT, ITEMS, ListedToolFields, McpErrorFields, ReferenceItemFields
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.session.parse_item import check_item
 from services.contracts.session.registry import ITEM_FIELDS, FieldEntry
@@ -118,7 +118,7 @@ def grammar() -> set[str]:
     parts = [model for kinds in CONTENT.values() for model in kinds.values()]
     paths |= {f"item.content[].{name}" for model in parts for name in model.model_fields}
     paths |= {f"item.error.{name}" for name in McpErrorFields.model_fields}
-    paths |= {f"item.tools[].{name}" for name in McpToolFields.model_fields}
+    paths |= {f"item.tools[].{name}" for name in ListedToolFields.model_fields}
     return paths - {"item.content", "item.error", "item.tools"}
 
 

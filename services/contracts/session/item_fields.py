@@ -73,7 +73,7 @@ class McpCallItemFields(ItemFields):
     error: McpErrorFields | None = None
 
 
-class McpToolFields(SessionPart):
+class ListedToolFields(SessionPart):
     """A tool of an MCP server. Schema and annotations are the provider's to judge."""
 
     name: str
@@ -86,7 +86,7 @@ class McpListItemFields(ItemFields):
     """The tools of an MCP server."""
 
     server_label: str
-    tools: list[McpToolFields]
+    tools: list[ListedToolFields]
 
 
 class ReferenceItemFields(SessionPart):
