@@ -28,6 +28,17 @@ def call_function(drive: Drive, *, index: int = 0, deltas: bool = True) -> None:
     drive.provider("response.output_item.done", response_id="resp_P1", output_index=index, item=done)
 
 
+def speaking() -> Drive:
+    """Return a core whose response has said something of two seconds, and is not done."""
+    drive = Drive().ready()
+    drive.created()
+    drive.message()
+    drive.words("Let me look that up")
+    drive.sound(2000)
+    drive.message_done("Let me look that up")
+    return drive
+
+
 def test_a_function_call_is_shown_at_once_with_its_name() -> None:
     drive = Drive().ready()
     drive.created()
@@ -75,12 +86,7 @@ def test_a_finished_call_is_counted() -> None:
 
 
 def test_what_a_call_has_released_is_not_written_twice_when_the_speech_before_it_is_cut() -> None:
-    drive = Drive().ready()
-    drive.created()
-    drive.message()
-    drive.words("Let me look that up")
-    drive.sound(2000)
-    drive.message_done("Let me look that up")
+    drive = speaking()
     call_function(drive, index=1)
     drive.done()
     speech = drive.items[0]
@@ -94,12 +100,7 @@ def test_what_a_call_has_released_is_not_written_twice_when_the_speech_before_it
 @pytest.mark.parametrize("names_received", [True, False])
 def test_what_a_call_releases_after_a_cut_is_not_shown(names_received: bool) -> None:  # noqa: FBT001 - drawn
     """The words and endings of the speech were dropped by media before the call's events came."""
-    drive = Drive().ready()
-    drive.created()
-    drive.message()
-    drive.words("Let me look that up")
-    drive.sound(2000)
-    drive.message_done("Let me look that up")
+    drive = speaking()
     received = drive.events[-1].sequence
     call_function(drive, index=1)
     drive.done()
@@ -123,12 +124,7 @@ def test_what_a_call_releases_after_a_cut_is_not_shown(names_received: bool) -> 
 
 @pytest.mark.parametrize("newest", ["response.function_call_arguments.done", "response.done"])
 def test_what_a_call_has_released_before_a_cut_is_shown(newest: str) -> None:
-    drive = Drive().ready()
-    drive.created()
-    drive.message()
-    drive.words("Let me look that up")
-    drive.sound(2000)
-    drive.message_done("Let me look that up")
+    drive = speaking()
     call_function(drive, index=1)
     drive.done()
     received, speech = drive.named(newest)[0].sequence, drive.items[0]
