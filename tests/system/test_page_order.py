@@ -22,7 +22,7 @@ async (runs) => {
   });
 }
 """
-Event = dict[str, Any]
+PageEvent = dict[str, Any]
 
 
 @dataclass
@@ -34,7 +34,7 @@ class ServerModel:
     number: int = 0
     spoken: str | None = None  # an utterance that is not committed
 
-    def next(self) -> Event:
+    def next(self) -> PageEvent:
         self.number += 1
         match self.chance.choice(["add", "add", "speak", "commit", "delete", "clear"]):
             case "speak":
@@ -64,7 +64,7 @@ class ServerModel:
 @pytest.mark.beside
 async def test_the_lines_stand_as_the_events_say_after_each_of_them(browser: Browser) -> None:
     chance = random.Random(7)  # noqa: S311 - repeatable
-    runs: list[list[Event]] = []
+    runs: list[list[PageEvent]] = []
     expected: list[list[tuple[list[str], str | None]]] = []
     for _ in range(200):
         model = ServerModel(chance)
