@@ -25,10 +25,10 @@ class Clocks:
         self._turn_probability = config.shifted(config.turn_probability)
         self._doubt_probability = config.shifted(config.doubt_probability)
 
-    def start(self, run: int) -> None:
-        """Start with an utterance of ``run`` frames of speech."""
+    def start(self) -> None:
+        """Start after an onset."""
         self.silence = 0
-        self._run = run
+        self._run = self._config.resume_frames
         self._tail = 0
 
     def is_speech(self, probability: float, level_dbfs: float, talker: TalkerLevel) -> bool:

@@ -59,7 +59,7 @@ GateEvent = GateOpened | Forward | GateClosed
 
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
-_LONGEST_RUN: Final = 100  # so much of an onset that is not loud enough is kept, should it become so: 2 s
+_LONGEST_ONSET: Final = 100  # of an onset that does not become certain: 2 s
 
 
 @dataclass(slots=True, init=False)
@@ -175,40 +175,39 @@ class VadGate:
             return
         if probability < _NOISE_BELOW:
             self._noise.on_noise(level_dbfs)
-        if probability >= _TALKER_FROM and self.is_open:
+        elif probability >= _TALKER_FROM and self.is_open:
             self._talker.on_speech(level_dbfs)
-        else:
-            self._talker.on_silence(self._config.fade_db_s * FRAME_MS / 1000)
 
     def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
         if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
             self._discard_idle()
         self._idle.append(kept)
         self._onset.on_frame(probability, kept.level_dbfs)
-        if self._onset.run:
+        if self._onset.frames:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames
-            if self._onset.opens(needed, self._noise, self._talker):
+            if self._onset.opens(needed):
                 return self._open(kept)
         self._trim()
         return []
 
     def _trim(self) -> None:
-        most = self._config.pre_roll_frames + min(self._onset.run, _LONGEST_RUN)
+        most = self._config.pre_roll_frames + min(self._onset.frames, _LONGEST_ONSET)
         while len(self._idle) > most:
             self._idle.popleft()
             self.gated_frames += 1
 
     def _open(self, newest: _Kept) -> list[GateEvent]:
         self._trim()
-        first = max(0, len(self._idle) - self._onset.run)
+        first = max(0, len(self._idle) - self._onset.frames)
         onset = self._idle[first]
         self._trim_pre_roll(first)
         frames = list(self._idle)
         self._idle.clear()
         self.is_open = True
         self._history = FrameHistory()
-        self._clocks.start(self._onset.run)
+        self._clocks.start()
+        self._talker.on_open(self._onset.loudest_dbfs)
         self._mark_speech(newest)
         opened: list[GateEvent] = [GateOpened(frames[0].frame.index, onset.frame.index, onset.at)]
         return opened + [self._send(kept.frame, pre_roll=kept.frame.index < onset.frame.index) for kept in frames]
