@@ -175,6 +175,10 @@ bench-ledger: $(DEV_READY) ## how many usage events a second the ledger books
 bench-network: $(BENCH_READY) test-packages ## PESQ at loss and jitter, both ways (BENCH_ARGS=--quick: two networks only)
 	$(BIN)/python -m tests.bench.network $(BENCH_ARGS)
 
+.PHONY: bench-gate
+bench-gate: $(DEV_READY) test-packages ## the gate on labelled recordings, into docs/bench and docs/images (BENCH_ARGS='--shared DIR')
+	$(BIN)/python -m tests.bench.gate $(BENCH_ARGS)
+
 .PHONY: bench-truncation
 bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
 	$(BIN)/python -m tests.bench.truncation

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.contracts.ids import NO_KEY, KeyId, TenantId
 from services.contracts.session.fields import SessionConfig
 
-OwnEvent = Literal["gate", "usage", "turn"]
+OwnEvent = Literal["gate", "gate.score", "usage", "turn"]
 """The gateway's own events, sent only if a token asks for them: strict clients report unknown events as errors."""
 
 

@@ -167,7 +167,7 @@ async def test_the_page_gets_a_token_with_our_own_events(
     assert reply.status_code == 200
     headers = {**bearer(reply.json()["value"]), "Content-Type": "application/sdp", "Origin": OWN}
     await client.post("/v1/realtime/calls", content=offer, headers=headers)
-    assert offers[0].grant.events == ("gate", "usage")
+    assert offers[0].grant.events == ("gate", "gate.score", "usage")
 
 
 @pytest.mark.parametrize(

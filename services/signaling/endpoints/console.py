@@ -85,7 +85,7 @@ class ConsolePage:
         if tenant is None:
             raise unavailable("The demo's tenant is no longer in the tenants file.", "demo_tenant_gone")
         self.secrets.authority.limiter.count_mint(tenant)
-        return await self.secrets.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "usage"])))
+        return await self.secrets.issue(tenant, MintRequest(hushgate=Extension(events=["gate", "gate.score", "usage"])))
 
     def _check_secret(self, request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()

@@ -33,6 +33,7 @@ from services.media.core.conversation.client_stats import read_stats
 from services.media.core.conversation.deadlines import Deadlines
 from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
+from services.media.core.conversation.score_report import ScoreReport
 from services.media.core.conversation.uplink import GateMoved, Uplink
 from services.media.core.speech.gate import GateClosed, GateOpened
 from services.media.core.speech.gate_config import GateConfig
@@ -66,6 +67,7 @@ class Conversation:
     def __init__(self, config: ConversationConfig, *, now: float) -> None:
         self._config = config
         self._shows_gate = "gate" in config.own_events
+        self._scores = ScoreReport() if "gate.score" in config.own_events else None
         self._gate = config.gate if config.turns is None else config.gate.with_turn_detection(config.turns)
         self._turns_number = 0  # of the change that is in force
         self._up = Uplink(self._gate)
@@ -97,7 +99,12 @@ class Conversation:
         self._client_heard_at = now
         playing = self.down.playout.active
         steps = self._up.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
-        return self._record_sent(self._on_gate_moved(steps, now), now) if steps else []
+        commands = self._record_sent(self._on_gate_moved(steps, now), now) if steps else []
+        if self._scores is not None and self.down.events.is_open:
+            notice = self._scores.on_frame(frame.index, probability)
+            if notice is not None:
+                return [*commands, SendEvent(notice)]
+        return commands
 
     def round_trip_measured(self, *, round_trip_ms: int, now: float) -> list[CallCommand]:
         """Record the round trip that the leg measured."""

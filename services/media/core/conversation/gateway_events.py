@@ -1,6 +1,7 @@
 """Builds the client events that media itself sends, as JSON text."""
 
 import json
+from collections.abc import Sequence
 from typing import Literal
 
 from services.contracts.client_event import RefusedEvent
@@ -29,6 +30,11 @@ def gate_opened(*, at_ms: int, cause: str, barge_in: bool, sent_ms: int, gated_m
 def gate_closed(*, at_ms: int, reason: str, sent_ms: int, gated_ms: int) -> str:
     """Return the opt-in event for the end of the caller's turn."""
     return _event("hushgate.gate", state="closed", at_ms=at_ms, reason=reason, sent_ms=sent_ms, gated_ms=gated_ms)
+
+
+def gate_scores(*, at_ms: int, step_ms: int, scores: Sequence[float]) -> str:
+    """Return the opt-in event with the detector's scores, 0 to 1: one for each step of the caller's audio."""
+    return _event("hushgate.gate.score", at_ms=at_ms, step_ms=step_ms, scores=[round(score, 2) for score in scores])
 
 
 def turn_answered(*, item_id: ItemId, latency_ms: int) -> str:

@@ -1,7 +1,9 @@
-// What the gate sent and what it withheld, from `hushgate.gate` events; between events the state is unchanged.
+// What the gate sent and what it withheld, from `hushgate.gate` events; between events the state is unchanged. And the
+// detector's scores, from `hushgate.gate.score` events; there are none in silence.
 
 const PRE_ROLL_MS = 200; // for an opening that does not state its pre-roll
 const LONGEST_LEAD_MS = 2_000;
+const SCORES_MS = 32_000; // how long scores are kept: a little more than the picture shows
 const PATH_MS = 60; // from the microphone through encoder, network and jitter buffer into the gate
 
 /** The gate on the time line of the call. Times named `at` are `performance.now()`; the events count audio time. */
@@ -11,6 +13,8 @@ export class GateTimeline {
   #sentMs = 0;
   #heldMs = 0;
   #sentBefore = 0; // at the start of the open utterance
+  #scores = new Map(); // by step of the audio time, oldest first
+  #stepMs = 40;
   #since;
 
   constructor(at) {
@@ -30,6 +34,29 @@ export class GateTimeline {
     this.#sentMs = event.sent_ms;
     this.#heldMs = event.gated_ms;
     this.#since = at;
+  }
+
+  /** Takes an event with scores. */
+  score({ at_ms: begin, step_ms: stepMs, scores }, at) {
+    this.#origin = Math.min(this.#origin, at - PATH_MS - begin - stepMs * scores.length);
+    this.#stepMs = stepMs;
+    const first = Math.floor(begin / stepMs);
+    scores.forEach((score, n) => this.#scores.set(first + n, score));
+    const oldest = first - SCORES_MS / stepMs;
+    for (const step of this.#scores.keys()) {
+      if (step >= oldest) break;
+      this.#scores.delete(step);
+    }
+  }
+
+  /** The highest score of the audio recorded between two times; 0 where none was sent. */
+  scoreWithin(start, end) {
+    if (this.#scores.size === 0) return 0;
+    let most = 0;
+    const last = Math.floor((end - this.#origin) / this.#stepMs);
+    for (let step = Math.floor((start - this.#origin) / this.#stepMs); step <= last; step += 1)
+      most = Math.max(most, this.#scores.get(step) ?? 0);
+    return most;
   }
 
   /** The call is over: the counters stop. */

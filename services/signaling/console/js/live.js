@@ -51,6 +51,10 @@ export class LiveCall {
   serverEvent(event) {
     const now = performance.now();
     if (event.type === "hushgate.gate") this.#gateEvent(event, now);
+    if (event.type === "hushgate.gate.score") {
+      this.#gate.score(event, now);
+      return; // it changes the strip only
+    }
     this.#answers.apply(event, now);
     this.#conversation.apply(event);
     this.#transcript.render(this.#conversation.lines);

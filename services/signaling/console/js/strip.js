@@ -1,4 +1,4 @@
-// The last 30 seconds as bars: the caller above, the answer below.
+// The last 30 seconds as bars: the caller above, with the detector's score below its bars, and the answer below.
 
 const SPAN_MS = 30_000;
 const PITCH = 4.67; // CSS pixels from bar to bar
@@ -6,9 +6,10 @@ const BAR = 2.7;
 const DOT = 2.2; // height of a bar of silence
 const HEARD_FROM = 0.04; // loudness below which the answer is silence
 const CURVE = 2; // makes loud and quiet syllables visibly different
+const SCORE_HEIGHT = 9; // CSS pixels of a score of 1
 const CUT_LEVEL = 0.3; // what was never played has no loudness: all its bars are alike
 
-/** Draws samples `{at, caller, answer}`; `wasSent(at)` and `cuts` determine whether they were sent and played. */
+/** Draws samples `{at, caller, answer}`; gate and answers say what was sent, its score, and what was played. */
 export class Strip {
   #canvas;
   #samples = [];
@@ -97,8 +98,9 @@ export class Strip {
   #blank(at, stepMs) {
     const middle = at + stepMs / 2;
     const sent = this.#gate?.wasSent(middle) ?? false;
+    const score = this.#gate?.scoreWithin(at, at + stepMs) ?? 0;
     const cut = this.#answers?.cuts.some(({ from, to }) => from <= middle && middle < to) ?? false;
-    return { known: false, caller: 0, answer: 0, callerSent: 0, samples: 0, sent, cut };
+    return { known: false, caller: 0, answer: 0, callerSent: 0, samples: 0, sent, score, cut };
   }
 }
 
@@ -119,6 +121,7 @@ function readColours(element) {
     held: colour("--held"),
     heard: colour("--heard"),
     cut: colour("--cut"),
+    score: colour("--score"),
   };
 }
 
@@ -128,6 +131,10 @@ function drawBar(pen, bar, height, colours) {
   const quiet = bar.sent ? DOT : DOT + 1.5 * Math.min(1, bar.caller * 2);
   const callerColour = bar.sent ? colours.sent : colours.held;
   stroke(pen, bar.x, half, Math.max(quiet, bar.caller ** CURVE * reach), bar.known ? callerColour : colours.track);
+  if (bar.score > 0) {
+    pen.fillStyle = colours.score;
+    pen.fillRect(bar.x, half * 2 - bar.score * SCORE_HEIGHT, BAR, bar.score * SCORE_HEIGHT);
+  }
   if (bar.answer > HEARD_FROM) stroke(pen, bar.x, half * 3, Math.max(DOT, bar.answer ** CURVE * reach), colours.heard);
   else if (bar.cut && bar.known) stroke(pen, bar.x, half * 3, CUT_LEVEL * reach, colours.cut);
 }
