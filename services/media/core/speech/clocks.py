@@ -55,4 +55,4 @@ class Clocks:
         if self._tail <= self._config.tail_frames:
             return True
         audible = noise.dbfs + self._config.audible_db <= level_dbfs < math.inf
-        return audible and self._tail <= self._config.audible_tail_frames
+        return audible and self._tail <= self._config.tail_frames + self._config.audible_tail_frames

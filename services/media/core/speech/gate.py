@@ -192,7 +192,11 @@ class VadGate:
         return []
 
     def _trim(self) -> None:
-        most = self._config.pre_roll_frames + min(self._onset.frames, _LONGEST_ONSET)
+        most = (
+            self._config.pre_roll_frames
+            + self._config.audible_pre_roll_frames
+            + min(self._onset.frames, _LONGEST_ONSET)
+        )
         while len(self._idle) > most:
             self._idle.popleft()
             self.gated_frames += 1
@@ -215,8 +219,8 @@ class VadGate:
     def _trim_pre_roll(self, onset: int) -> None:
         """Let the pre-roll begin where its level rises over the noise."""
         audible_dbfs = self._noise.dbfs + self._config.audible_db
-        first = max(0, onset - self._config.least_pre_roll_frames)
-        while first and self._idle[first - 1].level_dbfs >= audible_dbfs:
+        first = max(0, onset - self._config.pre_roll_frames)
+        while first and audible_dbfs <= self._idle[first - 1].level_dbfs < math.inf:
             first -= 1
         for _ in range(first):
             self._idle.popleft()
