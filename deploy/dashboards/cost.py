@@ -6,7 +6,7 @@ Its counters are the ledger's sums, so a restart neither resets nor doubles them
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.dashboards.panel_kit import Board
-from deploy.dashboards.rows import ledger, savings, spend
+from deploy.dashboards.rows import gate, ledger, savings, spend
 
 
 def build() -> Dashboard:
@@ -19,5 +19,6 @@ def build() -> Dashboard:
     )
     spend.row(board)
     savings.row(board)
+    gate.cost_row(board)
     ledger.row(board)
     return board.build()

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.dashboards.panel_kit import Board
-from deploy.dashboards.rows import network, objective_status, operations, setup, turns
+from deploy.dashboards.rows import gate, network, objective_status, operations, setup, turns
 
 
 def build() -> Dashboard:
@@ -16,6 +16,7 @@ def build() -> Dashboard:
     )
     objective_status.row(board)
     turns.row(board)
+    gate.latency_row(board)
     setup.row(board)
     network.row(board)
     operations.row(board)

@@ -209,13 +209,15 @@ class UtteranceEnd(Message):
 class PlayoutReport(Message):
     """How far the item in the header was played; the header's position is the number of samples sent to the client.
 
-    ``cut``: playout was stopped there and the rest is discarded.
+    ``cut``: playout was stopped there and the rest is discarded. ``received``: the number of the last SERVER_EVENT that
+    the client could get before the cut, 0 for none; a media process of an earlier release does not say it (-1).
     """
 
     type: Literal["playout.report"] = "playout.report"
     heard_ms: int = Field(ge=0)
     cut: bool = False
     cause: Literal["barge_in", "client_clear", "worker_clear"] | None = None
+    received: int = Field(default=-1, ge=-1)
 
 
 class TurnDetection(DetectsTurns, Message):

@@ -11,7 +11,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from services.contracts.endings import EndReason
-from services.contracts.messages import OfferRefusal
+from services.contracts.messages import CloseReason, OfferRefusal, OpenCause
 from services.media.core.network.datagrams import DatagramDropped
 from services.media.core.network.handshake import DtlsFailure
 from services.media.core.network.ice_path import PathResult
@@ -73,7 +73,9 @@ BARGE_IN_STOP = Histogram(
     buckets=(0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1),
 )
 GATE_OPENS = Counter("hushgate_gate_opens_total", "Times that a gate opened, by cause.", ["cause"])
+announce(GATE_OPENS, get_args(OpenCause))
 GATE_CLOSES = Counter("hushgate_gate_closes_total", "Times that a gate closed, by reason.", ["reason"])
+announce(GATE_CLOSES, get_args(CloseReason))
 INPUT_DROPPED = Counter("hushgate_media_input_dropped_total", "Input that was dropped, by reason.", ["reason"])
 CLIENT_EVENT_BYTES = Gauge(
     "hushgate_media_client_event_bytes", "Bytes of clients' events that wait until their workers take more."

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
@@ -34,6 +34,7 @@ from services.signaling.media_directory import MediaDirectory
 from services.signaling.metering_client import UsageSource
 from services.signaling.middleware import CatchAllHandler, Cors, RequestMetrics
 from services.signaling.placement_publisher import PlacementPublisher
+from services.signaling.query import refuse_unknown_query
 from services.signaling.request_limiter import RequestLimiter
 from services.signaling.settings import SignalingSettings
 from services.signaling.tenants_file import TenantsFile
@@ -124,7 +125,13 @@ def page_secret(settings: SignalingSettings) -> SecretStr:
 
 def build(parts: Components, settings: SignalingSettings, health: Health, *, console: Path = CONSOLE) -> FastAPI:
     """Return the HTTP application with every endpoint that ``settings`` switch on."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_query)],
+    )
     app.state.body_timeout_s = settings.body_timeout_s
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, on_http_error)

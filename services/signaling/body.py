@@ -137,6 +137,9 @@ async def _read_parts(request: Request) -> OfferBody:
         parts = {name: value if isinstance(value, str) else await value.read() for name, value in form.items()}
     finally:
         await form.close()
+    if others := sorted(parts.keys() - {"sdp", "session"}):
+        name = others[0][:64]
+        raise ApiError(400, f"Unknown part: '{name}'. There are sdp, session.", code="unknown_parameter", param=name)
     if "sdp" not in parts:
         raise ApiError(400, "The multipart body has no part named sdp.", code="invalid_multipart", param="sdp")
     sdp, session = parts["sdp"], parts.get("session")

@@ -1,7 +1,7 @@
 """Operations on calls that all endpoints share: place, restart ICE, hang up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,7 @@ from services.signaling.core import mint
 from services.signaling.core.live_calls import RETRY_S
 from services.signaling.core.mint import MintRequest
 from services.signaling.core.sdp import ClientOffer
+from services.signaling.core.stored_records import AccessRecord
 from services.signaling.core.tenants import Tenant, key_id
 from services.signaling.errors import PLACEMENT, ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.grants import CallOwner, GrantsUnavailableError, Redemption, TokenRejectedError
@@ -69,12 +70,12 @@ class CallControl:
         offer: ClientOffer,
         session: Mapping[str, JsonValue] | None,
         *,
-        store: Callable[[Grant], Awaitable[object]] | None = None,
+        store: Callable[[Grant], AccessRecord] | None = None,
     ) -> str:
         """Place a call of ``tenant`` and return the SDP answer of the media process that carries it.
 
-        ``store`` stores further records of the call before its client receives the answer. Nothing is stored for an
-        offer that got no answer.
+        ``store`` returns a further record of the call, which is stored before its client receives the answer. Nothing
+        is stored for an offer that got no answer.
 
         Raises:
             ApiError: unknown token, a session that is not allowed, no process accepts the call, or 429: the tenant has
@@ -108,7 +109,7 @@ class CallControl:
         offer: ClientOffer,
         session: Mapping[str, JsonValue] | None,
         limits: MinuteLimits,
-        store: Callable[[Grant], Awaitable[object]] | None,
+        store: Callable[[Grant], AccessRecord] | None,
     ) -> str:
         async with self._redeemed_grant(request, call, session) as (redeemed, redemption):
             granted = mint.placed(redeemed, limits)
@@ -118,7 +119,7 @@ class CallControl:
             if await request.is_disconnected():
                 await self.directory.cancel_offer(process, call)
                 raise ClientDisconnect
-            also = None if store is None else partial(store, granted)
+            also = None if store is None else store(granted)
             owner = CallOwner(tenant=granted.tenant, process=process)
             try:
                 await self.authority.grants.record_call(call, owner, redemption, also=also)
@@ -228,11 +229,11 @@ def requested_session(request: Request, session: dict[str, JsonValue] | None) ->
     Raises:
         ApiError: 400, the request names several models.
     """
-    named = {*request.query_params.getlist("model")}
+    named = request.query_params.get("model")
     within = (session or {}).get("model")
-    if len(named) > 1 or (named and within is not None and within not in named):
+    if named is not None and within not in (None, named):
         raise ApiError(400, "The request names several models.", code="invalid_value", param="model")
-    return session if not named else {**(session or {}), "model": named.pop()}
+    return session if named is None else {**(session or {}), "model": named}
 
 
 def _connect(offer: ClientOffer) -> WebRtcOffer:

@@ -4,9 +4,8 @@
 `call.<id>`, the tenant of a call, and `token.<hash>`, the call of a redeemed token. Records in `access` are small.
 """
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -17,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from services.contracts.grant import Grant
 from services.contracts.ids import CallId, ProcessId, TenantId
 from services.runtime import clock
-from services.runtime.bus.bucket import ENTRY_BYTES, Bucket, Fill
+from services.runtime.bus.bucket import ENTRY_BYTES, Bucket
 from services.runtime.errors import BucketFullError, HushgateError
 from services.runtime.telemetry.logging import get_logger
 from services.signaling import metrics
+from services.signaling.access_records import AccessRecords
+from services.signaling.bucket_fill import BucketFill
 from services.signaling.core import token, token_quota
 from services.signaling.core.limits import Limited
+from services.signaling.core.stored_records import AccessRecord
 from services.signaling.core.tenants import key_hash
 from services.signaling.core.token import Issued, MalformedRecordError, Redeemed, Rejection, TokenRecord
 from services.signaling.core.token_quota import LiveTokens, QuotaExceeded, TokenQuota
@@ -74,38 +76,6 @@ class Redemption:
     revision: int
 
 
-@dataclass(slots=True)
-class _BucketFill:
-    """Fill of the token bucket: the server's last figure plus what this process has written since."""
-
-    _fill: Fill = field(default_factory=lambda: Fill(0, -1))
-    _asked_at: float = float("-inf")
-    _written: int = 0
-    _writing: int = 0
-    _bucket_errors: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def share(self, tokens: Bucket, fresh_s: float) -> int:
-        """Return the bytes that one tenant may hold; queries the server at most every ``fresh_s`` seconds."""
-        async with self._bucket_errors:
-            if clock.monotonic() - self._asked_at > fresh_s:
-                self._written = 0  # writes during the query count twice until the next one
-                self._fill = await tokens.fill()
-                self._asked_at = clock.monotonic()
-        used = self._fill.used_bytes + self._written + self._writing
-        # On a NATS server that is not ours the bucket may be unbounded.
-        return token_quota.share(bound=self._fill.max_bytes, used=used) if self._fill.max_bytes >= 0 else 2**63
-
-    @contextmanager
-    def write(self, size: int) -> Iterator[None]:
-        """Count ``size`` bytes that the block writes; none if the block raises."""
-        self._writing += size
-        try:
-            yield
-            self._written += size
-        finally:
-            self._writing -= size
-
-
 @dataclass(frozen=True, slots=True)
 class Grants:
     """Issues, redeems and releases tokens, and records the tenant and media process of each call."""
@@ -117,7 +87,8 @@ class Grants:
     fill_fresh_s: float = 0.25
     """Maximum age, in seconds, of the bucket's fill; writes of other processes since then are not counted."""
     live: LiveTokens = field(default_factory=LiveTokens)
-    _fill: _BucketFill = field(default_factory=_BucketFill)
+    _fill: BucketFill = field(default_factory=BucketFill)
+    _records: AccessRecords = field(default_factory=AccessRecords)
 
     async def issue(self, grant: Grant, *, seconds: int, most: TokenQuota) -> tuple[str, Issued]:
         """Issue a token; only its hash is stored. ``most``: the tenant's limits of redeemable tokens.
@@ -132,7 +103,9 @@ class Grants:
         written, ttl_s = record.encode(), token.redeemable_ttl_s(record, now_unix_ms=now_unix_ms)
         size = len(written) + ENTRY_BYTES
         with self._bucket_errors("tokens cannot be stored"):
-            room, now = await self._fill.share(self.tokens, self.fill_fresh_s), clock.monotonic()
+            fill, now = await self._fill.read(self.tokens, fresh_s=self.fill_fresh_s), clock.monotonic()
+            # On a NATS server that is not ours the bucket may be unbounded.
+            room = token_quota.share(bound=fill.max_bytes, used=fill.used_bytes) if fill.max_bytes >= 0 else most.room
             allowed = replace(most, room=min(room, most.room))
             refused = self.live.reserve(grant.tenant, key, size, allowed=allowed, now=now, end=now + ttl_s)
             if refused is not None:
@@ -195,22 +168,22 @@ class Grants:
         owner: CallOwner,
         redemption: Redemption | None = None,
         *,
-        also: Callable[[], Awaitable[object]] | None = None,
+        also: AccessRecord | None = None,
     ) -> None:
-        """Store tenant, media process and token of a call for a day; ``also`` writes further records.
+        """Store tenant, media process and token of a call for a day, and the record ``also``.
+
+        The tenant's oldest records are deleted beyond its share of the bucket.
 
         Raises:
             GrantsUnavailableError: the bucket does not answer.
         """
-        written = owner.model_dump_json().encode()
+        records = [AccessRecord(_call_key(call), owner.model_dump_json().encode(), _ACCESS_TTL_S)]
+        if redemption is not None:
+            records.append(AccessRecord(_token_key(redemption.key), redemption.record.encode(), _ACCESS_TTL_S))
+        if also is not None:
+            records.append(also)
         with self._bucket_errors("a call cannot be stored"):
-            writes: list[Awaitable[object]] = [self.access.put(_call_key(call), written, ttl_s=_ACCESS_TTL_S)]
-            if redemption is not None:
-                key, record = _token_key(redemption.key), redemption.record.encode()
-                writes.append(self.access.put(key, record, ttl_s=_ACCESS_TTL_S))
-            if also is not None:
-                writes.append(also())
-            await asyncio.gather(*writes)
+            await self._records.write(self.access, owner.tenant, records)
         if redemption is not None:
             self.live.release(owner.tenant, redemption.key)
 

@@ -20,6 +20,7 @@ from services.runtime.errors import BucketFullError
 from services.runtime.telemetry.logging import get_logger
 from services.signaling.core import whip
 from services.signaling.core.sdp import ClientOffer
+from services.signaling.core.stored_records import AccessRecord
 from services.signaling.grants import GrantsUnavailableError
 
 _SLACK_S = 60
@@ -52,17 +53,12 @@ class IceSessions:
     bucket: Bucket
     connected: Callable[[], bool]
 
-    async def store(self, call: CallId, offer: ClientOffer, *, etag: str, seconds: int) -> None:
-        """Store the ICE session of a new call for ``seconds``.
-
-        Raises:
-            GrantsUnavailableError: the bucket does not answer.
-        """
+    def record(self, call: CallId, offer: ClientOffer, *, etag: str, seconds: int) -> AccessRecord:
+        """Return the record of the ICE session of a new call that lasts at most ``seconds``."""
         record = _SessionRecord(
             etag=etag, sdp=whip.without_password(offer), until_unix_ms=clock.unix_ms() + 1000 * seconds
         )
-        with self._bucket_errors():
-            await self.bucket.put(_key(call), record.model_dump_json().encode(), ttl_s=_ttl_s(record))
+        return AccessRecord(_key(call), record.model_dump_json().encode(), _ttl_s(record))
 
     async def find(self, call: CallId) -> IceSession | None:
         """Return the ICE session of a call; None: the call was not made by WHIP, or was deleted.

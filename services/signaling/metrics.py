@@ -34,6 +34,10 @@ announce(LIMITED, Limited)
 TOKENS_RELEASED = Counter(
     "hushgate_tokens_released_total", "Redeemed tokens released because no answer was produced.", ["result"]
 )
+ACCESS_DROPPED = Counter(
+    "hushgate_access_records_dropped_total",
+    "Records of calls that were deleted before they expired, because their tenant has its share of the bucket.",
+)
 PLACEMENTS_FAILED = Counter("hushgate_placements_failed_total", "Offers that were not placed, by reason.", ["reason"])
 _NOT_ANSWERED = ("no_responders", "timeout", "malformed", *get_args(OfferRefusal))
 announce(PLACEMENTS_FAILED, (*NoPlacement, *_NOT_ANSWERED))

@@ -14,6 +14,9 @@ from services.signaling.core.limits import RequestRate
 from services.signaling.core.tenants import Rates
 from services.signaling.core.turn import Relays, checked_url
 
+_RATES = Rates()
+"""The rates of a tenant whose operator sets none."""
+
 
 class SignalingSettings(ServiceSettings):
     """Settings of signaling; see ServiceSettings for those of all services."""
@@ -49,27 +52,27 @@ class SignalingSettings(ServiceSettings):
     default_model: str = Field(default="gpt-realtime-2.1", min_length=1, max_length=128)
     allowed_origins: tuple[str, ...] = ("*",)
     """Browser origins that may call the API, as `https://app.example.com`; `*`: any."""
-    mints_per_s: float = Field(default=20, gt=0, le=10_000)
+    mints_per_s: float = Field(default=_RATES.mints_per_s, gt=0, le=10_000)
     """Tokens a second that a tenant may mint per process, unless its `rates` differ."""
-    mints_burst: int = Field(default=200, ge=1, le=100_000)
+    mints_burst: int = Field(default=_RATES.mints_burst, ge=1, le=100_000)
     """Tokens that it may mint at once."""
-    offers_per_s: float = Field(default=20, gt=0, le=10_000)
+    offers_per_s: float = Field(default=_RATES.offers_per_s, gt=0, le=10_000)
     """Offers a second of a tenant and its tokens per process, unless its `rates` differ."""
-    offers_burst: int = Field(default=200, ge=1, le=100_000)
+    offers_burst: int = Field(default=_RATES.offers_burst, ge=1, le=100_000)
     """Offers at once."""
-    live_tokens: int = Field(default=10_000, ge=1, le=1_000_000)
+    live_tokens: int = Field(default=_RATES.live_tokens, ge=1, le=1_000_000)
     """Tokens of a tenant, minted by this process, that are neither redeemed nor expired."""
-    token_bytes: int = Field(default=32 * 1024 * 1024, ge=4096, le=1024**4)
+    token_bytes: int = Field(default=_RATES.token_bytes, ge=4096, le=1024**4)
     """Their size in bytes; each token has the whole session."""
-    live_calls: int = Field(default=1000, ge=1, le=1_000_000)
+    live_calls: int = Field(default=_RATES.live_calls, ge=1, le=1_000_000)
     """Calls of a tenant at once, in all media processes, unless its `rates` differ."""
-    half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
+    half_open_calls: int = Field(default=_RATES.half_open_calls, ge=1, le=1_000_000)
     """Of these, calls whose client has not connected yet; media ends them after 10 s."""
-    responses_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    responses_per_min: int = Field(default=_RATES.responses_per_min, ge=0, le=MAX_PER_MIN)
     """Responses of a tenant in any sixty seconds, in all workers, unless its `rates` differ. 0: no limit."""
-    audio_seconds_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
-    """Seconds of its callers' audio. 0: no limit."""
-    input_tokens_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    audio_seconds_per_min: int = Field(default=_RATES.audio_seconds_per_min, ge=0, le=MAX_PER_MIN)
+    """Seconds of its callers' audio: the default is what 1,000 calls speak without a pause. 0: no limit."""
+    input_tokens_per_min: int = Field(default=_RATES.input_tokens_per_min, ge=0, le=MAX_PER_MIN)
     """Input tokens of its responses. 0: no limit."""
     address_per_s: float = Field(default=5, gt=0, le=10_000)
     """Requests a second without a valid key or token, or for the page's token, per address (IPv6: per /64)."""

@@ -145,7 +145,7 @@ class CallerFrames:
         if frame.item_id is None:
             raise MalformedMessageError("a playout report without an item")
         self._publisher.on_played(frame.item_id, frame.position)
-        played = Report(frame.item_id, frame.position, report.heard_ms, cut=report.cut)
+        played = Report(frame.item_id, frame.position, report.heard_ms, cut=report.cut, received=report.received)
         return self._core.playout_reported(played, by_caller=report.cause == "barge_in", now=now)
 
 

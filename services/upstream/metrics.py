@@ -77,6 +77,12 @@ RATES_ALONE = Counter(
     "hushgate_upstream_rates_alone_total",
     "Times that a tenant's rates were judged by what this worker knew, because the bucket did not answer.",
 )
+TRANSCRIPTS = Counter(
+    "hushgate_turn_transcripts_total",
+    "Transcripts of callers' turns, by what they have: words, or nothing, as when noise opened the gate.",
+    ["content"],
+)
+announce(TRANSCRIPTS, ("words", "nothing"))
 STAGE_DURATION = Histogram(
     "hushgate_turn_stage_duration_seconds",
     "Parts of a turn, from the end of the utterance as received by the worker.",

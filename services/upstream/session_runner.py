@@ -36,10 +36,10 @@ from services.upstream.core.commands import (
     SessionInForce,
     TakeRates,
 )
-from services.upstream.core.json_shape import Json, fields, text
 from services.upstream.core.minute_use import RateExceeded
 from services.upstream.core.session import SessionCore
 from services.upstream.errors import UpstreamUnavailableError
+from services.upstream.event_counts import count_server_event
 from services.upstream.inbox import MAX_WAITING, Inbox
 from services.upstream.lease import Lease, LeaseLostError
 from services.upstream.media_publisher import MediaPublisher
@@ -216,7 +216,7 @@ class SessionRunner:
                     self._provider.queue_command(command)
                 case PublishEvent():
                     self._trace.on_server_event(command.event)
-                    _count_error_event(command.event)
+                    count_server_event(command.event)
                     self._down.publish_event(command)
                 case PublishAudio():
                     self._down.publish_audio(command)
@@ -288,9 +288,3 @@ class SessionRunner:
             await asyncio.sleep(TIMER_S)
             if not len(self._inbox) or clock.monotonic() - self._media.active_at > SILENT_S:
                 await self._inbox.put(TimerFired())
-
-
-def _count_error_event(event: Json) -> None:
-    if event["type"] == "error":
-        code = text(fields(event, "error"), "code")
-        metrics.CLIENT_ERRORS.labels(code if code in metrics.ERROR_CODES else metrics.PROVIDER_CODE).inc()

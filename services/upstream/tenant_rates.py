@@ -1,11 +1,13 @@
 """The rates of tenants over all workers: what each has used of its minute is an entry of a KV bucket.
 
-While one update of a tenant's entry is on its way, further questions about the tenant wait and share the next.
+Far below its limits a worker takes from what it knows, and books that within `BOOK_S`. Near them it asks the bucket:
+while one update of a tenant's entry is on its way, further questions about the tenant wait and share the next.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
@@ -17,9 +19,12 @@ from services.runtime.telemetry.logging import get_logger
 from services.upstream import metrics
 from services.upstream.core.commands import CountRateRefusal
 from services.upstream.core.minute_use import Charge, MinuteUse, RateExceeded
+from services.upstream.core.tenant_use import TenantUse
 
 ANSWER_S = 1.0
 """Longest that an answer of the bucket is waited for."""
+BOOK_S = 1.0
+"""Longest that the other workers do not know what this one took alone."""
 _LOG_EVERY_S = 60.0
 
 Reply = Callable[[RateExceeded | None], None]
@@ -31,26 +36,41 @@ class _Question:
     reply: Reply
 
 
+@dataclass(slots=True)
+class _Account:
+    """One tenant's. ``entry``: its value and revision in the bucket, as this worker read or wrote it last."""
+
+    use: TenantUse = field(default_factory=TenantUse)
+    questions: list[_Question] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    entry: tuple[bytes, int] | None = None
+    is_kept: bool = False
+
+
 class TenantRates:
     """One worker's view of all tenants' rates. Its tasks are of ``group``."""
 
     def __init__(self, entries: KeyValue, group: asyncio.TaskGroup) -> None:
         self._entries = entries
         self._group = group
-        self._waiting: dict[TenantId, list[_Question]] = {}
-        self._busy: set[TenantId] = set()
-        self._known: dict[TenantId, MinuteUse] = {}
+        self._accounts: dict[TenantId, _Account] = {}
         self._logged_at: dict[TenantId, float] = {}
 
     def take(self, tenant: TenantId, charges: tuple[Charge, ...], reply: Reply) -> None:
         """Take all of ``charges`` or none; ``reply`` gets None, or the first that was above its limit.
 
-        While the bucket does not answer, what this worker knew last and has taken since decides.
+        It gets that at once while the limits are far. While the bucket does not answer, what this worker knew last and
+        has taken since decides.
         """
-        self._waiting.setdefault(tenant, []).append(_Question(charges, reply))
-        if tenant not in self._busy:
-            self._busy.add(tenant)
-            self._group.create_task(self._answer_all(tenant), name=f"rates {tenant}")
+        account = self._accounts.setdefault(tenant, _Account())
+        if account.use.take_alone(charges, now_ms=clock.unix_ms()):
+            reply(None)
+        else:
+            account.questions.append(_Question(charges, reply))
+            account.asked.set()
+        if not account.is_kept:
+            account.is_kept = True
+            self._group.create_task(self._keep(tenant, account), name=f"rates {tenant}")
 
     def count_refusal(self, tenant: TenantId, refusal: CountRateRefusal) -> None:
         """Count a refusal, and log it at most once a minute for each tenant."""
@@ -60,32 +80,48 @@ class TenantRates:
             self._logged_at[tenant] = now
             get_logger().warning("tenant_limited", tenant_id=tenant, owner=refusal.owner, limit=refusal.kind)
 
-    async def _answer_all(self, tenant: TenantId) -> None:
-        while (questions := self._waiting.pop(tenant, None)) is not None:
+    async def _keep(self, tenant: TenantId, account: _Account) -> None:
+        """Answer the questions about a tenant and book what was taken alone, until nothing is left."""
+        while account.questions or not account.use.is_booked:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BOOK_S):
+                    await account.asked.wait()
+            account.asked.clear()
+            questions, account.questions = account.questions, []
             try:
                 async with asyncio.timeout(ANSWER_S):
-                    answers = await self._take_shared(tenant, questions)
+                    answers = await self._take_shared(tenant, account, questions)
             except (NatsError, TimeoutError, ValueError) as exc:
                 metrics.RATES_ALONE.inc()
                 get_logger().warning("rates_alone", tenant_id=tenant, reason=type(exc).__name__)
-                answers = _taken(self._known.setdefault(tenant, MinuteUse()), questions)
+                answers = _taken(account.use.without_bucket(), questions)
             for question, answer in zip(questions, answers, strict=True):
                 question.reply(answer)
-        self._busy.discard(tenant)
+        account.is_kept = False
 
-    async def _take_shared(self, tenant: TenantId, questions: list[_Question]) -> list[RateExceeded | None]:
+    async def _take_shared(
+        self, tenant: TenantId, account: _Account, questions: list[_Question]
+    ) -> list[RateExceeded | None]:
+        """Take from the tenant's entry; a write at its revision proves that no other worker has changed it."""
+        booked = account.use.pop_unbooked()
+        known, account.entry = account.entry, None
         while True:
-            before, revision = await self._read(tenant)
+            before, revision = known or await self._read(tenant)
             use = MinuteUse.decode(before)
+            use.take(booked, now_ms=clock.unix_ms())
             answers = _taken(use, questions)
             after = use.encode()
+            is_proven, known = known is None, None
             if after != before:
                 try:
-                    await self._entries.update(tenant, after, last=revision)
+                    revision = await self._entries.update(tenant, after, last=revision)
                 except KeyWrongLastSequenceError:  # another worker was faster
                     continue
-            self._known[tenant] = use
-            return answers
+                is_proven = True
+            if is_proven:
+                account.entry = (after, revision)
+                account.use.on_read(use, now_ms=clock.unix_ms())
+                return answers
 
     async def _read(self, tenant: TenantId) -> tuple[bytes, int]:
         try:

@@ -1,10 +1,12 @@
 """Generates sessions, updates and parameters of responses as clients may write them."""
 
+from collections.abc import Iterator
 from types import EllipsisType
+from typing import get_args
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from services.contracts.session.fields import SessionConfig
 
@@ -103,3 +105,14 @@ def value_at(session: JsonValue, path: str) -> JsonValue | EllipsisType:
             return ...
         session = session[name]
     return session
+
+
+def paths(kind: object, path: str, within: frozenset[object] = frozenset()) -> Iterator[str]:
+    """Yield the paths of all fields of a model, those that hold other models included."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in within:
+        for name, field in kind.model_fields.items():
+            yield f"{path}.{name}"
+            yield from paths(field.annotation, f"{path}.{name}", within | {kind})
+    else:
+        for inner in get_args(kind):
+            yield from paths(inner, path, within)

@@ -70,7 +70,7 @@ EXAMPLES: list[Message] = [
     messages.Done(),
     messages.UtteranceStart(cause="speech", onset_index=110),
     messages.UtteranceEnd(reason="speech_end", speech_end_index=190, hangover_ms=500),
-    messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in"),
+    messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in", received=31),
     messages.TurnDetection(silence_duration_ms=2000, threshold=0.9, prefix_padding_ms=300, interrupt_response=False),
     messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
     call_history.CallPlaced(

@@ -1,8 +1,7 @@
 """A session is accepted whole or refused by the name of its first wrong field."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,7 @@ from services.contracts.session.fields import ResponseFields, SessionConfig, Ses
 from services.contracts.session.locks import LOCKABLE
 from services.contracts.session.parse import InvalidSessionError, parse_response, parse_session
 from services.contracts.session.registry import RESPONSE_FIELDS, SESSION_FIELDS, FieldEntry
-from tests.contracts.sessions import RESPONSES, SESSIONS
+from tests.contracts.sessions import RESPONSES, SESSIONS, paths
 
 SDK: SessionConfig = {  # what the JS agents SDK sends, as far as it differs from what the rest of this file has
     "type": "realtime",
@@ -38,17 +37,6 @@ SDK: SessionConfig = {  # what the JS agents SDK sends, as far as it differs fro
 }
 NAMES = st.text(alphabet="abcdefgh_", min_size=1, max_size=8).map("x{}".format)
 REFUSED = [entry for entry in (*SESSION_FIELDS, *RESPONSE_FIELDS) if entry.by == "refused"]
-
-
-def paths(kind: object, path: str, within: frozenset[object] = frozenset()) -> Iterator[str]:
-    """Yield the paths of all fields of a model, those that hold other models included."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in within:
-        for name, field in kind.model_fields.items():
-            yield f"{path}.{name}"
-            yield from paths(field.annotation, f"{path}.{name}", within | {kind})
-    else:
-        for inner in get_args(kind):
-            yield from paths(inner, path, within)
 
 
 def accepted(root: str) -> set[str]:

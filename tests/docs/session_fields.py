@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.contracts.session.locks import LOCKS, Lock
-from services.contracts.session.registry import RESPONSE_FIELDS, SESSION_FIELDS, FieldEntry
+from services.contracts.session.registry import ITEM_FIELDS, RESPONSE_FIELDS, SESSION_FIELDS, FieldEntry
 
 GUIDE = Path(__file__).parents[2] / "docs" / "clients.md"
 NOTHING = "-"
@@ -38,7 +38,7 @@ def _items(lock: Lock) -> Iterator[str]:
 
 def written(text: str) -> str:
     """Return the guide's ``text`` with its tables as they must be."""
-    for table in (field_table(SESSION_FIELDS), field_table(RESPONSE_FIELDS), lock_table()):
+    for table in (field_table(SESSION_FIELDS), field_table(RESPONSE_FIELDS), field_table(ITEM_FIELDS), lock_table()):
         begin = text.index(table[0])
         end = text.index("\n\n", begin)
         text = text[:begin] + "\n".join(table) + text[end:]

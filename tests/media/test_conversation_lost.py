@@ -42,7 +42,9 @@ def test_what_was_sent_after_the_clients_last_sign_was_not_heard() -> None:
     drawn.now += 20
     (report,) = ups(drawn.frame(Kind.CLEAR, item_id=A), Kind.PLAYOUT_REPORT)
     assert report.position == 300 * DOWN_FRAME_SAMPLES
-    assert expect(PlayoutReport, report.payload) == PlayoutReport(heard_ms=1000, cut=True, cause="worker_clear")
+    assert expect(PlayoutReport, report.payload) == PlayoutReport(
+        heard_ms=1000, cut=True, cause="worker_clear", received=1
+    )
 
 
 def test_any_sign_of_the_client_counts_as_one() -> None:

@@ -77,7 +77,9 @@ def test_an_item_that_the_worker_stops_is_truncated_at_nothing() -> None:
     commands = drawn.frame(Kind.CLEAR, item_id=A)
     (report,) = ups(commands, Kind.PLAYOUT_REPORT)
     assert report.position == 4800
-    assert expect(PlayoutReport, report.payload) == PlayoutReport(heard_ms=0, cut=True, cause="worker_clear")
+    assert expect(PlayoutReport, report.payload) == PlayoutReport(
+        heard_ms=0, cut=True, cause="worker_clear", received=1
+    )
     assert types(commands) == []
     assert drawn.audio(A, 10, position=4800) == []
     assert reports(drawn.frame(Kind.CLEAR, item_id=B)) == [(0, 0, True)]  # before any of its audio

@@ -172,6 +172,15 @@ def test_a_repeated_sequence_number_is_thrown_away() -> None:
     assert queue.out_of_sequence == 1
 
 
+def test_what_was_received_before_the_channel_opened_counts_from_then_on() -> None:
+    queue = ReleaseQueue(Playing())
+    assert queue.received == 0
+    queue.enqueue_server_event(event("a"), sequence=7)
+    assert queue.received == 0
+    queue.channel_opened()
+    assert queue.received == 7
+
+
 def test_what_is_kept_for_a_channel_that_never_opens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD_EVENTS", 2)
     queue = ReleaseQueue(Playing())

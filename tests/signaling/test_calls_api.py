@@ -225,6 +225,12 @@ async def test_a_body_of_another_kind_is_refused(
     assert "error" in reply.json()
 
 
+async def test_a_part_that_would_have_no_effect_is_refused(client: httpx.AsyncClient, key: str, offer: str) -> None:
+    reply = await client.post(CALLS, files={"sdp": (None, offer), "model": (None, "x")}, headers=bearer(key))
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "unknown_parameter", "model")
+
+
 async def test_the_charset_that_all_use_may_be_named(
     client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str
 ) -> None:

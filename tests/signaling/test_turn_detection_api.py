@@ -64,6 +64,9 @@ async def test_a_token_from_before_the_bounds_were_known_is_refused_at_the_offer
     add_media: AddMedia, mint: MintToken, post: Post
 ) -> None:
     token = await mint(session=with_silence(299))
+    unheard = await post(token)  # nobody could judge it, and nobody can take the call
+    assert (unheard.status_code, unheard.json()["error"]["code"]) == (503, "no_media_process")
     offers = await add_media("media-0", ANSWER, turns=TERMS)
-    assert_refused(await post(token))
+    for _ in range(2):  # the token stays valid, and so does the refusal
+        assert_refused(await post(token))
     assert not offers

@@ -121,9 +121,16 @@ class Drive:
         return self.record(self.core.on_timer(now=self.now))
 
     def report(
-        self, item_id: str, *, ms: int, heard_ms: int | None = None, cut: bool = False, by_caller: bool = True
+        self,
+        item_id: str,
+        *,
+        ms: int,
+        heard_ms: int | None = None,
+        cut: bool = False,
+        by_caller: bool = True,
+        received: int = -1,
     ) -> list[SessionCommand]:
-        known = Report(item_id, ms * 24, ms if heard_ms is None else heard_ms, cut=cut)
+        known = Report(item_id, ms * 24, ms if heard_ms is None else heard_ms, cut=cut, received=received)
         return self.record(self.core.playout_reported(known, by_caller=by_caller, now=self.now))
 
     # --- usual event sequences of a provider

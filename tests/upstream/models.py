@@ -22,6 +22,7 @@ class MediaModel:
         self.ended: set[str] = set()
         self.cut: dict[str, int] = {}
         self.responses: dict[str, str] = {}  # of items
+        self.newest = 0  # number of the newest event received
 
     @property
     def held(self) -> list[PublishEvent]:
@@ -36,6 +37,7 @@ class MediaModel:
             if command.end:
                 self.ended.add(command.item_id)
         elif isinstance(command, PublishEvent):
+            self.newest = command.sequence
             if command.event["type"] == "response.output_item.added":
                 self.responses[str(object_of(command.event, "item")["id"])] = str(command.event["response_id"])
             if command.item_id is None:

@@ -1,5 +1,7 @@
 """Function calls: released at once, counted, and never published twice."""
 
+import pytest
+
 from services.contracts.frame import Flag
 from services.contracts.usage import Meter
 from tests.upstream.drive import Drive, Json, object_of
@@ -24,6 +26,17 @@ def call_function(drive: Drive, *, index: int = 0, deltas: bool = True) -> None:
         drive.provider("response.function_call_arguments.done", **of_call, arguments=ARGUMENTS)
     done: Json = {**CALL, "status": "completed", "arguments": ARGUMENTS}
     drive.provider("response.output_item.done", response_id="resp_P1", output_index=index, item=done)
+
+
+def speaking() -> Drive:
+    """Return a core whose response has said something of two seconds, and is not done."""
+    drive = Drive().ready()
+    drive.created()
+    drive.message()
+    drive.words("Let me look that up")
+    drive.sound(2000)
+    drive.message_done("Let me look that up")
+    return drive
 
 
 def test_a_function_call_is_shown_at_once_with_its_name() -> None:
@@ -73,12 +86,7 @@ def test_a_finished_call_is_counted() -> None:
 
 
 def test_what_a_call_has_released_is_not_written_twice_when_the_speech_before_it_is_cut() -> None:
-    drive = Drive().ready()
-    drive.created()
-    drive.message()
-    drive.words("Let me look that up")
-    drive.sound(2000)
-    drive.message_done("Let me look that up")
+    drive = speaking()
     call_function(drive, index=1)
     drive.done()
     speech = drive.items[0]
@@ -87,6 +95,42 @@ def test_what_a_call_has_released_is_not_written_twice_when_the_speech_before_it
     assert drive.shown.count("response.output_item.done") == 2
     assert drive.sent("conversation.item.truncate")["audio_end_ms"] == 300
     assert drive.shown[-1] == "conversation.item.truncated"
+
+
+@pytest.mark.parametrize("names_received", [True, False])
+def test_what_a_call_releases_after_a_cut_is_not_shown(names_received: bool) -> None:  # noqa: FBT001 - drawn
+    """The words and endings of the speech were dropped by media before the call's events came."""
+    drive = speaking()
+    received = drive.events[-1].sequence
+    call_function(drive, index=1)
+    drive.done()
+    speech, call = drive.items
+    drive.forget().report(speech, ms=300, cut=True, received=received if names_received else -1)
+    if not names_received:  # a media process of an earlier release
+        assert drive.shown == ["conversation.item.truncated"]
+        return
+    of_speech = [e.event for e in drive.named("response.output_item.done")]
+    assert [object_of(event, "item")["id"] for event in of_speech] == [speech]
+    transcript = drive.one("response.output_audio_transcript.done")["transcript"]
+    assert isinstance(transcript, str)
+    assert "Let me look that up".startswith(transcript)
+    assert len(transcript) < len("Let me look that up")
+    done = object_of(drive.one("response.done"), "response")
+    assert done["status"] == "cancelled"
+    output = done["output"]
+    assert isinstance(output, list)
+    assert [item["id"] for item in output if isinstance(item, dict)] == [speech, call]
+
+
+@pytest.mark.parametrize("newest", ["response.function_call_arguments.done", "response.done"])
+def test_what_a_call_has_released_before_a_cut_is_shown(newest: str) -> None:
+    drive = speaking()
+    call_function(drive, index=1)
+    drive.done()
+    received, speech = drive.named(newest)[0].sequence, drive.items[0]
+    drive.forget().report(speech, ms=300, cut=True, received=received)
+    assert "response.output_audio_transcript.done" not in drive.shown
+    assert ("response.done" in drive.shown) == (newest != "response.done")
 
 
 def test_a_call_that_is_interrupted_ends_incomplete_and_releases_nothing() -> None:

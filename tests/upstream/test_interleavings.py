@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from services.upstream.core.commands import (
     ClearPlayout,
     PublishEvent,
+    SessionCommand,
 )
 from services.upstream.core.response import Report
 from tests.upstream.drive import SERVER_EVENT, Drive, Json, object_of, strings
@@ -28,6 +29,8 @@ class CallMachine(RuleBasedStateMachine):
         self.talking = False
         self.requests = 0  # of the client, for responses
         self.pending: list[str] = []  # items whose clearing media has not reported
+        self.on_the_way: list[SessionCommand] = []  # to media, while the bus is slow
+        self.is_slow = False
 
     def settle(self) -> None:
         """Pass the core's newest commands to media and the provider."""
@@ -40,8 +43,21 @@ class CallMachine(RuleBasedStateMachine):
             if isinstance(command, ClearPlayout):
                 self.pending.append(command.item_id)
             else:
-                self.media.on_command(command)
+                self.on_the_way.append(command)
         self.drive.commands.clear()
+        if not self.is_slow:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Pass to media what is on the way."""
+        for command in self.on_the_way:
+            self.media.on_command(command)
+        self.on_the_way.clear()
+
+    @rule()
+    def the_bus_changes_its_pace(self) -> None:
+        self.is_slow = not self.is_slow
+        self.settle()
 
     # --- the caller
 
@@ -80,7 +96,7 @@ class CallMachine(RuleBasedStateMachine):
         played = self.media.played.get(item, 0)
         self.media.cut.setdefault(item, played)
         self.media.release()
-        report = Report(item, played, max(0, played // 24 - 60), cut=True)
+        report = Report(item, played, max(0, played // 24 - 60), cut=True, received=self.media.newest)
         self.drive.record(self.drive.core.playout_reported(report, by_caller=by_caller, now=self.drive.now))
         self.settle()
 
@@ -195,6 +211,16 @@ class CallMachine(RuleBasedStateMachine):
             self.is_done(status)
 
     @rule()
+    @precondition(lambda self: self.provider.asked and self.provider.active is None)
+    def speaks_and_calls_a_function_while_the_bus_gets_slow(self) -> None:
+        self.begins_a_response()
+        self.begins_an_item(part="audio")
+        self.goes_on(words="One two three", ms=900)
+        self.ends_an_item()
+        self.is_slow = True
+        self.calls_a_function(complete=True)
+
+    @rule()
     def confirms_a_commit(self) -> None:
         self.provider.number += 1
         self.drive.provider("input_audio_buffer.committed", item_id=f"item_P{self.provider.number}")
@@ -267,7 +293,9 @@ class CallMachine(RuleBasedStateMachine):
             assert self.media.responses[event.item_id] == response
 
     def teardown(self) -> None:
-        """Finish everything in progress; then each begun response has ended."""
+        """Finish everything in progress; then each begun response and item has ended."""
+        self.is_slow = False
+        self.settle()
         while self.pending:
             self.answers_a_clear()
         for _ in range(40):
@@ -291,6 +319,11 @@ class CallMachine(RuleBasedStateMachine):
         }
         assert responses["response.created"] == responses["response.done"]
         assert not self.media.held
+        items = {
+            kind: sorted(str(object_of(e.event, "item")["id"]) for e in self.media.shown if e.event["type"] == kind)
+            for kind in ("response.output_item.added", "response.output_item.done")
+        }
+        assert items["response.output_item.added"] == items["response.output_item.done"]
         answered = Counter(filter(None, (request_of(event) for event in self.media.shown)))
         assert answered == {f"request {number + 1}": 1 for number in range(self.requests)}
 

@@ -124,7 +124,8 @@ def test_a_function_call_releases_what_its_own_response_has_said() -> None:
     call_function(drive)
     drive.done()
     speech, call = drive.items
-    assert place(drive.named("response.done")[0]) == (call, 0, Flag.RELEASE_ALL)
+    assert place(drive.named("response.output_item.done")[1]) == (call, 0, Flag.RELEASE_ALL)
+    assert place(drive.named("response.done")[0]) == (speech, 72_000, Flag.RELEASE_ALL | Flag.CUTTABLE)
     drive.forget().report(speech, ms=300, cut=True)
     assert not [kind for kind in drive.shown if kind.endswith(".done")]
 

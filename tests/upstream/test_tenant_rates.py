@@ -12,8 +12,9 @@ from services.contracts.ids import CallId, TenantId
 from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import rates_bucket
+from services.upstream import tenant_rates
 from services.upstream.core.commands import CountRateRefusal
-from services.upstream.core.minute_use import Charge, RateExceeded
+from services.upstream.core.minute_use import Charge, MinuteUse, RateExceeded
 from services.upstream.tenant_rates import TenantRates
 from tests.upstream.provider import ScriptedProvider
 from tests.upstream.running_worker import CALL, OTHER, configured_session, running_worker
@@ -40,6 +41,37 @@ async def test_two_workers_together_take_exactly_what_a_tenant_has(bus: Bus, mon
         assert await taken(workers[0], OTHERS, one) is None
         assert await taken(workers[1], ACME, Charge("responses", -1, 20, forced=True)) is None
         assert await taken(workers[0], ACME, one) is None
+
+
+async def test_far_from_a_limit_a_worker_answers_by_itself_and_the_others_learn_of_it(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "unix_ms", lambda: 1_000_000)
+    monkeypatch.setattr(tenant_rates, "BOOK_S", 0.01)
+    bucket = await rates_bucket(bus.jetstream)
+    answers: list[RateExceeded | None] = []
+    async with asyncio.TaskGroup() as group:
+        worker, other = TenantRates(bucket, group), TenantRates(bucket, group)
+        one = Charge("responses", 1, 1000)
+        for rates in (worker, other):
+            assert await taken(rates, ACME, one) is None  # asked: nothing is known
+        for rates in (worker, other):
+            for _ in range(10):
+                rates.take(ACME, (one,), answers.append)
+        assert answers == [None] * 20
+    entry = await bucket.get(ACME)
+    assert MinuteUse.decode(entry.value or b"").used("responses", now_ms=1_000_000) == 22
+
+
+async def test_a_refusal_is_not_given_by_what_a_worker_remembers(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "unix_ms", lambda: 1_000_000)
+    bucket = await rates_bucket(bus.jetstream)
+    async with asyncio.TaskGroup() as group:
+        worker, other = TenantRates(bucket, group), TenantRates(bucket, group)
+        assert await taken(worker, ACME, Charge("responses", 2, 2)) is None
+        assert await taken(other, ACME, Charge("responses", -1, 2, forced=True)) is None
+        assert await taken(worker, ACME, Charge("responses", 1, 2)) is None
+        assert await taken(worker, ACME, Charge("responses", 1, 2)) is not None
 
 
 @pytest.mark.parametrize("entry", [b"", b"not ours"])

@@ -12,6 +12,7 @@ from services.contracts.messages import (
 )
 from services.contracts.usage import TIME_METERS, Meter
 from services.runtime.bus.client import Bus
+from services.upstream.event_counts import count_server_event
 from tests.upstream.provider import ScriptedProvider
 from tests.upstream.running_worker import CALL, WORKER, configured_session, running_worker
 
@@ -146,6 +147,22 @@ async def test_an_error_for_the_client_is_counted_by_its_code(bus: Bus) -> None:
         await media.send(Kind.CLIENT_EVENT, json.dumps(update).encode())
         await media.event("error")
     assert refused_as("unknown_parameter") == before + 1
+
+
+def transcripts_with(content: str) -> float:
+    return REGISTRY.get_sample_value("hushgate_turn_transcripts_total", {"content": content}) or 0.0
+
+
+async def test_a_transcript_is_counted_by_whether_it_has_words(bus: Bus) -> None:
+    before = transcripts_with("words"), transcripts_with("nothing")
+    async with running_worker(bus, ScriptedProvider()) as h:
+        media = await h.call()
+        await media.utter(400)
+        await media.event("conversation.item.input_audio_transcription.completed")
+    assert (transcripts_with("words"), transcripts_with("nothing")) == (before[0] + 1, before[1])
+    for transcript in ("", " …", "…no"):
+        count_server_event({"type": "conversation.item.input_audio_transcription.completed", "transcript": transcript})
+    assert (transcripts_with("words"), transcripts_with("nothing")) == (before[0] + 2, before[1] + 2)
 
 
 async def test_media_hears_that_the_worker_is_alive(bus: Bus) -> None:

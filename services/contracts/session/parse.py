@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 from services.contracts.session.fields import ResponseFields, SessionConfig, SessionFields
 from services.contracts.session.registry import hint_of
 
-_MAX_NAME = 64
-_MAX_PROBLEM = 300
+MAX_NAME = 64
+MAX_PROBLEM = 300
 """An error quotes names and tags of the client, which may be long."""
 _OWN_PROBLEM = "Value error, "
 """What pydantic puts before the reason of a validator of ours."""
@@ -73,7 +73,7 @@ def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails
             return InvalidSessionError(param, f"Missing required parameter: '{param}'.")
         case _:
             problem = first["msg"].removeprefix(_OWN_PROBLEM)
-            return invalid_value(param, f"{problem[:_MAX_PROBLEM]}.")
+            return invalid_value(param, f"{problem[:MAX_PROBLEM]}.")
 
 
 def _path(source: Mapping[str, JsonValue], root: str, steps: tuple[int | str, ...]) -> str:
@@ -85,5 +85,5 @@ def _path(source: Mapping[str, JsonValue], root: str, steps: tuple[int | str, ..
         inside = dict(enumerate(here)) if isinstance(here, list) else here
         if isinstance(inside, Mapping) and step in inside:
             here = inside[step]
-            path += f".{str(step)[:_MAX_NAME]}"
+            path += f".{str(step)[:MAX_NAME]}"
     return path

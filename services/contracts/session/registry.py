@@ -174,6 +174,61 @@ RESPONSE_FIELDS: tuple[FieldEntry, ...] = (
 )
 """One entry for each parameter of a response."""
 
+ITEM_FIELDS: tuple[FieldEntry, ...] = (
+    *_entries(
+        "item",
+        "gateway",
+        {
+            "id": "up to 64 of A-Z a-z 0-9 _ -; made here if it is left out",
+            "object": "`realtime.item` only",
+            "status": "as the item is shown; it has no effect on the conversation",
+        },
+    ),
+    *_entries(
+        "item",
+        "provider",
+        {
+            "type": "`message`, `function_call`, `function_call_output`, `mcp_approval_response`, "
+            "`mcp_approval_request`, `mcp_call` or `mcp_list_tools`; in `input` also `item_reference`, with its `id`",
+            "role": "of a message: `system`, `user` or `assistant`",
+            "content[].type": "`input_text` of system and user; `input_audio`, `input_image` of the user; "
+            "`output_text`, `output_audio` of the assistant",
+            "content[].text": "the text of `input_text` and `output_text`",
+            "content[].audio": "of `input_audio` and `output_audio`, base64, 24 kHz PCM",
+            "content[].transcript": "of `input_audio` and `output_audio`",
+            "content[].image_url": "a picture as a data URL",
+            "content[].detail": "how closely a picture is looked at: `auto`, `low` or `high`",
+            "call_id": "of a function call and its output: which belong together",
+            "name": "the function or tool that was called",
+            "arguments": "of the call, as text",
+            "output": "what the function or tool has returned",
+            "approval_request_id": "of `mcp_approval_response` and `mcp_call`: the question",
+            "approve": "whether the tool may be called",
+            "reason": "why, or why not",
+            "server_label": "the MCP server",
+            "error.type": "`protocol_error`, `tool_execution_error` or `http_error` of an `mcp_call`",
+            "error.message": "why it has failed",
+            "error.code": "the number of that error",
+            "tools[].name": "a tool of `mcp_list_tools`",
+            "tools[].input_schema": "JSON schema of its arguments",
+            "tools[].annotations": "what else the server says of it",
+            "tools[].description": "when the model calls it",
+        },
+    ),
+    *_entries(
+        "item",
+        "refused",
+        {
+            "previous_item_id": "It belongs beside 'item'.",
+            "event_id": "It belongs beside 'item'.",
+        },
+    ),
+)
+"""One entry for each field of an item, of whatever type."""
+
+ITEM_HINTS = {entry.path.removeprefix("item."): entry.effect for entry in ITEM_FIELDS if entry.by == "refused"}
+"""Why a field that is often given in an item is refused, by its name."""
+
 _ENTRIES = {entry.path: entry for entry in (*SESSION_FIELDS, *RESPONSE_FIELDS)}
 
 

@@ -49,11 +49,11 @@ class Rates(BaseModel):
     """Calls at once."""
     half_open_calls: int = Field(default=200, ge=1, le=1_000_000)
     """Calls at once that are being answered, or are answered but not connected."""
-    responses_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    responses_per_min: int = Field(default=10_000, ge=0, le=MAX_PER_MIN)
     """Responses in any sixty seconds, of all its calls together; 0: without a limit."""
-    audio_seconds_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    audio_seconds_per_min: int = Field(default=60_000, ge=0, le=MAX_PER_MIN)
     """Seconds of input audio."""
-    input_tokens_per_min: int = Field(default=0, ge=0, le=MAX_PER_MIN)
+    input_tokens_per_min: int = Field(default=50_000_000, ge=0, le=MAX_PER_MIN)
     """Input tokens of responses."""
 
     def overridden_by(self, own: "Rates") -> "Rates":

@@ -37,7 +37,7 @@ _MULTIPART: Json = {
 }
 _ANY_OBJECT: Json = {"application/json": {"schema": {"type": "object"}}}
 _REASONS = {
-    400: "The request is wrong; `param` names the field.",
+    400: "The request is wrong, or has an unknown query parameter; `param` names the field or parameter.",
     401: "No key or token, or one that is unknown, expired or used.",
     403: "The origin is not allowed, or a locked field would change.",
     404: "No such call of this key or token.",
@@ -127,7 +127,7 @@ def _paths() -> dict[str, Json]:
         "/v1/realtime/calls/{call_id}/hangup": {
             "post": _operation(
                 "Hang up",
-                {"200": {"description": "The call is over."}, **_errors(401, 403, 404, 429, 503)},
+                {"200": {"description": "The call is over."}, **_errors(400, 401, 403, 404, 429, 503)},
                 by=_ANY,
                 parameters=(_CALL_ID,),
             )
@@ -137,7 +137,7 @@ def _paths() -> dict[str, Json]:
                 "What a call used and cost",
                 {
                     "200": {"description": "Meters and prices.", "content": _ANY_OBJECT},
-                    **_errors(401, 403, 404, 429, 503),
+                    **_errors(400, 401, 403, 404, 429, 503),
                 },
                 by=_ANY,
                 parameters=(_CALL_ID,),
@@ -166,8 +166,9 @@ def _paths() -> dict[str, Json]:
             ),
             "options": _operation(
                 "What is taken here; with a token, `Link` headers name TURN servers",
-                {"200": {"description": "`Accept-Post` and `Link` headers."}, **_errors(401, 403, 429)},
+                {"200": {"description": "`Accept-Post` and `Link` headers."}, **_errors(400, 401, 403, 429)},
                 by=_ANY,
+                parameters=(_MODEL,),
             ),
         },
         "/v1/whip/{call_id}": {
@@ -184,12 +185,15 @@ def _paths() -> dict[str, Json]:
             ),
             "delete": _operation(
                 "Hang up",
-                {"200": {"description": "The call is over."}, **_errors(401, 403, 404, 429, 503)},
+                {"200": {"description": "The call is over."}, **_errors(400, 401, 403, 404, 429, 503)},
                 by=_ANY,
                 parameters=(_CALL_ID,),
             ),
             "options": _operation(
-                "What is taken here", {"200": {"description": "`Accept-Patch`."}}, by=_ANY, parameters=(_CALL_ID,)
+                "What is taken here",
+                {"200": {"description": "`Accept-Patch`."}, **_errors(400)},
+                by=_ANY,
+                parameters=(_CALL_ID,),
             ),
         },
     }

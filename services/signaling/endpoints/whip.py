@@ -23,6 +23,7 @@ from services.signaling.call_control import CallControl, requested_session
 from services.signaling.core import turn, whip
 from services.signaling.core.sdp import ClientOffer
 from services.signaling.core.sdp_lines import MAX_OFFER_BYTES, InvalidOfferError, MalformedOfferError
+from services.signaling.core.stored_records import AccessRecord
 from services.signaling.errors import ApiError, bad_requests, no_such_call, unavailable
 from services.signaling.ice_sessions import IceSession, IceSessions, new_etag
 from services.signaling.trace import set_up, stage
@@ -63,14 +64,14 @@ class Whip:
                 with _malformed_sdp_as_400(), bad_requests():
                     offer = whip.read_offer(sent)
             etag = new_etag()
-            store = partial(self._store_session, call, offer, etag)
+            store = partial(self._session_record, call, offer, etag)
             session = requested_session(request, None)
             answer = await self.control.place(request, admitted.tenant, call, offer, session, store=store)
         headers = {"Location": f"{ENDPOINT}/{call}", "ETag": etag, "Accept-Patch": _FRAGMENT, **_NEVER_STORED}
         return self._with_relays(Response(answer, 201, headers=headers, media_type=body.SDP), admitted, call)
 
-    async def _store_session(self, call: CallId, offer: ClientOffer, etag: str, granted: Grant) -> None:
-        await self.sessions.store(call, offer, etag=etag, seconds=granted.limits.max_seconds)
+    def _session_record(self, call: CallId, offer: ClientOffer, etag: str, granted: Grant) -> AccessRecord:
+        return self.sessions.record(call, offer, etag=etag, seconds=granted.limits.max_seconds)
 
     async def _options(self, request: Request) -> Response:
         """Answer `OPTIONS`, with `Link` headers of the TURN servers for an authenticated client."""

@@ -190,7 +190,7 @@ class Requests:
         self._refuse_unsupported(body, "response")
         self._parts.config.check_response_tools(body, pending=self._parts.updates.pending_changes)
         if "input" in body:
-            body["input"] = [*map(self._items.for_provider, objects(body, "input"))]
+            body["input"] = [*self._items.as_input(objects(body, "input"))]
         return body
 
     def _response_cancel(self, event: Json, now: float) -> None:

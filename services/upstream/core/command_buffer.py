@@ -78,6 +78,11 @@ class CommandBuffer:
         commands, self._commands = self._commands, []
         return commands
 
+    @property
+    def published(self) -> int:
+        """The number of the newest event for the client; 0 before the first."""
+        return self._sequence
+
     def add(self, command: SessionCommand) -> None:
         """Add any command."""
         self._commands.append(command)

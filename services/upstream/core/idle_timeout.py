@@ -1,7 +1,7 @@
 """The idle timeout of `server_vad`: after an answer, when nobody speaks, the model is asked to continue."""
 
 from services.contracts.ids import new_item_id
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer
+from services.upstream.core.command_buffer import CommandBuffer
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
 from services.upstream.core.json_shape import Json, whole
 from services.upstream.core.responses import ResponseTracker
@@ -61,7 +61,7 @@ class IdleTimeout:
             "audio_end_ms": end_ms,
         }
         self._since, self._answers = None, self._tally.responses
-        self._commands.publish_event("input_audio_buffer.timeout_triggered", event, AT_ONCE)
+        self._commands.publish_event("input_audio_buffer.timeout_triggered", event)
         self._input_buffer.commit_silence(item)
 
     @property

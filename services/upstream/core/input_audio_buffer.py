@@ -12,7 +12,7 @@ from services.contracts.ids import ItemId, new_item_id
 from services.upstream.core.call_rates import RateRefusal
 from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.capabilities import Capabilities
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.commands import AppendAudio
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import ItemRegistry
@@ -218,7 +218,7 @@ class InputAudioBuffer:
     def cleared(self) -> None:
         """Handle the provider's confirmation of a clear; the client gets it if it asked."""
         if self._clears and self._clears.popleft():
-            self._commands.publish_event("input_audio_buffer.cleared", {}, AT_ONCE)
+            self._commands.publish_event("input_audio_buffer.cleared", {})
 
     def committed(self, theirs: str, *, previous: str | None) -> bool:
         """Handle the provider's confirmation of a commit: bind its item to the one that the client has already.

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from services.upstream.core.command_buffer import AT_ONCE, CommandBuffer, Origin
+from services.upstream.core.command_buffer import CommandBuffer, Origin
 from services.upstream.core.commands import BookUsage, CountError
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
@@ -144,7 +144,7 @@ class ItemEvents:
             self._commands.count_error(CountError("unexpected", "conversation.item.retrieved"))
             return
         for_client = client_item(item, item_id=ours, ids=self._ids)
-        self._commands.publish_event("conversation.item.retrieved", {"item": for_client}, AT_ONCE)
+        self._commands.publish_event("conversation.item.retrieved", {"item": for_client})
 
     def deleted(self, event: Json) -> None:
         """Handle `conversation.item.deleted`."""
@@ -158,7 +158,7 @@ class ItemEvents:
         if ours is not None and ours in self._truncating:
             self._truncating.remove(ours)
             cut: Json = {name: whole(event, name) for name in ("content_index", "audio_end_ms")}
-            self._commands.publish_event("conversation.item.truncated", {"item_id": ours, **cut}, AT_ONCE)
+            self._commands.publish_event("conversation.item.truncated", {"item_id": ours, **cut})
 
     def transcription(self, event: Json) -> None:
         """Handle an event of an utterance's transcription: book its usage and publish it at once."""
@@ -183,7 +183,7 @@ class ItemEvents:
                 for_client["usage"] = fields(event, "usage") or duration
             case _:
                 for_client["error"] = client_error(fields(event, "error"), self._ids)
-        self._commands.publish_event(kind, for_client, AT_ONCE)
+        self._commands.publish_event(kind, for_client)
 
     def _store_transcript(self, item_id: str, transcript: str) -> None:
         content: Json = {"type": "input_text", "text": transcript}
@@ -228,7 +228,7 @@ class ItemEvents:
     def _publish_deleted(self, item_id: str) -> None:
         self._deleting.discard(item_id)
         self._conversation.remove(item_id)
-        self._commands.publish_event("conversation.item.deleted", {"item_id": item_id}, AT_ONCE)
+        self._commands.publish_event("conversation.item.deleted", {"item_id": item_id})
 
 
 def _kind(item: Json) -> str:

@@ -4,6 +4,7 @@ import re
 
 from services.contracts.audio import samples_to_ms
 from services.contracts.ids import new_item_id
+from services.contracts.session.parse_item import check_item
 from services.upstream.core.client_event_error import (
     TOO_MANY,
     ClientEventError,
@@ -30,13 +31,14 @@ class ItemRequests:
     def create(self, event: Json, _: float) -> None:
         """Handle `conversation.item.create`."""
         item = dict(required(event, "item"))
+        check_item(item)
         chosen = item.get("id")
         if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):
             raise ClientEventError("invalid_value", "Invalid 'item.id': up to 64 of A-Z a-z 0-9 _ -.", "item.id")
         item_id = chosen or new_item_id()
         if item_id in self._parts.conversation.order:
             raise ClientEventError("item_create_duplicate_id", f"Item with id '{item_id}' already exists.", "item.id")
-        body: Json = {"item": self.for_provider({**item, "id": item_id})}
+        body: Json = {"item": self._for_provider({**item, "id": item_id})}
         behind = self._behind(event)
         if behind is not None:
             anchor = self._parts.conversation.order.provider_anchor(behind)
@@ -111,7 +113,17 @@ class ItemRequests:
             raise _no_such_item(ours, name, verb, error)
         return theirs
 
-    def for_provider(self, item: Json) -> Json:
+    def as_input(self, items: list[Json]) -> list[Json]:
+        """Return the items that a response gets instead of the conversation, with the provider's ids.
+
+        Raises:
+            InvalidSessionError: one has an unknown field or a wrong value.
+        """
+        for index, item in enumerate(items):
+            check_item(item, f"response.input[{index}]", as_input=True)
+        return [*map(self._for_provider, items)]
+
+    def _for_provider(self, item: Json) -> Json:
         """Return an item, or a reference to one, with the provider's ids."""
         known = {**item}
         if (call_id := self._ids.theirs("tool_call", text(item, "call_id"))) is not None:

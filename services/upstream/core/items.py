@@ -1,8 +1,9 @@
 """One item of a response: its parts, the events published for it and the positions at which media releases them.
 
 What is no sound itself belongs behind the sound before it in its response, so that the response's events stay in order.
-Media drops an event that is CUTTABLE if the item is cut before the event's position. So a report of the cut tells
-which of the endings the client got; the others are published again with the status that the item then has.
+Media drops an event that is CUTTABLE if the item is cut before the event's position, unless an event that releases all
+came before the cut. So a report of the cut, with the newest event that media had received, tells which of the endings
+the client got; the others are published again with the status that the item then has.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,19 @@ MAX_SAMPLES = 30 * 60 * DOWN_HZ
 """Half an hour in one item; more is an error of the provider."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """An event that a cut may drop: its number, and the position at which it is released."""
+
+    number: int
+    position: int
+
+
 @dataclass(slots=True)
 class _ItemPart:
     audible: bool
     text: str = ""
-    words: list[tuple[int, str]] = field(default_factory=list)  # position at which it is released, text
+    words: list[tuple[_Published, str]] = field(default_factory=list)
 
 
 class OutputItem:
@@ -59,7 +68,9 @@ class OutputItem:
         self._order = order  # of the conversation; None: it is outside
         self._siblings = siblings
         self._parts: dict[int, _ItemPart] = {}
-        self._endings: dict[tuple[str, int], int] = {}  # type and part -> position at which it is released
+        self._endings: dict[tuple[str, int], _Published] = {}  # by type and part
+        self._releases: list[int] = []  # numbers of the events with which media released what was published before
+        self._may_release = False  # something was published since the newest of them
         self.arguments = ""
         self.id = item_id
         self.output_index = output_index
@@ -102,7 +113,7 @@ class OutputItem:
     def release_all(self) -> AudioPosition:
         """Return the place of an event with which media releases everything published for the response so far."""
         for item in self._siblings:
-            item.mark_released()
+            item.mark_released(self._commands.published + 1)
         return AudioPosition(self.id, flags=Flag.RELEASE_ALL)
 
     def begin(self) -> None:
@@ -147,11 +158,10 @@ class OutputItem:
         for word in pieces(delta):
             part.text += word
             position = self._pace.position(len(part.text), end=self.samples if self.audio_ended else None)
-            position = max(position, part.words[-1][0] if part.words else 0)
-            part.words.append((position, word))
+            position = max(position, part.words[-1][0].position if part.words else 0)
             place = AudioPosition(self.id, position, Flag.CUTTABLE)
             fields = self._where(content_index=index, delta=word)
-            self._commands.publish_event("response.output_audio_transcript.delta", fields, place)
+            part.words.append((self._publish("response.output_audio_transcript.delta", fields, place), word))
         return True
 
     def append_text(self, index: int, delta: str) -> bool:
@@ -223,14 +233,22 @@ class OutputItem:
         self.playout_ended = True
         self._commands.add(ItemOver(self.id))
 
-    def cut(self, position: int) -> None:
-        """Record that playout stopped after ``position`` samples; discard events that media drops."""
+    def cut(self, position: int, *, received: int) -> None:
+        """Record that playout stopped after ``position`` samples; discard events that media drops.
+
+        ``received``: the number of the newest event that media had received before; -1 if it is not known.
+        """
         self.audio_ended = True
         self.end_playout()
-        self._endings = {key: at for key, at in self._endings.items() if at <= position}
+        released = max((number for number in self._releases if number <= received or received < 0), default=0)
+        self._endings = {
+            key: event for key, event in self._endings.items() if event.position <= position or event.number < released
+        }
         for part in self._parts.values():
             if part.audible:
-                part.words = [(at, word) for at, word in part.words if at <= position]
+                part.words = [
+                    (event, word) for event, word in part.words if event.position <= position or event.number < released
+                ]
                 part.text = "".join(word for _, word in part.words)
 
     def replace(self, final: Json) -> None:
@@ -238,11 +256,11 @@ class OutputItem:
         if not self.is_call and self._fixed.get("type") != "message":
             self._fixed = final
 
-    def mark_released(self) -> None:
-        """Record that media has released everything published for it so far."""
-        self._endings = dict.fromkeys(self._endings, 0)
-        for part in self._parts.values():
-            part.words = [(0, word) for _, word in part.words]
+    def mark_released(self, number: int) -> None:
+        """Record that media releases everything published for it so far when it receives the event ``number``."""
+        if self._may_release:
+            self._releases.append(number)
+            self._may_release = False
 
     def json(self) -> Json:
         """Return the item in the client's form as it is now."""
@@ -278,8 +296,13 @@ class OutputItem:
             place = self.release_all()
         else:
             place = self.behind(Flag.CUTTABLE if self.has_playout else NO_FLAGS)
-        self._endings[kind, index] = place.position if self.has_playout else 0
+        self._endings[kind, index] = self._publish(kind, fields, place)
+
+    def _publish(self, kind: str, fields: Json, place: AudioPosition) -> _Published:
+        """Publish an event that a cut may drop."""
         self._commands.publish_event(kind, fields, place)
+        self._may_release = True
+        return _Published(self._commands.published, place.position if self.has_playout else 0)
 
     def _part_accepts(self, index: int, more: str, *, audible: bool) -> bool:
         """Add the part if it is new; return whether it is of this kind and has room for ``more``."""

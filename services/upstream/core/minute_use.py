@@ -69,6 +69,10 @@ class MinuteUse:
         """Return the use as JSON."""
         return _SLOTS.dump_json(self._slots)
 
+    def used(self, kind: RateKind, *, now_ms: int) -> int:
+        """Return what was used of ``kind`` in the slots that count."""
+        return sum(amount for _, amount in self._live(kind, now_ms))
+
     def take(self, wanted: Iterable[Charge], *, now_ms: int) -> RateExceeded | None:
         """Take all of ``wanted`` and return None, or take nothing and return the first that is above its limit."""
         wanted = tuple(wanted)
@@ -83,9 +87,7 @@ class MinuteUse:
         return None
 
     def _wait_ms(self, charge: Charge, now_ms: int) -> int:
-        slots = self._slots.get(charge.kind, {})
-        first = now_ms // SLOT_MS - SLOTS + 1
-        live = sorted((slot, amount) for slot, amount in slots.items() if slot >= first)
+        live = sorted(self._live(charge.kind, now_ms))
         excess = sum(amount for _, amount in live) + max(charge.amount, 1) - charge.limit
         wait_ms = 0
         for slot, amount in live:
@@ -94,6 +96,10 @@ class MinuteUse:
             excess -= amount
             wait_ms = (slot + SLOTS) * SLOT_MS - now_ms
         return wait_ms if excess <= 0 else SLOTS * SLOT_MS
+
+    def _live(self, kind: RateKind, now_ms: int) -> list[tuple[int, int]]:
+        first = now_ms // SLOT_MS - SLOTS + 1
+        return [(slot, amount) for slot, amount in self._slots.get(kind, {}).items() if slot >= first]
 
     def _add(self, charge: Charge, slot: int) -> None:
         slots = {known: amount for known, amount in self._slots.get(charge.kind, {}).items() if known > slot - SLOTS}

@@ -42,12 +42,16 @@ class ResponseContext:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far media has played an item: ``played`` samples were sent to the client. ``cut``: playout stopped there."""
+    """How far media has played an item: ``played`` samples were sent to the client. ``cut``: playout stopped there.
+
+    ``received``: of a cut, the number of the newest event that media had received before; -1 if it is not known.
+    """
 
     item_id: str
     played: int
     heard_ms: int
     cut: bool = False
+    received: int = -1
 
 
 class ProviderResponse:
@@ -74,6 +78,7 @@ class ProviderResponse:
         self._stopped_at: float | None = None
         self._cleared: set[str] = set()
         self._done_at: AudioPosition | None = None  # place of response.done, while a cut may drop it
+        self._done_number = 0
         self.in_conversation = in_conversation
         self.beside = beside
         self.items: list[OutputItem] = []
@@ -186,8 +191,8 @@ class ProviderResponse:
 
     def _cut(self, item: OutputItem, report: Report, reason: StopReason, now: float) -> None:
         had_ended = item.audio_ended
-        item.cut(report.played)
-        if self._done_at is not None and self._done_at.item_id == item.id and self._done_at.position > report.played:
+        item.cut(report.played, received=report.received)
+        if self._done_at is not None and self._is_done_dropped(self._done_at, item, report):
             self._done_at = None
         if self._done_at is None and not self.stopped:
             self._stop_generation(reason, now)
@@ -196,6 +201,13 @@ class ProviderResponse:
         if self.stopped:
             self._end_others()
         self._publish_done_if_settled()
+
+    def _is_done_dropped(self, done_at: AudioPosition, item: OutputItem, report: Report) -> bool:
+        """Return whether the client does not get the `response.done` that was published at ``done_at``."""
+        if done_at.item_id != item.id or done_at.position <= report.played:
+            return False
+        is_received = report.received < 0 or self._done_number <= report.received
+        return not (is_received and Flag.RELEASE_ALL in done_at.flags)
 
     def _stop_generation(self, reason: StopReason, now: float) -> None:
         self.stopped = reason
@@ -248,6 +260,7 @@ class ProviderResponse:
                 item.finish("completed" if status == "completed" else "incomplete")
         self._done_at = self._end()
         self._commands.publish_event("response.done", {"response": self._json(status)}, self._done_at)
+        self._done_number = self._commands.published
 
     def _final_status(self) -> str:
         final = self._final or {}
@@ -261,7 +274,9 @@ class ProviderResponse:
         if not self.items:
             return AT_ONCE
         if not self.stopped and any(item.is_call for item in self.items):
-            return self.items[-1].release_all()
+            released = self.items[-1].release_all()
+            behind = self.items[-1].behind(released.flags | Flag.CUTTABLE)  # dropped if a cut came before it
+            return behind if behind.item_id else released
         return self.items[-1].behind(Flag.CUTTABLE)
 
     def _json(self, status: str) -> Json:

@@ -13,7 +13,6 @@ from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.client_requests import Requests
-from services.upstream.core.command_buffer import AT_ONCE
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
 from services.upstream.core.conversation_events import ConversationEvents
 from services.upstream.core.json_shape import Json, fields, text, text_chars
@@ -239,7 +238,7 @@ class SessionCore:
                 self._errors.on_error(fields(event, "error"), now)
                 self._requests.proceed(now)
             case "rate_limits.updated":
-                self._commands.publish_event(kind, {"rate_limits": rate_limits(event)}, AT_ONCE)
+                self._commands.publish_event(kind, {"rate_limits": rate_limits(event)})
             case "session.updated":
                 if self._updates.on_updated(fields(event, "session"), now=now):
                     self._provider_in_force(now)
@@ -271,4 +270,4 @@ class SessionCore:
                 "generated_ms": tally.generated_ms,
                 "responses": tally.responses,
             }
-            self._commands.publish_event("hushgate.usage", figures, AT_ONCE)
+            self._commands.publish_event("hushgate.usage", figures)

@@ -158,7 +158,10 @@ class Downlink:
             self._ends.popitem(last=False)
 
     def _report(self, item_id: ItemId, heard_ms: int, *, cause: CutCause | None = None) -> SendUp:
-        report = PlayoutReport(heard_ms=heard_ms, cut=cause is not None, cause=cause)
+        is_cut = cause is not None
+        report = PlayoutReport(
+            heard_ms=heard_ms, cut=is_cut, cause=cause, received=self.events.received if is_cut else -1
+        )
         return SendUp(Kind.PLAYOUT_REPORT, self.playout.played(item_id), report.encode(), item_id=item_id)
 
     def _buffer_event(self, state: gateway_events.BufferState, item_id: ItemId) -> list[CallCommand]:

@@ -60,6 +60,11 @@ class ReleaseQueue:
         """Whether events wait for the client's channel to open."""
         return bool(self._early or self._own_early)
 
+    @property
+    def received(self) -> int:
+        """The number of the worker's newest event that was handled; 0 for none, or while the channel is not open."""
+        return max(0, self._sequence) if self.is_open else 0
+
     def set_response(self, item_id: ItemId, response_id: str) -> None:
         """Record the response of an item, before any event of the item waits."""
         if item_id not in self._held:

@@ -1,0 +1,83 @@
+"""The rows for the gate: what opens it and ends turns, and what it costs when that was no speech."""
+
+from deploy.dashboards.panel_kit import About, Board, Panel, Query, lines
+from deploy.dashboards.promql import PROVIDER, or_zero, rate, total
+
+
+def latency_row(board: Board) -> None:
+    """Add the row of the Latency dashboard to ``board``."""
+    board.row("Gate: who speaks, and when a turn ends", *_moves())
+
+
+def cost_row(board: Board) -> None:
+    """Add the row of the Cost dashboard to ``board``."""
+    board.row("Gate: what is sent", *_spent())
+
+
+def _a_minute(name: str, *by: str) -> str:
+    return f"{total(rate(name), *by)} * 60"
+
+
+def _moves() -> tuple[Panel, ...]:
+    return (
+        lines(
+            About(
+                "Gate: opens",
+                "A minute, by cause. Many more than turns: noise opens the gate. Record a call and try settings on it "
+                "with hushgate gate (docs/gate.md).",
+                "cpm",
+            ),
+            Query(_a_minute("gate_opens_total", "cause"), "{{cause}}"),
+        ),
+        lines(
+            About(
+                "Gate: closes",
+                "A minute, by reason. `speech_end` is the hangover; `no_packets` a client that stopped sending; "
+                "`max_utterance` somebody whom noise keeps open: raise the threshold of such sessions.",
+                "cpm",
+            ),
+            Query(_a_minute("gate_closes_total", "reason"), "{{reason}}"),
+        ),
+        lines(
+            About(
+                "Turns without words",
+                "A minute: turns whose transcript is empty, an estimate of how often noise is taken for a turn. Only "
+                "sessions with transcription count.",
+                "cpm",
+            ),
+            Query(f"{total(rate('turn_transcripts_total', _content('nothing')))} * 60", "without words"),
+            Query(f"{total(rate('turn_transcripts_total'))} * 60", "all with a transcript"),
+        ),
+    )
+
+
+def _content(value: str) -> str:
+    return f'content="{value}"'
+
+
+def _spent() -> tuple[Panel, ...]:
+    sent = total(rate("usage_units_total", PROVIDER, 'meter="audio_sent_ms"'))
+    transcripts = total(rate("turn_transcripts_total"))
+    return (
+        lines(
+            About(
+                "Seconds sent for each opening",
+                "Audio that is billed each time the gate opens, with pre-roll and tail. It rises with long turns, and "
+                "with noise that keeps the gate open.",
+                "s",
+                width=12,
+            ),
+            Query(f"{sent} / 1000 / {total(rate('gate_opens_total'))}", "sent"),
+        ),
+        lines(
+            About(
+                "Share of turns without words",
+                "Each is billed with an answer to it. Above 5 % find out which line or tenant is noisy, and raise "
+                "MEDIA_VAD_ONSET_MS or the threshold of its sessions (docs/gate.md).",
+                "percentunit",
+                width=12,
+            ),
+            Query(or_zero(f"{total(rate('turn_transcripts_total', _content('nothing')))} / {transcripts}"), "empty"),
+            top=0.1,
+        ),
+    )
