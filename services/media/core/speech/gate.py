@@ -210,8 +210,9 @@ class VadGate:
         self._idle.clear()
         self.is_open = True
         self._history = FrameHistory()
-        self._clocks.start()
         self._talker.on_open(self._onset.loudest_dbfs)
+        self._onset.reset()
+        self._clocks.start()
         self._mark_speech(newest)
         opened: list[GateEvent] = [GateOpened(frames[0].frame.index, onset.frame.index, onset.at)]
         return opened + [self._send(kept.frame, pre_roll=kept.frame.index < onset.frame.index) for kept in frames]
@@ -229,16 +230,17 @@ class VadGate:
     def _on_frame_open(self, kept: _Kept, probability: float) -> list[GateEvent]:
         events: list[GateEvent] = []
         if self._clocks.is_speech(probability, kept.level_dbfs, self._talker):
-            events += self._send_held()
+            self._onset.reset()
             self._mark_speech(kept)
-            events.append(self._send(kept.frame))
-        elif self._clocks.is_doubtful(probability):
-            events += self._send_held()
-            events.append(self._send(kept.frame))
-        elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
-            events.append(self._send(kept.frame))
+            events += [*self._send_held(), self._send(kept.frame)]
         else:
-            self._held.append(kept)
+            self._onset.on_frame(probability, kept.level_dbfs)  # of a quieter talker, who opens when this turn is over
+            if self._clocks.is_doubtful(probability):
+                events += [*self._send_held(), self._send(kept.frame)]
+            elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
+                events.append(self._send(kept.frame))
+            else:
+                self._held.append(kept)
         self._history.silence = self._clocks.silence
         reason = self._turn_end.reason(self._history)
         if reason is not None:
@@ -263,7 +265,8 @@ class VadGate:
     def _close(self, reason: CloseReason, *, since_frame_s: float = 0.0) -> GateClosed:
         hangover_ms = self._history.silence * FRAME_MS + round(since_frame_s * 1000)
         self.is_open = False
-        self._onset.reset()
+        if reason != "speech_end":
+            self._onset.reset()
         # Held frames were never sent, so they may become the pre-roll of speech that follows.
         self._idle.extend(self._held)
         self._held.clear()
