@@ -17,6 +17,13 @@ from services.callers.speech import Clip
 
 CALLER_SCRIPT = (Path(__file__).parent / "browser_caller.js").read_text()
 TIMEOUT_MS = 20_000
+_STRIP_SHOWS = """(colour) => {
+  const strip = document.getElementById("strip");
+  const { data } = strip.getContext("2d").getImageData(0, 0, strip.width, strip.height);
+  const hex = getComputedStyle(strip).getPropertyValue(colour).trim().slice(1);
+  const [red, green, blue] = hex.match(/../g).map((digits) => parseInt(digits, 16));
+  return data.some((value, at) => at % 4 === 0 && value === red && data[at + 1] === green && data[at + 2] === blue);
+}"""
 
 
 def wav_base64(clip: Clip) -> str:
@@ -109,6 +116,10 @@ class CallPage(PageCaller):
 
     async def press(self, part: str) -> None:
         await self.part(part).click()
+
+    async def strip_shows(self, colour: str) -> bool:
+        """Whether the picture of the last 30 seconds has the colour that a variable of the style sheet names."""
+        return bool(await self.page.evaluate(_STRIP_SHOWS, colour))
 
     async def hang_up(self) -> None:
         await self.press("talk")

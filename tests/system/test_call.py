@@ -70,6 +70,9 @@ async def test_a_spoken_question_is_transcribed_answered_and_heard(up: Up, brows
         asked = await caller.event("conversation.item.input_audio_transcription.completed")
         assert "five" in asked["transcript"].lower()
         await caller.event("output_audio_buffer.stopped")
+        scored = await caller.event("hushgate.gate.score")
+        assert max(scored["scores"]) > 0.5
+        assert await caller.strip_shows("--score")
         await caller.wait_for_silence()
         await expect(caller.part("transcript")).to_contain_text(asked["transcript"])
         await expect(caller.part("transcript")).to_contain_text("five", ignore_case=True)
