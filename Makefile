@@ -36,13 +36,15 @@ help: ## this list
 $(BIN)/python:
 	@bin/make-venv $(PYTHON) $(VENV)
 
-$(RUN_READY): requirements/run.txt pyproject.toml | $(BIN)/python
+$(RUN_READY): requirements/run.txt requirements/models.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV_READY): requirements/dev.txt pyproject.toml | $(BIN)/python
+$(DEV_READY): requirements/dev.txt requirements/models.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/models.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUN_READY)
 
@@ -195,9 +197,9 @@ image: ## the image, with its hot path compiled (IMAGE=hushgate:dev DOCKER=docke
 
 .PHONY: sbom
 sbom: $(DEV_READY) ## what the image holds, as CycloneDX: build/sbom.json
-	@mkdir -p build
+	@mkdir -p build && cat requirements/run.txt requirements/models.txt >build/image.txt
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
-	  --output-file build/sbom.json requirements/run.txt
+	  --output-file build/sbom.json build/image.txt
 
 .PHONY: kind-up
 kind-up: $(DEV_READY) ## a kind cluster with the chart in it, at http://127.0.0.1:30080 (needs docker, kind, helm, kubectl)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.contracts.audio import FRAME_MS, PcmFrame
-from services.media.core.speech.detector import DETECTORS
 from services.media.core.speech.gate import GateEvent, VadGate
 from services.media.core.speech.level import levels_dbfs
+from services.media.detectors import open_detector
 from services.media.settings import MediaSettings
 
 FRAME_S = FRAME_MS / 1000
@@ -25,7 +25,7 @@ class Scorer:
     """The detector: gives each frame of several streams its score and level. Each stream has a state of its own."""
 
     def __init__(self, settings: MediaSettings, streams: int) -> None:
-        self._detector = DETECTORS[settings.vad](settings.detector)
+        self._detector = open_detector(settings.chosen_detector, settings.webrtc_detector)
         self._states = [self._detector.new_state() for _ in range(streams)]
 
     def score(self, frames: Sequence[PcmFrame]) -> list[tuple[float, float]]:

@@ -3,12 +3,14 @@
 import asyncio
 import gc
 from collections.abc import Mapping
+from typing import Any
 
 from services.contracts.connect import WEBRTC
 from services.contracts.ids import ProcessId
 from services.media import metrics
 from services.media.call_records import CallRecords
-from services.media.core.speech.detector import DETECTORS
+from services.media.core.speech.detector import Detector
+from services.media.detectors import open_detector
 from services.media.heartbeat import HeartbeatPublisher
 from services.media.key_checks import KeyChecks
 from services.media.leg import Answerer
@@ -68,6 +70,15 @@ def _calm_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def _open_detector(settings: MediaSettings) -> Detector[Any]:
+    chosen = settings.chosen_detector
+    if chosen.lacks:
+        get_logger().warning("detector", name=chosen.name, reason=chosen.lacks)
+    else:
+        get_logger().info("detector", name=chosen.name)
+    return open_detector(chosen, settings.webrtc_detector)
+
+
 async def _carry_calls(
     bus: Bus, settings: MediaSettings, process: Process, *, answerers: Answerers, usage: UsageReporter, url: str
 ) -> None:
@@ -75,7 +86,7 @@ async def _carry_calls(
         process=ProcessId(settings.process_id),
         capacity=settings.max_calls,
         gate=settings.gate,
-        detection=SpeechDetection(DETECTORS[settings.vad](settings.detector)),
+        detection=SpeechDetection(_open_detector(settings)),
         turns=settings.turns,
     )
     async with asyncio.TaskGroup() as group:

@@ -80,9 +80,29 @@ INPUT_DROPPED = Counter("hushgate_media_input_dropped_total", "Input that was dr
 CLIENT_EVENT_BYTES = Gauge(
     "hushgate_media_client_event_bytes", "Bytes of clients' events that wait until their workers take more."
 )
-DETECTOR_FAILED_FRAMES = Counter(
-    "hushgate_media_detector_failed_frames_total",
-    "Caller frames that passed as speech because the speech detector failed.",
+DETECTOR_PASSED_FRAMES = Counter(
+    "hushgate_detector_passed_frames_total",
+    "Caller frames whose detection was given up for, by reason: failed (all are speech), behind (first stage only).",
+    ["reason"],
+)
+announce(DETECTOR_PASSED_FRAMES, ("failed", "behind"))
+DETECTOR_SECONDS = QuickHistogram(
+    "hushgate_detector_seconds",
+    "Time that the speech detector took for a batch: the frames of all calls in a turn of the event loop.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+)
+DETECTOR_BATCH = QuickHistogram(
+    "hushgate_detector_batch_frames",
+    "Frames in a batch of the speech detector; the sum is the frames of all calls.",
+    buckets=(1, 2, 5, 10, 20, 30, 50, 100, 200),
+)
+DETECTOR_CHUNKS = Counter(
+    "hushgate_detector_chunks_total",
+    "Chunks of 32 ms that the speech detector's second stage processed, without replays.",
+)
+DETECTOR_REPLAYS = Counter(
+    "hushgate_detector_replays_total",
+    "Times that the second stage began anew with a caller's last 640 ms: when it was woken, or after 4 s of noise.",
 )
 EVENTS_LOST = Counter(
     "hushgate_media_events_lost_total",

@@ -59,12 +59,17 @@ class TenantRates:
     def take(self, tenant: TenantId, charges: tuple[Charge, ...], reply: Reply) -> None:
         """Take all of ``charges`` or none; ``reply`` gets None, or the first that was above its limit.
 
-        It gets that at once while the limits are far. While the bucket does not answer, what this worker knew last and
-        has taken since decides.
+        It gets that at once while the limits are far. When the bucket has not answered, what this worker knew last and
+        has taken since decides for five seconds.
         """
         account = self._accounts.setdefault(tenant, _Account())
-        if account.use.take_alone(charges, now_ms=clock.unix_ms()):
+        now_ms = clock.unix_ms()
+        if account.use.take_alone(charges, now_ms=now_ms):
             reply(None)
+        elif (cut_off := account.use.without_bucket(now_ms=now_ms)) is not None:
+            metrics.RATES_ALONE.inc()
+            reply(cut_off.take(charges, now_ms=now_ms))
+            return
         else:
             account.questions.append(_Question(charges, reply))
             account.asked.set()
@@ -94,7 +99,7 @@ class TenantRates:
             except (NatsError, TimeoutError, ValueError) as exc:
                 metrics.RATES_ALONE.inc()
                 get_logger().warning("rates_alone", tenant_id=tenant, reason=type(exc).__name__)
-                answers = _taken(account.use.without_bucket(), questions)
+                answers = _taken(account.use.on_unanswered(now_ms=clock.unix_ms()), questions)
             for question, answer in zip(questions, answers, strict=True):
                 question.reply(answer)
         account.is_kept = False

@@ -129,7 +129,7 @@ def main() -> int:
         "commit": commit(),
         "measured_at": clock.utc_now().isoformat(timespec="seconds"),
         "cpu": cpu_model(),
-        "detector": gate_settings({}).vad,
+        "detector": gate_settings({}).chosen_detector.name,
         "report": None,
         "generated": by_cell([(stream.cells, measure(stream.labels, gated(stream.frames))) for stream in progress]),
     }

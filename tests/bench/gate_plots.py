@@ -16,7 +16,7 @@ from services.gate.core.replay import ScoredStream, replay
 from services.gate.options import gate_settings
 from services.media.core.speech.gate_config import GateConfig
 
-DETECTORS = ("webrtcvad",)
+DETECTORS = ("silero", "webrtcvad")
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HANGOVERS_MS = (200, 300, 400, 500, 600, 800, 1000, 1200)
 _COLOURS = {"webrtcvad": "#94a3b8", "silero": "#2563eb"}

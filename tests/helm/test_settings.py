@@ -82,6 +82,7 @@ def test_an_example_of_every_setting_reaches_its_pod(component: str) -> None:
         "SIGNALING_TRUSTED_PROXIES": ["10.0.0.0/8"],
         "SIGNALING_ZONE": "a",
         "MEDIA_ZONE": "a",
+        "MEDIA_VAD_MODEL": "/models/silero_vad_16k_op15.onnx",
         "METERING_METRIC_TENANTS": ["acme"],
         "REHEARSAL_FAULTS": "stalling",
     }

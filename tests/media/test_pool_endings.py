@@ -82,10 +82,10 @@ async def test_a_leg_with_a_bug_ends_its_call(open_harness: HarnessOpener) -> No
 
 async def test_a_detector_that_fails_lets_the_audio_of_all_calls_pass(open_harness: HarnessOpener) -> None:
     async with open_harness(detector=BrokenDetector) as harness:
-        before = count("media_detector_failed_frames_total")
+        before = count("detector_passed_frames_total", reason="failed")
         calls = [await harness.call() for _ in range(2)]
         for _, leg in calls:
             leg.speak("...")
         for _ in calls:
             await harness.worker.next(Kind.UTTERANCE_START)
-        assert count("media_detector_failed_frames_total") == before + 6
+        assert count("detector_passed_frames_total", reason="failed") == before + 6

@@ -80,7 +80,10 @@ def test_arguments_are_refused() -> None:
     [
         ({"MEDIA_ADVERTISED_ADDRESS": "0.0.0.0"}, "unspecified"),  # noqa: S104 - what is refused
         ({"MEDIA_ADVERTISED_ADDRESS": "example.org"}, "ADVERTISED_ADDRESS"),
-        ({"MEDIA_VAD": "ears"}, "unknown detector"),
+        ({"MEDIA_VAD": "ears"}, "'auto', 'silero' or 'webrtcvad'"),
+        ({"MEDIA_VAD": "silero", "MEDIA_VAD_MODE": "2"}, "are webrtcvad's"),
+        ({"MEDIA_VAD_GAIN_DB": "20"}, "are webrtcvad's"),
+        ({"MEDIA_VAD": "webrtcvad", "MEDIA_VAD_MODEL": "a.onnx"}, "VAD_MODEL is silero's"),
         ({"MEDIA_VAD_TAIL_MS": "600"}, "VAD_TAIL_MS"),
         ({"MEDIA_VAD_ONSET_MS": "50"}, "multiple of 20"),
         ({"MEDIA_VADD": "1"}, "unknown setting MEDIA_VADD"),
@@ -100,5 +103,5 @@ def test_settings_in_milliseconds_become_frames() -> None:
     settings = load(MediaSettings, {"MEDIA_ADVERTISED_ADDRESS": "::1", "MEDIA_VAD_HANGOVER_MS": "700"})
     assert settings.gate.hangover_frames == 35
     assert settings.gate.max_utterance_frames == 3000
-    assert settings.detector.mode == 3
+    assert settings.webrtc_detector.mode == 3
     assert settings.settle_timeout_s == 10

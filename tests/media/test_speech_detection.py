@@ -2,19 +2,28 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
 
 from services.contracts.audio import PcmFrame
+from services.media.core.speech.detection_load import LONG_S, MOST_LONG, RELIEF_S
+from services.media.core.speech.detector import DetectorCounts
 from services.media.speech_detection import SpeechDetection
+from services.runtime import clock
+from tests.media.harness import count
 
 
 class Batched:
     """A detector that records its batches; its probabilities encode the numbers of caller and frame."""
 
+    has_quick_way = True
+
     def __init__(self) -> None:
+        self.counts = DetectorCounts()
+        self.quick: list[bool] = []
+        self.works: Callable[[], object] = list
         self.batches: list[list[tuple[int, int]]] = []
         self.opened = 0
         self.thresholds: dict[int, float] = {}
@@ -28,7 +37,11 @@ class Batched:
     def set_threshold(self, state: int, threshold: float) -> None:
         self.thresholds[state] = threshold
 
-    def probabilities(self, batch: Sequence[tuple[int, PcmFrame]]) -> list[float]:
+    def probabilities(self, batch: Sequence[tuple[int, PcmFrame]], *, quickly: bool = False) -> list[float]:
+        self.quick.append(quickly)
+        self.works()
+        self.counts.chunks += 2
+        self.counts.replays += 1
         self.batches.append([(caller, frame.index) for caller, frame in batch])
         if self.fails:
             raise RuntimeError("no model")
@@ -101,3 +114,57 @@ async def test_a_threshold_is_for_its_caller_alone() -> None:
     detection.open_stream()
     detection.open_stream().set_threshold(0.9)
     assert detector.thresholds == {2: 0.9}
+
+
+@pytest.mark.interpreted
+async def test_a_detector_that_falls_behind_works_quickly_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, consumer, now = Batched(), Consumer(), [100.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    def work_long() -> None:
+        now[0] += LONG_S + 0.001
+
+    detector.works = work_long
+    before = count("detector_passed_frames_total", reason="behind")
+    stream = SpeechDetection(detector).open_stream()
+    with capture_logs() as logs:
+        for index in range(MOST_LONG + 2):
+            stream.submit(frame(index), consumer, now=1.0)
+            stream.flush()
+        now[0] += RELIEF_S
+        stream.submit(frame(99), consumer, now=1.0)
+        stream.flush()
+    assert detector.quick == [False] * MOST_LONG + [True] * 2 + [False]
+    assert consumer.levels == [-100.0] * MOST_LONG + [math.inf] * 2 + [-100.0]
+    assert [entry["event"] for entry in logs] == ["detector_behind", "detector_caught_up"]
+    assert count("detector_passed_frames_total", reason="behind") == before + 2
+
+
+@pytest.mark.interpreted
+async def test_a_detector_without_a_quick_way_is_never_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector, now = Batched(), [100.0]
+    detector.has_quick_way = False
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    def work_long() -> None:
+        now[0] += 1.0
+
+    detector.works = work_long
+    stream = SpeechDetection(detector).open_stream()
+    for index in range(9):
+        stream.submit(frame(index), Consumer(), now=1.0)
+        stream.flush()
+    assert detector.quick == [False] * 9
+
+
+async def test_what_a_detector_does_is_measured() -> None:
+    def measured() -> list[float]:
+        names = ("batch_frames_sum", "seconds_count", "chunks_total", "replays_total")
+        return [count(f"detector_{name}") for name in names]
+
+    stream, before = SpeechDetection(Batched()).open_stream(), measured()
+    for size in (1, 3):
+        for index in range(size):
+            stream.submit(frame(index), Consumer(), now=1.0)
+        stream.flush()
+    assert [after - first for after, first in zip(measured(), before, strict=True)] == [4, 2, 4, 2]

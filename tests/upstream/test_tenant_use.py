@@ -55,8 +55,18 @@ def test_what_is_taken_while_the_bucket_is_told_is_kept_for_the_next_time() -> N
     shared = MinuteUse()
     shared.take([Charge("responses", 105, 0, forced=True)], now_ms=NOW)
     use.on_read(shared, now_ms=NOW)
-    assert use.without_bucket().used("responses", now_ms=NOW) == 108
+    assert use.on_unanswered(now_ms=NOW).used("responses", now_ms=NOW) == 108
     assert [charge.amount for charge in use.pop_unbooked()] == [3]
+
+
+def test_a_bucket_that_has_not_answered_is_not_asked_for_a_while() -> None:
+    use = known(7)
+    assert use.without_bucket(now_ms=NOW) is None
+    use.on_unanswered(now_ms=NOW)
+    assert use.without_bucket(now_ms=NOW + FRESH_MS) is None
+    cut_off = use.without_bucket(now_ms=NOW + FRESH_MS - 1)
+    assert cut_off is not None
+    assert cut_off.used("responses", now_ms=NOW) == 7
 
 
 @given(limit=st.integers(1, 2000), workers=st.integers(1, 5), wanted=st.lists(st.integers(0, 4), max_size=300))

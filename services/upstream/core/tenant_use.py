@@ -23,6 +23,7 @@ class TenantUse:
         self._use = MinuteUse()
         self._read_ms = -FRESH_MS
         self._unbooked: dict[RateKind, int] = {}
+        self._cut_off_until_ms = 0
 
     @property
     def is_booked(self) -> bool:
@@ -51,9 +52,14 @@ class TenantUse:
         self._use = shared
         self._read_ms = now_ms
 
-    def without_bucket(self) -> MinuteUse:
-        """Return what decides while the bucket does not answer: what was known last and has been taken since."""
+    def on_unanswered(self, *, now_ms: int) -> MinuteUse:
+        """Return what decides instead of the bucket, for `FRESH_MS`: what was known last and has been taken since."""
+        self._cut_off_until_ms = now_ms + FRESH_MS
         return self._use
+
+    def without_bucket(self, *, now_ms: int) -> MinuteUse | None:
+        """Return what decides if the bucket has lately not answered, so that not each response waits for it."""
+        return self._use if now_ms < self._cut_off_until_ms else None
 
     def _is_far(self, charge: Charge, now_ms: int) -> bool:
         amount = max(charge.amount, 0)

@@ -5,7 +5,7 @@ import pytest
 import webrtcvad
 
 from services.contracts.audio import PcmFrame
-from services.media.core.speech.detector import DETECTORS, DetectorConfig, WebrtcDetector
+from services.media.core.speech.detectors.webrtc import WebrtcConfig, WebrtcDetector, webrtc_detector
 
 
 def vowel(level: float) -> list[PcmFrame]:
@@ -16,7 +16,7 @@ def vowel(level: float) -> list[PcmFrame]:
     return [PcmFrame(n, pcm[n * 640 : n * 640 + 640]) for n in range(50)]
 
 
-def heard(level: float, config: DetectorConfig) -> float:
+def heard(level: float, config: WebrtcConfig) -> float:
     detector = WebrtcDetector(config)
     quiet = [PcmFrame(n, bytes(640)) for n in range(25)]
     for frame in quiet:
@@ -25,37 +25,26 @@ def heard(level: float, config: DetectorConfig) -> float:
 
 
 def test_a_voice_is_speech_and_silence_is_not() -> None:
-    assert heard(3000, DetectorConfig()) > 0.8
-    assert heard(0, DetectorConfig()) == 0
-
-
-def test_every_detector_in_the_list_can_be_made() -> None:
-    for make in DETECTORS.values():
-        detector = make(DetectorConfig())
-        one, other = detector.new_state(), detector.new_state()
-        batch = [(one, PcmFrame(0, bytes(640))), (other, vowel(3000)[10]), (one, PcmFrame(1, bytes(640)))]
-        found = detector.probabilities(batch)
-        assert len(found) == 3
-        assert found[0] < 0.5 > found[2]
-        assert all(0 <= probability <= 1 for probability in found)
+    assert heard(3000, WebrtcConfig()) > 0.8
+    assert heard(0, WebrtcConfig()) == 0
 
 
 def test_a_quiet_talker_is_lifted_once_the_detector_knows_how_quiet() -> None:
-    detector, deaf = (WebrtcDetector(DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    detector, deaf = (WebrtcDetector(WebrtcConfig(max_gain_db=db)) for db in (20, 0))
     for frame in vowel(20) * 20:
         lifted, plain = detector.probability(frame), deaf.probability(frame)
     assert lifted >= plain
 
 
 def test_a_loud_talker_is_heard_the_same_with_a_lift_to_spare() -> None:
-    lifted, plain = (WebrtcDetector(DetectorConfig(max_gain_db=db)) for db in (20, 0))
+    lifted, plain = (WebrtcDetector(WebrtcConfig(max_gain_db=db)) for db in (20, 0))
     assert [lifted.probability(frame) for frame in vowel(3000)] == [plain.probability(frame) for frame in vowel(3000)]
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_silence_that_is_not_looked_at_changes_nothing(seed: int) -> None:
     dice = np.random.default_rng(seed)
-    detector, plain = WebrtcDetector(DetectorConfig()), webrtcvad.Vad(3)
+    detector, plain = WebrtcDetector(WebrtcConfig()), webrtcvad.Vad(3)
     for _ in range(30):
         sound = vowel(float(dice.choice([0, 5, 100, 3000])))[: dice.integers(0, 20)]
         noise = [PcmFrame(0, dice.normal(0, 40, 320).astype("<i2").tobytes()) for _ in range(dice.integers(0, 20))]
@@ -64,7 +53,7 @@ def test_silence_that_is_not_looked_at_changes_nothing(seed: int) -> None:
 
 
 def graded(level: float, threshold: float = 0.9) -> list[float]:
-    detector = WebrtcDetector(DetectorConfig())
+    detector = WebrtcDetector(WebrtcConfig())
     detector.set_threshold(threshold)
     dice = np.random.default_rng(1)
     hiss = [PcmFrame(0, dice.normal(0, 10, 320).astype("<i2").tobytes()) for _ in range(25)]
@@ -85,7 +74,7 @@ def test_probabilities_are_graded_by_the_level_where_the_threshold_is_not_the_de
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_frame_counts_as_speech_at_one_half_exactly_if_it_does_by_default(level: float) -> None:
-    detector = WebrtcDetector(DetectorConfig())
+    detector = WebrtcDetector(WebrtcConfig())
     dice = np.random.default_rng(1)
     for _ in range(25):
         detector.probability(PcmFrame(0, dice.normal(0, 10, 320).astype("<i2").tobytes()))
@@ -94,7 +83,7 @@ def test_a_frame_counts_as_speech_at_one_half_exactly_if_it_does_by_default(leve
 
 
 def test_the_default_threshold_ends_the_grading() -> None:
-    detector = WebrtcDetector(DetectorConfig())
+    detector = WebrtcDetector(WebrtcConfig())
     detector.set_threshold(0.9)
     detector.set_threshold(0.8)
     detector.set_threshold(0.5)
@@ -102,7 +91,7 @@ def test_the_default_threshold_ends_the_grading() -> None:
 
 
 def test_the_callers_of_an_unbatched_detector_have_thresholds_of_their_own() -> None:
-    detector = DETECTORS["webrtcvad"](DetectorConfig())
+    detector = webrtc_detector(WebrtcConfig())
     plain, graded_state = detector.new_state(), detector.new_state()
     detector.set_threshold(graded_state, 0.9)
     found = {state: set[float]() for state in (plain, graded_state)}
