@@ -15,8 +15,9 @@ BENCH_READY := $(VENV)/.bench-ready
 COMPILED := build/compiled
 COMPILED_READY := $(COMPILED)/.ready
 ON_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
-# Tests that need no machine for themselves: as many at a time as there are cores, at most four.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadgroup
+# Files of tests that need no machine for themselves: as many at a time as there are cores, at most four. The tests of
+# one file run in one process, one after the other: they share what they start, and its ports.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 UP_ARGS ?=
 BENCH_ARGS ?=
 LOAD_ARGS ?=
@@ -120,7 +121,8 @@ cover: $(DEV_READY) test-packages ## the same with the cores' branches counted: 
 
 .PHONY: test-system
 test-system: $(DEV_READY) test-packages ## whole calls: real NATS, WebRTC, Chromium, Firefox
-	$(BIN)/python -m pytest -m 'system and not beside'
+	$(BIN)/python -m pytest -m 'system and not beside and not alone' $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m alone
 
 .PHONY: test-peers
 test-peers: $(DEV_READY) test-packages ## calls of GStreamer and Pion (which needs Go), and of Chromium with an RSA key
@@ -129,7 +131,7 @@ test-peers: $(DEV_READY) test-packages ## calls of GStreamer and Pion (which nee
 .PHONY: test-compiled
 test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: the tests that import it, and a whole call
 	@tests=$$($(BIN)/python -m tests.compiled_tests); \
-	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $$tests
+	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(SIDE_BY_SIDE) $$tests
 
 .PHONY: chart
 chart: $(DEV_READY) ## the Helm chart: lint, render, schemas, policies, and its services with its NATS

@@ -62,6 +62,11 @@ def modules() -> dict[str, ast.Module]:
 
 
 @cache
+def usage_module() -> ast.Module:
+    return ast.parse((SERVICES / "contracts" / "usage.py").read_text())
+
+
+@cache
 def names(tree: ast.AST) -> set[str]:
     """Return every name and attribute name in ``tree``."""
     found: set[str] = set()
@@ -85,15 +90,21 @@ def reads(tree: ast.AST) -> set[str]:
     return found
 
 
-def written(tree: ast.AST, message: type[BaseModel]) -> set[str]:
-    """Return the fields that calls of ``message`` set; all if they pass a mapping."""
-    found: set[str] = set()
+@cache
+def calls(tree: ast.AST) -> dict[str, set[str | None]]:
+    """Return the keywords of all calls in ``tree`` by the name that is called; None is a mapping that is passed."""
+    found: dict[str, set[str | None]] = {}
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name == message.__name__:
-                for keyword in node.keywords:
-                    found.update([keyword.arg] if keyword.arg else message.model_fields)
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                found.setdefault(name, set()).update(keyword.arg for keyword in node.keywords)
     return found
+
+
+def written(tree: ast.AST, message: type[BaseModel]) -> set[str]:
+    """Return the fields that calls of ``message`` set; all if they pass a mapping."""
+    keywords = calls(tree).get(message.__name__, set())
+    return {name for name in keywords if name} | (set(message.model_fields) if None in keywords else set())
 
 
 def fields_of(message: type[BaseModel]) -> set[str]:
@@ -109,7 +120,7 @@ def fields_of(message: type[BaseModel]) -> set[str]:
 def test_every_field_of_a_message_is_written_and_read(message: type[BaseModel]) -> None:
     name = message.__name__
     trees = list(modules().values())
-    makers = [*trees, ast.parse((SERVICES / "contracts/usage.py").read_text())]  # seals events itself
+    makers = [*trees, usage_module()]  # seals events itself
     near = [tree for tree in trees if {name, CARRIERS.get(message, name)} & names(tree)]
     used = set().union(*(written(tree, message) for tree in makers)) & set().union(*map(reads, near))
     unused = {f"{name}.{field}" for field in fields_of(message) - used}

@@ -9,7 +9,7 @@ from tests.dashboards.prometheus import NAMESPACE
 from tests.dashboards.tools import ROOT, RULES
 from tests.dashboards.watched import TENANTS, Watched
 
-pytestmark = [pytest.mark.system, pytest.mark.beside, pytest.mark.xdist_group("live")]  # one load for all
+pytestmark = [pytest.mark.system, pytest.mark.beside]
 RUNBOOKS = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "runbooks").glob("*.md")))
 SUGGESTED = sorted(
     {line for block in re.findall(r"```promql\n(.*?)```", RUNBOOKS, re.DOTALL) for line in block.splitlines()}

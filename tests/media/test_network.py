@@ -21,6 +21,7 @@ from tests.network.impairer import impairer
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.alone,
     pytest.mark.asyncio(loop_scope="module"),  # one process for all: it must bear with what each does to it
     pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite: apt-get install flite"),
 ]

@@ -1,5 +1,6 @@
 """A real browser behind an impaired network."""
 
+import pytest
 from playwright.async_api import Browser
 
 from services.callers.speech import synthesise
@@ -8,6 +9,8 @@ from tests.network.impairer import impairer
 from tests.system.gateway import Up
 from tests.system.network import through
 from tests.system.page import open_page
+
+pytestmark = pytest.mark.alone
 
 
 async def test_a_browser_is_answered_through_a_slow_and_jittery_network(up: Up, browser: Browser) -> None:

@@ -16,6 +16,8 @@ from services.callers.speech import Samples
 from tests.system.alignment import FRAME, HZ, AlignedPiece, align, breaks, jumps, matched, steepest
 from tests.system.gateway import Up, wait_until
 
+pytestmark = pytest.mark.alone
+
 WORDS = "The lamp turns slowly above the bay. One ship goes home, and another waits for the morning. Nobody is late."
 DELTA = "response.output_audio_transcript.delta"
 LOOK_AHEAD = 60  # 2.5 ms, what the encoder looks ahead

@@ -201,7 +201,7 @@ ELSEWHERE = {
         ".type": _PAUSE,
         ".silence_duration_ms": _PAUSE,
         ".eagerness": _PAUSE,
-        ".threshold": test_turn_detection.test_quiet_speech_is_a_turn_or_not_by_the_threshold,
+        ".threshold": test_turn_detection.test_speech_in_noise_is_a_turn_or_not_by_the_threshold,
         ".prefix_padding_ms": test_turn_detection.test_padding_is_audio_from_before_the_speech,
         ".interrupt_response": test_turn_detection.test_speech_does_not_stop_an_answer_where_the_session_says_so,
         ".idle_timeout_ms": test_turn_detection.test_a_caller_who_says_nothing_after_an_answer_is_asked_again,

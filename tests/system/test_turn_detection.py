@@ -103,14 +103,15 @@ async def test_a_pause_is_the_end_of_a_turn_or_not_as_the_session_says_at_any_ti
         assert await turns_taken(caller, with_pause) == 1
 
 
-async def test_quiet_speech_is_a_turn_or_not_by_the_threshold(up: Up) -> None:
+async def test_speech_in_noise_is_a_turn_or_not_by_the_threshold(up: Up) -> None:
     words = (await phrase()).astype(float)
-    loud = (words * 6000 / np.sqrt(np.mean(words**2))).clip(-32000, 32000).astype(np.int16)
-    quiet = (words * 300 / np.sqrt(np.mean(words**2))).astype(np.int16)
+    words *= 4000 / np.sqrt(np.mean(words**2))
+    clear, noise = words.clip(-32000, 32000).astype(np.int16), np.random.default_rng(1).normal(0, 3000, len(words))
+    unclear = (words * 0.75 + noise).clip(-32000, 32000).astype(np.int16)
     async with call(up, vad(threshold=0.95)) as caller:
-        assert await turns_taken(caller, joined(quiet, silence(1), loud)) == 1
+        assert await turns_taken(caller, joined(unclear, silence(1), clear)) == 1
         await update(caller, vad(threshold=0.1))
-        assert await turns_taken(caller, joined(quiet, silence(1), loud)) == 2
+        assert await turns_taken(caller, joined(unclear, silence(1), clear)) == 2
 
 
 async def test_padding_is_audio_from_before_the_speech(up: Up) -> None:

@@ -26,7 +26,7 @@ from services.media.core.speech.detectors.silero_network import (
     CHUNK_SAMPLES,
     CONTEXT_SAMPLES,
     STATE_SIZE,
-    Floats,
+    Matrix,
     SileroNetwork,
 )
 
@@ -145,8 +145,8 @@ class SileroDetector:
             caller.begin(logits[index], states[index])
 
 
-def _samples(parts: list[bytes], size: int) -> Floats:
-    samples: Floats = np.frombuffer(b"".join(parts), "<i2").reshape(len(parts), size).astype(np.float32)
+def _samples(parts: list[bytes], size: int) -> Matrix:
+    samples: Matrix = np.frombuffer(b"".join(parts), "<i2").reshape(len(parts), size).astype(np.float32)
     return samples
 
 

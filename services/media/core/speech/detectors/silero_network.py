@@ -30,7 +30,7 @@ _SAMPLES = CONTEXT_SAMPLES + CHUNK_SAMPLES
 _PADDED = _SAMPLES + _REFLECTED
 _FLOAT_BYTES = 4
 
-Floats = NDArray[np.float32]
+Matrix = NDArray[np.float32]
 
 
 class WrongModelError(ValueError):
@@ -64,7 +64,7 @@ class SileroNetwork:
         self._output: Any = np.ascontiguousarray(weights["model.decoder.decoder.2.weight"].reshape(_UNITS))
         self._output_bias = float(weights["model.decoder.decoder.2.bias"][0])
 
-    def encode(self, chunks: Floats) -> Floats:
+    def encode(self, chunks: Matrix) -> Matrix:
         """Return the input of `step` for chunks, (n, 576), -1 to 1: 64 samples of context and 512 new ones."""
         count = len(chunks)
         padded: Any = np.empty((count, _PADDED), np.float32)
@@ -81,10 +81,10 @@ class SileroNetwork:
         hidden: Any = _rectified(taps.reshape(count * _WINDOWS, 3 * _BINS), self._first, self._biases[0])
         hidden = _rectified(hidden.reshape(count, _WINDOWS * _UNITS), self._second, self._biases[1])
         hidden = _rectified(_rectified(hidden, self._third, self._biases[2]), self._fourth, self._biases[3])
-        gates: Floats = hidden @ self._input_gates + self._gate_bias
+        gates: Matrix = hidden @ self._input_gates + self._gate_bias
         return gates
 
-    def step(self, inputs: Floats, states: Floats) -> tuple[list[float], Floats]:
+    def step(self, inputs: Matrix, states: Matrix) -> tuple[list[float], Matrix]:
         """Return the logit of the speech probability of each caller's next chunk, and the callers' new states.
 
         ``inputs``: of `encode`, one for each caller; ``states``: (n, 256), zeros for a fresh one.
@@ -96,7 +96,7 @@ class SileroNetwork:
         opened = gates
         opened *= 0.5
         opened += 0.5
-        after: Floats = np.empty_like(states)
+        after: Matrix = np.empty_like(states)
         output, memory = after[:, :_UNITS], after[:, _UNITS:]
         np.multiply(opened[:, _UNITS : 2 * _UNITS], states[:, _UNITS:], out=memory)
         memory += opened[:, :_UNITS] * candidates
@@ -105,7 +105,7 @@ class SileroNetwork:
         return logits, after
 
 
-def _windows(values: Floats, shape: tuple[int, int, int], row: int, hop: int) -> Any:  # noqa: ANN401 - a view
+def _windows(values: Matrix, shape: tuple[int, int, int], row: int, hop: int) -> Any:  # noqa: ANN401 - a view
     """Return overlapping parts of each row: ``row`` and ``hop`` are the distances in numbers."""
     return as_strided(values, shape, (row * _FLOAT_BYTES, hop * _FLOAT_BYTES, _FLOAT_BYTES))
 
@@ -116,7 +116,7 @@ def _rectified(inputs: Any, weights: Any, bias: Any) -> Any:  # noqa: ANN401 - a
     return np.maximum(outputs, 0, out=outputs)
 
 
-def _two_positions(convolution: Floats) -> Floats:
+def _two_positions(convolution: Matrix) -> Matrix:
     """Return the matrix of a convolution of stride 2 from four positions to two."""
     outputs, inputs, _ = convolution.shape
     matrix = np.zeros((_WINDOWS, inputs, 2, outputs), np.float32)
