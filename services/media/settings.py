@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
-from services.contracts.turn_detection import TurnTerms
+from services.contracts.turn_detection import TurnTerms, eager_within
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.detectors.webrtc import DEFAULT_MODE, WebrtcConfig
@@ -74,6 +74,9 @@ class MediaSettings(ServiceSettings):
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
+    vad_eager_ms: int = Field(default=300, ge=0, le=5000, multiple_of=FRAME_MS)
+    """Silence after which the answer is requested, unheard until the hangover is over; 0: not before. Lower answers
+    sooner and takes more answers back, which are paid for."""
     vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
     vad_tail_ms: int = Field(default=160, ge=0, le=5000, multiple_of=FRAME_MS)
     """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words."""
@@ -175,6 +178,7 @@ class MediaSettings(ServiceSettings):
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
             resume_frames=self.vad_resume_ms // FRAME_MS,
             hangover_frames=self.vad_hangover_ms // FRAME_MS,
+            eager_frames=eager_within(self.vad_eager_ms, self.vad_hangover_ms) // FRAME_MS,
             pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
             tail_frames=self.vad_tail_ms // FRAME_MS,
             max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
@@ -189,6 +193,7 @@ class MediaSettings(ServiceSettings):
             max_silence_duration_ms=self.vad_max_silence_ms,
             prefix_padding_ms=self.vad_pre_roll_ms,
             max_prefix_padding_ms=self.vad_max_prefix_padding_ms,
+            eager_ms=self.vad_eager_ms,
         )
 
     @property

@@ -20,6 +20,7 @@ class GateConfig:
     turn_probability: float = 0.4  # restarts the hangover; lower: turns end later in noise, fewer are cut
     resume_frames: int = 1  # so many such frames go on with the utterance
     hangover_frames: int = 25  # silence that ends the turn; more: later answers, fewer cut turns
+    eager_frames: int = 0  # silence after which the turn has probably ended; fewer: sooner answers, more taken back
     doubt_probability: float = 0.03  # sent all the same soon after speech; higher: less noise sent, faint ends lost
     doubt_frames: int = 8  # so long after speech; more: faint ends are kept, more noise sent
     tail_frames: int = 3  # then sent in any case, the rest of the hangover is held; fewer clip the ends of words
@@ -46,6 +47,7 @@ class GateConfig:
             self,
             threshold=detection.threshold,
             hangover_frames=hangover_frames,
+            eager_frames=detection.eager_ms // FRAME_MS,
             pre_roll_frames=pre_roll_frames,
             least_pre_roll_frames=self.least_pre_roll_frames if default else pre_roll_frames,
             automatic=detection.automatic,
