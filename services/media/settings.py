@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
-from services.contracts.turn_detection import TurnTerms
+from services.contracts.turn_detection import TurnTerms, eager_within
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.detectors.webrtc import DEFAULT_MODE, WebrtcConfig
@@ -86,6 +86,9 @@ class MediaSettings(ServiceSettings):
     """
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
+    vad_eager_ms: int = Field(default=300, ge=0, le=5000, multiple_of=FRAME_MS)
+    """Silence after which the answer is requested, unheard until the hangover is over; 0: not before. Lower answers
+    sooner and takes more answers back, which are paid for."""
     vad_doubt_score: float = Field(default=0.06, gt=0, lt=1)
     """Score that is still sent soon after speech. Lower keeps faint ends of words, and sends more noise."""
     vad_doubt_ms: int = Field(default=120, ge=0, le=1000, multiple_of=FRAME_MS)
@@ -208,6 +211,7 @@ class MediaSettings(ServiceSettings):
             resume_frames=self.vad_resume_ms // FRAME_MS,
             hold_within_db=self.vad_hold_within_db,
             hangover_frames=self.vad_hangover_ms // FRAME_MS,
+            eager_frames=eager_within(self.vad_eager_ms, self.vad_hangover_ms) // FRAME_MS,
             doubt_probability=self.vad_doubt_score,
             doubt_frames=self.vad_doubt_ms // FRAME_MS,
             tail_frames=self.vad_tail_ms // FRAME_MS,
@@ -227,6 +231,7 @@ class MediaSettings(ServiceSettings):
             max_silence_duration_ms=self.vad_max_silence_ms,
             prefix_padding_ms=self.vad_pre_roll_ms,
             max_prefix_padding_ms=self.vad_max_prefix_padding_ms,
+            eager_ms=self.vad_eager_ms,
         )
 
     @property

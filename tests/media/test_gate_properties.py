@@ -98,7 +98,7 @@ def test_openings_and_closings_alternate_and_tell_where_they_are(actions: list[o
             assert event.index == index
             assert opened.onset_index < event.speech_end_index
             opened = None
-        else:
+        elif isinstance(event, Forward):
             assert event.frame.index >= index
             index = event.frame.index + 1
     assert opened is None
@@ -116,7 +116,7 @@ def test_nothing_is_missing_between_the_pre_roll_and_the_end_of_an_utterance(spa
             utterance = []
         elif isinstance(event, Forward):
             utterance.append(event.frame.index)
-        elif utterance:
+        elif isinstance(event, GateClosed):
             assert utterance == list(range(utterance[0], utterance[0] + len(utterance)))
             assert event.speech_end_index <= event.index == utterance[-1] + 1
 

@@ -55,7 +55,26 @@ class GateClosed:
     hangover_ms: int = 0
 
 
-GateEvent = GateOpened | Forward | GateClosed
+@dataclass(frozen=True, slots=True)
+class EagerEnded:
+    """The turn has probably ended: the rest of the hangover is held. ``index``: after the last frame sent.
+
+    ``silence_ms``: since ``speech_end_index``, after the last frame of speech. `GateClosed` or `TurnResumed` follows.
+    """
+
+    index: int
+    speech_end_index: int
+    silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed:
+    """The turn goes on from ``index``: frames are sent again."""
+
+    index: int
+
+
+GateEvent = GateOpened | Forward | GateClosed | EagerEnded | TurnResumed
 
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
@@ -94,6 +113,8 @@ class VadGate:
         self._clocks = Clocks(config)
         self._idle: deque[_Kept] = deque()  # may yet become pre-roll
         self._held: list[_Kept] = []  # silence after the tail that may yet be sent
+        self._has_paused = False  # long enough since the last speech for an eager end
+        self._is_tentative = False  # neither closed nor resumed since
         self._speech_end = 0
         self._speech_end_at = 0.0
         self._next_index = 0
@@ -245,16 +266,22 @@ class VadGate:
         reason = self._turn_end.reason(self._history)
         if reason is not None:
             events.append(self._close(reason))
+        elif self._held and not self._has_paused and 0 < self._config.eager_frames <= self._clocks.silence:
+            self._has_paused = self._is_tentative = True
+            events.append(EagerEnded(self._next_index, self._speech_end, self._clocks.silence * FRAME_MS))
         return events
 
     def _mark_speech(self, kept: _Kept) -> None:
+        self._has_paused = False
         self._speech_end = kept.frame.index + 1
         self._speech_end_at = kept.at
 
     def _send_held(self) -> list[GateEvent]:
-        sent: list[GateEvent] = [self._send(kept.frame) for kept in self._held]
+        resumed: list[GateEvent] = [TurnResumed(self._next_index)] if self._is_tentative else []
+        self._is_tentative = False
+        sent = [self._send(kept.frame) for kept in self._held]
         self._held.clear()
-        return sent
+        return resumed + sent
 
     def _send(self, frame: PcmFrame, *, pre_roll: bool = False) -> Forward:
         self.sent_frames += 1
@@ -264,7 +291,7 @@ class VadGate:
 
     def _close(self, reason: CloseReason, *, since_frame_s: float = 0.0) -> GateClosed:
         hangover_ms = self._history.silence * FRAME_MS + round(since_frame_s * 1000)
-        self.is_open = False
+        self.is_open = self._is_tentative = False
         if reason != "speech_end":
             self._onset.reset()
         # Held frames were never sent, so they may become the pre-roll of speech that follows.

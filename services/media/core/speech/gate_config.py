@@ -20,6 +20,7 @@ class GateConfig:
     turn_probability: float = 0.4  # restarts the hangover; lower: turns end later in noise, fewer are cut
     resume_frames: int = 1  # so many such frames restart it
     hangover_frames: int = 25  # silence that ends the turn; more: later answers, fewer cut turns
+    eager_frames: int = 0  # silence after which the turn has probably ended; fewer: sooner answers, more taken back
     doubt_probability: float = 0.06  # still sent soon after speech; higher: less noise is sent, faint ends are lost
     doubt_frames: int = 6  # so soon; more: fewer faint ends are lost, more noise is sent
     tail_frames: int = 5  # sent after that, the rest of the hangover is held; fewer: ends of words are lost
@@ -44,6 +45,7 @@ class GateConfig:
             self,
             threshold=detection.threshold,
             hangover_frames=hangover_frames,
+            eager_frames=detection.eager_ms // FRAME_MS,
             pre_roll_frames=pre_roll_frames,
             audible_pre_roll_frames=self.audible_pre_roll_frames if pre_roll_frames == self.pre_roll_frames else 0,
             automatic=detection.automatic,
