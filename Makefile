@@ -40,14 +40,12 @@ $(BIN)/python:
 $(RUN_READY): requirements/run.txt requirements/models.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/models.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@
 
 $(DEV_READY): requirements/dev.txt requirements/models.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/models.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@ $(RUN_READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . && touch $@ $(RUN_READY)
 
 # What compiles: mypyc is in dev.txt, with mypy; setuptools and the tools of PESQ's build are in build.txt.
 $(BUILD_READY): requirements/build.txt $(DEV_READY)
@@ -182,6 +180,7 @@ bench-network: $(BENCH_READY) test-packages ## PESQ at loss and jitter, both way
 .PHONY: bench-gate
 bench-gate: $(DEV_READY) test-packages ## the gate on labelled recordings, into docs/bench and docs/images (BENCH_ARGS='--shared DIR')
 	$(BIN)/python -m tests.bench.gate $(BENCH_ARGS)
+	$(BIN)/python -m tests.docs.gate_guide
 
 .PHONY: bench-truncation
 bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
@@ -240,9 +239,8 @@ dashboards-preview: $(DEV_READY) $(PROMTOOL) test-packages ## draw both dashboar
 	$(BIN)/python -m tests.dashboards.preview
 
 .PHONY: guides
-guides: $(DEV_READY) ## the pictures and the sizing table of the guides, anew
-	$(BIN)/python -m tests.docs.pictures
-	$(BIN)/python -m tests.docs.sizing
+guides: $(DEV_READY) ## the pictures of the guides, and their tables of sizes, settings and figures, anew
+	@for page in pictures sizing gate_guide; do $(BIN)/python -m tests.docs.$$page; done
 
 .PHONY: trace-example
 trace-example: $(DEV_READY) test-packages ## one call's trace as a tree, as in docs/tracing.md

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(given[1:] if tunes else given)
     try:
         settings = gate_settings(dict(asked.changes))
+        if lacks := settings.chosen_detector.lacks:
+            sys.stderr.write(f"hushgate gate: webrtcvad is used: {lacks}\n")
         if tunes:
             return _run("tuning", asked, settings)
         if asked.stdio == bool(asked.files):

@@ -29,7 +29,7 @@ def run(settings: MediaSettings, asked: argparse.Namespace) -> int:
         entries = [entry for result in results for entry in result.as_json()]
         sys.stdout.write(json.dumps({"files": entries}, indent=2, ensure_ascii=False) + "\n")
     else:
-        show(results, Console())
+        show(results, settings.chosen_detector.name, Console())
     return _FAILED if failed else 0
 
 

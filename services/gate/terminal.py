@@ -25,9 +25,9 @@ def progress_bar(title: str, total: float | None) -> Iterator[OnAnalysed]:
         yield lambda done: progress.advance(bar, done)
 
 
-def show(results: Sequence[AnalysedFile | UnreadableFile], console: Console) -> None:
+def show(results: Sequence[AnalysedFile | UnreadableFile], detector: str, console: Console) -> None:
     """Print what the gate does with each stream, then the files that could not be read."""
-    table = Table(title="What the gate sends", title_justify="left")
+    table = Table(title=f"What the gate sends, with {detector}", title_justify="left")
     table.add_column("recording")
     for name in ("seconds", "sent, s", "saved", "turns"):
         table.add_column(name, justify="right")

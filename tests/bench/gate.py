@@ -27,6 +27,7 @@ from services.gate.options import gate_settings
 from services.gate.tuning import score
 from services.runtime import clock
 from tests.bench import gate_plots, gate_set
+from tests.bench.detector import cpu_us_100_calls, slot_ms_p99
 from tests.bench.machine import cpu_model
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +132,8 @@ def main() -> int:
         "cpu": cpu_model(),
         "detector": gate_settings({}).chosen_detector.name,
         "report": None,
+        "cpu_us_100_calls": round(cpu_us_100_calls(), 1),
+        "slot_ms_p99": round(slot_ms_p99(), 2),
         "generated": by_cell([(stream.cells, measure(stream.labels, gated(stream.frames))) for stream in progress]),
     }
     bench = shared_bench(asked.shared)

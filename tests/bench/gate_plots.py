@@ -22,6 +22,9 @@ HANGOVERS_MS = (200, 300, 400, 500, 600, 800, 1000, 1200)
 _COLOURS = {"webrtcvad": "#94a3b8", "silero": "#2563eb"}
 _STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
 
+Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+"""By detector and setting: the figures at each value."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlottedStream:
@@ -46,44 +49,50 @@ def curves(streams: Mapping[str, Sequence[PlottedStream]]) -> dict[str, dict[str
     return found
 
 
-def draw(found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], folder: Path) -> None:
+def draw(found: Curves, folder: Path) -> None:
     """Write both plots."""
     with mpl.rc_context(_STYLE):
-        _plot(
-            folder / "gate-delivered.png",
-            found,
-            "threshold",
-            ("billed_ratio", "delivered_pct"),
-            ("billed, multiple of what was spoken", "delivered, % of speech"),
-        )
-        _plot(
-            folder / "gate-turns.png",
-            found,
-            "hangover_ms",
-            ("cut_turns_pct", "eot_p50"),
-            ("turns cut at a pause, %", "end of turn, median, ms"),
-        )
+        figure, axes = _axes("billed, multiple of what was spoken", "delivered, % of speech")
+        for detector, points in found.items():
+            _line(
+                axes, points["threshold"], ("billed_ratio", "delivered_pct"), label=detector, colour=_COLOURS[detector]
+            )
+        axes.legend(frameon=False)
+        figure.savefig(folder / "gate-delivered.png", format="png", dpi=130)
+        figure, axes = _axes("turns cut at a pause, %", "end of turn, ms")
+        for detector, points in found.items():
+            for name, style in (("eot_p50", "-"), ("eot_p95", "--")):
+                figures, label = ("cut_turns_pct", name), f"{detector}, {name.removeprefix('eot_')}"
+                _line(axes, points["hangover_ms"], figures, label=label, colour=_COLOURS[detector], style=style)
+        axes.legend(frameon=False)
+        figure.savefig(folder / "gate-turns.png", format="png", dpi=130)
 
 
-def _plot(
-    target: Path,
-    found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
-    curve: str,
-    figures: tuple[str, str],
-    titles: tuple[str, str],
-) -> None:
+def _axes(x_title: str, y_title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes: Axes = figure.add_subplot()
-    for detector, points in found.items():
-        x, y = ([point[name] for point in points[curve]] for name in figures)
-        axes.plot(x, y, marker="o", markersize=4, label=detector, color=_COLOURS[detector])
-        for point, at_x, at_y in zip(points[curve], x, y, strict=True):
-            axes.annotate(f"{point['at']:g}", (at_x, at_y), textcoords="offset points", xytext=(4, 4), fontsize=7)
-    axes.set_xlabel(titles[0])
-    axes.set_ylabel(titles[1])
-    axes.legend(frameon=False)
-    figure.savefig(target, format="png", dpi=130)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x_title)
+    axes.set_ylabel(y_title)
+    return figure, axes
+
+
+def _line(
+    axes: Axes,
+    points: Sequence[Mapping[str, Any]],
+    figures: tuple[str, str],
+    *,
+    label: str,
+    colour: str,
+    style: str = "-",
+) -> None:
+    """Draw a curve; the value of the setting is beside each point that differs from the one before."""
+    x, y = ([point[name] for point in points] for name in figures)
+    axes.plot(x, y, style, marker="o", markersize=4, label=label, color=colour)
+    for number, place in enumerate(zip(x, y, strict=True)):
+        if style == "-" and (number == 0 or place != (x[number - 1], y[number - 1])):
+            text = f"{points[number]['at']:g}"
+            axes.annotate(text, place, textcoords="offset points", xytext=(4, 4), fontsize=7, color=colour)
 
 
 def _figures(config: GateConfig, streams: Sequence[PlottedStream]) -> GateFigures:

@@ -1,12 +1,15 @@
 """The rows for the gate: what opens it and ends turns, and what it costs when that was no speech."""
 
 from deploy.dashboards.panel_kit import About, Board, Panel, Query, lines
-from deploy.dashboards.promql import PROVIDER, or_zero, rate, total
+from deploy.dashboards.promql import PROVIDER, or_zero, quantile, rate, total
+
+_CHUNK_FRAMES = 1.6
+"""A chunk of the second stage is 32 ms, a frame 20 ms."""
 
 
 def latency_row(board: Board) -> None:
     """Add the row of the Latency dashboard to ``board``."""
-    board.row("Gate: who speaks, and when a turn ends", *_moves())
+    board.row("Gate: who speaks, and when a turn ends", *_moves(), *_detector())
 
 
 def cost_row(board: Board) -> None:
@@ -47,6 +50,40 @@ def _moves() -> tuple[Panel, ...]:
             ),
             Query(f"{total(rate('turn_transcripts_total', _content('nothing')))} * 60", "without words"),
             Query(f"{total(rate('turn_transcripts_total'))} * 60", "all with a transcript"),
+        ),
+    )
+
+
+def _detector() -> tuple[Panel, ...]:
+    frames = total(rate("detector_batch_frames_sum"))
+    return (
+        lines(
+            About(
+                "Detector: time for a batch",
+                "The frames of all calls in a turn of the event loop. Above 10 ms packets leave late: lower "
+                "MEDIA_MAX_CALLS, or set MEDIA_VAD=webrtcvad.",
+                "s",
+            ),
+            *(Query(quantile(q, "detector_seconds"), f"p{q * 100:.0f}") for q in (0.5, 0.95, 0.99)),
+        ),
+        lines(
+            About(
+                "Detector: second stage",
+                "Share of callers' audio for which Silero ran, as earshot heard what may be speech. Near 1 with few "
+                "turns: noisy lines, and up to twice the detector's CPU time.",
+                "percentunit",
+            ),
+            Query(or_zero(f"{total(rate('detector_chunks_total'))} * {_CHUNK_FRAMES} / {frames}"), "share"),
+            top=1,
+        ),
+        lines(
+            About(
+                "Detector: given up",
+                "Frames a second that passed without full detection: `failed` all of them, `behind` those that may be "
+                "speech, as the process was too busy. Callers notice nothing; more is billed.",
+                "ops",
+            ),
+            Query(total(rate("detector_passed_frames_total"), "reason"), "{{reason}}"),
         ),
     )
 

@@ -33,7 +33,7 @@ def _shares() -> tuple[Panel, ...]:
             About(
                 "Silence share",
                 "Share of caller audio that the gate withheld. Each side speaks less than half of the time, so "
-                "0.5 and more is normal. It falls with noise: raise MEDIA_VAD_MODE.",
+                "0.5 and more is normal. It falls with noise: see the row Gate.",
                 "percentunit",
             ),
             Query(f"{gated} / ({gated} + {sent})", "{{provider}}"),

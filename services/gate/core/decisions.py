@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.contracts.audio import FRAME_MS
-from services.media.core.speech.gate import Forward, GateEvent, GateOpened
+from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Decisions:
             self._send(event.frame.index * FRAME_MS)
         elif isinstance(event, GateOpened):
             self.opens.append({"ms": now_ms, "cause": event.cause})
-        else:
+        elif isinstance(event, GateClosed):
             self.closes.append({"ms": now_ms, "reason": event.reason})
             if event.reason != "hangup":  # the recording ended first
                 self.turn_ends_ms.append(now_ms)

@@ -4,9 +4,17 @@ from dataclasses import dataclass
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.frame import NO_FLAGS, Flag, Kind
-from services.contracts.messages import UtteranceEnd, UtteranceStart
+from services.contracts.messages import EagerEnd, UtteranceEnd, UtteranceStart
 from services.media.core.commands import CallCommand, SendUp
-from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate import (
+    EagerEnded,
+    Forward,
+    GateClosed,
+    GateEvent,
+    GateOpened,
+    TurnResumed,
+    VadGate,
+)
 from services.media.core.speech.gate_config import GateConfig
 
 MAX_BATCH_FRAMES = 2
@@ -90,6 +98,11 @@ class Uplink:
                 case GateOpened():
                     start = UtteranceStart(cause=event.cause, onset_index=event.onset_index)
                     out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
+                case EagerEnded():
+                    ended = EagerEnd(speech_end_index=event.speech_end_index, silence_ms=event.silence_ms)
+                    out += [*self._flush(), SendUp(Kind.EAGER_END, event.index, ended.encode())]
+                case TurnResumed():
+                    out.append(SendUp(Kind.TURN_RESUMED, event.index))
                 case _:
                     end = UtteranceEnd(
                         reason=event.reason,
