@@ -18,7 +18,13 @@ from services.media.core.speech.level import UNKNOWN_DBFS
 EPOCH = Epoch(7)
 A, B = ItemId("item_a"), ItemId("item_b")
 GATE = GateConfig(
-    onset_frames=2, barge_in_onset_frames=3, hangover_frames=4, pre_roll_frames=2, tail_frames=1, resume_frames=1
+    onset_frames=2,
+    barge_in_onset_frames=3,
+    hangover_frames=4,
+    pre_roll_frames=2,
+    tail_frames=1,
+    audible_pre_roll_frames=0,
+    resume_frames=1,
 )
 
 

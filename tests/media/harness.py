@@ -186,7 +186,14 @@ async def pool_harness(  # noqa: PLR0913 - all by keyword
         legs[leg] = PlainLeg(leg)
         return legs[leg], WebRtcAnswer(sdp=f"answer to {offer.sdp}")
 
-    gate = GateConfig(onset_frames=2, barge_in_onset_frames=2, hangover_frames=5, pre_roll_frames=2, tail_frames=1)
+    gate = GateConfig(
+        onset_frames=2,
+        barge_in_onset_frames=2,
+        hangover_frames=5,
+        pre_roll_frames=2,
+        tail_frames=1,
+        audible_pre_roll_frames=0,
+    )
     config = PoolConfig(PROCESS, capacity, gate, SpeechDetection(Unbatched(detector)), turns)
     kept, health = RecordedUsage(), Health()
     await ensure_calls_stream(bus.jetstream)

@@ -78,7 +78,7 @@ GateEvent = GateOpened | Forward | GateClosed | EagerEnded | TurnResumed
 
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
-_LONGEST_RUN: Final = 100  # so much of an onset that is not loud enough is kept, should it become so: 2 s
+_LONGEST_ONSET: Final = 100  # of an onset that does not become certain: 2 s
 
 
 @dataclass(slots=True, init=False)
@@ -196,40 +196,44 @@ class VadGate:
             return
         if probability < _NOISE_BELOW:
             self._noise.on_noise(level_dbfs)
-        if probability >= _TALKER_FROM and self.is_open:
+        elif probability >= _TALKER_FROM and self.is_open:
             self._talker.on_speech(level_dbfs)
-        else:
-            self._talker.on_silence(self._config.fade_db_s * FRAME_MS / 1000)
 
     def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
         if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
             self._discard_idle()
         self._idle.append(kept)
         self._onset.on_frame(probability, kept.level_dbfs)
-        if self._onset.run:
+        if self._onset.frames:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames
-            if self._onset.opens(needed, self._noise, self._talker):
+            if self._onset.opens(needed):
                 return self._open(kept)
         self._trim()
         return []
 
     def _trim(self) -> None:
-        most = self._config.pre_roll_frames + min(self._onset.run, _LONGEST_RUN)
+        most = (
+            self._config.pre_roll_frames
+            + self._config.audible_pre_roll_frames
+            + min(self._onset.frames, _LONGEST_ONSET)
+        )
         while len(self._idle) > most:
             self._idle.popleft()
             self.gated_frames += 1
 
     def _open(self, newest: _Kept) -> list[GateEvent]:
         self._trim()
-        first = max(0, len(self._idle) - self._onset.run)
+        first = max(0, len(self._idle) - self._onset.frames)
         onset = self._idle[first]
         self._trim_pre_roll(first)
         frames = list(self._idle)
         self._idle.clear()
         self.is_open = True
         self._history = FrameHistory()
-        self._clocks.start(self._onset.run)
+        self._talker.on_open(self._onset.loudest_dbfs)
+        self._onset.reset()
+        self._clocks.start()
         self._mark_speech(newest)
         opened: list[GateEvent] = [GateOpened(frames[0].frame.index, onset.frame.index, onset.at)]
         return opened + [self._send(kept.frame, pre_roll=kept.frame.index < onset.frame.index) for kept in frames]
@@ -237,8 +241,8 @@ class VadGate:
     def _trim_pre_roll(self, onset: int) -> None:
         """Let the pre-roll begin where its level rises over the noise."""
         audible_dbfs = self._noise.dbfs + self._config.audible_db
-        first = max(0, onset - self._config.least_pre_roll_frames)
-        while first and self._idle[first - 1].level_dbfs >= audible_dbfs:
+        first = max(0, onset - self._config.pre_roll_frames)
+        while first and audible_dbfs <= self._idle[first - 1].level_dbfs < math.inf:
             first -= 1
         for _ in range(first):
             self._idle.popleft()
@@ -247,16 +251,17 @@ class VadGate:
     def _on_frame_open(self, kept: _Kept, probability: float) -> list[GateEvent]:
         events: list[GateEvent] = []
         if self._clocks.is_speech(probability, kept.level_dbfs, self._talker):
-            events += self._send_held()
+            self._onset.reset()
             self._mark_speech(kept)
-            events.append(self._send(kept.frame))
-        elif self._clocks.is_doubtful(probability):
-            events += self._send_held()
-            events.append(self._send(kept.frame))
-        elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
-            events.append(self._send(kept.frame))
+            events += [*self._send_held(), self._send(kept.frame)]
         else:
-            self._held.append(kept)
+            self._onset.on_frame(probability, kept.level_dbfs)  # of a quieter talker, who opens when this turn is over
+            if self._clocks.is_doubtful(probability):
+                events += [*self._send_held(), self._send(kept.frame)]
+            elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
+                events.append(self._send(kept.frame))
+            else:
+                self._held.append(kept)
         self._history.silence = self._clocks.silence
         reason = self._turn_end.reason(self._history)
         if reason is not None:
@@ -287,7 +292,8 @@ class VadGate:
     def _close(self, reason: CloseReason, *, since_frame_s: float = 0.0) -> GateClosed:
         hangover_ms = self._history.silence * FRAME_MS + round(since_frame_s * 1000)
         self.is_open = self._is_tentative = False
-        self._onset.reset()
+        if reason != "speech_end":
+            self._onset.reset()
         # Held frames were never sent, so they may become the pre-roll of speech that follows.
         self._idle.extend(self._held)
         self._held.clear()
