@@ -31,7 +31,7 @@ ACTION = st.one_of(SPAN, CHANGE, st.sampled_from(["commit", "clear", "lost", "ti
 CONFIG = GateConfig(max_utterance_frames=150)
 
 
-class Run:
+class GateRun:
     """A gate, its clock, and what it did."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Run:
 
 @given(st.lists(ACTION, max_size=12))
 def test_every_frame_is_sent_or_gated_exactly_once_and_in_order(actions: list[object]) -> None:
-    run = Run()
+    run = GateRun()
     for action in actions:
         run.do(action)
         assert run.gate.sent_frames == len(run.sent())
@@ -82,7 +82,7 @@ def test_every_frame_is_sent_or_gated_exactly_once_and_in_order(actions: list[ob
 
 @given(st.lists(ACTION, max_size=12))
 def test_openings_and_closings_alternate_and_tell_where_they_are(actions: list[object]) -> None:
-    run = Run()
+    run = GateRun()
     for action in actions:
         run.do(action)
     run.events += run.gate.hang_up()
@@ -106,7 +106,7 @@ def test_openings_and_closings_alternate_and_tell_where_they_are(actions: list[o
 
 @given(st.lists(SPAN, max_size=12))
 def test_nothing_is_missing_between_the_pre_roll_and_the_end_of_an_utterance(spans: list[object]) -> None:
-    run = Run()
+    run = GateRun()
     for span in spans:
         run.do(span)
     run.events += run.gate.hang_up()
@@ -125,7 +125,7 @@ def test_nothing_is_missing_between_the_pre_roll_and_the_end_of_an_utterance(spa
 def test_speech_that_goes_on_is_sent_whatever_was_before_also_when_it_is_quieter(
     spans: list[object], level: float
 ) -> None:
-    run = Run()
+    run = GateRun()
     run.gate = VadGate(GateConfig())
     for span in spans:
         run.do(span)
@@ -137,7 +137,7 @@ def test_speech_that_goes_on_is_sent_whatever_was_before_also_when_it_is_quieter
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 30)), max_size=8), st.floats(0.1, 0.9), st.floats(0.1, 0.9))
 def test_a_lower_threshold_opens_no_later(spans: list[tuple[float, int]], one: float, other: float) -> None:
     def opens(threshold: float) -> float:
-        run = Run()
+        run = GateRun()
         run.do(DetectsTurns(threshold=threshold))
         for score, frames in spans:
             run.do((score, -30.0, False, frames))
@@ -150,7 +150,7 @@ def test_a_lower_threshold_opens_no_later(spans: list[tuple[float, int]], one: f
 
 @pytest.mark.parametrize("level", [-30.0, -48.0, -58.0])
 def test_a_caller_who_hands_the_phone_to_a_quieter_one_is_heard_at_once(level: float) -> None:
-    run = Run()
+    run = GateRun()
     run.do((0.95, -30.0, False, 100))
     run.do((0.0, -75.0, False, 40))
     start = run.index
@@ -159,7 +159,7 @@ def test_a_caller_who_hands_the_phone_to_a_quieter_one_is_heard_at_once(level: f
 
 
 def test_a_caller_who_moves_away_while_speaking_is_heard() -> None:
-    run = Run()
+    run = GateRun()
     start = run.index
     for step in range(20):
         run.do((0.95, -20.0 - 1.5 * step, False, 25))
