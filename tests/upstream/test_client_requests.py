@@ -98,7 +98,7 @@ def test_null_switches_off_only_what_can_be_off() -> None:
             {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 2}}}},
             "session.audio.input.turn_detection.threshold",
         ),
-        ({"tools": [{"type": "function", "name": "a b"}]}, "session.tools.0.name"),
+        ({"tools": [{"type": "function", "name": "a b"}]}, "session.tools[0].name"),
         ({"type": "transcription"}, "session.type"),
     ],
 )

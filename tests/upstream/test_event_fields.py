@@ -1,6 +1,9 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.realtime import RealtimeClientEvent
 from pydantic import JsonValue
 
 from services.contracts.session.parse import InvalidSessionError
@@ -21,6 +24,15 @@ EVENTS: dict[str, Json] = {
     "response.create": {"response": {}},
     "response.cancel": {"response_id": "resp_1"},
 }
+
+
+def test_the_events_have_the_fields_of_the_providers_package() -> None:
+    theirs = {
+        get_args(kind.model_fields["type"].annotation)[0]: kind for kind in get_args(get_args(RealtimeClientEvent)[0])
+    }
+    assert {name: {*kind.model_fields} - {"type", "event_id"} for name, kind in theirs.items()} == {
+        name: {*fields} for name, fields in EVENTS.items()
+    }
 
 
 @pytest.mark.parametrize("kind", EVENTS)

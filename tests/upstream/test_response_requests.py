@@ -39,7 +39,7 @@ def test_a_response_is_asked_for_with_what_may_be_asked() -> None:
         ({"model": "cheap"}, "unknown_parameter", "response.model"),
         ({"audio": {"input": {}}}, "unknown_parameter", "response.audio.input"),
         ({"conversation": "mine"}, "invalid_value", "response.conversation"),
-        ({"input": ["junk"]}, "invalid_value", "response.input.0"),
+        ({"input": ["junk"]}, "invalid_value", "response.input[0]"),
     ],
 )
 def test_a_response_with_what_nobody_carries_out_is_refused(wanted: Json, code: str, param: str) -> None:

@@ -112,7 +112,7 @@ def _refuse_parameters(parameters: SessionConfig, locks: Collection[str], sessio
     items = parameters.get("input")
     for index, item in enumerate(items if isinstance(items, list) else []):
         if isinstance(item, dict):
-            _refuse_item(item, locks, f"response.input.{index}")
+            _refuse_item(item, locks, f"response.input[{index}]")
 
 
 def _refuse_changed(

@@ -85,5 +85,5 @@ def _path(source: Mapping[str, JsonValue], root: str, steps: tuple[int | str, ..
         inside = dict(enumerate(here)) if isinstance(here, list) else here
         if isinstance(inside, Mapping) and step in inside:
             here = inside[step]
-            path += f".{str(step)[:MAX_NAME]}"
+            path += f"[{step}]" if isinstance(step, int) else f".{step[:MAX_NAME]}"
     return path

@@ -234,7 +234,7 @@ _ENTRIES = {entry.path: entry for entry in (*SESSION_FIELDS, *RESPONSE_FIELDS)}
 
 def hint_of(path: str) -> str:
     """Return what helps whoever sent the unknown field ``path``: why it is refused, or the fields in its place."""
-    listed = re.sub(r"\.\d+", "[]", path)
+    listed = re.sub(r"\[\d+\]", "[]", path)
     if listed in _ENTRIES:
         return _ENTRIES[listed].effect
     parent = listed.rpartition(".")[0] + "."
