@@ -9,6 +9,7 @@ from services.contracts.audio import FRAME_MS
 from services.contracts.turn_detection import TurnTerms
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
+from services.media.core.speech.barge_in import BargeInConfig
 from services.media.core.speech.detectors.webrtc import DEFAULT_MODE, WebrtcConfig
 from services.media.core.speech.gate_config import GateConfig
 from services.media.detectors import ChosenDetector, DetectorChoice, choose_detector
@@ -70,7 +71,15 @@ class MediaSettings(ServiceSettings):
     """Maximum gain for quiet callers, applied to webrtcvad's input only. silero adapts by itself."""
     vad_onset_ms: int = Field(default=60, ge=20, le=1000, multiple_of=FRAME_MS)
     vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
-    """Speech that stops an answer (barge-in). Lower stops sooner, also for a cough."""
+    """Speech that stops an answer (barge-in) if it is not judged. Lower stops sooner, also for a cough."""
+    vad_barge_in_judged: bool = True
+    """Hold an answer while it is judged whether the caller speaks: coughs, "mm-hm", tones and echoes do not stop it."""
+    vad_barge_in_hold_ms: int = Field(default=40, ge=20, le=500, multiple_of=FRAME_MS)
+    """Speech that holds an answer. Lower is sooner silent when the caller speaks, and more often for nothing."""
+    vad_barge_in_speech_ms: int = Field(default=60, ge=20, le=500, multiple_of=FRAME_MS)
+    """Voiced, open speech that stops an answer. Lower stops sooner, higher for fewer coughs and hums."""
+    vad_barge_in_max_hold_ms: int = Field(default=700, ge=200, le=2000, multiple_of=FRAME_MS)
+    """How long an answer is held without a decision. Higher waits for slow speech, and pauses longer for noise."""
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
@@ -173,11 +182,20 @@ class MediaSettings(ServiceSettings):
         return GateConfig(
             onset_frames=self.vad_onset_ms // FRAME_MS,
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
+            barge_in=self._barge_in if self.vad_barge_in_judged else None,
             resume_frames=self.vad_resume_ms // FRAME_MS,
             hangover_frames=self.vad_hangover_ms // FRAME_MS,
             pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
             tail_frames=self.vad_tail_ms // FRAME_MS,
             max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
+        )
+
+    @property
+    def _barge_in(self) -> BargeInConfig:
+        return BargeInConfig(
+            hold_frames=self.vad_barge_in_hold_ms // FRAME_MS,
+            speech_frames=self.vad_barge_in_speech_ms // FRAME_MS,
+            max_hold_frames=self.vad_barge_in_max_hold_ms // FRAME_MS,
         )
 
     @property

@@ -6,7 +6,7 @@ from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.frame import NO_FLAGS, Flag, Kind
 from services.contracts.messages import UtteranceEnd, UtteranceStart
 from services.media.core.commands import CallCommand, SendUp
-from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, VadGate
+from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, JudgedOnset, VadGate
 from services.media.core.speech.gate_config import GateConfig
 
 MAX_BATCH_FRAMES = 2
@@ -40,12 +40,30 @@ class Uplink:
         """Audio that the gate withheld, in ms."""
         return self._gate.gated_frames * FRAME_MS
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance is being sent."""
+        return self._gate.is_open
+
+    def may_be_caller(self, level_dbfs: float) -> bool:
+        """Say whether speech of that level may open the gate."""
+        return self._gate.may_be_caller(level_dbfs)
+
     def on_frame(
-        self, frame: PcmFrame, *, probability: float, level_dbfs: float, playing: bool, now: float
+        self,
+        frame: PcmFrame,
+        *,
+        probability: float,
+        level_dbfs: float,
+        playing: bool,
+        judged: JudgedOnset | None,
+        now: float,
     ) -> list[GateMoved | CallCommand]:
-        """Gate a frame of the caller."""
+        """Gate a frame of the caller. ``judged``: what the judge of barge-ins says of it, if it does."""
         self.next_index = frame.index + 1
-        events = self._gate.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
+        events = self._gate.on_frame(
+            frame, probability=probability, level_dbfs=level_dbfs, playing=playing, judged=judged, now=now
+        )
         return self._carry(events) if events else []
 
     def on_timer(self, *, now: float) -> list[GateMoved | CallCommand]:

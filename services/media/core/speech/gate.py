@@ -57,6 +57,18 @@ class GateClosed:
 
 GateEvent = GateOpened | Forward | GateClosed
 
+
+@dataclass(frozen=True, slots=True)
+class JudgedOnset:
+    """What the judge of barge-ins says, who alone opens the gate while an answer plays (`speech.barge_in`).
+
+    ``frames``: since the sound in question began, up to the newest; 0: there is none.
+    """
+
+    frames: int = 0
+    is_speech: bool = False
+
+
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
 _LONGEST_RUN: Final = 100  # so much of an onset that is not loud enough is kept, should it become so: 2 s
@@ -109,11 +121,12 @@ class VadGate:
         probability: float,
         level_dbfs: float,
         playing: bool = False,
+        judged: JudgedOnset | None = None,
         now: float = 0.0,
     ) -> list[GateEvent]:
         """Gate the next frame. ``playing``: an answer is being played, so opening requires a longer onset.
 
-        ``level_dbfs``: the level of the frame; infinite where it is unknown.
+        ``level_dbfs``: the level of the frame; infinite where it is unknown. ``judged``: None: nobody judges.
         """
         self._last_frame_at = now
         if not self._config.automatic:
@@ -123,7 +136,13 @@ class VadGate:
         if self.is_open:
             self._history.probability = probability
             return self._on_frame_open(kept, probability)
+        if judged is not None:
+            return self._on_frame_judged(kept, probability, judged)
         return self._on_frame_idle(kept, probability, playing=playing)
+
+    def may_be_caller(self, level_dbfs: float) -> bool:
+        """Say whether speech of that level may open the gate: others speak more quietly, and noise is a reason too."""
+        return self._onset.is_loud(level_dbfs, self._noise, self._talker)
 
     def on_timer(self, *, now: float) -> list[GateEvent]:
         """Close an open gate if no frame has come for the hangover: without packets the audio clock stops."""
@@ -180,11 +199,22 @@ class VadGate:
         else:
             self._talker.on_silence(self._config.fade_db_s * FRAME_MS / 1000)
 
-    def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
+    def _on_frame_judged(self, kept: _Kept, probability: float, judged: JudgedOnset) -> list[GateEvent]:
+        self._keep_idle(kept, probability)
+        self._onset.run = judged.frames
+        if judged.is_speech:
+            return self._open(kept)
+        self._trim()
+        return []
+
+    def _keep_idle(self, kept: _Kept, probability: float) -> None:
         if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
             self._discard_idle()
         self._idle.append(kept)
         self._onset.on_frame(probability, kept.level_dbfs)
+
+    def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
+        self._keep_idle(kept, probability)
         if self._onset.run:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames

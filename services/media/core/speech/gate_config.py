@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from services.contracts.audio import FRAME_MS
 from services.contracts.turn_detection import DEFAULT_THRESHOLD, DetectsTurns
+from services.media.core.speech.barge_in import BargeInConfig
 
 _LEAST_THRESHOLD = 0.001  # 0 and 1 have no logit
 
@@ -15,7 +16,8 @@ class GateConfig:
     threshold: float = DEFAULT_THRESHOLD  # the call's: shifts the three probabilities below; 0.5: as they are
     onset_probability: float = 0.6  # higher: fewer false opens, more faint beginnings missed
     onset_frames: int = 3  # so many such frames open the gate; more: fewer false opens, shorter words missed
-    barge_in_onset_frames: int = 6  # the same while an answer plays: a click must not stop it
+    barge_in_onset_frames: int = 6  # the same while an answer plays, where it is not judged
+    barge_in: BargeInConfig | None = None  # what speech over an answer is judged by; None: it is not judged
     over_noise_db: float = 0.0  # an onset is at least so much louder than the noise; more: fewer opens by noise
     turn_probability: float = 0.4  # restarts the hangover; lower: turns end later in noise, fewer are cut
     resume_frames: int = 1  # so many such frames go on with the utterance

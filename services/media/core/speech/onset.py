@@ -32,8 +32,8 @@ class Onset:
 
     def opens(self, needed: int, noise: NoiseFloor, talker: TalkerLevel) -> bool:
         """Say whether the run is speech of the caller: ``needed`` frames, loud enough for it."""
-        return (
-            self.run >= needed
-            and self._loudest_dbfs >= noise.dbfs + self._over_noise_db
-            and self._loudest_dbfs >= talker.dbfs - self._within_db
-        )
+        return self.run >= needed and self.is_loud(self._loudest_dbfs, noise, talker)
+
+    def is_loud(self, level_dbfs: float, noise: NoiseFloor, talker: TalkerLevel) -> bool:
+        """Say whether speech of that level can be the caller's."""
+        return level_dbfs >= noise.dbfs + self._over_noise_db and level_dbfs >= talker.dbfs - self._within_db
