@@ -35,6 +35,8 @@ class Kind(IntEnum):
     ENDED = 10  # both; the call is over; payload: messages.Ended
     TURN_DETECTION = 11  # down; position: number of the change; payload: messages.TurnDetection
     CLIENT_CREDIT = 12  # down; position: that of the last CLIENT_EVENT which the worker has handled; no payload
+    EAGER_END = 13  # up; position: index after the last frame sent; payload: messages.EagerEnd
+    TURN_RESUMED = 14  # up; the turn of the last EAGER_END goes on; position: index of the next frame; no payload
 
 
 class Flag(IntFlag):

@@ -45,5 +45,7 @@ class Grant(BaseModel):
     """Limits of all the tenant's calls together."""
     locked: tuple[str, ...] = ()
     events: tuple[OwnEvent, ...] = ()
+    eager: bool = True
+    """Whether its answers may be requested before a turn's end is certain, which costs those that are taken back."""
     key: KeyId = NO_KEY
     """The tenant key that minted the token, or made the call itself."""

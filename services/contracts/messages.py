@@ -206,6 +206,17 @@ class UtteranceEnd(Message):
     hangover_ms: int = Field(default=0, ge=0)
 
 
+class EagerEnd(Message):
+    """The turn has probably ended: silence has lasted for ``silence_ms`` since ``speech_end_index``.
+
+    An `UtteranceEnd` confirms it, a frame TURN_RESUMED or audio revokes it; both may be lost, as may this.
+    """
+
+    type: Literal["eager.end"] = "eager.end"
+    speech_end_index: int = Field(ge=0)
+    silence_ms: int = Field(ge=0)
+
+
 class PlayoutReport(Message):
     """How far the item in the header was played; the header's position is the number of samples sent to the client.
 
@@ -249,6 +260,7 @@ AnyMessage = Annotated[
     | Done
     | UtteranceStart
     | UtteranceEnd
+    | EagerEnd
     | PlayoutReport
     | TurnDetection
     | Ended

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from services.contracts.audio import FRAME_MS
 
 DEFAULT_THRESHOLD = 0.5
+MAX_AHEAD_MS = 1000
+"""Longest before the end of a turn that its answer is requested: more gains little, and more turns resume."""
 _PATH = "session.audio.input.turn_detection"
 
 
@@ -24,6 +26,8 @@ class TurnTerms(BaseModel):
     max_silence_duration_ms: int = Field(default=10_000, ge=1)
     prefix_padding_ms: int = Field(default=200, ge=0)
     max_prefix_padding_ms: int = Field(default=2_000, ge=0)
+    eager_ms: int = Field(default=0, ge=0)
+    """Silence after which the answer to a turn that has probably ended is requested; 0: not before its end."""
 
 
 class DetectsTurns(BaseModel):
@@ -38,6 +42,8 @@ class DetectsTurns(BaseModel):
     silence_duration_ms: int = Field(default=500, ge=FRAME_MS)
     interrupt_response: bool = True
     """Whether speech stops the answer that plays."""
+    eager_ms: int = Field(default=0, ge=0)
+    """Silence after which the answer is requested, and not played or shown before the turn's end; 0: not before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +113,20 @@ def turn_detection_of(in_force: Mapping[str, JsonValue] | None, terms: TurnTerms
     if in_force.get("type") == "semantic_vad":
         silence = hangover_of(str(in_force.get("eagerness")), terms)
         padding = round_up(terms.prefix_padding_ms)
-        return DetectsTurns(prefix_padding_ms=padding, silence_duration_ms=silence, interrupt_response=interrupts)
+        return DetectsTurns(
+            prefix_padding_ms=padding,
+            silence_duration_ms=silence,
+            interrupt_response=interrupts,
+            eager_ms=_eager(in_force, terms, silence),
+        )
     threshold = in_force.get("threshold")
+    silence = _milliseconds(in_force, "silence_duration_ms", terms.silence_duration_ms)
     return DetectsTurns(
         threshold=float(threshold) if isinstance(threshold, (int, float)) else DEFAULT_THRESHOLD,
         prefix_padding_ms=_milliseconds(in_force, "prefix_padding_ms", terms.prefix_padding_ms),
-        silence_duration_ms=_milliseconds(in_force, "silence_duration_ms", terms.silence_duration_ms),
+        silence_duration_ms=silence,
         interrupt_response=interrupts,
+        eager_ms=_eager(in_force, terms, silence),
     )
 
 
@@ -151,6 +164,23 @@ def hangover_of(eagerness: str, terms: TurnTerms) -> int:
     elif eagerness == "high":
         default = max(default * 3 // 5, terms.min_silence_duration_ms)
     return round_up(default)
+
+
+def eager_within(eager_ms: int, silence_ms: int) -> int:
+    """Return after how many ms of silence an answer is requested where the turn ends after ``silence_ms``.
+
+    At most `MAX_AHEAD_MS` before the end; 0, not ahead of it, if ``eager_ms`` is 0 or no shorter than the end.
+    """
+    eager = round_up(max(eager_ms, silence_ms - MAX_AHEAD_MS)) if eager_ms else 0
+    return eager if eager < silence_ms else 0
+
+
+def _eager(in_force: Mapping[str, JsonValue], terms: TurnTerms, silence_ms: int) -> int:
+    """Return the eager silence: none where no answer is requested, or for a low eagerness; less for a high one."""
+    eagerness = in_force.get("eagerness")
+    if in_force.get("create_response") is False or eagerness == "low":
+        return 0
+    return eager_within(terms.eager_ms * 3 // 5 if eagerness == "high" else terms.eager_ms, silence_ms)
 
 
 def round_up(ms: int) -> int:

@@ -63,6 +63,9 @@ cached tokens have their own meter, so that the meters of a response add up to i
 
 MEDIA_METERS = frozenset({Meter.AUDIO_GATED_MS, Meter.AUDIO_PLAYED_MS, Meter.CALL_MS})
 """Meters of media; all others are upstream's. They are never billed."""
+TAKEN_BACK = "taken_back:"
+"""Begins the `provider_ref` of usage of answers that were taken back, as their callers went on speaking."""
+MAX_REF_CHARS = 128
 _SOURCE_DIGITS = 16
 
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY, strict=True)]
@@ -84,7 +87,7 @@ class UsageData(BaseModel):
     provider: str = Field(min_length=1, max_length=64)
     model: str = Field(min_length=1, max_length=128)
     price_book: str = Field(default="", max_length=64)
-    provider_ref: str = Field(default="", max_length=128)
+    provider_ref: str = Field(default="", max_length=MAX_REF_CHARS)
     worker: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,63}$")
     meters: dict[Meter, Quantity] = Field(min_length=1)
 
@@ -115,6 +118,11 @@ class UsageEvent(BaseModel):
     def encode(self) -> bytes:
         """Return the JSON that is stored and published."""
         return self.model_dump_json().encode()
+
+
+def taken_back_ref(provider_ref: str) -> str:
+    """Return the `provider_ref` of what a taken-back answer has cost: it was generated, and never heard."""
+    return f"{TAKEN_BACK}{provider_ref}"[:MAX_REF_CHARS]
 
 
 def new_source(process: str) -> str:

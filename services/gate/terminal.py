@@ -28,9 +28,9 @@ def progress_bar(title: str, total: float | None) -> Iterator[OnAnalysed]:
 def show(results: Sequence[AnalysedFile | UnreadableFile], detector: str, console: Console) -> None:
     """Print what the gate does with each stream, then the files that could not be read."""
     table = Table(title=f"What the gate sends, with {detector}", title_justify="left")
-    table.add_column("recording")
-    for name in ("seconds", "sent, s", "saved", "turns"):
-        table.add_column(name, justify="right")
+    table.add_column("recording", overflow="fold")
+    for name in ("seconds", "sent, s", "saved", "turns", "eager, back"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("opens by cause")
     table.add_column("closes by reason")
     for result in results:
@@ -71,6 +71,7 @@ def _row(stream: AnalysedStream, seconds: float) -> tuple[str, ...]:
         f"{decisions.sent_ms / 1000:,.1f}",
         f"{100 * decisions.share_saved:.1f} %",
         str(len(decisions.turn_ends_ms)),
+        f"{decisions.eager_ends}, {decisions.taken_back}",
         _counts([opened["cause"] for opened in decisions.opens]),
         _counts([closed["reason"] for closed in decisions.closes]),
     )

@@ -24,11 +24,19 @@ from services.media.settings import MediaSettings
 from services.runtime.errors import SettingsError
 
 GRID: dict[str, tuple[float, ...]] = {
+    "VAD_ONSET_SCORE": (0.2, 0.3, 0.35, 0.45),
+    "VAD_CERTAIN_SCORE": (0.6, 0.7, 0.8, 0.9),
+    "VAD_ONSET_MS": (40, 60, 80, 100, 140),
+    "VAD_TURN_SCORE": (0.2, 0.3, 0.4, 0.5),
+    "VAD_RESUME_MS": (20, 40, 60),
+    "VAD_HOLD_WITHIN_DB": (9, 12, 15, 20),
     "VAD_HANGOVER_MS": (300, 400, 500, 600, 700, 800, 1000, 1200),
-    "VAD_ONSET_MS": (20, 40, 60, 80, 120),
-    "VAD_PRE_ROLL_MS": (100, 160, 200, 240, 300),
-    "VAD_TAIL_MS": (60, 100, 160, 240),
-    "VAD_RESUME_MS": (20, 40, 60, 100),
+    "VAD_DOUBT_SCORE": (0.03, 0.06, 0.1, 0.2),
+    "VAD_DOUBT_MS": (60, 120, 160, 240),
+    "VAD_TAIL_MS": (40, 60, 100, 160),
+    "VAD_AUDIBLE_TAIL_MS": (0, 60, 120),
+    "VAD_PRE_ROLL_MS": (100, 160, 200, 260),
+    "VAD_AUDIBLE_PRE_ROLL_MS": (0, 60, 100, 160),
 }
 """The values that are tried of each setting."""
 COLUMNS = (

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nats.aio.subscription import Subscription
@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 from services.contracts import subjects
 from services.contracts.connect import LegAnswer
 from services.contracts.endings import EndReason
+from services.contracts.grant import Grant
 from services.contracts.ids import CallId, LegId, ProcessId
 from services.contracts.message import Message
 from services.contracts.messages import (
@@ -164,7 +165,7 @@ class Pool:
                 call=offer.call,
                 process=self._config.process,
                 grant=offer.grant,
-                turns=self._config.turns,
+                turns=self._turn_terms(offer.grant),
             ),
             self._answer_leg(offer),
             return_exceptions=True,
@@ -202,15 +203,19 @@ class Pool:
             async with asyncio.timeout(ANSWER_S):
                 return await self._answerers[offer.connect.transport](offer.leg, offer.connect)
 
+    def _turn_terms(self, grant: Grant) -> TurnTerms:
+        terms = self._config.turns
+        return terms if grant.eager else terms.model_copy(update={"eager_ms": 0})
+
     def _start_call(self, offer: Offer, owner: ClaimGranted, leg: Leg, offered_at: float, trace: CallTrace) -> None:
-        turns = granted_turn_detection(offer.grant.session, self._config.turns)
+        turns = granted_turn_detection(offer.grant.session, self._turn_terms(offer.grant))
         speech = self._config.detection.open_stream()
         if turns is not None and turns.threshold != DEFAULT_THRESHOLD:
             speech.set_threshold(turns.threshold)
         config = ConversationConfig(
             epoch=owner.epoch,
             max_seconds=offer.grant.limits.max_seconds,
-            gate=self._config.gate,
+            gate=self._config.gate if offer.grant.eager else replace(self._config.gate, eager_frames=0),
             own_events=offer.grant.events,
             receive_delay_ms=leg.receive_delay_ms,
             receives_audio=leg.receives_audio,

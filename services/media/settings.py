@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.contracts.audio import FRAME_MS
-from services.contracts.turn_detection import TurnTerms
+from services.contracts.turn_detection import TurnTerms, eager_within
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
 from services.media.core.speech.barge_in import BargeInConfig
@@ -69,7 +69,12 @@ class MediaSettings(ServiceSettings):
     """webrtcvad's aggressiveness: 0 classifies most frames as speech, 3 the fewest."""
     vad_gain_db: int = Field(default=0, ge=0, le=40)
     """Maximum gain for quiet callers, applied to webrtcvad's input only. silero adapts by itself."""
-    vad_onset_ms: int = Field(default=60, ge=20, le=1000, multiple_of=FRAME_MS)
+    vad_onset_score: float = Field(default=0.35, gt=0, lt=1)
+    """Score that adds nothing to an onset; below, it takes away. Lower hears fainter speech and more noise."""
+    vad_certain_score: float = Field(default=0.7, gt=0, lt=1)
+    """Score that counts in full for an onset, between the two in part. Lower opens sooner, also by noise."""
+    vad_onset_ms: int = Field(default=80, ge=20, le=1000, multiple_of=FRAME_MS)
+    """So much certain speech opens the gate. Longer: fewer false opens, and short words are missed."""
     vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
     """Speech that stops an answer (barge-in) if it is not judged. Lower stops sooner, also for a cough."""
     vad_barge_in_judged: bool = True
@@ -80,12 +85,35 @@ class MediaSettings(ServiceSettings):
     """Voiced, open speech that stops an answer. Lower stops sooner, higher for fewer coughs and hums."""
     vad_barge_in_max_hold_ms: int = Field(default=700, ge=200, le=2000, multiple_of=FRAME_MS)
     """How long an answer is held without a decision. Higher waits for slow speech, and pauses longer for noise."""
+    vad_turn_score: float = Field(default=0.4, gt=0, lt=1)
+    """Score that restarts the hangover. Lower cuts fewer turns, and noise delays their ends."""
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
+    """Speech that restarts the hangover. Longer: clicks do not, and short words may be cut off from their turn."""
+    vad_hold_within_db: float = Field(default=12, ge=3, le=60)
+    """Speech that is quieter than the caller by more does not restart the hangover. More: background voices delay the
+    end of a turn; less: a caller who becomes quieter is cut.
+    """
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
+    vad_eager_ms: int = Field(default=300, ge=0, le=5000, multiple_of=FRAME_MS)
+    """Silence after which the answer is requested, unheard until the hangover is over; 0: not before. Lower answers
+    sooner and takes more answers back, which are paid for."""
+    vad_doubt_score: float = Field(default=0.06, gt=0, lt=1)
+    """Score that is still sent soon after speech. Lower keeps faint ends of words, and sends more noise."""
+    vad_doubt_ms: int = Field(default=120, ge=0, le=1000, multiple_of=FRAME_MS)
+    """How soon after speech that is. Longer keeps faint ends of words, and sends more noise."""
+    vad_tail_ms: int = Field(default=100, ge=0, le=5000, multiple_of=FRAME_MS)
+    """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words.
+    For webrtcvad 160 is better.
+    """
+    vad_audible_tail_ms: int = Field(default=60, ge=0, le=5000, multiple_of=FRAME_MS)
+    """So much more of it while it is louder than the noise. Less clips faint ends of words."""
     vad_pre_roll_ms: int = Field(default=200, ge=0, le=2000, multiple_of=FRAME_MS)
-    vad_tail_ms: int = Field(default=160, ge=0, le=5000, multiple_of=FRAME_MS)
-    """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words."""
+    """Audio from before the onset that is sent in any case. Less clips words."""
+    vad_audible_pre_roll_ms: int = Field(default=100, ge=0, le=2000, multiple_of=FRAME_MS)
+    """So much more of it while it is louder than the noise. Less clips words that begin softly."""
+    vad_audible_db: float = Field(default=6, ge=0, le=60)
+    """Louder than the noise means by so much. Less: longer tails and pre-rolls."""
     vad_max_utterance_s: int = Field(default=60, ge=1, le=600)
     vad_min_silence_ms: int = Field(default=100, ge=20, le=5000, multiple_of=FRAME_MS)
     """Least `silence_duration_ms` that a session may set; VAD_HANGOVER_MS is what applies where it sets none."""
@@ -130,9 +158,13 @@ class MediaSettings(ServiceSettings):
         return self
 
     @model_validator(mode="after")
-    def _tail_fits(self) -> Self:
+    def _gate_is_in_order(self) -> Self:
         if self.vad_tail_ms > self.vad_hangover_ms:
             raise ValueError("VAD_TAIL_MS is part of VAD_HANGOVER_MS and cannot be longer")
+        if self.vad_onset_score >= self.vad_certain_score:
+            raise ValueError("VAD_ONSET_SCORE must be less than VAD_CERTAIN_SCORE")
+        if self.vad_doubt_score > self.vad_turn_score:
+            raise ValueError("VAD_DOUBT_SCORE must not exceed VAD_TURN_SCORE")
         return self
 
     @model_validator(mode="after")
@@ -180,13 +212,23 @@ class MediaSettings(ServiceSettings):
     def gate(self) -> GateConfig:
         """The gate's thresholds, converted from ms to frames."""
         return GateConfig(
+            onset_probability=self.vad_onset_score,
+            certain_probability=self.vad_certain_score,
             onset_frames=self.vad_onset_ms // FRAME_MS,
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
             barge_in=self._barge_in if self.vad_barge_in_judged else None,
+            turn_probability=self.vad_turn_score,
             resume_frames=self.vad_resume_ms // FRAME_MS,
+            hold_within_db=self.vad_hold_within_db,
             hangover_frames=self.vad_hangover_ms // FRAME_MS,
-            pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
+            eager_frames=eager_within(self.vad_eager_ms, self.vad_hangover_ms) // FRAME_MS,
+            doubt_probability=self.vad_doubt_score,
+            doubt_frames=self.vad_doubt_ms // FRAME_MS,
             tail_frames=self.vad_tail_ms // FRAME_MS,
+            audible_tail_frames=self.vad_audible_tail_ms // FRAME_MS,
+            pre_roll_frames=self.vad_pre_roll_ms // FRAME_MS,
+            audible_pre_roll_frames=self.vad_audible_pre_roll_ms // FRAME_MS,
+            audible_db=self.vad_audible_db,
             max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
         )
 
@@ -207,6 +249,7 @@ class MediaSettings(ServiceSettings):
             max_silence_duration_ms=self.vad_max_silence_ms,
             prefix_padding_ms=self.vad_pre_roll_ms,
             max_prefix_padding_ms=self.vad_max_prefix_padding_ms,
+            eager_ms=self.vad_eager_ms,
         )
 
     @property

@@ -37,6 +37,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
                 provider=settings.provider,
                 model=settings.model,
                 capacity=settings.max_sessions,
+                eager_waste_percent=settings.eager_waste_percent,
             ),
             bus=bus,
             leases=await leases_bucket(bus.jetstream, store_mb=bus.store_mb),

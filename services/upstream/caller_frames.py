@@ -12,6 +12,7 @@ from services.contracts.client_event import MAX_EVENT_BYTES, RefusedEvent, read_
 from services.contracts.frame import Flag, Frame, Kind, MalformedFrameError
 from services.contracts.ids import Epoch
 from services.contracts.messages import (
+    EagerEnd,
     Ended,
     MalformedMessageError,
     PlayoutReport,
@@ -49,6 +50,8 @@ class CallerFrames:
         self._waiting: deque[tuple[int, bytes]] = deque()  # the client's events, each with its position
         self._pieces = bytearray()  # of the event whose end has not come
         self._received = 0  # position of the client's last event
+        self._audio_end = 0  # index after the last frame of audio
+        self._eager_at = 0  # position of the last EAGER_END
         self._granted = 0
 
     def decode_frame(self, data: bytes) -> Frame | None:
@@ -81,12 +84,9 @@ class CallerFrames:
         try:
             match frame.kind:
                 case Kind.AUDIO_UP:
-                    result = self._core.audio_up(_checked_audio(frame.payload), now=now)
-                case Kind.UTTERANCE_START:
-                    expect(UtteranceStart, frame.payload)
-                    result = self._core.utterance_started(frame.position, now=now)
-                case Kind.UTTERANCE_END:
-                    result = self._on_utterance_end(frame, now)
+                    result = self._on_audio(frame, now)
+                case Kind.UTTERANCE_START | Kind.UTTERANCE_END | Kind.EAGER_END | Kind.TURN_RESUMED:
+                    result = self._on_turn(frame, now)
                 case Kind.CLIENT_EVENT:
                     self._on_client_event(frame)
                 case Kind.PLAYOUT_REPORT:
@@ -132,10 +132,29 @@ class CallerFrames:
             self._granted = position
             self._publisher.grant_credit(position)
 
+    def _on_audio(self, frame: Frame, now: float) -> list[SessionCommand]:
+        pcm = _checked_audio(frame.payload)
+        self._audio_end = frame.position + len(pcm) // UP_FRAME_BYTES
+        return self._core.audio_up(pcm, now=now)
+
+    def _on_turn(self, frame: Frame, now: float) -> list[SessionCommand]:
+        if frame.kind is Kind.UTTERANCE_START:
+            expect(UtteranceStart, frame.payload)
+            return self._core.utterance_started(frame.position, now=now)
+        if frame.kind is Kind.UTTERANCE_END:
+            return self._on_utterance_end(frame, now)
+        if frame.position < max(self._audio_end, self._eager_at):  # sent again after an outage, and out of date
+            return []
+        if frame.kind is Kind.TURN_RESUMED:
+            return self._core.turn_resumed(now=now)
+        expect(EagerEnd, frame.payload)
+        self._eager_at = frame.position
+        return self._core.turn_probably_ended(is_quiet=not self._waiting, now=now)
+
     def _on_utterance_end(self, frame: Frame, now: float) -> list[SessionCommand]:
         end = expect(UtteranceEnd, frame.payload)
         if end.reason == "hangup":
-            return self._core.utterance_abandoned()
+            return self._core.utterance_abandoned(now=now)
         if end.reason not in _NO_TURN:
             self._trace.utterance_ended(frame.position, now=now)
         return self._core.utterance_ended(frame.position, reason=end.reason, hangover_ms=end.hangover_ms, now=now)

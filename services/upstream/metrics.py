@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.contracts.messages import ClaimRefusal
 from services.runtime.telemetry.metrics import announce
 from services.upstream.core.capabilities import Capability
-from services.upstream.core.commands import ErrorKind, RateOwner, TurnStage
+from services.upstream.core.commands import EagerLimit, EagerOutcome, ErrorKind, RateOwner, TurnStage
 from services.upstream.core.minute_use import RateKind
 
 SESSIONS_ACTIVE = Gauge("hushgate_upstream_sessions_active", "Sessions with a provider that are open now.")
@@ -77,6 +77,23 @@ RATES_ALONE = Counter(
     "hushgate_upstream_rates_alone_total",
     "Times that a tenant's rates were judged by what this worker knew, because the bucket did not answer.",
 )
+EAGER_TURNS = Counter(
+    "hushgate_eager_turns_total",
+    "Turns that had probably ended: kept, taken back as the caller spoke on, or refused, with no answer ahead.",
+    ["outcome"],
+)
+announce(EAGER_TURNS, get_args(EagerOutcome))
+TAKEN_BACK = Counter(
+    "hushgate_turns_taken_back_total",
+    "Answers that were requested before a turn's end and never heard, as the caller spoke on.",
+    ["provider"],
+)
+EAGER_LIMITED = Counter(
+    "hushgate_eager_limited_total",
+    "Times that a call's answers were requested later, or only at a turn's end, as those taken back cost too much.",
+    ["limit"],
+)
+announce(EAGER_LIMITED, get_args(EagerLimit))
 TRANSCRIPTS = Counter(
     "hushgate_turn_transcripts_total",
     "Transcripts of callers' turns, by what they have: words, or nothing, as when noise opened the gate.",

@@ -22,6 +22,8 @@ from services.upstream.core.commands import (
     ApplyTurnDetection,
     BookUsage,
     ClearPlayout,
+    CountEagerLimit,
+    CountEagerTurn,
     CountError,
     CountMissing,
     CountRateRefusal,
@@ -49,6 +51,9 @@ from services.upstream.session_usage import SessionUsage
 from services.upstream.tenant_rates import TenantRates
 from services.upstream.trace import SessionTrace
 
+_Recorded = (
+    CountEagerLimit | CountEagerTurn | CountError | CountMissing | CountRateRefusal | ObserveStage | SessionInForce
+)
 _GONE: dict[Gone, str] = {"silent": "media is silent", "bus_away": "the bus is away"}
 TIMER_S = 0.1
 MAX_EVENTS_AT_ONCE = 16
@@ -242,9 +247,16 @@ class SessionRunner:
 
         self._rates.take(self.facts.tenant, command.charges, answered)
 
-    def _record(self, command: CountError | CountMissing | CountRateRefusal | ObserveStage | SessionInForce) -> None:
+    def _record(self, command: _Recorded) -> None:
         if isinstance(command, CountRateRefusal):
             self._rates.count_refusal(self.facts.tenant, command)
+        elif isinstance(command, CountEagerTurn):
+            metrics.EAGER_TURNS.labels(command.outcome).inc()
+            if command.outcome == "taken_back":
+                metrics.TAKEN_BACK.labels(self.facts.provider).inc()
+        elif isinstance(command, CountEagerLimit):
+            metrics.EAGER_LIMITED.labels(command.limit).inc()
+            get_logger().info("eager_turns_limited", reason=command.limit)
         elif isinstance(command, ObserveStage):
             metrics.STAGE_DURATION.labels(command.stage).observe(command.seconds)
             self._trace.on_stage(command, now=clock.monotonic())

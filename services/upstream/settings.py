@@ -27,6 +27,8 @@ class UpstreamSettings(ServiceSettings):
     """Open one session at the start, to detect a wrong key or URL before the first call."""
     max_sessions: int = Field(default=200, ge=1)
     """Concurrent calls. A full worker leaves the queue group, so claims go to others."""
+    eager_waste_percent: int = Field(default=10, ge=0, le=100)
+    """Most of a call's response tokens that taken-back answers may cost; above it, fewer are requested early."""
     drain_timeout_s: float = Field(default=3600, gt=0)
     """How long calls may continue after SIGTERM; then they end as `drained`."""
 

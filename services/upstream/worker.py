@@ -46,12 +46,16 @@ _ANSWER_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What all calls of a worker have in common. ``capacity``: most calls at a time."""
+    """What all calls of a worker have in common. ``capacity``: most calls at a time.
+
+    ``eager_waste_percent``: most of a call's response tokens that answers which nobody heard may cost.
+    """
 
     worker: WorkerId
     provider: str
     model: str
     capacity: int
+    eager_waste_percent: int = 10
     lease: LeaseTiming = field(default_factory=LeaseTiming)
 
 
@@ -204,6 +208,7 @@ class Worker:
             expires_at=expires_at,
             capabilities=self._connector.capabilities,
             turn_terms=claim.turns,
+            eager_waste_percent=self._config.eager_waste_percent,
         )
         call = SessionRunner(
             facts,

@@ -70,8 +70,11 @@ EXAMPLES: list[Message] = [
     messages.Done(),
     messages.UtteranceStart(cause="speech", onset_index=110),
     messages.UtteranceEnd(reason="speech_end", speech_end_index=190, hangover_ms=500),
+    messages.EagerEnd(speech_end_index=190, silence_ms=300),
     messages.PlayoutReport(heard_ms=7400, cut=True, cause="barge_in", received=31),
-    messages.TurnDetection(silence_duration_ms=2000, threshold=0.9, prefix_padding_ms=300, interrupt_response=False),
+    messages.TurnDetection(
+        silence_duration_ms=2000, threshold=0.9, prefix_padding_ms=300, interrupt_response=False, eager_ms=1000
+    ),
     messages.Ended(reason=EndReason.PROVIDER_ERROR, detail="closed"),
     call_history.CallPlaced(
         call=CALL,

@@ -144,3 +144,28 @@ def test_less_eagerness_waits_longer() -> None:
 def test_eagerness_stays_within_the_operators_bounds(default: int, eagerness: str) -> None:
     terms = TERMS.model_copy(update={"silence_duration_ms": default})
     assert 200 <= hangover_of(eagerness, terms) <= 3000
+
+
+SERVER, AUTO = {"type": "server_vad"}, {"type": "semantic_vad"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "eager_ms"),
+    [
+        (SERVER, 300),
+        ({**SERVER, "silence_duration_ms": 300}, 0),  # no sooner than the end
+        ({**SERVER, "silence_duration_ms": 2000}, 1000),  # a second before the end
+        ({**SERVER, "create_response": False}, 0),
+        (AUTO, 300),
+        ({**AUTO, "eagerness": "low"}, 0),
+        ({**AUTO, "eagerness": "high"}, 180),
+        (None, 0),
+    ],
+)
+def test_an_answer_is_requested_before_the_end_as_the_session_allows(turns: JsonValue, eager_ms: int) -> None:
+    eager = granted(turns, TERMS.model_copy(update={"eager_ms": 300}))
+    assert eager is not None
+    assert eager.eager_ms == eager_ms
+    without = granted(turns)
+    assert without is not None
+    assert without.eager_ms == 0

@@ -120,7 +120,7 @@ def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--set", "LOUDNESS=3"], "unknown setting LOUDNESS: there are BARGE_IN_"),
+        (["--set", "LOUDNESS=3"], "unknown setting LOUDNESS: there are AUDIBLE_DB"),
         (["--set", "HANGOVER_MS=510"], "MEDIA_VAD_HANGOVER_MS: Input should be a multiple of 20"),
         (["--set", "TAIL_MS=5000"], "VAD_TAIL_MS is part of VAD_HANGOVER_MS"),
         (["--set", "HANGOVER_MS"], "'HANGOVER_MS' is not KEY=VALUE"),

@@ -19,7 +19,13 @@ from tests.media.uttered import hum, vowel
 EPOCH = Epoch(7)
 A, B = ItemId("item_a"), ItemId("item_b")
 GATE = GateConfig(
-    onset_frames=2, barge_in_onset_frames=3, hangover_frames=4, pre_roll_frames=2, tail_frames=1, resume_frames=1
+    onset_frames=2,
+    barge_in_onset_frames=3,
+    hangover_frames=4,
+    pre_roll_frames=2,
+    tail_frames=1,
+    audible_pre_roll_frames=0,
+    resume_frames=1,
 )
 _SOUNDS = {"s": bytes(UP_FRAME_BYTES), ".": bytes(UP_FRAME_BYTES), "v": vowel(1)[0], "m": hum(1)[0]}
 

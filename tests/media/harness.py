@@ -16,6 +16,7 @@ from services.contracts.grant import Grant, Limits
 from services.contracts.ids import CallId, LegId, TenantId, new_call_id, new_leg_id
 from services.contracts.message import Message
 from services.contracts.messages import AnyMessage, Offer, OfferAnswered, expect
+from services.contracts.turn_detection import TurnTerms
 from services.media import metrics
 from services.media.call_records import CallRecords
 from services.media.core.speech.detector import Unbatched
@@ -164,7 +165,7 @@ def an_offer(**limits: Any) -> Offer:  # noqa: ANN401 - the limits' fields
 
 
 @asynccontextmanager
-async def pool_harness(
+async def pool_harness(  # noqa: PLR0913 - all by keyword
     bus: Bus,
     *,
     capacity: int = 5,
@@ -172,6 +173,7 @@ async def pool_harness(
     worker: bool = True,
     tracer: Tracer | None = None,
     answerers: Mapping[str, Answerer] | None = None,
+    turns: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
 ) -> AsyncIterator[PoolHarness]:
     legs: dict[LegId, PlainLeg] = {}
 
@@ -184,8 +186,15 @@ async def pool_harness(
         legs[leg] = PlainLeg(leg)
         return legs[leg], WebRtcAnswer(sdp=f"answer to {offer.sdp}")
 
-    gate = GateConfig(onset_frames=2, barge_in_onset_frames=2, hangover_frames=5, pre_roll_frames=2, tail_frames=1)
-    config = PoolConfig(PROCESS, capacity, gate, SpeechDetection(Unbatched(detector)))
+    gate = GateConfig(
+        onset_frames=2,
+        barge_in_onset_frames=2,
+        hangover_frames=5,
+        pre_roll_frames=2,
+        tail_frames=1,
+        audible_pre_roll_frames=0,
+    )
+    config = PoolConfig(PROCESS, capacity, gate, SpeechDetection(Unbatched(detector)), turns)
     kept, health = RecordedUsage(), Health()
     await ensure_calls_stream(bus.jetstream)
     upstream = StubWorker(bus)

@@ -26,13 +26,11 @@ class UtteringCaller:
         self.judge = BargeInJudge(CONFIG)
         self.index = 0
 
-    def utters(
-        self, frames: list[bytes], *, is_speech: bool = True, level_dbfs: float = -20, loud: bool = True
-    ) -> list[Judgement]:
+    def utters(self, frames: list[bytes], *, is_speech: bool = True, level_dbfs: float = -20) -> list[Judgement]:
         found = []
         for pcm in frames:
             judged = self.judge.on_frame(
-                PcmFrame(self.index, pcm), is_speech=is_speech, level_dbfs=level_dbfs, loud=loud, now=self.index * 0.02
+                PcmFrame(self.index, pcm), is_speech=is_speech, level_dbfs=level_dbfs, now=self.index * 0.02
             )
             self.index += 1
             if judged is not None:
@@ -112,12 +110,6 @@ def test_where_the_detector_fails_only_a_voice_stops_the_answer() -> None:
     caller = UtteringCaller()
     assert caller.utters(hiss(60), level_dbfs=math.inf) == [HoldAnswer(), ReleaseAnswer("timeout")]
     assert [type(judged) for judged in caller.utters(vowel(4), level_dbfs=math.inf)] == [CallerSpeaks]
-
-
-def test_what_cannot_be_the_caller_by_its_level_does_nothing() -> None:
-    caller = UtteringCaller()
-    assert caller.utters(vowel(20), loud=False) == []
-    assert caller.utters(vowel(1), loud=True) == [CallerSpeaks(0, 0.0)]
 
 
 def test_the_decay_of_a_sound_is_none() -> None:

@@ -89,7 +89,7 @@ async def test_a_leg_that_closes_while_it_is_sent_something_ends_the_call_after_
     running = asyncio.create_task(call.run())
     await asyncio.sleep(0)
     leg.deliver(LegOpened())
-    leg.speak("sss")
+    leg.speak("ssss")
     assert await running is EndReason.CLIENT_GONE
     assert await heard_by_worker(bus, worker) == [
         Kind.ALIVE,
@@ -135,7 +135,7 @@ async def test_after_its_end_a_call_takes_and_gives_nothing(bus: Bus) -> None:
 async def test_a_call_shows_that_it_lives_before_anything_else(bus: Bus) -> None:
     worker, leg = StubWorker(bus), PlainLeg(new_leg_id())
     await worker.open()
-    leg.speak("sss")
+    leg.speak("ssss")
     call = a_call(bus, leg, conversation=Conversation(CONFIG, now=clock.monotonic()))
     running = asyncio.create_task(call.run())
     await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_an_answered_turn_is_counted_with_its_provider(bus: Bus) -> None:
     call = a_call(bus, leg)
     running = asyncio.create_task(call.run())
     await asyncio.sleep(0)
-    leg.speak("sss" + "." * 30)
+    leg.speak("ssss" + "." * 30)
     await asyncio.sleep(0)  # the detector's batch
     call.on_worker_frame(frames.encode(Frame(Kind.AUDIO_DOWN, EPOCH, 0, 0, ITEM, payload=bytes(960))))
     assert await leg.pull() is not None

@@ -11,7 +11,7 @@ CONFIG = GateConfig(
     doubt_probability=0.1,
     doubt_frames=2,
     tail_frames=1,
-    audible_tail_frames=3,
+    audible_tail_frames=2,
     audible_db=6,
     hold_within_db=15,
 )
@@ -31,7 +31,7 @@ def talker_of(level: float) -> TalkerLevel:
 
 def silent_for(frames: int, config: GateConfig = CONFIG) -> Clocks:
     clocks = Clocks(config)
-    clocks.start(1)
+    clocks.start()
     for _ in range(frames):
         clocks.is_speech(0.0, -60.0, TalkerLevel())
     return clocks

@@ -13,7 +13,6 @@ SMALL = GateConfig(
     hangover_frames=4,
     pre_roll_frames=2,
     tail_frames=1,
-    audible_tail_frames=1,
     doubt_frames=0,
     max_utterance_frames=100,
 )
@@ -166,7 +165,7 @@ def test_speech_that_is_interrupted_by_a_pause_of_the_packets_begins_anew() -> N
 
 def test_a_threshold_is_what_a_frame_must_reach() -> None:
     for threshold, opens in ((0.29, True), (0.31, False)):
-        gate = VadGate(replace(SMALL, threshold=threshold, onset_probability=0.5))
+        gate = VadGate(replace(SMALL, threshold=threshold, onset_probability=0.3, certain_probability=0.5))
         for index in range(2):
             gate.on_frame(PcmFrame(index, b""), probability=0.3, level_dbfs=UNKNOWN_DBFS, now=index * 0.02)
         assert gate.is_open == opens
@@ -183,7 +182,7 @@ def test_the_hangover_in_seconds_is_that_in_frames() -> None:
 
 
 def test_the_pre_roll_begins_where_the_level_rises_over_the_noise() -> None:
-    config = replace(SMALL, pre_roll_frames=4, least_pre_roll_frames=1, audible_db=6.0)
+    config = replace(SMALL, pre_roll_frames=1, audible_pre_roll_frames=3, audible_db=6.0)
     for levels, first in (
         ((-60, -60, -60, -60, -40), 5),
         ((-60, -60, -50, -50, -40), 3),
@@ -198,11 +197,38 @@ def test_the_pre_roll_begins_where_the_level_rises_over_the_noise() -> None:
         assert gate.gated_frames == first
 
 
-def test_a_run_that_is_not_loud_enough_is_kept_for_two_seconds() -> None:
-    gate = VadGate(replace(SMALL, over_noise_db=10.0))
-    gate.on_frame(PcmFrame(0, b""), probability=0.0, level_dbfs=-50.0)
-    for index in range(1, 200):
-        assert gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=-45.0, now=index * 0.02) == []
-    events = gate.on_frame(PcmFrame(200, b""), probability=0.9, level_dbfs=-40.0, now=4.0)
-    assert sent(events) == list(range(99, 201))
-    assert events[0] == GateOpened(index=99, onset_index=99, onset_at=99 * 0.02)
+def test_of_an_onset_that_does_not_become_certain_two_seconds_are_kept() -> None:
+    gate = VadGate(replace(SMALL, barge_in_onset_frames=300))
+    for index in range(200):
+        assert (
+            gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=-30.0, playing=True, now=index / 50) == []
+        )
+    events = gate.on_frame(PcmFrame(200, b""), probability=0.9, level_dbfs=-30.0, now=4.0)
+    assert sent(events) == list(range(94, 201))
+    assert events[0] == GateOpened(index=94, onset_index=94, onset_at=94 / 50)
+
+
+def test_whoever_opens_the_gate_is_the_caller_also_one_who_is_much_quieter() -> None:
+    gate = VadGate(SMALL)
+    for index in range(20):
+        gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=-20.0, now=index / 50)
+    for index in range(20, 30):
+        gate.on_frame(PcmFrame(index, b""), probability=0.0, level_dbfs=-80.0, now=index / 50)
+    events = [
+        event
+        for index in range(30, 40)
+        for event in gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=-50.0, now=index / 50)
+    ]
+    assert gate.is_open
+    assert sent(events) == list(range(28, 40))
+
+
+def test_speech_in_the_background_does_not_hold_the_gate_open() -> None:
+    gate = VadGate(SMALL)
+    levels = [-20.0] * 20 + [-40.0] * 4
+    events = [
+        event
+        for index, level in enumerate(levels)
+        for event in gate.on_frame(PcmFrame(index, b""), probability=0.9, level_dbfs=level, now=index / 50)
+    ]
+    assert [event.reason for event in events if isinstance(event, GateClosed)] == ["speech_end"]

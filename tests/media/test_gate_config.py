@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from services.contracts.turn_detection import DetectsTurns
 from services.media.core.speech.gate_config import GateConfig
 
-OPERATOR = GateConfig(pre_roll_frames=12, least_pre_roll_frames=8)
+OPERATOR = GateConfig(pre_roll_frames=12, audible_pre_roll_frames=5)
 
 
 def test_the_default_threshold_leaves_the_probabilities_as_they_are() -> None:
@@ -28,12 +28,12 @@ def test_a_higher_threshold_never_lowers_what_a_score_must_reach(thresholds: lis
     assert all(0 <= each <= 1 for each in needed)
 
 
-@pytest.mark.parametrize(("padding_ms", "least", "most"), [(240, 8, 12), (100, 5, 5), (600, 30, 30), (0, 0, 0)])
+@pytest.mark.parametrize(("padding_ms", "frames", "more"), [(240, 12, 5), (100, 5, 0), (600, 30, 0), (0, 0, 0)])
 def test_a_pre_roll_that_a_call_asks_for_is_exact_and_the_default_follows_the_level(
-    padding_ms: int, least: int, most: int
+    padding_ms: int, frames: int, more: int
 ) -> None:
     config = OPERATOR.with_turn_detection(DetectsTurns(prefix_padding_ms=padding_ms))
-    assert (config.least_pre_roll_frames, config.pre_roll_frames) == (least, most)
+    assert (config.pre_roll_frames, config.audible_pre_roll_frames) == (frames, more)
 
 
 def test_a_call_moves_hangover_threshold_and_mode() -> None:

@@ -1,9 +1,8 @@
+import math
+
 import pytest
 
 from services.media.core.speech.level_tracking import NoiseFloor, TalkerLevel
-
-FADE_DB = 0.02
-SILENCE = 250  # frames before the level of the talker fades: 5 s
 
 
 def test_the_noise_is_that_of_the_first_frame_then_falls_fast_and_rises_slowly() -> None:
@@ -30,7 +29,6 @@ def test_the_noise_does_not_rise_above_what_is_heard_nor_fall_to_digital_silence
 
 def test_nobody_has_spoken_until_somebody_has() -> None:
     talker = TalkerLevel()
-    talker.on_silence(FADE_DB)
     assert talker.dbfs == -200
     talker.on_speech(-30.0)
     assert talker.dbfs == -30
@@ -46,17 +44,16 @@ def test_louder_speech_is_followed_faster_than_quieter_speech() -> None:
     assert quieter.dbfs == pytest.approx(-31.8, abs=0.1)
 
 
-def test_the_level_fades_after_five_seconds_of_silence_until_nobody_is_known() -> None:
+@pytest.mark.parametrize(("loudest", "level"), [(-60.0, -54.0), (-36.0, -30.0), (-20.0, -30.0), (math.inf, -30.0)])
+def test_an_onset_that_is_quieter_lowers_the_level_to_a_little_above_it(loudest: float, level: float) -> None:
     talker = TalkerLevel()
     talker.on_speech(-30.0)
-    for _ in range(SILENCE):
-        talker.on_silence(FADE_DB)
+    talker.on_open(loudest)
+    assert talker.dbfs == level
+
+
+def test_the_first_onset_leaves_the_level_to_the_speech_that_follows() -> None:
+    talker = TalkerLevel()
+    talker.on_open(-40.0)
+    talker.on_speech(-30.0)
     assert talker.dbfs == -30
-    for _ in range(50):
-        talker.on_silence(FADE_DB)
-    assert talker.dbfs == pytest.approx(-31)
-    for _ in range(20_000):
-        talker.on_silence(FADE_DB)
-    assert talker.dbfs == -200
-    talker.on_speech(-50.0)
-    assert talker.dbfs == -50

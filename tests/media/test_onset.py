@@ -1,65 +1,80 @@
-import math
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.media.core.speech.gate_config import GateConfig
-from services.media.core.speech.level_tracking import NoiseFloor, TalkerLevel
 from services.media.core.speech.onset import Onset
 
-CONFIG = GateConfig(onset_probability=0.6, over_noise_db=9, open_within_db=12)
+CONFIG = GateConfig(onset_probability=0.5, certain_probability=0.8, onset_frames=3, barge_in_onset_frames=3)
+HALF = 2 / 3
+"""The odds of 2 to 1 are half of the logits from 1 to 1 (0.5) to 4 to 1 (0.8)."""
+SCORES = st.lists(st.floats(0, 1), max_size=30)
 
 
-def noise_of(level: float) -> NoiseFloor:
-    noise = NoiseFloor()
-    noise.on_noise(level)
-    return noise
-
-
-def talker_of(level: float) -> TalkerLevel:
-    talker = TalkerLevel()
-    talker.on_speech(level)
-    return talker
-
-
-def after(*frames: tuple[float, float], config: GateConfig = CONFIG) -> Onset:
+def after(*scores: float, config: GateConfig = CONFIG) -> Onset:
     onset = Onset(config)
-    for probability, level in frames:
-        onset.on_frame(probability, level)
+    for score in scores:
+        onset.on_frame(score, -30.0)
     return onset
 
 
-@pytest.mark.parametrize(("probabilities", "run"), [((0.6, 0.9), 2), ((0.9, 0.59, 0.6), 1), ((0.9, 0.59), 0), ((), 0)])
-def test_a_run_is_what_reaches_the_probability_without_a_break(probabilities: tuple[float, ...], run: int) -> None:
-    assert after(*((each, -30.0) for each in probabilities)).run == run
+@pytest.mark.parametrize(
+    ("scores", "frames", "opens"),
+    [
+        ((0.8, 1.0, 0.9), 3, True),
+        ((0.8, 0.8), 2, False),
+        ((HALF, 0.8, 0.8, HALF), 4, True),
+        ((HALF, 0.8, 0.8), 3, False),
+        ((0.8, 0.8, 0.0, 0.8, 0.8), 5, True),
+        ((0.8, 0.0, 0.8, 0.8), 2, False),
+        ((0.8, 0.8, 1 / 3, 0.8, 0.8), 5, True),
+        ((0.0, 0.4, 0.49), 0, False),
+        ((), 0, False),
+    ],
+)
+def test_certain_frames_add_one_doubtful_ones_a_part_and_silence_takes_one_away(
+    scores: tuple[float, ...], frames: int, *, opens: bool
+) -> None:
+    onset = after(*scores)
+    assert onset.frames == frames
+    assert onset.opens(3) == opens
 
 
-@pytest.mark.parametrize(("needed", "opens"), [(1, True), (2, True), (3, False)])
-def test_a_run_opens_from_so_many_frames_on(needed: int, *, opens: bool) -> None:
-    onset = after((0.9, -30.0), (0.9, -30.0))
-    assert onset.opens(needed, NoiseFloor(), TalkerLevel()) == opens
+def test_the_sum_is_bounded_so_that_silence_soon_takes_it_away() -> None:
+    assert after(*[0.9] * 100, *[0.0] * 5).frames == 105
+    assert after(*[0.9] * 100, *[0.0] * 6).frames == 0
 
 
-@pytest.mark.parametrize(("level", "opens"), [(-41.0, True), (-41.1, False), (math.inf, True)])
-def test_an_onset_is_louder_than_the_noise(level: float, *, opens: bool) -> None:
-    assert after((0.9, level)).opens(1, noise_of(-50.0), TalkerLevel()) == opens
-
-
-@pytest.mark.parametrize(("level", "opens"), [(-42.0, True), (-42.1, False), (math.inf, True)])
-def test_an_onset_is_not_much_quieter_than_the_caller(level: float, *, opens: bool) -> None:
-    assert after((0.9, level)).opens(1, noise_of(-70.0), talker_of(-30.0)) == opens
-
-
-def test_the_loudest_frame_of_the_run_counts_and_none_before_it() -> None:
-    assert after((0.9, -60.0), (0.9, -30.0), (0.9, -60.0)).opens(3, noise_of(-60.0), TalkerLevel())
-    assert not after((0.9, -30.0), (0.1, -60.0), (0.9, -60.0)).opens(1, noise_of(-60.0), TalkerLevel())
-
-
-def test_a_run_that_is_forgotten_begins_anew() -> None:
-    onset = after((0.9, -30.0))
+def test_the_loudest_frame_since_the_beginning_is_known() -> None:
+    onset = Onset(CONFIG)
+    for level in (-60.0, -30.0, -50.0):
+        onset.on_frame(0.9, level)
+    assert onset.loudest_dbfs == -30
     onset.reset()
-    assert onset.run == 0
+    onset.on_frame(0.9, -50.0)
+    assert (onset.frames, onset.loudest_dbfs) == (1, -50)
 
 
-def test_the_threshold_of_the_call_moves_what_a_frame_must_reach() -> None:
-    assert after((0.7, -30.0), config=GateConfig(threshold=0.9)).run == 0
-    assert after((0.3, -30.0), config=GateConfig(threshold=0.1)).run == 1
+@given(SCORES, st.floats(0.05, 0.95), st.floats(0.05, 0.95))
+def test_what_opens_with_a_threshold_opens_with_a_lower_one(scores: list[float], one: float, other: float) -> None:
+    lower, higher = min(one, other), max(one, other)
+
+    def opened(threshold: float) -> bool:
+        onset = Onset(GateConfig(threshold=threshold))
+        for score in scores:
+            onset.on_frame(score, -30.0)
+            if onset.opens(4):
+                return True
+        return False
+
+    assert opened(lower) or not opened(higher)
+
+
+@given(SCORES)
+def test_scores_of_yes_and_no_open_after_as_many_frames_of_yes(scores: list[float]) -> None:
+    onset = Onset(GateConfig())
+    count = 0
+    for score in scores:
+        onset.on_frame(float(score >= 0.5), -30.0)
+        count = max(0, min(12, count + (1 if score >= 0.5 else -1)))
+        assert onset.opens(4) == (count >= 4)

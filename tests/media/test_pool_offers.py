@@ -6,6 +6,7 @@ from services.contracts.connect import OtherOffer, WebRtcAnswer, WebRtcOffer
 from services.contracts.endings import EndReason
 from services.contracts.frame import Kind
 from services.contracts.messages import ClaimRefusal, Ended, OfferAnswered, OfferRefused, expect
+from services.contracts.turn_detection import TurnTerms
 from tests.media.harness import HarnessOpener, an_offer
 from tests.media.worker import EPOCH, PROCESS
 
@@ -124,3 +125,16 @@ async def test_an_identifier_that_does_not_fit_a_subject_is_refused(open_harness
         refused = await harness.ask(an_offer().model_copy(update={"call": "rtc_*"}))
         assert isinstance(refused, OfferRefused)
         assert refused.reason == "bad_offer"
+
+
+@pytest.mark.parametrize(("eager", "eager_ms"), [(True, 300), (False, 0)])
+async def test_a_grant_without_eager_ends_tells_the_worker_so(
+    open_harness: HarnessOpener,
+    eager: bool,  # noqa: FBT001 - parametrized
+    eager_ms: int,
+) -> None:
+    offer = an_offer()
+    offer = offer.model_copy(update={"grant": offer.grant.model_copy(update={"eager": eager})})
+    async with open_harness(turns=TurnTerms(eager_ms=300)) as harness:
+        await harness.ask(offer)
+        assert [claim.turns.eager_ms for claim in harness.worker.claims] == [eager_ms]

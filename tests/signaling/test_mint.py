@@ -3,12 +3,12 @@ from collections.abc import Callable
 import pytest
 from pydantic import JsonValue
 
-from services.contracts.grant import Grant, Limits
+from services.contracts.grant import Grant, Limits, MinuteLimits
 from services.contracts.ids import TenantId
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.turn_detection import TurnTerms
-from services.signaling.core.mint import InvalidMintError, grant, read, redeemed
+from services.signaling.core.mint import InvalidMintError, grant, placed, read, redeemed
 from services.signaling.core.tenants import Tenant
 
 TENANT = Tenant(
@@ -38,6 +38,14 @@ def test_what_is_asked_for_goes_over_the_tenants_defaults() -> None:
     assert made.session["model"] == "m"
     assert made.limits == Limits(max_seconds=5, responses_per_min=10, input_tokens_per_min=9)
     assert made.events == ("usage",)
+
+
+def test_a_tenant_may_have_no_answers_before_the_end_of_a_turn() -> None:
+    thrifty = TENANT.model_copy(update={"eager": False})
+    made = grant(thrifty, read({}), default_model="default-model")
+    assert not made.eager
+    assert not placed(made, MinuteLimits()).eager
+    assert granted({}).eager
 
 
 def test_a_tenant_without_a_model_gets_the_gateways_which_the_offer_may_change() -> None:

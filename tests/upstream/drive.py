@@ -10,6 +10,7 @@ from pydantic import JsonValue, TypeAdapter
 from services.contracts.frame import Flag
 from services.contracts.grant import Grant, Limits, MinuteLimits, OwnEvent
 from services.contracts.ids import ItemId, SessionId, TenantId
+from services.contracts.turn_detection import TurnTerms
 from services.upstream.connectors.openai import CAPABILITIES
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.commands import (
@@ -29,10 +30,11 @@ from services.upstream.core.session import SessionCore
 Json = dict[str, JsonValue]
 SERVER_EVENT: TypeAdapter[object] = TypeAdapter(RealtimeServerEvent)
 FRAME = bytes(640)
+EAGER = TurnTerms(eager_ms=300)
 OWN = {"hushgate.usage", "hushgate.turn"}
 
 
-def core_of(
+def core_of(  # noqa: PLR0913 - all by keyword
     session: Json | None = None,
     *,
     locked: tuple[str, ...] = (),
@@ -40,6 +42,8 @@ def core_of(
     capabilities: Capabilities = CAPABILITIES,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     tenant_limits: MinuteLimits = MinuteLimits(),  # noqa: B008 - frozen
+    turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
+    eager_waste_percent: int = 10,
 ) -> SessionCore:
     """Return a core with a grant."""
     grant = Grant(tenant=TenantId("acme"), session=session or {}, locked=locked, events=events)
@@ -50,6 +54,8 @@ def core_of(
         model="gpt-realtime-2.1",
         expires_at=1_800_000_000,
         capabilities=capabilities,
+        turn_terms=turn_terms,
+        eager_waste_percent=eager_waste_percent,
     )
 
 
@@ -111,6 +117,13 @@ class Drive:
     def stop(self, *, hangover_ms: int = 0) -> list[SessionCommand]:
         return self.record(self.core.utterance_ended(self.index, hangover_ms=hangover_ms, now=self.now))
 
+    def pause(self, *, is_quiet: bool = True) -> list[SessionCommand]:
+        """Say that the turn has probably ended."""
+        return self.record(self.core.turn_probably_ended(is_quiet=is_quiet, now=self.now))
+
+    def resume(self) -> list[SessionCommand]:
+        return self.record(self.core.turn_resumed(now=self.now))
+
     def utter(self, frames: int = 10, *, hangover_ms: int = 0) -> None:
         self.start()
         self.speak(frames)
@@ -169,13 +182,17 @@ class Drive:
 
     def answer(self, text: str = "Hello there", ms: int = 1000, rid: str = "resp_P1", iid: str = "item_P1") -> str:
         """Send a whole response with audio; return our id of its item."""
+        self.respond(text, ms, rid, iid)
+        return self.items[-1]
+
+    def respond(self, text: str = "Hello there", ms: int = 1000, rid: str = "resp_P1", iid: str = "item_P1") -> None:
+        """Send a whole response with audio."""
         self.created(rid)
         self.message(rid, iid)
         self.words(text, rid, iid)
         self.sound(ms, rid, iid)
         self.message_done(text, rid, iid)
         self.done(rid)
-        return self.items[-1]
 
     # --- commands of the core
 

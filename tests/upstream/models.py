@@ -81,6 +81,7 @@ class ProviderModel:
         self.generated: dict[str, int] = {}  # ms
         self.buffer_ms = 0.0
         self.number = 0
+        self.unconfirmed = 0  # commits
         self.cancelled = False
 
     def on_command(self, command: SessionCommand) -> None:
@@ -94,6 +95,7 @@ class ProviderModel:
             case "input_audio_buffer.commit":
                 assert self.buffer_ms >= 100
                 self.buffer_ms = 0
+                self.unconfirmed += 1
             case "input_audio_buffer.clear":
                 self.buffer_ms = 0
             case "response.create":

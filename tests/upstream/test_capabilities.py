@@ -272,7 +272,7 @@ def test_a_splinter_or_an_abandoned_utterance_clears_nothing() -> None:
     d.utter(2)
     d.start()
     d.speak(2)
-    d.record(d.core.utterance_abandoned())
+    d.record(d.core.utterance_abandoned(now=d.now))
     assert set(d.sent_types) == {"append"}
 
 

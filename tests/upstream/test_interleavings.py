@@ -13,7 +13,7 @@ from services.upstream.core.commands import (
     SessionCommand,
 )
 from services.upstream.core.response import Report
-from tests.upstream.drive import SERVER_EVENT, Drive, Json, object_of, strings
+from tests.upstream.drive import EAGER, SERVER_EVENT, Drive, Json, core_of, object_of, strings
 from tests.upstream.models import MediaModel, ProviderModel
 
 
@@ -22,7 +22,7 @@ class CallMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.drive = Drive().ready()
+        self.drive = Drive(core_of(turn_terms=EAGER, eager_waste_percent=100)).ready()
         self.media = MediaModel()
         self.provider = ProviderModel()
         self.sequence = max(0, *[e.sequence for e in self.drive.events], 0)
@@ -82,6 +82,18 @@ class CallMachine(RuleBasedStateMachine):
         self.drive.stop()
         self.settle()
         self.talking = False
+
+    @rule()
+    @precondition(lambda self: self.talking)
+    def has_probably_ended(self) -> None:
+        self.drive.pause()
+        self.settle()
+
+    @rule()
+    @precondition(lambda self: self.talking)
+    def goes_on_speaking(self) -> None:
+        self.drive.resume()
+        self.settle()
 
     @rule()
     @precondition(lambda self: not self.talking)
@@ -222,6 +234,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule()
     def confirms_a_commit(self) -> None:
+        self.provider.unconfirmed = max(0, self.provider.unconfirmed - 1)
         self.provider.number += 1
         self.drive.provider("input_audio_buffer.committed", item_id=f"item_P{self.provider.number}")
         self.settle()
@@ -229,6 +242,7 @@ class CallMachine(RuleBasedStateMachine):
     # --- the client and time
 
     @rule(kind=st.sampled_from(["response.cancel", "input_audio_buffer.commit"]))
+    @precondition(lambda self: self.drive.core.takes_client_events)
     def asks(self, kind: str) -> None:
         self.drive.client(kind)
         self.settle()
@@ -236,6 +250,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(
         where=st.sampled_from([{}, {"conversation": "none"}, {"conversation": "none", "output_modalities": ["text"]}])
     )
+    @precondition(lambda self: self.drive.core.takes_client_events)
     def requests_a_response(self, where: Json) -> None:
         self.requests += 1
         name = f"request {self.requests}"
@@ -298,8 +313,12 @@ class CallMachine(RuleBasedStateMachine):
         self.settle()
         while self.pending:
             self.answers_a_clear()
+        if self.talking:
+            self.stops_speaking()
         for _ in range(40):
-            if self.provider.active:
+            if self.provider.unconfirmed:
+                self.confirms_a_commit()
+            elif self.provider.active:
                 self.is_done("completed")
             elif self.provider.asked:
                 self.begins_a_response()

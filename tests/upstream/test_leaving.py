@@ -145,7 +145,7 @@ def test_an_utterance_that_ends_with_the_call_asks_for_no_answer() -> None:
     drive = Drive().ready()
     drive.start()
     drive.speak(20)
-    drive.forget().record(drive.core.utterance_abandoned())
+    drive.forget().record(drive.core.utterance_abandoned(now=drive.now))
     assert drive.sent_types == ["input_audio_buffer.clear"]
     assert is_settled(leave(drive))
 
@@ -153,5 +153,5 @@ def test_an_utterance_that_ends_with_the_call_asks_for_no_answer() -> None:
 def test_an_utterance_without_sound_that_ends_with_the_call_says_nothing() -> None:
     drive = Drive().ready()
     drive.start()
-    drive.record(drive.core.utterance_abandoned())
+    drive.record(drive.core.utterance_abandoned(now=drive.now))
     assert drive.sent_types == []

@@ -29,6 +29,7 @@ REDUCED = Capabilities(
     manual_turns=True,
     cancel=False,
     truncate=False,
+    delete=False,
     transcription=False,
     tools=False,
     beside=False,

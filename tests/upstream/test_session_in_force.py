@@ -95,7 +95,7 @@ def test_an_utterance_that_was_abandoned_before_the_session_leaves_no_sound() ->
     drive = opened()
     drive.start()
     drive.speak()
-    drive.record(drive.core.utterance_abandoned())
+    drive.record(drive.core.utterance_abandoned(now=drive.now))
     drive.confirm()
     assert drive.sent_types[-1] == "input_audio_buffer.clear"
     assert "input_audio_buffer.committed" not in drive.shown

@@ -31,7 +31,14 @@ from services.upstream.core.commands import (
 from services.upstream.core.session import SessionCore
 
 EPOCH = Epoch(1)
-GATE = GateConfig(onset_frames=2, barge_in_onset_frames=3, hangover_frames=25, pre_roll_frames=10, tail_frames=3)
+GATE = GateConfig(
+    onset_frames=2,
+    barge_in_onset_frames=3,
+    hangover_frames=25,
+    pre_roll_frames=10,
+    tail_frames=3,
+    audible_pre_roll_frames=0,
+)
 DETECTIONS: list[dict[str, Any] | None] = [
     None,
     {"type": "server_vad"},

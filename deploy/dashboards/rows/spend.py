@@ -129,6 +129,17 @@ def _burn() -> tuple[Panel, ...]:
             Query(f"{total(rate('cost_usd_total', *_PAYER), 'tenant')} * {_HOUR}", "{{tenant}}"),
             stacked=True,
         ),
+        lines(
+            About(
+                "Answers taken back, an hour",
+                "Requested before the end of a turn, paid for and never heard, as the caller spoke on. In the ledger "
+                "their usage has `taken_back:` before its reference.",
+                "short",
+                width=24,
+                height=6,
+            ),
+            Query(f"{total(rate('turns_taken_back_total', PROVIDER), 'provider')} * {_HOUR}", "{{provider}}"),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from deploy.dashboards.promql import (
     increase,
     mean,
     quantile,
+    rate,
     total,
 )
 
@@ -15,7 +16,7 @@ _TURN = "turn_response_latency_seconds"
 
 def row(board: Board) -> None:
     """Add the row to ``board``."""
-    board.row("Turns", *_latency(), *_stages())
+    board.row("Turns", *_latency(), *_stages(), *_eager())
 
 
 def _latency() -> tuple[Panel, ...]:
@@ -83,5 +84,31 @@ def _stages() -> tuple[Panel, ...]:
             ),
             Query(quantile(0.5, "barge_in_stop_latency_seconds"), "p50"),
             Query(quantile(0.95, "barge_in_stop_latency_seconds"), "p95"),
+        ),
+    )
+
+
+def _eager() -> tuple[Panel, ...]:
+    outcomes = total(rate("eager_turns_total"), "outcome")
+    return (
+        lines(
+            About(
+                "Answers requested before the end of a turn",
+                "A minute, by outcome: kept, taken back as the caller spoke on, or refused, as something was in "
+                "progress. Many taken back: raise MEDIA_VAD_EAGER_MS (300).",
+                "short",
+                width=12,
+            ),
+            Query(f"{outcomes} * 60", "{{outcome}}"),
+            stacked=True,
+        ),
+        lines(
+            About(
+                "Calls whose answers come later again",
+                "An hour: taken-back answers cost more than UPSTREAM_EAGER_WASTE_PERCENT (10) of the call's tokens.",
+                "short",
+                width=12,
+            ),
+            Query(f"{total(rate('eager_limited_total'), 'limit')} * 3600", "{{limit}}"),
         ),
     )

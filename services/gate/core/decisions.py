@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.contracts.audio import FRAME_MS
-from services.media.core.speech.gate import Forward, GateEvent, GateOpened
+from services.media.core.speech.gate import EagerEnded, Forward, GateClosed, GateEvent, GateOpened
 
 
 @dataclass(slots=True)
@@ -17,6 +17,10 @@ class Decisions:
     turn_ends_ms: list[int] = field(default_factory=list)
     opens: list[dict[str, Any]] = field(default_factory=list)
     closes: list[dict[str, Any]] = field(default_factory=list)
+    eager_ends: int = 0
+    """Times that the turn had probably ended, so that an answer would be requested."""
+    taken_back: int = 0
+    """Times that the caller spoke on after one."""
     frames: int = 0
 
     def record(self, events: Sequence[GateEvent]) -> None:
@@ -35,10 +39,14 @@ class Decisions:
             self._send(event.frame.index * FRAME_MS)
         elif isinstance(event, GateOpened):
             self.opens.append({"ms": now_ms, "cause": event.cause})
-        else:
+        elif isinstance(event, EagerEnded):
+            self.eager_ends += 1
+        elif isinstance(event, GateClosed):
             self.closes.append({"ms": now_ms, "reason": event.reason})
             if event.reason != "hangup":  # the recording ended first
                 self.turn_ends_ms.append(now_ms)
+        else:
+            self.taken_back += 1
 
     def _send(self, start_ms: int) -> None:
         if self.sent and self.sent[-1][1] == start_ms:

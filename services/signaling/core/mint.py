@@ -114,6 +114,7 @@ def grant(
         limits=_limits(tenant.limits, asked),
         locked=tuple(dict.fromkeys(locked)),
         events=tuple(dict.fromkeys(asked.events)),
+        eager=tenant.eager,
         key=key,
     )
 
@@ -154,6 +155,7 @@ def placed(granted: Grant, tenant_limits: MinuteLimits) -> Grant:
         tenant_limits=tenant_limits,
         locked=granted.locked,
         events=granted.events,
+        eager=granted.eager,
         key=granted.key,
     )
 

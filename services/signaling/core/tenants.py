@@ -78,6 +78,8 @@ class Tenant(BaseModel):
     """Limits of one call."""
     rates: Rates = Rates()
     """Rates and numbers of all its calls and tokens; fields that are not set fall back to the operator's settings."""
+    eager: bool = True
+    """Whether answers may be requested before a turn's end is certain; false: no answer is paid for and not heard."""
     origins: tuple[str, ...] = ()
     """Browser origins that may use this tenant's tokens; empty: any that the gateway allows."""
 

@@ -38,6 +38,7 @@ CAPABILITIES = Capabilities(
     manual_turns=True,
     cancel=True,
     truncate=True,
+    delete=True,
     transcription=True,
     tools=True,
     beside=True,

@@ -3,14 +3,16 @@
 from services.contracts.audio import FRAME_MS
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import DetectsTurns, turn_detection_of
+from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.command_buffer import CommandBuffer
-from services.upstream.core.commands import ApplyTurnDetection
+from services.upstream.core.commands import ApplyTurnDetection, CountEagerLimit
+from services.upstream.core.eager_waste import EagerWaste
 from services.upstream.core.idle_timeout import IdleTimeout
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
-from services.upstream.core.responses import ResponseTracker
+from services.upstream.core.responses import AheadRequest, ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
 
-_LEFT_TO_CLIENT: tuple[CloseReason, ...] = ("client_commit", "client_clear", "turn_detection")
+LEFT_TO_CLIENT: tuple[CloseReason, ...] = ("client_commit", "client_clear", "turn_detection")
 
 
 class CallerTurns:
@@ -19,7 +21,7 @@ class CallerTurns:
     ``granted``: the turn detection with which media begins the call.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most by keyword
         self,
         commands: CommandBuffer,
         config: SessionConfigState,
@@ -28,7 +30,12 @@ class CallerTurns:
         responses: ResponseTracker,
         idle: IdleTimeout,
         granted: DetectsTurns,
+        capabilities: Capabilities,
+        waste: EagerWaste,
     ) -> None:
+        self._capabilities = capabilities
+        self._waste = waste
+        self._steps = 0  # of the waste, that were applied
         self._commands = commands
         self._config = config
         self._input_buffer = input_buffer
@@ -44,7 +51,7 @@ class CallerTurns:
         Call it before the client is told. From push to talk to voice detection, what the client has not committed is
         cleared, and it gets `input_audio_buffer.cleared`.
         """
-        detection = turn_detection_of(self._config.turn_detection, self._config.turn_terms)
+        detection = self._detection()
         if detection == self._applied:
             return
         was, self._applied = self._applied, detection
@@ -52,6 +59,17 @@ class CallerTurns:
         self._commands.add(ApplyTurnDetection(self._changes, detection))
         if detection.automatic and not was.automatic:
             self._input_buffer.clear_uncommitted()
+
+    def _detection(self) -> DetectsTurns:
+        detection = turn_detection_of(self._config.turn_detection, self._config.turn_terms)
+        may_be_eager = self._capabilities.takes_back and not self._config.may_act_by_itself
+        eager_ms = self._waste.limited(detection.eager_ms, detection.silence_duration_ms) if may_be_eager else 0
+        return detection.model_copy(update={"eager_ms": eager_ms})
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether answers are requested before a turn's end."""
+        return self._applied.eager_ms > 0
 
     def begin(self, index: int, *, now: float) -> None:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
@@ -71,16 +89,23 @@ class CallerTurns:
         """
         push_to_talk = not self._applied.automatic
         if self._input_buffer.is_open or (push_to_talk and not self._input_buffer.has_client_audio):
-            self._input_buffer.append_frames(pcm, push_to_talk=push_to_talk, now=now)
+            self._input_buffer.append_frames(pcm, push_to_talk=push_to_talk, keeps=self.is_eager, now=now)
 
-    def end(self, index: int, *, reason: CloseReason, hangover_ms: int, now: float) -> None:
-        """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
+    def end(
+        self, index: int, *, reason: CloseReason, hangover_ms: int, ahead: AheadRequest | None = None, now: float
+    ) -> None:
+        """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out.
+
+        ``ahead``: the request for its answer, if that and the commit were sent before.
+        """
         automatic, has_manual_turns = self._applied.automatic, self._input_buffer.has_manual_turns
-        left_to_client = has_manual_turns and reason in _LEFT_TO_CLIENT
+        left_to_client = has_manual_turns and reason in LEFT_TO_CLIENT
         committed = self._input_buffer.utterance_ended(index, commits=automatic and not left_to_client)
         if automatic and left_to_client and reason == "turn_detection":
             self._input_buffer.clear_uncommitted()  # the client has switched back to voice detection meanwhile
-        if committed and has_manual_turns and self._creates_response:
+        if committed and ahead is not None:
+            self._responses.requested_ahead(ahead, hangover_ms=hangover_ms, now=now)
+        elif committed and has_manual_turns and self._creates_response:
             self._responses.request({}, asker="turn", hangover_ms=hangover_ms, now=now)
 
     def abandon(self) -> None:
@@ -96,7 +121,14 @@ class CallerTurns:
         self._idle.heard_until(index * FRAME_MS, now=now)
 
     def on_timer(self, *, now: float) -> None:
-        """Ask for a response if the caller has been silent for longer than the session's `idle_timeout_ms`."""
+        """Ask for a response if the caller has been silent for longer than the session's `idle_timeout_ms`.
+
+        Make media's eager ends come later if those so far have cost too much.
+        """
+        if self._steps != self._waste.steps:
+            self._steps = self._waste.steps
+            self._commands.add(CountEagerLimit("later" if self._detection().eager_ms else "off"))
+            self.apply()
         if self._idle.is_over(now=now):
             self._idle.commit_silence(now=now)
             if self._creates_response:

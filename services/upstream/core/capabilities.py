@@ -7,7 +7,7 @@ from typing import Literal
 from services.upstream.core.json_shape import Json, fields
 
 BillingBasis = Literal["tokens", "duration"]
-Capability = Literal["manual_turns", "cancel", "truncate", "transcription", "tools"]
+Capability = Literal["manual_turns", "cancel", "truncate", "delete", "transcription", "tools"]
 """What a provider may lack. Labels of `hushgate_upstream_missing_capability_total`."""
 MESSAGES: dict[Capability, str] = {
     "manual_turns": "This provider decides by itself when a turn ends and answers each: the buffer cannot be committed"
@@ -15,6 +15,7 @@ MESSAGES: dict[Capability, str] = {
     " no idle_timeout_ms.",
     "cancel": "This provider cannot cancel a response.",
     "truncate": "This provider cannot truncate an item: it remembers the whole answer.",
+    "delete": "This provider cannot delete an item.",
     "transcription": "This provider does not transcribe what the caller says.",
     "tools": "This provider calls no tools.",
 }
@@ -30,6 +31,8 @@ class Capabilities:
     """It accepts `response.cancel`."""
     truncate: bool
     """It accepts `conversation.item.truncate`."""
+    delete: bool
+    """It accepts `conversation.item.delete`, also of an utterance and of what it has generated."""
     transcription: bool
     """It transcribes the caller when it is asked to."""
     tools: bool
@@ -44,6 +47,11 @@ class Capabilities:
     """What it bills: tokens that it states with each response, or the duration of audio and session."""
     session_limit_s: int | None
     """Seconds after which it closes a session; None: never within a call."""
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether a turn that was committed and answered can be undone."""
+        return self.manual_turns and self.cancel and self.delete
 
 
 @dataclass(frozen=True, slots=True)

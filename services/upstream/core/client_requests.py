@@ -85,6 +85,11 @@ class Requests:
         """Whether a further event may wait here."""
         return len(self._waiting) < MAX_HELD_EVENTS and self._waiting_chars < MAX_HELD_EVENT_BYTES
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event waits here."""
+        return not self._waiting
+
     def proceed(self, now: float) -> None:
         """Handle the events that waited for what is in progress, and those behind them."""
         while self._waiting and self._commands.is_open and not self._parts.input_buffer.awaits_rate:

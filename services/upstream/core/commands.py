@@ -35,6 +35,12 @@ ErrorKind = Literal[
 RateOwner = Literal["token", "tenant"]
 """Whose rate it is: of one call, or of all calls of a tenant."""
 
+EagerOutcome = Literal["kept", "taken_back", "refused"]
+"""Labels of `hushgate_eager_turns_total`: it was the end, the caller spoke on, or no answer was requested ahead."""
+
+EagerLimit = Literal["later", "off"]
+"""Labels of `hushgate_eager_limited_total`."""
+
 TurnStage = Literal["provider_created", "provider_first_audio"]
 """Stages of a turn, measured from the end of the utterance."""
 
@@ -140,6 +146,20 @@ class CountRateRefusal:
 
 
 @dataclass(frozen=True, slots=True)
+class CountEagerTurn:
+    """Count what became of a turn that had probably ended."""
+
+    outcome: EagerOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class CountEagerLimit:
+    """Count and log that a call's eager ends come later, or not at all: taken-back answers cost too much."""
+
+    limit: EagerLimit
+
+
+@dataclass(frozen=True, slots=True)
 class ObserveStage:
     """Record how long a stage of a turn took."""
 
@@ -180,6 +200,8 @@ SessionCommand = (
     | CountMissing
     | TakeRates
     | CountRateRefusal
+    | CountEagerTurn
+    | CountEagerLimit
     | ObserveStage
     | SessionInForce
     | Reconnect

@@ -26,7 +26,7 @@ TRAILING_SILENCE_MS = 1000
 IDLE_SILENCE_MS = 200
 """What is committed after an idle timeout: more than `MIN_COMMIT_MS`, whatever a resampler holds."""
 MAX_REPEATED_AUDIO_BYTES = 30_000 // FRAME_MS * UP_FRAME_BYTES
-"""30 s: most that is kept of push to talk, so that a new session with the provider has it too."""
+"""30 s: most that is kept to be sent again: in a new session, or when a committed turn goes on."""
 _UTTERANCE_DROPPED = "The utterance is not committed."
 _REST_NOT_TAKEN = "What was taken stays in the buffer; nothing more is taken until it is committed or cleared."
 _APPEND_NOT_TAKEN = "This audio is not taken; what was taken before stays in the buffer."
@@ -63,6 +63,7 @@ class InputAudioBuffer:
         self.has_client_audio = False
         """Whether some of that was appended by the client itself."""
         self._kept = bytearray()  # the caller's audio in it, if that is all and not too long
+        self._is_committed_ahead = False  # at the provider, which has nothing in its buffer
         self._commits: deque[ItemId] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed
         self._clears: deque[bool] = deque(maxlen=_MAX_UNCONFIRMED)  # not yet confirmed; whether the client asked
         self._durations: OrderedDict[str, float] = OrderedDict()
@@ -77,6 +78,12 @@ class InputAudioBuffer:
     def untranscribed(self) -> bool:
         """Whether the transcription of an utterance is outstanding."""
         return bool(self._untranscribed)
+
+    @property
+    def can_commit_ahead(self) -> bool:
+        """Whether the utterance in progress can be committed before its end, and sent again if it goes on."""
+        is_kept = self._ms >= MIN_COMMIT_MS and self._ms == len(self._kept) / 32
+        return self._item is not None and is_kept and self.has_manual_turns and not self._commits
 
     @property
     def can_be_repeated(self) -> bool:
@@ -95,6 +102,23 @@ class InputAudioBuffer:
             self._commands.add(AppendAudio(bytes(self._kept)))
             self._tally.sent_bytes += len(self._kept)
 
+    def commit_ahead(self) -> Origin:
+        """Commit the utterance at the provider only; then it ends, goes on (`append_again`) or is dropped."""
+        origin = Origin("input_audio_buffer.commit", item_id=self._item)
+        self._commands.send_to_provider(origin.kind, origin=origin)
+        self._is_committed_ahead = True
+        return origin
+
+    def append_again(self) -> None:
+        """Append what was committed ahead: the utterance goes on."""
+        self._is_committed_ahead = False
+        self._append(bytes(self._kept))
+
+    def drop_committed(self) -> None:
+        """Forget what was committed ahead: the utterance is about to be dropped."""
+        self._is_committed_ahead = False
+        self._emptied()
+
     def utterance_started(self, index: int) -> None:
         """Begin an utterance at frame ``index``."""
         self._item, self._stopped = new_item_id(), None
@@ -107,8 +131,8 @@ class InputAudioBuffer:
         """Whether audio of the client waits for the rates; its further events must wait behind it."""
         return self._rate.client_waits
 
-    def append_frames(self, pcm: bytes, *, push_to_talk: bool = False, now: float) -> None:
-        """Append caller audio: s16le mono 16 kHz. ``push_to_talk``: keep it for a new session with the provider.
+    def append_frames(self, pcm: bytes, *, push_to_talk: bool = False, keeps: bool = False, now: float) -> None:
+        """Append caller audio: s16le mono 16 kHz. ``keeps``: it may have to be sent again, as push to talk always.
 
         Above a rate the rest is dropped, until the buffer is committed or cleared, and so is the utterance before it;
         what there is of push to talk stays.
@@ -117,7 +141,7 @@ class InputAudioBuffer:
         if not self._rate.admit(len(pcm) // 32, self._stop_taking if push_to_talk else self._cut, now=now):
             return
         self._append_frames(pcm)
-        if push_to_talk:
+        if push_to_talk or keeps:
             self._kept += pcm
             if len(self._kept) > MAX_REPEATED_AUDIO_BYTES:
                 self._kept.clear()
@@ -262,6 +286,8 @@ class InputAudioBuffer:
             self._append(bytes(TRAILING_SILENCE_MS // FRAME_MS * UP_FRAME_BYTES))
             while self._commits:  # what it did not detect as a turn never becomes an item
                 self.commit_failed(self._commits[0])
+        elif self._is_committed_ahead:
+            self._is_committed_ahead = False
         elif not self._commands.send_to_provider("input_audio_buffer.commit", origin=origin):
             return False
         self._durations[item] = self._ms / 1000

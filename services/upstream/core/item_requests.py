@@ -82,6 +82,8 @@ class ItemRequests:
 
     def delete(self, event: Json, _: float) -> None:
         """Handle `conversation.item.delete`."""
+        if not self._parts.capabilities.delete:
+            raise unsupported_error(self._commands, "delete")
         item_id = text(event, "item_id")
         if self._parts.item_events.delete_absent(item_id):
             return

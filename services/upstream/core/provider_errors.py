@@ -7,7 +7,13 @@ from services.upstream.core.session_parts import Parts
 
 _QUIET_ERRORS = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
 _QUIET_KINDS = frozenset(
-    {"conversation.item.create", "conversation.item.truncate", "input_audio_buffer.clear", "response.cancel"}
+    {
+        "conversation.item.create",
+        "conversation.item.delete",
+        "conversation.item.truncate",
+        "input_audio_buffer.clear",
+        "response.cancel",
+    }
 )
 
 
@@ -41,6 +47,8 @@ class ProviderErrors:
         """Undo what the provider refused; return whether the client need not get the error."""
         kind = origin.kind if origin else ""
         is_active = code == "conversation_already_has_active_response"
+        if self._parts.eager.is_refused(origin, is_active=is_active, now=now):
+            return True
         if kind == "response.create" or (origin is None and is_active):
             return self._parts.responses.request_refused(origin, is_active=is_active, now=now)
         match origin:

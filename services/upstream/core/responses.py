@@ -6,11 +6,13 @@ only still plays, or is being stopped, does not count.
 
 import base64
 import binascii
+from dataclasses import dataclass
 from functools import partial
 
 from services.upstream.core.call_rates import CallRates, RateRefusal
 from services.upstream.core.command_buffer import AT_ONCE, AudioPosition, Origin
 from services.upstream.core.commands import BookUsage, CountError
+from services.upstream.core.eager_waste import EagerWaste
 from services.upstream.core.ids import IdMap
 from services.upstream.core.item_registry import client_item
 from services.upstream.core.json_shape import Json, fields, text, whole
@@ -24,15 +26,30 @@ from services.upstream.core.response import (
 )
 from services.upstream.core.response_requests import Asker, ResponseRequest, ResponseRequests
 from services.upstream.core.turn_latency import TurnLatency
-from services.upstream.core.usage import Tally, input_tokens, response_meters
+from services.upstream.core.usage import Tally, input_tokens, response_cost, response_meters
+
+
+@dataclass(frozen=True, slots=True)
+class AheadRequest:
+    """A `response.create` that was sent before the end of the turn that it answers."""
+
+    origin: Origin
+    sent_at: float
 
 
 class ResponseTracker:
     """Requests responses, one at a time, tracks them and stops them. Call `on_timer` several times a second."""
 
     def __init__(
-        self, shared: ResponseContext, tally: Tally, rates: CallRates, *, publishes_turns: bool = False
+        self,
+        shared: ResponseContext,
+        tally: Tally,
+        rates: CallRates,
+        *,
+        waste: EagerWaste,
+        publishes_turns: bool = False,
     ) -> None:
+        self._waste = waste
         self._shared = shared
         self._rates = rates
         self._commands = shared.commands
@@ -40,6 +57,8 @@ class ResponseTracker:
         self._live: list[ProviderResponse] = []
         self._requests = ResponseRequests()
         self._latency = TurnLatency(shared.commands, publishes=publishes_turns)
+        self.is_held_back = False
+        """Whether all requests wait until `release`."""
 
     @property
     def _generating(self) -> list[ProviderResponse]:
@@ -55,8 +74,13 @@ class ResponseTracker:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no response is requested, generated or playing."""
-        return not self._live and self._requests.is_empty
+        """Whether no response is requested, generated or playing, and none is held back."""
+        return not self._live and self._requests.is_empty and not self.is_held_back
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a response would be generated at once: none is requested or generated."""
+        return not self._generating and self._requests.is_empty and not self.is_held_back
 
     def behind(self, item_id: str) -> AudioPosition:
         """Return where further events of an item belong; at once if it is of no response."""
@@ -142,7 +166,25 @@ class ResponseTracker:
             else:
                 self._refuse(request, "Too much waits for the connection to the provider.")
 
+    def requested_ahead(self, request: AheadRequest, *, hangover_ms: int, now: float) -> None:
+        """Record that the answer to a turn was requested before the turn's end, and that it is wanted."""
+        new = ResponseRequest(fields={}, asker="turn", client_event_id=None, asked_at=now, hangover_ms=hangover_ms)
+        new.origin, new.sent_at, new.admission = request.origin, request.sent_at, "granted"
+        new.sent_behind = self._shared.conversation.order.requests
+        self._requests.sent.append(new)
+
+    def hold_back(self) -> None:
+        """Let all requests wait until `release`."""
+        self.is_held_back = True
+
+    def release(self, *, now: float) -> None:
+        """Request what `hold_back` let wait."""
+        self.is_held_back = False
+        self._send_next(now)
+
     def _next_request(self, now: float) -> ResponseRequest | None:
+        if self.is_held_back:
+            return None
         beside = sum(response.beside for response in self._generating)
         return self._requests.next(is_free=beside == len(self._generating), beside=beside, now=now)
 
@@ -207,8 +249,8 @@ class ResponseTracker:
     def done(self, event: Json, now: float) -> None:
         """Handle `response.done`; its usage is booked even if the response is unknown or was stopped."""
         body = fields(event, "response")
-        self._book(body, now)
         response = self._response(text(body, "id"))
+        self._book(body, response, now)
         if response is None or not response.generating:
             self._commands.count_error(CountError("unexpected", "response.done"))
         else:
@@ -262,11 +304,14 @@ class ResponseTracker:
         else:
             self._commands.count_error(CountError("unexpected", "audio"))
 
-    def _book(self, body: Json, now: float) -> None:
+    def _book(self, body: Json, response: ProviderResponse | None, now: float) -> None:
         self._tally.responses += 1
+        is_by_tokens = self._shared.capabilities.meter == "tokens"
+        generated_ms = sum(item.generated_ms for item in response.items) if response else 0
+        self._waste.record(response_cost(fields(body, "usage")) if is_by_tokens else generated_ms, taken_back=False)
         if tokens := input_tokens(fields(body, "usage")):
             self._rates.book({"input_tokens": tokens}, now=now)
-        if self._shared.capabilities.meter == "duration":  # the tally of audio and session is what it bills
+        if not is_by_tokens:  # the tally of audio and session is what it bills
             return
         reading = response_meters(fields(body, "usage"))
         if not reading.sane:

@@ -3,6 +3,8 @@
 Sans-IO. A method is an event; it returns the commands to execute, in order. ``now``: monotonic seconds.
 """
 
+from functools import partial
+
 from pydantic import JsonValue
 
 from services.contracts.client_event import RefusedEvent
@@ -11,6 +13,7 @@ from services.contracts.grant import Grant
 from services.contracts.ids import SessionId
 from services.contracts.messages import CloseReason
 from services.contracts.turn_detection import TurnTerms, granted_turn_detection, turn_detection_of
+from services.upstream.core.caller_turns import LEFT_TO_CLIENT
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.client_requests import Requests
 from services.upstream.core.commands import BookUsage, CountError, EndSession, SessionCommand
@@ -34,7 +37,7 @@ TRANSCRIPTION_S = 1.0
 class SessionCore:
     """The session of one call, between its media process and its provider. Call `on_timer` several times a second."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by keyword
         self,
         *,
         session_id: SessionId,
@@ -43,6 +46,7 @@ class SessionCore:
         expires_at: int,
         capabilities: Capabilities,
         turn_terms: TurnTerms = TurnTerms(),  # noqa: B008 - frozen
+        eager_waste_percent: int = 10,
     ) -> None:
         parts = connected_parts(
             SessionConfigState(
@@ -51,6 +55,7 @@ class SessionCore:
             grant=grant,
             capabilities=capabilities,
             begins_with=granted_turn_detection(grant.session, turn_terms) or turn_detection_of({}, turn_terms),
+            eager_waste_percent=eager_waste_percent,
         )
         self._commands = parts.commands
         self._tally = parts.tally
@@ -60,6 +65,7 @@ class SessionCore:
         self._input_buffer = parts.input_buffer
         self._turns = parts.turns
         self._updates = parts.updates
+        self._eager = parts.eager
         self._requests = Requests(parts)
         self._setup = ProviderSetup(parts)
         self._conversation_events = ConversationEvents(parts)
@@ -91,6 +97,7 @@ class SessionCore:
     def ending(self, *, now: float) -> list[SessionCommand]:
         """Stop requesting and generating responses: the call is about to end. Then wait for `is_settled`."""
         self._ending_at = now
+        self._take_back(now, drops=True)
         self._responses.stop_all(now=now)
         return self._commands.pop_commands()
 
@@ -99,18 +106,22 @@ class SessionCore:
         if self._ended or not self._commands.is_open:
             return True
         is_quiet = not self._input_buffer.untranscribed or now - self._ending_at >= TRANSCRIPTION_S
-        return is_quiet and not self._responses.awaits_usage
+        return is_quiet and not self._responses.awaits_usage and self._eager.is_settled
 
     def ended(self, *, now: float) -> list[SessionCommand]:
         """Book the last reading of the meters: the call has ended."""
         if self._ended:
             return []
         self._ended = True
+        self._take_back(now, drops=True)
         self._commands.add(BookUsage(self._tally.meters(now=now)))
         return self._commands.pop_commands()
 
     def on_timer(self, *, now: float) -> list[SessionCommand]:
         """Send what is due as of `now`; call it several times a second."""
+        if self._eager.is_overdue(now=now):
+            self._take_back(now)
+        self._eager.on_timer(now=now)
         self._responses.on_timer(now=now)
         self._turns.on_timer(now=now)
         self._setup.on_timer(now=now)
@@ -125,11 +136,14 @@ class SessionCore:
 
     def utterance_started(self, index: int, *, now: float) -> list[SessionCommand]:
         """Begin an utterance: the gate opened. ``index``: its first frame, pre-roll included."""
+        self._take_back(now)
         self._when_in_force(lambda at: self._turns.begin(index, now=at), now)
         return self._commands.pop_commands()
 
     def audio_up(self, pcm: bytes, *, now: float) -> list[SessionCommand]:
         """Append caller audio, s16le mono 16 kHz; with voice detection, audio outside of an utterance is dropped."""
+        if self._eager.is_tentative:
+            self._take_back(now)
         if self._takes_inputs:
             self._turns.append(pcm, now=now)
         else:
@@ -137,18 +151,43 @@ class SessionCore:
                 self._commands.count_error(CountError("backlog", "audio"))
         return self._commands.pop_commands()
 
+    def turn_probably_ended(self, *, is_quiet: bool, now: float) -> list[SessionCommand]:
+        """Commit the utterance and request its answer, if that can be undone; the client sees neither before its end.
+
+        ``is_quiet``: no event of the client waits for `takes_client_events`.
+        """
+        is_quiet = is_quiet and self._takes_inputs and self._requests.is_idle and self._updates.is_idle
+        self._eager.begin(is_quiet=is_quiet, now=now)
+        return self._commands.pop_commands()
+
+    def turn_resumed(self, *, now: float) -> list[SessionCommand]:
+        """Undo what was requested when the turn had probably ended: the caller speaks on."""
+        self._take_back(now)
+        return self._commands.pop_commands()
+
+    def _take_back(self, now: float, *, drops: bool = False) -> None:
+        for event in self._eager.take_back(drops=drops, now=now):
+            self._on_event(event, now)
+
     def utterance_ended(
         self, index: int, *, reason: CloseReason = "speech_end", hangover_ms: int = 0, now: float
     ) -> list[SessionCommand]:
         """End the utterance: the gate closed before frame ``index``. ``hangover_ms``: silence that it waited out."""
-        self._when_in_force(
-            lambda at: self._turns.end(index, reason=reason, hangover_ms=hangover_ms, now=at),
-            now,
-        )
+        self._when_in_force(partial(self._end_turn, index, reason, hangover_ms), now)
         return self._commands.pop_commands()
 
-    def utterance_abandoned(self) -> list[SessionCommand]:
+    def _end_turn(self, index: int, reason: CloseReason, hangover_ms: int, now: float) -> None:
+        if reason in LEFT_TO_CLIENT:
+            self._take_back(now)
+        answer = self._eager.keep()
+        request = answer.request if answer else None
+        self._turns.end(index, reason=reason, hangover_ms=hangover_ms, ahead=request, now=now)
+        for event in answer.events if answer else ():
+            self._on_event(event, now)
+
+    def utterance_abandoned(self, *, now: float) -> list[SessionCommand]:
         """Drop the utterance: the caller hung up during it, so that no answer is requested."""
+        self._take_back(now, drops=True)
         self._when_in_force(lambda _: self._turns.abandon(), 0.0)
         return self._commands.pop_commands()
 
@@ -169,7 +208,8 @@ class SessionCore:
         """Whether `on_client_event` may be called: it can be handled now, or there is room to wait for that."""
         if not self._takes_inputs:
             return self._waiting.has_room
-        return self._commands.is_open and not self._input_buffer.awaits_rate and self._requests.has_room
+        may_be_handled = self._commands.is_open and not self._input_buffer.awaits_rate
+        return may_be_handled and not self._eager.is_tentative and self._requests.has_room
 
     @property
     def _takes_inputs(self) -> bool:
@@ -215,7 +255,10 @@ class SessionCore:
 
     def _on_event(self, event: Json, now: float) -> None:
         kind = text(event, "type")
-        if kind in ITEM_EVENTS:
+        if self._eager.takes(event, now=now):
+            if self._eager.is_full:
+                self._take_back(now)
+        elif kind in ITEM_EVENTS:
             self._config.voice_is_fixed = self._config.voice_is_fixed or kind == "response.output_audio.delta"
             self._responses.on_item_event(event, now)
         elif kind.startswith(("conversation.item.", "input_audio_buffer.")) and kind in REQUIRED:
@@ -269,5 +312,7 @@ class SessionCore:
                 "sent_ms": tally.sent_ms,
                 "generated_ms": tally.generated_ms,
                 "responses": tally.responses,
+                "taken_back": tally.taken_back,
+                "wasted_tokens": tally.wasted_tokens,
             }
             self._commands.publish_event("hushgate.usage", figures)

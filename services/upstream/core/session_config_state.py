@@ -20,7 +20,7 @@ from services.contracts.turn_detection import (
     turn_detection_in_force,
 )
 from services.upstream.core.json_paths import at_path, has_value, value_at, without_path
-from services.upstream.core.json_shape import Json, fields, text
+from services.upstream.core.json_shape import Json, fields, objects, text
 from services.upstream.core.session_report import OPTIONAL_FIELDS, reported_values
 
 _FIXED_FIELDS = frozenset({"type", "model"})
@@ -71,6 +71,12 @@ class SessionConfigState:
     def transcription_model(self) -> str:
         """The model that transcribes the caller, which has its own prices; empty if none is named."""
         return text(fields(fields(fields(self._effective, "audio"), "input"), "transcription"), "model")
+
+    @property
+    def may_act_by_itself(self) -> bool:
+        """Whether the provider may call tools by itself, which no cancel undoes: MCP, or what a stored prompt has."""
+        is_mcp = any(text(tool, "type") == "mcp" for tool in objects(self._effective, "tools"))
+        return is_mcp or self._effective.get("prompt") is not None
 
     @property
     def transcribes(self) -> bool:

@@ -9,6 +9,8 @@ from services.upstream.core.caller_audio_rate import CallerAudioRate
 from services.upstream.core.caller_turns import CallerTurns
 from services.upstream.core.capabilities import Capabilities
 from services.upstream.core.command_buffer import CommandBuffer
+from services.upstream.core.eager_turns import EagerTurns
+from services.upstream.core.eager_waste import EagerWaste
 from services.upstream.core.idle_timeout import IdleTimeout
 from services.upstream.core.ids import IdMap
 from services.upstream.core.input_audio_buffer import InputAudioBuffer
@@ -18,6 +20,7 @@ from services.upstream.core.response import ResponseContext
 from services.upstream.core.responses import ResponseTracker
 from services.upstream.core.session_config_state import SessionConfigState
 from services.upstream.core.session_updates import SessionUpdates
+from services.upstream.core.taken_back import TakenBackTurn
 from services.upstream.core.transcript import SpeakingRate
 from services.upstream.core.usage import Tally
 
@@ -38,19 +41,29 @@ class Parts:
     tally: Tally
     capabilities: Capabilities
     updates: SessionUpdates
+    eager: EagerTurns
 
 
 def connected_parts(
-    config: SessionConfigState, *, grant: Grant, capabilities: Capabilities, begins_with: DetectsTurns
+    config: SessionConfigState,
+    *,
+    grant: Grant,
+    capabilities: Capabilities,
+    begins_with: DetectsTurns,
+    eager_waste_percent: int,
 ) -> Parts:
-    """Return the parts of a new session. ``begins_with``: the turn detection in force when the call begins."""
+    """Return the parts of a new session. ``begins_with``: the turn detection in force when the call begins.
+
+    ``eager_waste_percent``: see `EagerWaste`.
+    """
+    waste = EagerWaste(eager_waste_percent)
     commands = CommandBuffer()
     ids = IdMap()
     tally = Tally()
     conversation = ItemRegistry()
     shared = ResponseContext(commands, ids, SpeakingRate(), conversation, config.conversation_id, capabilities)
     rates = CallRates(commands, token=grant.limits, tenant=grant.tenant_limits)
-    responses = ResponseTracker(shared, tally, rates, publishes_turns="turn" in grant.events)
+    responses = ResponseTracker(shared, tally, rates, waste=waste, publishes_turns="turn" in grant.events)
     input_buffer = InputAudioBuffer(
         commands,
         ids,
@@ -62,7 +75,24 @@ def connected_parts(
     )
     idle = IdleTimeout(commands, config, input_buffer=input_buffer, responses=responses, tally=tally)
     turns = CallerTurns(
-        commands, config, input_buffer=input_buffer, responses=responses, idle=idle, granted=begins_with
+        commands,
+        config,
+        input_buffer=input_buffer,
+        responses=responses,
+        idle=idle,
+        granted=begins_with,
+        capabilities=capabilities,
+        waste=waste,
+    )
+    taken_back = TakenBackTurn(commands, ids, config, tally=tally, waste=waste, meter=capabilities.meter)
+    eager = EagerTurns(
+        commands,
+        ids,
+        input_buffer=input_buffer,
+        responses=responses,
+        rates=rates,
+        turns=turns,
+        taken_back=taken_back,
     )
     updates = SessionUpdates(commands, ids, config, capabilities, turns=turns)
     item_events = ItemEvents(commands, ids, config, conversation=conversation, input_buffer=input_buffer)
@@ -79,4 +109,5 @@ def connected_parts(
         tally=tally,
         capabilities=capabilities,
         updates=updates,
+        eager=eager,
     )

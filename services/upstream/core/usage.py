@@ -38,6 +38,11 @@ def response_meters(usage: Json) -> UsageReading:
     return UsageReading(_without_zeros(meters), in_sane and out_sane and cache_sane and total_sane and _is_sane(usage))
 
 
+def response_cost(usage: Json) -> int:
+    """Return the tokens of a response, in and out, without the cached ones, which cost a fraction."""
+    return sum(quantity for meter, quantity in response_meters(usage).meters.items() if meter not in _CACHED.values())
+
+
 def input_tokens(usage: Json) -> int:
     """Return the input tokens of a response, cached ones too."""
     incoming, _ = _split(usage, "input_token_details", "input_tokens")
@@ -109,7 +114,9 @@ class Tally:
         self.generated_bytes = 0
         self.items_created = 0
         self.tool_calls = 0
-        self.responses = 0
+        self.responses = 0  # without those taken back
+        self.taken_back = 0
+        self.wasted_tokens = 0  # of responses that were taken back
         self.opened_at: float | None = None
 
     @property

@@ -50,7 +50,6 @@ class AnswerHold:
             frame,
             is_speech=probability >= gate.shifted(self._probability),
             level_dbfs=level_dbfs,
-            loud=up.may_be_caller(level_dbfs),
             now=now,
         )
         if isinstance(judged, CallerSpeaks):

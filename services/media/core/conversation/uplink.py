@@ -4,9 +4,18 @@ from dataclasses import dataclass
 
 from services.contracts.audio import FRAME_MS, PcmFrame
 from services.contracts.frame import NO_FLAGS, Flag, Kind
-from services.contracts.messages import UtteranceEnd, UtteranceStart
+from services.contracts.messages import EagerEnd, UtteranceEnd, UtteranceStart
 from services.media.core.commands import CallCommand, SendUp
-from services.media.core.speech.gate import Forward, GateClosed, GateEvent, GateOpened, JudgedOnset, VadGate
+from services.media.core.speech.gate import (
+    EagerEnded,
+    Forward,
+    GateClosed,
+    GateEvent,
+    GateOpened,
+    JudgedOnset,
+    TurnResumed,
+    VadGate,
+)
 from services.media.core.speech.gate_config import GateConfig
 
 MAX_BATCH_FRAMES = 2
@@ -44,10 +53,6 @@ class Uplink:
     def is_open(self) -> bool:
         """Whether an utterance is being sent."""
         return self._gate.is_open
-
-    def may_be_caller(self, level_dbfs: float) -> bool:
-        """Say whether speech of that level may open the gate."""
-        return self._gate.may_be_caller(level_dbfs)
 
     def on_frame(
         self,
@@ -108,6 +113,11 @@ class Uplink:
                 case GateOpened():
                     start = UtteranceStart(cause=event.cause, onset_index=event.onset_index)
                     out += [GateMoved(event), SendUp(Kind.UTTERANCE_START, event.index, start.encode())]
+                case EagerEnded():
+                    ended = EagerEnd(speech_end_index=event.speech_end_index, silence_ms=event.silence_ms)
+                    out += [*self._flush(), SendUp(Kind.EAGER_END, event.index, ended.encode())]
+                case TurnResumed():
+                    out.append(SendUp(Kind.TURN_RESUMED, event.index))
                 case _:
                     end = UtteranceEnd(
                         reason=event.reason,

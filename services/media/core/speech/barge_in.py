@@ -77,7 +77,6 @@ class _Sound:
     open: deque[bool] = field(default_factory=lambda: deque(maxlen=_WINDOW_FRAMES))  # voiced and open, the newest
     tone_hz: float = 0.0  # of the frame before
     quiet: int = 0  # frames since the last one of speech
-    is_loud: bool = False  # one of its frames was
     loudest_dbfs: float = -math.inf
     was_echo: bool = False  # when last compared, or before
     since_echo: int = 0  # frames since it was
@@ -116,8 +115,6 @@ class _Sound:
 
     def is_speech(self, needed: int, *, level_known: bool) -> bool:
         """Say whether it can be nothing but speech of the caller."""
-        if not self.is_loud:
-            return False
         if self.evidence >= _LONG_FRAMES:
             needed = max(1, needed - 1)
         if self.open.count(True) >= needed:
@@ -156,10 +153,8 @@ class BargeInJudge:
         self._sound = _Sound()
         self._refused = False
 
-    def on_frame(
-        self, frame: PcmFrame, *, is_speech: bool, level_dbfs: float, loud: bool, now: float
-    ) -> Judgement | None:
-        """Judge the next frame of the caller. ``loud``: as loud as this caller's speech can be expected to be."""
+    def on_frame(self, frame: PcmFrame, *, is_speech: bool, level_dbfs: float, now: float) -> Judgement | None:
+        """Judge the next frame of the caller. ``level_dbfs``: infinite where unknown."""
         self.on_unjudged(frame, now=now)
         sound = self._sound
         self._frames += 1
@@ -170,7 +165,6 @@ class BargeInJudge:
         if not is_speech or not sound.is_within_reach(level_dbfs):
             return self._on_quiet(sound)
         sound.quiet = 0
-        sound.is_loud = sound.is_loud or loud
         if self._is_echo(sound):
             return self._limit(sound)
         if sound.onset is None:
@@ -219,7 +213,7 @@ class BargeInJudge:
 
     def _holds(self, sound: _Sound) -> bool:
         enough = sound.evidence >= self._config.hold_frames
-        return enough and sound.is_loud and not sound.tone_hz and 2 * sound.tones < sound.evidence
+        return enough and not sound.tone_hz and 2 * sound.tones < sound.evidence
 
     def _on_quiet(self, sound: _Sound) -> ReleaseAnswer | None:
         if sound.onset is None and not sound.was_echo:

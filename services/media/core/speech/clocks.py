@@ -25,10 +25,10 @@ class Clocks:
         self._turn_probability = config.shifted(config.turn_probability)
         self._doubt_probability = config.shifted(config.doubt_probability)
 
-    def start(self, run: int) -> None:
-        """Start with an utterance of ``run`` frames of speech."""
+    def start(self) -> None:
+        """Start after an onset."""
         self.silence = 0
-        self._run = run
+        self._run = self._config.resume_frames
         self._tail = 0
 
     def is_speech(self, probability: float, level_dbfs: float, talker: TalkerLevel) -> bool:
@@ -55,4 +55,4 @@ class Clocks:
         if self._tail <= self._config.tail_frames:
             return True
         audible = noise.dbfs + self._config.audible_db <= level_dbfs < math.inf
-        return audible and self._tail <= self._config.audible_tail_frames
+        return audible and self._tail <= self._config.tail_frames + self._config.audible_tail_frames

@@ -55,7 +55,26 @@ class GateClosed:
     hangover_ms: int = 0
 
 
-GateEvent = GateOpened | Forward | GateClosed
+@dataclass(frozen=True, slots=True)
+class EagerEnded:
+    """The turn has probably ended: the rest of the hangover is held. ``index``: after the last frame sent.
+
+    ``silence_ms``: since ``speech_end_index``, after the last frame of speech. `GateClosed` or `TurnResumed` follows.
+    """
+
+    index: int
+    speech_end_index: int
+    silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed:
+    """The turn goes on from ``index``: frames are sent again."""
+
+    index: int
+
+
+GateEvent = GateOpened | Forward | GateClosed | EagerEnded | TurnResumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ class JudgedOnset:
 
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
-_LONGEST_RUN: Final = 100  # so much of an onset that is not loud enough is kept, should it become so: 2 s
+_LONGEST_ONSET: Final = 100  # of an onset that does not become certain: 2 s
 
 
 @dataclass(slots=True, init=False)
@@ -106,6 +125,8 @@ class VadGate:
         self._clocks = Clocks(config)
         self._idle: deque[_Kept] = deque()  # may yet become pre-roll
         self._held: list[_Kept] = []  # silence after the tail that may yet be sent
+        self._has_paused = False  # long enough since the last speech for an eager end
+        self._is_tentative = False  # neither closed nor resumed since
         self._speech_end = 0
         self._speech_end_at = 0.0
         self._next_index = 0
@@ -139,10 +160,6 @@ class VadGate:
         if judged is not None:
             return self._on_frame_judged(kept, probability, judged)
         return self._on_frame_idle(kept, probability, playing=playing)
-
-    def may_be_caller(self, level_dbfs: float) -> bool:
-        """Say whether speech of that level may open the gate: others speak more quietly, and noise is a reason too."""
-        return self._onset.is_loud(level_dbfs, self._noise, self._talker)
 
     def on_timer(self, *, now: float) -> list[GateEvent]:
         """Close an open gate if no frame has come for the hangover: without packets the audio clock stops."""
@@ -194,14 +211,12 @@ class VadGate:
             return
         if probability < _NOISE_BELOW:
             self._noise.on_noise(level_dbfs)
-        if probability >= _TALKER_FROM and self.is_open:
+        elif probability >= _TALKER_FROM and self.is_open:
             self._talker.on_speech(level_dbfs)
-        else:
-            self._talker.on_silence(self._config.fade_db_s * FRAME_MS / 1000)
 
     def _on_frame_judged(self, kept: _Kept, probability: float, judged: JudgedOnset) -> list[GateEvent]:
         self._keep_idle(kept, probability)
-        self._onset.run = judged.frames
+        self._onset.frames = judged.frames
         if judged.is_speech:
             return self._open(kept)
         self._trim()
@@ -215,30 +230,36 @@ class VadGate:
 
     def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
         self._keep_idle(kept, probability)
-        if self._onset.run:
+        if self._onset.frames:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames
-            if self._onset.opens(needed, self._noise, self._talker):
+            if self._onset.opens(needed):
                 return self._open(kept)
         self._trim()
         return []
 
     def _trim(self) -> None:
-        most = self._config.pre_roll_frames + min(self._onset.run, _LONGEST_RUN)
+        most = (
+            self._config.pre_roll_frames
+            + self._config.audible_pre_roll_frames
+            + min(self._onset.frames, _LONGEST_ONSET)
+        )
         while len(self._idle) > most:
             self._idle.popleft()
             self.gated_frames += 1
 
     def _open(self, newest: _Kept) -> list[GateEvent]:
         self._trim()
-        first = max(0, len(self._idle) - self._onset.run)
+        first = max(0, len(self._idle) - self._onset.frames)
         onset = self._idle[first]
         self._trim_pre_roll(first)
         frames = list(self._idle)
         self._idle.clear()
         self.is_open = True
         self._history = FrameHistory()
-        self._clocks.start(self._onset.run)
+        self._talker.on_open(self._onset.loudest_dbfs)
+        self._onset.reset()
+        self._clocks.start()
         self._mark_speech(newest)
         opened: list[GateEvent] = [GateOpened(frames[0].frame.index, onset.frame.index, onset.at)]
         return opened + [self._send(kept.frame, pre_roll=kept.frame.index < onset.frame.index) for kept in frames]
@@ -246,8 +267,8 @@ class VadGate:
     def _trim_pre_roll(self, onset: int) -> None:
         """Let the pre-roll begin where its level rises over the noise."""
         audible_dbfs = self._noise.dbfs + self._config.audible_db
-        first = max(0, onset - self._config.least_pre_roll_frames)
-        while first and self._idle[first - 1].level_dbfs >= audible_dbfs:
+        first = max(0, onset - self._config.pre_roll_frames)
+        while first and audible_dbfs <= self._idle[first - 1].level_dbfs < math.inf:
             first -= 1
         for _ in range(first):
             self._idle.popleft()
@@ -256,30 +277,37 @@ class VadGate:
     def _on_frame_open(self, kept: _Kept, probability: float) -> list[GateEvent]:
         events: list[GateEvent] = []
         if self._clocks.is_speech(probability, kept.level_dbfs, self._talker):
-            events += self._send_held()
+            self._onset.reset()
             self._mark_speech(kept)
-            events.append(self._send(kept.frame))
-        elif self._clocks.is_doubtful(probability):
-            events += self._send_held()
-            events.append(self._send(kept.frame))
-        elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
-            events.append(self._send(kept.frame))
+            events += [*self._send_held(), self._send(kept.frame)]
         else:
-            self._held.append(kept)
+            self._onset.on_frame(probability, kept.level_dbfs)  # of a quieter talker, who opens when this turn is over
+            if self._clocks.is_doubtful(probability):
+                events += [*self._send_held(), self._send(kept.frame)]
+            elif not self._held and self._clocks.in_tail(kept.level_dbfs, self._noise):
+                events.append(self._send(kept.frame))
+            else:
+                self._held.append(kept)
         self._history.silence = self._clocks.silence
         reason = self._turn_end.reason(self._history)
         if reason is not None:
             events.append(self._close(reason))
+        elif self._held and not self._has_paused and 0 < self._config.eager_frames <= self._clocks.silence:
+            self._has_paused = self._is_tentative = True
+            events.append(EagerEnded(self._next_index, self._speech_end, self._clocks.silence * FRAME_MS))
         return events
 
     def _mark_speech(self, kept: _Kept) -> None:
+        self._has_paused = False
         self._speech_end = kept.frame.index + 1
         self._speech_end_at = kept.at
 
     def _send_held(self) -> list[GateEvent]:
-        sent: list[GateEvent] = [self._send(kept.frame) for kept in self._held]
+        resumed: list[GateEvent] = [TurnResumed(self._next_index)] if self._is_tentative else []
+        self._is_tentative = False
+        sent = [self._send(kept.frame) for kept in self._held]
         self._held.clear()
-        return sent
+        return resumed + sent
 
     def _send(self, frame: PcmFrame, *, pre_roll: bool = False) -> Forward:
         self.sent_frames += 1
@@ -289,8 +317,9 @@ class VadGate:
 
     def _close(self, reason: CloseReason, *, since_frame_s: float = 0.0) -> GateClosed:
         hangover_ms = self._history.silence * FRAME_MS + round(since_frame_s * 1000)
-        self.is_open = False
-        self._onset.reset()
+        self.is_open = self._is_tentative = False
+        if reason != "speech_end":
+            self._onset.reset()
         # Held frames were never sent, so they may become the pre-roll of speech that follows.
         self._idle.extend(self._held)
         self._held.clear()
