@@ -137,6 +137,9 @@ async def _read_parts(request: Request) -> OfferBody:
         parts = {name: value if isinstance(value, str) else await value.read() for name, value in form.items()}
     finally:
         await form.close()
+    if twice := next((name for name in parts if len(form.getlist(name)) > 1), None):
+        name = twice[:64]
+        raise ApiError(400, f"The body has several parts named '{name}'.", code="invalid_multipart", param=name)
     if others := sorted(parts.keys() - {"sdp", "session"}):
         name = others[0][:64]
         raise ApiError(400, f"Unknown part: '{name}'. There are sdp, session.", code="unknown_parameter", param=name)

@@ -231,6 +231,13 @@ async def test_a_part_that_would_have_no_effect_is_refused(client: httpx.AsyncCl
     assert (reply.status_code, error["code"], error["param"]) == (400, "unknown_parameter", "model")
 
 
+@pytest.mark.parametrize("name", ["sdp", "session"])
+async def test_a_part_is_there_once(client: httpx.AsyncClient, key: str, offer: str, name: str) -> None:
+    parts = [("sdp", (None, offer)), ("session", (None, "{}")), (name, (None, "{}"))]
+    error = (refused := await client.post(CALLS, files=parts, headers=bearer(key))).json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (400, "invalid_multipart", name)
+
+
 async def test_the_charset_that_all_use_may_be_named(
     client: httpx.AsyncClient, add_media: AddMedia, key: str, offer: str
 ) -> None:

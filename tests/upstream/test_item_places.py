@@ -59,6 +59,26 @@ def test_neighbours_of_a_deleted_item_close_up() -> None:
     assert create(drive, "b")["previous_item_id"] == "c", "its id is free again"
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_an_item_that_is_being_deleted_can_be_created_anew(is_refused: bool) -> None:  # noqa: FBT001 - a parameter
+    drive = Drive().ready()
+    for item_id in ("a", "b"):
+        create(drive, item_id)
+    drive.forget().client("conversation.item.delete", item_id="a")
+    drive.client("conversation.item.create", item={**MESSAGE, "id": "a"}, previous_item_id="root", event_id="mine")
+    assert drive.sent_types == ["conversation.item.delete"]
+    if is_refused:
+        refuse(drive, "conversation.item.delete")
+        refused = object_of(drive.named("error")[-1].event, "error")
+        assert (refused["code"], refused["event_id"]) == ("item_create_duplicate_id", "mine")
+        return
+    drive.provider("conversation.item.deleted", item_id="a")
+    assert drive.sent("conversation.item.create")["previous_item_id"] == "root"
+    confirm(drive, "a")
+    assert drive.one("conversation.item.added")["previous_item_id"] is None
+    assert create(drive, "c")["previous_item_id"] == "b"
+
+
 def test_a_refused_item_leaves_its_place_and_its_id() -> None:
     drive = Drive().ready()
     create(drive, "a")

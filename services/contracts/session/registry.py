@@ -179,7 +179,7 @@ ITEM_FIELDS: tuple[FieldEntry, ...] = (
         "item",
         "gateway",
         {
-            "id": "up to 64 of A-Z a-z 0-9 _ -; made here if it is left out",
+            "id": "up to 64 of A-Z a-z 0-9 _ -, but not `root`; made here if it is left out",
             "object": "`realtime.item` only",
             "status": "as the item is shown; it has no effect on the conversation",
         },
@@ -198,7 +198,7 @@ ITEM_FIELDS: tuple[FieldEntry, ...] = (
             "content[].transcript": "of `input_audio` and `output_audio`",
             "content[].image_url": "a picture as a data URL",
             "content[].detail": "how closely a picture is looked at: `auto`, `low` or `high`",
-            "call_id": "of a function call and its output: which belong together",
+            "call_id": "of a function call and its output: which belong together; up to 256 characters",
             "name": "the function or tool that was called",
             "arguments": "of the call, as text",
             "output": "what the function or tool has returned",

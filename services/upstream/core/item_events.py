@@ -71,6 +71,10 @@ class ItemEvents:
         if len(self._deleting) < MAX_CREATED:
             self._deleting.add(item_id)
 
+    def is_deleting(self, item_id: str) -> bool:
+        """Whether the provider has been asked to delete the item, and has not answered."""
+        return item_id in self._deleting
+
     def delete_absent(self, item_id: str) -> bool:
         """Delete an item that the provider's present session lacks; return False if it may be there."""
         if self._conversation.order.is_absent(item_id):

@@ -18,6 +18,7 @@ from services.upstream.core.json_shape import Json, fields, text, whole
 from services.upstream.core.session_parts import Parts
 
 _ITEM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_MAX_CALL_ID = 256
 
 
 class ItemRequests:
@@ -35,9 +36,14 @@ class ItemRequests:
         chosen = item.get("id")
         if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):
             raise ClientEventError("invalid_value", "Invalid 'item.id': up to 64 of A-Z a-z 0-9 _ -.", "item.id")
+        if chosen == ROOT:
+            raise ClientEventError("invalid_value", f"Invalid 'item.id': '{ROOT}' names the beginning.", "item.id")
+        self._keep_call_id(item)
         item_id = chosen or new_item_id()
         if item_id in self._parts.conversation.order:
-            raise ClientEventError("item_create_duplicate_id", f"Item with id '{item_id}' already exists.", "item.id")
+            # Clients change an item by deleting it and creating it anew, without waiting for `deleted`.
+            error = UnconfirmedError if self._parts.item_events.is_deleting(item_id) else ClientEventError
+            raise error("item_create_duplicate_id", f"Item with id '{item_id}' already exists.", "item.id")
         body: Json = {"item": self._for_provider({**item, "id": item_id})}
         behind = self._behind(event)
         if behind is not None:
@@ -47,6 +53,16 @@ class ItemRequests:
         origin = origin_of(event, item_id)
         self._parts.item_events.create_sent(item_id, fields(body, "item"), behind=behind, origin=origin)
         self._parts.tally.items_created += 1
+
+    def _keep_call_id(self, item: Json) -> None:
+        """Let the client see the id of a function call that it chose, instead of one of ours."""
+        call_id = text(item, "call_id")
+        if len(call_id) > _MAX_CALL_ID:
+            message = f"Invalid 'item.call_id': up to {_MAX_CALL_ID} characters."
+            raise ClientEventError("invalid_value", message, "item.call_id")
+        is_new = self._ids.theirs("tool_call", call_id) is None and self._ids.known("tool_call", call_id) is None
+        if call_id and is_new:
+            self._ids.bind("tool_call", ours=call_id, theirs=call_id)
 
     def _behind(self, event: Json) -> str | None:
         """Return the item behind which the client puts a new one, `ROOT`, or None for the end."""
