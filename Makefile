@@ -182,6 +182,10 @@ bench-gate: $(DEV_READY) test-packages ## the gate on labelled recordings, into 
 	$(BIN)/python -m tests.bench.gate $(BENCH_ARGS)
 	$(BIN)/python -m tests.docs.gate_guide
 
+.PHONY: bench-barge-in
+bench-barge-in: $(DEV_READY) test-packages ## what callers utter over an answer, and whether it stops, into docs/bench (BENCH_ARGS='--share 0.2')
+	$(BIN)/python -m tests.bench.barge_in $(BENCH_ARGS)
+
 .PHONY: bench-truncation
 bench-truncation: $(DEV_READY) test-packages ## what we say was heard, against what a real Chromium rendered
 	$(BIN)/python -m tests.bench.truncation

@@ -22,6 +22,7 @@ from services.media.core.commands import (
     CountDropped,
     CountGateClose,
     CountGateOpen,
+    CountJudged,
     CountTurn,
     EndCall,
     SendEvent,
@@ -143,6 +144,8 @@ class Call:
             return
         if commands:
             self._execute_all(commands)
+            if self._conversation.down.playout.pullable:  # an answer that was held goes on
+                self._served.play()
 
     def pull(self, frames: int = 1, *, now: float) -> bytes | None:
         """Return the next 20 ms of playout, or up to ``frames`` times that, see `LegOwner`."""
@@ -271,9 +274,18 @@ class Call:
                 owner = self.facts.owner
                 metrics.TURN_LATENCY.labels(owner.provider, owner.model).observe(latency_s)
                 self.trace.answered(now=clock.monotonic())
+            case _:
+                self._count_gate(command)
+
+    def _count_gate(self, command: CountGateClose | CountJudged | CountGateOpen) -> None:
+        match command:
             case CountGateClose(reason=reason):
                 metrics.GATE_CLOSES.labels(reason).inc()
                 self.trace.gate_closed(command, now=clock.monotonic())
+            case CountJudged(outcome=outcome, held_s=held_s):
+                metrics.BARGE_IN_SOUNDS.labels(outcome).inc()
+                if held_s is not None:
+                    metrics.BARGE_IN_HELD.labels(outcome).observe(held_s)
             case CountGateOpen():
                 _count_open(command)
                 self.trace.gate_opened(command, now=clock.monotonic())
@@ -293,3 +305,4 @@ def _count_open(command: CountGateOpen) -> None:
     if command.barge_in_stop_s is not None:
         metrics.BARGE_INS.inc()
         metrics.BARGE_IN_STOP.observe(command.barge_in_stop_s)
+        metrics.BARGE_IN_CUT.observe(command.barge_in_cut_s)

@@ -16,6 +16,7 @@ from services.media.core.network.datagrams import DatagramDropped
 from services.media.core.network.handshake import DtlsFailure
 from services.media.core.network.ice_path import PathResult
 from services.media.core.network.sctp_inspector import SctpDropped
+from services.media.core.speech.barge_in import JudgedOutcome
 from services.runtime.telemetry.metrics import announce
 
 
@@ -72,6 +73,22 @@ BARGE_IN_STOP = Histogram(
     "Onset of the caller's speech to the end of playout.",
     buckets=(0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1),
 )
+BARGE_IN_CUT = Histogram(
+    "hushgate_barge_in_cut_latency_seconds",
+    "Onset of the caller's speech until its answer was given up; until then it may only have been held.",
+    buckets=(0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1),
+)
+BARGE_IN_SOUNDS = Counter(
+    "hushgate_barge_in_sounds_total", "Sounds of callers over an answer, by what they were judged to be.", ["outcome"]
+)
+announce(BARGE_IN_SOUNDS, get_args(JudgedOutcome))
+BARGE_IN_HELD = Histogram(
+    "hushgate_barge_in_held_seconds",
+    "How long an answer was held until it went on or was given up, by what the sound was judged to be.",
+    ["outcome"],
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+)
+announce(BARGE_IN_HELD, get_args(JudgedOutcome))
 GATE_OPENS = Counter("hushgate_gate_opens_total", "Times that a gate opened, by cause.", ["cause"])
 announce(GATE_OPENS, get_args(OpenCause))
 GATE_CLOSES = Counter("hushgate_gate_closes_total", "Times that a gate closed, by reason.", ["reason"])

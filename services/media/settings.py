@@ -9,6 +9,7 @@ from services.contracts.audio import FRAME_MS
 from services.contracts.turn_detection import TurnTerms, eager_within
 from services.media.core.network import addresses
 from services.media.core.rtp.encoding import EncoderChoice
+from services.media.core.speech.barge_in import BargeInConfig
 from services.media.core.speech.detectors.webrtc import DEFAULT_MODE, WebrtcConfig
 from services.media.core.speech.gate_config import GateConfig
 from services.media.detectors import ChosenDetector, DetectorChoice, choose_detector
@@ -75,7 +76,15 @@ class MediaSettings(ServiceSettings):
     vad_onset_ms: int = Field(default=80, ge=20, le=1000, multiple_of=FRAME_MS)
     """So much certain speech opens the gate. Longer: fewer false opens, and short words are missed."""
     vad_barge_in_onset_ms: int = Field(default=120, ge=20, le=2000, multiple_of=FRAME_MS)
-    """Speech that stops an answer (barge-in). Lower stops sooner, also for a cough."""
+    """Speech that stops an answer (barge-in) if it is not judged. Lower stops sooner, also for a cough."""
+    vad_barge_in_judged: bool = True
+    """Hold an answer while it is judged whether the caller speaks: coughs, "mm-hm", tones and echoes do not stop it."""
+    vad_barge_in_hold_ms: int = Field(default=40, ge=20, le=500, multiple_of=FRAME_MS)
+    """Speech that holds an answer. Lower is sooner silent when the caller speaks, and more often for nothing."""
+    vad_barge_in_speech_ms: int = Field(default=60, ge=20, le=500, multiple_of=FRAME_MS)
+    """Voiced, open speech that stops an answer. Lower stops sooner, higher for fewer coughs and hums."""
+    vad_barge_in_max_hold_ms: int = Field(default=700, ge=200, le=2000, multiple_of=FRAME_MS)
+    """How long an answer is held without a decision. Higher waits for slow speech, and pauses longer for noise."""
     vad_turn_score: float = Field(default=0.4, gt=0, lt=1)
     """Score that restarts the hangover. Lower cuts fewer turns, and noise delays their ends."""
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
@@ -207,6 +216,7 @@ class MediaSettings(ServiceSettings):
             certain_probability=self.vad_certain_score,
             onset_frames=self.vad_onset_ms // FRAME_MS,
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
+            barge_in=self._barge_in if self.vad_barge_in_judged else None,
             turn_probability=self.vad_turn_score,
             resume_frames=self.vad_resume_ms // FRAME_MS,
             hold_within_db=self.vad_hold_within_db,
@@ -220,6 +230,14 @@ class MediaSettings(ServiceSettings):
             audible_pre_roll_frames=self.vad_audible_pre_roll_ms // FRAME_MS,
             audible_db=self.vad_audible_db,
             max_utterance_frames=self.vad_max_utterance_s * 1000 // FRAME_MS,
+        )
+
+    @property
+    def _barge_in(self) -> BargeInConfig:
+        return BargeInConfig(
+            hold_frames=self.vad_barge_in_hold_ms // FRAME_MS,
+            speech_frames=self.vad_barge_in_speech_ms // FRAME_MS,
+            max_hold_frames=self.vad_barge_in_max_hold_ms // FRAME_MS,
         )
 
     @property

@@ -77,9 +77,10 @@ class CallTrace:
     def gate_opened(self, opened: CountGateOpen, *, now: float) -> None:
         """Handle the onset of an utterance: end an unanswered turn, or record a barge-in."""
         if opened.barge_in_stop_s is not None:
-            onset_ns, stop_ms = self._ns(now - opened.barge_in_stop_s), round(opened.barge_in_stop_s * 1000)
+            onset_ns, stop_ms = self._ns(now - opened.barge_in_cut_s), round(opened.barge_in_stop_s * 1000)
             self._span.add_event("barge_in", at_ns=onset_ns, stop_ms=stop_ms)
-            self._span.start_span("barge_in", start_ns=onset_ns).end(at_ns=self._ns(now))
+            silent_at = now - opened.barge_in_cut_s + opened.barge_in_stop_s
+            self._span.start_span("barge_in", start_ns=onset_ns).end(at_ns=self._ns(silent_at))
         if self._unanswered is not None:
             self._end_turn(self._unanswered, "spoke_on", now)
 

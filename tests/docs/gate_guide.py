@@ -65,7 +65,9 @@ def figures() -> str:
     cpu, slot = (measured.get(name) for name in ("cpu_us_100_calls", "slot_ms_p99"))
     text = f"`make bench-gate` at `{measured['commit']}`, detector `{measured['detector']}`"
     if cpu is not None and slot is not None:
-        text += f": {cpu:.1f} µs of CPU a frame over 100 calls, the slot's 99th percentile {slot:.1f} ms"
+        text += (
+            f":\n{cpu:.1f} µs of CPU a frame over 100 calls, interpreted; the 99th percentile of slots {slot:.1f} ms"
+        )
     text += ".\n\n"
     report = measured["report"]
     if report is not None:

@@ -14,6 +14,7 @@ from services.media.core.commands import CallCommand, CountDropped, SendEvent, S
 from services.media.core.conversation.conversation import Conversation, ConversationConfig
 from services.media.core.speech.gate_config import GateConfig
 from services.media.core.speech.level import UNKNOWN_DBFS
+from tests.media.uttered import hum, vowel
 
 EPOCH = Epoch(7)
 A, B = ItemId("item_a"), ItemId("item_b")
@@ -26,10 +27,14 @@ GATE = GateConfig(
     audible_pre_roll_frames=0,
     resume_frames=1,
 )
+_SOUNDS = {"s": bytes(UP_FRAME_BYTES), ".": bytes(UP_FRAME_BYTES), "v": vowel(1)[0], "m": hum(1)[0]}
 
 
 class Drawn:
-    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame, `=` two at once."""
+    """A conversation whose caller is drawn: `s` is speech, `.` is not, `>` pulls a frame, `=` two at once.
+
+    `v` is speech too and sounds like a vowel, `m` like a hum.
+    """
 
     def __init__(
         self,
@@ -39,9 +44,10 @@ class Drawn:
         max_seconds: int = 60,
         receives_audio: bool = True,
         turns: DetectsTurns | None = None,
+        gate: GateConfig = GATE,
     ) -> None:
         config = ConversationConfig(
-            EPOCH, max_seconds, GATE, events, delay_ms, receives_audio=receives_audio, turns=turns
+            EPOCH, max_seconds, gate, events, delay_ms, receives_audio=receives_audio, turns=turns
         )
         self.now = 100.0
         self.call = Conversation(config, now=self.now)
@@ -54,8 +60,8 @@ class Drawn:
             if letter in ">=":
                 out += self.call.pull(1 + (letter == "="), now=self.now)[1]
             else:
-                frame = PcmFrame(self.index, bytes(UP_FRAME_BYTES))
-                speech = float(letter == "s")
+                speech = float(letter != ".")
+                frame = PcmFrame(self.index, _SOUNDS[letter])
                 out += self.call.on_caller_frame(frame, probability=speech, level_dbfs=UNKNOWN_DBFS, now=self.now)
                 self.index += 1
             self.now += 0.04 if letter == "=" else 0.02

@@ -64,7 +64,7 @@ def test_an_answer_that_nobody_spoke_for_is_no_turn() -> None:
 def test_a_barge_in_lasts_from_the_onset_to_the_silence() -> None:
     kept = RecordedSpans()
     trace = traced(kept)
-    trace.gate_opened(CountGateOpen("speech", barge_in_stop_s=0.14), now=10.0)
+    trace.gate_opened(CountGateOpen("speech", barge_in_stop_s=0.14, barge_in_cut_s=0.3), now=10.0)
     trace.ended(EndReason.HANGUP, GRANTED, now=11.0)
     assert ms(kept, "barge_in") == 140
     (event,) = kept.one("call").events

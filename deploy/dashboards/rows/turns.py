@@ -78,8 +78,8 @@ def _stages() -> tuple[Panel, ...]:
         lines(
             About(
                 "Barge-in: onset to silence",
-                "The caller's onset to the end of playout. It is MEDIA_VAD_BARGE_IN_ONSET_MS (120) plus a frame; "
-                "more: a busy process.",
+                "The caller's onset to the end of playout, which is held before it is given up. It is "
+                "MEDIA_VAD_BARGE_IN_HOLD_MS (40) plus a frame; more: a busy process.",
                 "s",
             ),
             Query(quantile(0.5, "barge_in_stop_latency_seconds"), "p50"),

@@ -7,6 +7,7 @@ from services.contracts.endings import EndReason
 from services.contracts.frame import NO_FLAGS, Flag, Kind
 from services.contracts.ids import ItemId
 from services.contracts.messages import CloseReason, OpenCause
+from services.media.core.speech.barge_in import JudgedOutcome
 
 
 @dataclass(slots=True, init=False)
@@ -59,10 +60,25 @@ class SetThreshold:
 
 @dataclass(frozen=True, slots=True)
 class CountGateOpen:
-    """Count an opening of the gate. ``barge_in_stop_s``: from the onset until playout stopped; None: no barge-in."""
+    """Count an opening of the gate. ``barge_in_stop_s``: from the onset until playout stopped; None: no barge-in.
+
+    ``barge_in_cut_s``: until the answer was given up; later, if it was held before.
+    """
 
     cause: OpenCause
     barge_in_stop_s: float | None = None
+    barge_in_cut_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CountJudged:
+    """Count a sound of the caller over an answer. ``held_s``: how long that was held for it; None: it was not.
+
+    ``outcome``: what the sound was; `timeout`: not known in time; `stopped`: the answer ended otherwise meanwhile.
+    """
+
+    outcome: JudgedOutcome
+    held_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +115,14 @@ class CountDropped:
     reason: DropReason
 
 
-CallCommand = SendUp | SendEvent | EndCall | SetThreshold | CountGateOpen | CountGateClose | CountTurn | CountDropped
+CallCommand = (
+    SendUp
+    | SendEvent
+    | EndCall
+    | SetThreshold
+    | CountGateOpen
+    | CountGateClose
+    | CountJudged
+    | CountTurn
+    | CountDropped
+)

@@ -28,6 +28,7 @@ from services.media.core.commands import (
     SetThreshold,
 )
 from services.media.core.conversation import gateway_events
+from services.media.core.conversation.answer_hold import AnswerHold
 from services.media.core.conversation.client_inbox import MAX_WAITING_BYTES, ClientInbox, ValidClientEvent
 from services.media.core.conversation.client_stats import read_stats
 from services.media.core.conversation.deadlines import Deadlines
@@ -35,7 +36,7 @@ from services.media.core.conversation.downlink import Downlink
 from services.media.core.conversation.playout import Pulled
 from services.media.core.conversation.score_report import ScoreReport
 from services.media.core.conversation.uplink import GateMoved, Uplink
-from services.media.core.speech.gate import GateClosed, GateOpened
+from services.media.core.speech.gate import GateClosed, GateOpened, JudgedOnset
 from services.media.core.speech.gate_config import GateConfig
 
 _REFUSALS: dict[BadEvent, DropReason] = {
@@ -72,6 +73,10 @@ class Conversation:
         self._turns_number = 0  # of the change that is in force
         self._up = Uplink(self._gate)
         self.down = Downlink(receives_audio=config.receives_audio)
+        self._hold = None
+        if config.gate.barge_in is not None:
+            shown = self.down.events if self._shows_gate else None
+            self._hold = AnswerHold(config.gate.barge_in, self.down.playout, shown)
         self._inbox = ClientInbox()
         self._deadlines = Deadlines(started_at=now, max_seconds=config.max_seconds)
         self._unanswered_since: float | None = None  # end of the caller's last speech
@@ -97,13 +102,24 @@ class Conversation:
         if self._ended:
             return []
         self._client_heard_at = now
-        playing = self.down.playout.active
-        steps = self._up.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
-        commands = self._record_sent(self._on_gate_moved(steps, now), now) if steps else []
+        judged: JudgedOnset | None = None
+        commands: list[CallCommand] = []
+        if self._hold is not None:
+            judged, commands = self._hold.on_frame(frame, self._up, self._gate, probability, level_dbfs, now=now)
+        steps = self._up.on_frame(
+            frame,
+            probability=probability,
+            level_dbfs=level_dbfs,
+            playing=self.down.playout.active,
+            judged=judged,
+            now=now,
+        )
+        if steps:
+            commands += self._record_sent(self._on_gate_moved(steps, now), now)
         if self._scores is not None and self.down.events.is_open:
             notice = self._scores.on_frame(frame.index, probability)
             if notice is not None:
-                return [*commands, SendEvent(notice)]
+                commands.append(SendEvent(notice))
         return commands
 
     def round_trip_measured(self, *, round_trip_ms: int, now: float) -> list[CallCommand]:
@@ -116,8 +132,9 @@ class Conversation:
         """Handle a lost client: end its utterance and pause playout. Deadlines continue."""
         if self._ended:
             return []
+        commands = self._hold.stop(now=now) if self._hold else []
         self.down.client_lost(since=self._client_heard_at)
-        return self._record_sent(self._on_gate_moved(self._up.on_packets_lost(), now), now)
+        return self._record_sent(commands + self._on_gate_moved(self._up.on_packets_lost(), now), now)
 
     def client_recovered(self) -> list[CallCommand]:
         """Resume playout: the client has recovered."""
@@ -168,6 +185,8 @@ class Conversation:
         if self._ended:
             return None, []
         pulled, commands = self.down.pull(frames, now=now)
+        if pulled is not None and self._hold is not None:
+            self._hold.on_played(pulled.pcm, now=now)
         if pulled is not None and pulled.item_id is not None and self._unanswered_since is not None:
             latency_s = max(0.0, now - self._unanswered_since)
             self._unanswered_since = None
@@ -186,7 +205,8 @@ class Conversation:
         if reason := self._deadlines.end_reason(bus=bus, now=now):
             return [EndCall(reason)]
         self.down.playout.on_timer(now=now)
-        commands = self._on_gate_moved(self._up.on_timer(now=now), now)
+        commands = self._hold.on_timer(now=now) if self._hold else []
+        commands += self._on_gate_moved(self._up.on_timer(now=now), now)
         commands += self._forward_client_events(now)
         if self._deadlines.alive_due(now=now) and not any(isinstance(command, SendUp) for command in commands):
             commands.append(SendUp(Kind.ALIVE, self._up.next_index))
@@ -259,8 +279,10 @@ class Conversation:
         """Handle an onset; during playout it is a barge-in, which stops it before anything else is sent up."""
         self._unanswered_since = None
         cuts, commands = self.down.cut("barge_in", now=now) if self._gate.interrupts else ([], [])
-        stop_s = max(0.0, now - event.onset_at) + self._config.receive_delay_ms / 1000
-        commands.append(CountGateOpen(event.cause, stop_s if cuts else None))
+        silent_at = self._hold.take_silent_since() if self._hold else None
+        delay_s = self._config.receive_delay_ms / 1000 - event.onset_at
+        stop_s = max(0.0, (silent_at or now) + delay_s)
+        commands.append(CountGateOpen(event.cause, stop_s if cuts else None, max(0.0, now + delay_s)))
         if not self._shows_gate:
             return commands
         commands += self._own_event(

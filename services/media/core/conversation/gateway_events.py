@@ -47,6 +47,16 @@ def playout_stopped(*, item_id: ItemId, heard_ms: int, stop_ms: int) -> str:
     return _event("hushgate.gate", state="stopped", item_id=item_id, heard_ms=heard_ms, stop_ms=stop_ms)
 
 
+def answer_held(*, at_ms: int) -> str:
+    """Return the opt-in event for an answer that waits because the caller may be speaking."""
+    return _event("hushgate.gate", state="held", at_ms=at_ms)
+
+
+def answer_resumed(*, cause: str, held_ms: int) -> str:
+    """Return the opt-in event for an answer that goes on: what was uttered was no speech."""
+    return _event("hushgate.gate", state="resumed", cause=cause, held_ms=held_ms)
+
+
 def ended(reason: EndReason) -> str:
     """Return the opt-in event for the end of the call."""
     return _event("hushgate.ended", reason=reason)

@@ -7,6 +7,8 @@ the rest of it, so that no frame is cut short; audio that has waited for `MAX_WA
 
 A frame that does not continue the one before (after silence, a cut, a hole, another item) is faded in over 5 ms while
 the previous audio fades out.
+
+An answer that is held fades out and waits; released, it goes on with the next sample (ADR 33).
 """
 
 from collections import OrderedDict, deque
@@ -85,6 +87,7 @@ class Playout:
         self._last = _SILENCE  # the end of the last frame
         self._sounding: BufferedItem | None = None  # its item, if the next audio continues it without a gap
         self._paused = False
+        self.is_held = False
         self.underruns = 0
         self.overruns = 0
         self._done_samples = 0  # of finished items
@@ -102,7 +105,8 @@ class Playout:
     @property
     def pullable(self) -> bool:
         """Whether `pull` would return a frame."""
-        return not self._paused and (self._sounds or (bool(self._items) and self._items[0].ready))
+        ready = not self.is_held and bool(self._items) and self._items[0].ready
+        return not self._paused and (self._sounds or ready)
 
     @property
     def current(self) -> ItemId | None:
@@ -157,6 +161,8 @@ class Playout:
         """Return the next frame, or up to ``frames`` if buffered without a gap; None: nothing to play for now."""
         if self._paused:
             return None
+        if self.is_held:
+            return Pulled(self._shape(b"", follows=False)) if self._sounds else None
         item = self._sounding
         if item is not None and (pcm := item.slice(frames)) is not None:
             self._last = pcm
@@ -179,6 +185,15 @@ class Playout:
     def resume(self) -> None:
         """Continue playout: the client has recovered."""
         self._paused = False
+
+    def hold(self) -> None:
+        """Fade out and keep what is buffered until `release`: the caller may be speaking."""
+        self.is_held = True
+        self._sounding = None
+
+    def release(self) -> None:
+        """Continue with the sample after the last one that was played."""
+        self.is_held = False
 
     def cut(self, item_id: ItemId | None = None) -> list[Cut]:
         """Discard all items, or only ``item_id``, and ignore their later audio, even if none was received yet."""

@@ -12,6 +12,7 @@ from services.media.core.speech.gate import (
     GateClosed,
     GateEvent,
     GateOpened,
+    JudgedOnset,
     TurnResumed,
     VadGate,
 )
@@ -48,12 +49,26 @@ class Uplink:
         """Audio that the gate withheld, in ms."""
         return self._gate.gated_frames * FRAME_MS
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance is being sent."""
+        return self._gate.is_open
+
     def on_frame(
-        self, frame: PcmFrame, *, probability: float, level_dbfs: float, playing: bool, now: float
+        self,
+        frame: PcmFrame,
+        *,
+        probability: float,
+        level_dbfs: float,
+        playing: bool,
+        judged: JudgedOnset | None,
+        now: float,
     ) -> list[GateMoved | CallCommand]:
-        """Gate a frame of the caller."""
+        """Gate a frame of the caller. ``judged``: what the judge of barge-ins says of it, if it does."""
         self.next_index = frame.index + 1
-        events = self._gate.on_frame(frame, probability=probability, level_dbfs=level_dbfs, playing=playing, now=now)
+        events = self._gate.on_frame(
+            frame, probability=probability, level_dbfs=level_dbfs, playing=playing, judged=judged, now=now
+        )
         return self._carry(events) if events else []
 
     def on_timer(self, *, now: float) -> list[GateMoved | CallCommand]:

@@ -76,6 +76,18 @@ class TurnResumed:
 
 GateEvent = GateOpened | Forward | GateClosed | EagerEnded | TurnResumed
 
+
+@dataclass(frozen=True, slots=True)
+class JudgedOnset:
+    """What the judge of barge-ins says, who alone opens the gate while an answer plays (`speech.barge_in`).
+
+    ``frames``: since the sound in question began, up to the newest; 0: there is none.
+    """
+
+    frames: int = 0
+    is_speech: bool = False
+
+
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
 _LONGEST_ONSET: Final = 100  # of an onset that does not become certain: 2 s
@@ -130,11 +142,12 @@ class VadGate:
         probability: float,
         level_dbfs: float,
         playing: bool = False,
+        judged: JudgedOnset | None = None,
         now: float = 0.0,
     ) -> list[GateEvent]:
         """Gate the next frame. ``playing``: an answer is being played, so opening requires a longer onset.
 
-        ``level_dbfs``: the level of the frame; infinite where it is unknown.
+        ``level_dbfs``: the level of the frame; infinite where it is unknown. ``judged``: None: nobody judges.
         """
         self._last_frame_at = now
         if not self._config.automatic:
@@ -144,6 +157,8 @@ class VadGate:
         if self.is_open:
             self._history.probability = probability
             return self._on_frame_open(kept, probability)
+        if judged is not None:
+            return self._on_frame_judged(kept, probability, judged)
         return self._on_frame_idle(kept, probability, playing=playing)
 
     def on_timer(self, *, now: float) -> list[GateEvent]:
@@ -199,11 +214,24 @@ class VadGate:
         elif probability >= _TALKER_FROM and self.is_open:
             self._talker.on_speech(level_dbfs)
 
-    def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
+    def _on_frame_judged(self, kept: _Kept, probability: float, judged: JudgedOnset) -> list[GateEvent]:
+        self._keep_idle(kept, probability)
+        if not judged.frames:
+            self._onset.reset()  # an echo of the answer must not open the gate when that ends
+        self._onset.frames = judged.frames
+        if judged.is_speech:
+            return self._open(kept)
+        self._trim()
+        return []
+
+    def _keep_idle(self, kept: _Kept, probability: float) -> None:
         if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
             self._discard_idle()
         self._idle.append(kept)
         self._onset.on_frame(probability, kept.level_dbfs)
+
+    def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
+        self._keep_idle(kept, probability)
         if self._onset.frames:
             barges_in = playing and self._config.interrupts
             needed = self._config.barge_in_onset_frames if barges_in else self._config.onset_frames

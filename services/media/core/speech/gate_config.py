@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from services.contracts.audio import FRAME_MS
 from services.contracts.turn_detection import DEFAULT_THRESHOLD, DetectsTurns
+from services.media.core.speech.barge_in import BargeInConfig
 
 _LEAST_THRESHOLD = 0.001  # 0 and 1 have no logit
 
@@ -16,7 +17,8 @@ class GateConfig:
     onset_probability: float = 0.35  # adds nothing to an onset; higher: fewer false opens, faint speech is missed
     certain_probability: float = 0.7  # adds a whole frame; what is between adds a part, what is below takes away
     onset_frames: int = 4  # so many certain frames open the gate; more: fewer false opens, short words are missed
-    barge_in_onset_frames: int = 6  # the same while an answer plays: a click must not stop it
+    barge_in_onset_frames: int = 6  # the same while an answer plays, where it is not judged
+    barge_in: BargeInConfig | None = None  # what speech over an answer is judged by; None: it is not judged
     turn_probability: float = 0.4  # restarts the hangover; lower: turns end later in noise, fewer are cut
     resume_frames: int = 1  # so many such frames restart it
     hangover_frames: int = 25  # silence that ends the turn; more: later answers, fewer cut turns
