@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.contracts.audio import DOWN_FRAME_SAMPLES
+from services.contracts.audio import DOWN_FRAME_SAMPLES, PcmFrame
 from services.contracts.frame import Kind
 from services.contracts.messages import PlayoutReport, TurnDetection, UtteranceStart, expect
 from services.media.core.commands import CallCommand, CountGateOpen, CountJudged
 from services.media.core.speech.barge_in import BargeInConfig
+from services.media.core.speech.gate import JudgedOnset, VadGate
 from tests.media.drawn import GATE, B, Drawn, kinds, shown, types, ups
 
 JUDGED = replace(GATE, barge_in=BargeInConfig(hold_frames=2, speech_frames=3, end_frames=4, max_hold_frames=20))
@@ -148,3 +149,10 @@ def test_frames_of_an_open_gate_are_not_judged() -> None:
     drawn.draw(">")
     assert judged(drawn.draw("vvvv")) == []
     assert plays(drawn)
+
+
+def test_what_the_judge_took_for_an_echo_does_not_open_the_gate_when_the_answer_ends() -> None:
+    gate = VadGate(JUDGED)
+    for index in range(20):
+        gate.on_frame(PcmFrame(index, b""), probability=1.0, level_dbfs=-20, playing=True, judged=JudgedOnset())
+    assert gate.on_frame(PcmFrame(20, b""), probability=1.0, level_dbfs=-20) == []

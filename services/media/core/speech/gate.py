@@ -216,6 +216,8 @@ class VadGate:
 
     def _on_frame_judged(self, kept: _Kept, probability: float, judged: JudgedOnset) -> list[GateEvent]:
         self._keep_idle(kept, probability)
+        if not judged.frames:
+            self._onset.reset()  # an echo of the answer must not open the gate when that ends
         self._onset.frames = judged.frames
         if judged.is_speech:
             return self._open(kept)
