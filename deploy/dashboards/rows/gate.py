@@ -9,7 +9,7 @@ _CHUNK_FRAMES = 1.6
 
 def latency_row(board: Board) -> None:
     """Add the row of the Latency dashboard to ``board``."""
-    board.row("Gate: who speaks, and when a turn ends", *_moves(), *_detector())
+    board.row("Gate: who speaks, and when a turn ends", *_moves(), *_detector(), *_barge_ins())
 
 
 def cost_row(board: Board) -> None:
@@ -84,6 +84,38 @@ def _detector() -> tuple[Panel, ...]:
                 "ops",
             ),
             Query(total(rate("detector_passed_frames_total"), "reason"), "{{reason}}"),
+        ),
+    )
+
+
+def _barge_ins() -> tuple[Panel, ...]:
+    return (
+        lines(
+            About(
+                "Sounds over an answer",
+                "A minute, by what they were judged to be: only `speech` stops the answer. Many echoes: clients "
+                "without echo cancellation. Many timeouts: sounds between speech and noise.",
+                "cpm",
+            ),
+            Query(_a_minute("barge_in_sounds_total", "outcome"), "{{outcome}}"),
+        ),
+        lines(
+            About(
+                "Answers held, p95",
+                "How long an answer was silent until a sound was judged. Callers hear it as a short gap; longer ones "
+                "come from sounds that are hard to tell from speech.",
+                "s",
+            ),
+            Query(quantile(0.95, "barge_in_held_seconds"), "p95"),
+        ),
+        lines(
+            About(
+                "Barge-in: onset until the answer is given up",
+                "The answer is held before, so callers hear silence sooner. Above 0.7 s speech is judged at the last "
+                "moment: lower MEDIA_VAD_BARGE_IN_SPEECH_MS.",
+                "s",
+            ),
+            *(Query(quantile(q, "barge_in_cut_latency_seconds"), f"p{q * 100:.0f}") for q in (0.5, 0.95)),
         ),
     )
 
