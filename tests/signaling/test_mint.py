@@ -8,7 +8,7 @@ from services.contracts.ids import TenantId
 from services.contracts.session.locks import LockedFieldError
 from services.contracts.session.parse import InvalidSessionError
 from services.contracts.turn_detection import TurnTerms
-from services.signaling.core.mint import InvalidMintError, grant, placed, read, redeemed
+from services.signaling.core.mint import InvalidMintError, grant, placed, read, redeemed, refuse_needless_limits
 from services.signaling.core.tenants import Tenant
 
 TENANT = Tenant(
@@ -99,6 +99,18 @@ def test_a_field_that_does_not_exist_is_unknown(body: dict[str, JsonValue]) -> N
     with pytest.raises(InvalidMintError) as refused:
         granted(body)
     assert refused.value.code == "unknown_parameter"
+
+
+@pytest.mark.parametrize("name", MinuteLimits.model_fields)
+def test_a_limit_above_that_of_all_calls_together_would_do_nothing(name: str) -> None:
+    together = MinuteLimits.model_validate({name: 100})
+    asked = read({"hushgate": {name: 101}})
+    refuse_needless_limits(asked, MinuteLimits())
+    refuse_needless_limits(read({"hushgate": {name: 100}}), together)
+    refuse_needless_limits(read({}), together)
+    with pytest.raises(InvalidMintError, match="at most 100 for this tenant") as refused:
+        refuse_needless_limits(asked, together)
+    assert refused.value.param == f"hushgate.{name}"
 
 
 def test_a_limit_of_money_is_refused_with_what_bounds_a_call_instead() -> None:

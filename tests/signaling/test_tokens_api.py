@@ -77,6 +77,7 @@ async def test_what_is_stored_is_the_hash_of_the_token_only(mint: MintToken, bus
         ),
         ({"hushgate": {"max_seconds": 601}}, "hushgate.max_seconds"),
         ({"hushgate": {"max_second": 60}}, "hushgate.max_second"),
+        ({"hushgate": {"responses_per_min": 10_001}}, "hushgate.responses_per_min"),  # the tenant's calls have 10,000
     ],
 )
 async def test_a_wrong_field_is_named(client: httpx.AsyncClient, key: str, body: object, param: str) -> None:

@@ -81,8 +81,21 @@ def read(body: Mapping[str, JsonValue]) -> MintRequest:
         return MintRequest.model_validate(body)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
-        code = "unknown_parameter" if first["type"] == "extra_forbidden" else "invalid_value"
-        raise InvalidMintError(".".join(map(str, first["loc"])), first["msg"], code=code) from None
+        param = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise InvalidMintError(param, "there is no such field", code="unknown_parameter") from None
+        raise InvalidMintError(param, first["msg"].removeprefix("Value error, ")) from None
+
+
+def refuse_needless_limits(request: MintRequest, together: MinuteLimits) -> None:
+    """Check that no limit of the token is above what all calls of its tenant have ``together``: it would do nothing.
+
+    Raises:
+        InvalidMintError: one is.
+    """
+    asked = request.hushgate or Extension()
+    for name in MinuteLimits.model_fields:
+        _lowered(name, getattr(asked, name), getattr(together, name))
 
 
 def grant(

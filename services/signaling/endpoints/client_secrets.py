@@ -47,6 +47,7 @@ class ClientSecrets:
             ApiError: 400; 429, the tenant has its maximum of live tokens.
         """
         with bad_requests():
+            mint.refuse_needless_limits(wanted, self.authority.limiter.tenant_limits(tenant))
             terms = self.directory.turn_terms
             sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key, turn_terms=terms)
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
