@@ -85,13 +85,17 @@ class MediaSettings(ServiceSettings):
     """Voiced, open speech that stops an answer. Lower stops sooner, higher for fewer coughs and hums."""
     vad_barge_in_max_hold_ms: int = Field(default=700, ge=200, le=2000, multiple_of=FRAME_MS)
     """How long an answer is held without a decision. Higher waits for slow speech, and pauses longer for noise."""
-    vad_turn_score: float = Field(default=0.4, gt=0, lt=1)
+    vad_caller_odds: float = Field(default=3.3, ge=1, le=20)
+    """Odds of speech at the level of a caller who has spoken for a second. More hears fainter words, and more noise."""
+    vad_stranger_odds: float = Field(default=0.5, ge=0.05, le=1)
+    """Odds of speech before that. Less: noise opens less often, and more soft beginnings of calls are lost."""
+    vad_turn_score: float = Field(default=0.5, gt=0, lt=1)
     """Score that restarts the hangover. Lower cuts fewer turns, and noise delays their ends."""
     vad_resume_ms: int = Field(default=20, ge=20, le=500, multiple_of=FRAME_MS)
     """Speech that restarts the hangover. Longer: clicks do not, and short words may be cut off from their turn."""
-    vad_hold_within_db: float = Field(default=12, ge=3, le=60)
-    """Speech that is quieter than the caller by more does not restart the hangover. More: background voices delay the
-    end of a turn; less: a caller who becomes quieter is cut.
+    vad_hold_within_db: float = Field(default=15, ge=3, le=60)
+    """Speech that is quieter than the caller by more does not restart the hangover, and has no better odds. More:
+    background voices delay the end of a turn; less: a caller who becomes quieter is cut.
     """
     vad_hangover_ms: int = Field(default=500, ge=100, le=5000, multiple_of=FRAME_MS)
     """Silence that ends an utterance. Lower answers sooner and cuts slow speakers off."""
@@ -100,7 +104,7 @@ class MediaSettings(ServiceSettings):
     sooner and takes more answers back, which are paid for."""
     vad_doubt_score: float = Field(default=0.06, gt=0, lt=1)
     """Score that is still sent soon after speech. Lower keeps faint ends of words, and sends more noise."""
-    vad_doubt_ms: int = Field(default=120, ge=0, le=1000, multiple_of=FRAME_MS)
+    vad_doubt_ms: int = Field(default=100, ge=0, le=1000, multiple_of=FRAME_MS)
     """How soon after speech that is. Longer keeps faint ends of words, and sends more noise."""
     vad_tail_ms: int = Field(default=100, ge=0, le=5000, multiple_of=FRAME_MS)
     """Silence after speech that is sent at once; the rest of the hangover only if speech resumes. Lower clips words.
@@ -217,6 +221,8 @@ class MediaSettings(ServiceSettings):
             onset_frames=self.vad_onset_ms // FRAME_MS,
             barge_in_onset_frames=self.vad_barge_in_onset_ms // FRAME_MS,
             barge_in=self._barge_in if self.vad_barge_in_judged else None,
+            caller_odds=self.vad_caller_odds,
+            stranger_odds=self.vad_stranger_odds,
             turn_probability=self.vad_turn_score,
             resume_frames=self.vad_resume_ms // FRAME_MS,
             hold_within_db=self.vad_hold_within_db,

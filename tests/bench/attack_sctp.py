@@ -18,13 +18,12 @@ from rich.table import Table
 
 from services.callers.caller import Caller
 from services.callers.errors import CallerError
-from services.media.core.network.rate_limiter import CPU
+from services.media.core.network.rate_limiter import CPU, DTLS
 from services.runtime import clock
 from tests.bench.rig import Rig, on_core
 from tests.media import sctp_attacks
 from tests.media.sctp_attacks import RawAssociation, SctpAttack, again
 
-PACKETS_PER_S = 300
 _BATCH = 10
 _PAUSE_S = 1.0
 _ATTACKS: tuple[tuple[str, SctpAttack], ...] = (
@@ -55,6 +54,7 @@ async def measure(rig: Rig, beside: Beside, console: Console, *, calm_cpu_percen
         flooded = ended.get("flood", 0)
         bounded = flooded > 0 or flood.media_cpu_percent - calm_cpu_percent < 100 * CPU.per_s
         rows.append({**asdict(flood), "ended_flood": flooded, "ok": flood.within_limits and bounded})
+        console.print(f"{name}: gap p99 {flood.gap_p99_ms:.1f} ms at {flood.sent_per_s}/s, {flooded} ended `flood`")
     show(rows, console)
     return rows
 
@@ -77,7 +77,7 @@ def attacking(rig: Rig, attack: SctpAttack) -> Iterator[Callable[[], int]]:
                 await wire.send(packet)
                 mine, sent = mine + 1, sent + 1
                 if mine % _BATCH == 0:
-                    await asyncio.sleep(max(0.0, started + mine / PACKETS_PER_S - clock.monotonic()))
+                    await asyncio.sleep(max(0.0, started + mine / DTLS.per_s - clock.monotonic()))
 
     async def go_on() -> None:
         while True:

@@ -57,3 +57,12 @@ def test_the_first_onset_leaves_the_level_to_the_speech_that_follows() -> None:
     talker.on_open(-40.0)
     talker.on_speech(-30.0)
     assert talker.dbfs == -30
+
+
+def test_a_caller_is_known_after_a_second_of_speech() -> None:
+    talker = TalkerLevel()
+    for _ in range(49):
+        talker.on_speech(-30.0)
+    assert not talker.is_known
+    talker.on_speech(-30.0)
+    assert talker.is_known

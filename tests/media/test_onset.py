@@ -78,3 +78,16 @@ def test_scores_of_yes_and_no_open_after_as_many_frames_of_yes(scores: list[floa
         onset.on_frame(float(score >= 0.5), -30.0)
         count = max(0, min(12, count + (1 if score >= 0.5 else -1)))
         assert onset.opens(4) == (count >= 4)
+
+
+@pytest.mark.parametrize(
+    ("score", "odds", "opens"),
+    [(0.5, 1.0, False), (0.5, 4.0, True), (0.8, 1.0, True), (0.8, 0.5, False), (0.04, 1000.0, False), (1.0, 0.5, True)],
+)
+def test_odds_make_a_score_count_more_or_less_but_not_silence_and_not_certainty(
+    score: float, odds: float, *, opens: bool
+) -> None:
+    onset = Onset(CONFIG)
+    for _ in range(3):
+        onset.on_frame(score, -30.0, odds)
+    assert onset.opens(3) == opens

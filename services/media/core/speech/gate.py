@@ -89,6 +89,7 @@ class JudgedOnset:
 
 
 _NOISE_BELOW: Final = 0.1  # a frame with a lower score shows the level of the noise
+_OVER_NOISE_DB: Final = 9.0  # a caller is so much louder than the noise
 _TALKER_FROM: Final = 0.85  # a frame with this score shows the level of the caller
 _LONGEST_ONSET: Final = 100  # of an onset that does not become certain: 2 s
 
@@ -228,7 +229,19 @@ class VadGate:
         if self._idle and self._idle[-1].frame.index + 1 != kept.frame.index:  # after a pause of the packets
             self._discard_idle()
         self._idle.append(kept)
-        self._onset.on_frame(probability, kept.level_dbfs)
+        self._onset.on_frame(probability, kept.level_dbfs, self._odds(kept.level_dbfs))
+
+    def _odds(self, level_dbfs: float) -> float:
+        """Return how much likelier a frame of this level is speech than its score says.
+
+        Sound at the level of a known caller is; so long as none is known, sound is rather noise.
+        """
+        if math.isinf(level_dbfs):
+            return 1.0
+        if not self._talker.is_known:
+            return self._config.stranger_odds
+        least = max(self._talker.dbfs - self._config.hold_within_db, self._noise.dbfs + _OVER_NOISE_DB)
+        return self._config.caller_odds if level_dbfs >= least else 1.0
 
     def _on_frame_idle(self, kept: _Kept, probability: float, *, playing: bool) -> list[GateEvent]:
         self._keep_idle(kept, probability)

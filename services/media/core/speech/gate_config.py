@@ -19,18 +19,22 @@ class GateConfig:
     onset_frames: int = 4  # so many certain frames open the gate; more: fewer false opens, short words are missed
     barge_in_onset_frames: int = 6  # the same while an answer plays, where it is not judged
     barge_in: BargeInConfig | None = None  # what speech over an answer is judged by; None: it is not judged
-    turn_probability: float = 0.4  # restarts the hangover; lower: turns end later in noise, fewer are cut
+    caller_odds: float = 3.3  # of speech at the level of a known caller; more: fewer faint words are missed
+    stranger_odds: float = (
+        0.5  # of speech before a caller is known; less: fewer opens by noise, more soft beginnings lost
+    )
+    turn_probability: float = 0.5  # restarts the hangover; lower: turns end later in noise, fewer are cut
     resume_frames: int = 1  # so many such frames restart it
     hangover_frames: int = 25  # silence that ends the turn; more: later answers, fewer cut turns
     eager_frames: int = 0  # silence after which the turn has probably ended; fewer: sooner answers, more taken back
     doubt_probability: float = 0.06  # still sent soon after speech; higher: less noise is sent, faint ends are lost
-    doubt_frames: int = 6  # so soon; more: fewer faint ends are lost, more noise is sent
+    doubt_frames: int = 5  # so soon; more: fewer faint ends are lost, more noise is sent
     tail_frames: int = 5  # sent after that, the rest of the hangover is held; fewer: ends of words are lost
     audible_tail_frames: int = 3  # so many more while they are louder than the noise
     pre_roll_frames: int = 10  # sent from before the onset; fewer: beginnings of words are lost
     audible_pre_roll_frames: int = 5  # so many more while they are louder than the noise
     audible_db: float = 6.0  # louder than the noise by so much; less: longer tails and pre-rolls
-    hold_within_db: float = 12.0  # what is quieter than the caller by more does not restart the hangover; more: voices
+    hold_within_db: float = 15.0  # what is quieter than the caller by more does not restart the hangover; more: voices
     # in the background delay the end of the turn; less: a caller who becomes quieter is cut
     max_utterance_frames: int = 3000  # 60 s
     automatic: bool = True  # False: push to talk

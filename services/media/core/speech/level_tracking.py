@@ -8,6 +8,7 @@ _NOISE_RISES_DB: Final = 0.06  # what it rises by: 3 dB/s, slower than speech, s
 _NOBODY_DBFS: Final = -200.0
 _TALKER_RISES: Final = 0.1  # share of the difference, in a frame
 _TALKER_FALLS: Final = 0.02
+_KNOWN_FRAMES: Final = 50  # a second of speech: noise that opens the gate hardly ever scores so high for so long
 _RISES_AFTER_ONSET_DB: Final = 6.0  # speech is mostly so much louder later than at its beginning, at most
 
 
@@ -38,9 +39,16 @@ class TalkerLevel:
 
     def __init__(self) -> None:
         self.dbfs = _NOBODY_DBFS
+        self._frames = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a second of speech has been heard: it was no noise."""
+        return self._frames >= _KNOWN_FRAMES
 
     def on_speech(self, level_dbfs: float) -> None:
         """Take in the level of a frame that is speech."""
+        self._frames += 1
         if self.dbfs == _NOBODY_DBFS:
             self.dbfs = level_dbfs
         else:

@@ -8,6 +8,7 @@ from services.media.core.speech.gate_config import GateConfig
 _CERTAINLY_NOT: Final = -1.0  # what a frame counts that is no speech
 _MOST: Final = 2.0  # times what is needed: what did not open while an answer played is forgotten so soon
 _LEAST: Final = 0.0001
+_FAINTEST: Final = 0.05  # a lower score is silence, whoever is expected
 
 
 class Onset:
@@ -36,8 +37,14 @@ class Onset:
         self.frames = 0
         self._sum = 0.0
 
-    def on_frame(self, probability: float, level_dbfs: float) -> None:
-        """Take in the score and the level of the next frame; a level that is unknown is infinite."""
+    def on_frame(self, probability: float, level_dbfs: float, odds: float = 1.0) -> None:
+        """Take in the score and the level of the next frame; a level that is unknown is infinite.
+
+        ``odds``: multiply those of the score, unless it is silence: the frame is likelier, or less likely, speech than
+        its score says.
+        """
+        if odds != 1.0 and probability >= _FAINTEST:
+            probability = odds * probability / (1 - probability + odds * probability)
         if probability >= self._certain:
             counts = 1.0
         elif self.frames or probability >= self._from:
