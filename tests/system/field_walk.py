@@ -94,7 +94,7 @@ async def refused(caller: Caller, root: FieldRoot, fields: dict[str, Any], param
     caller.send_event({"type": kind, "event_id": f"mine_{param}", root: body})
     error = (await event(caller, "error"))["error"]
     assert (error["param"], error["event_id"]) == (param, f"mine_{param}")
-    assert error["code"] in {"unknown_parameter", "invalid_value", "invalid_type"}, error
+    assert error["code"] in {"unknown_parameter", "invalid_value", "invalid_type", "missing_required_parameter"}, error
     assert len(error["message"]) > 20
     assert len(caller.events.of("session.updated", "response.created")) == number
 

@@ -18,7 +18,7 @@ _OWN_PROBLEM = "Value error, "
 class InvalidSessionError(ValueError):
     """A field of a session or response is unknown or has a wrong value.
 
-    ``param`` is its path; ``code`` is `unknown_parameter` or `invalid_value`.
+    ``param`` is its path; ``code`` is `unknown_parameter`, `missing_required_parameter` or `invalid_value`.
     """
 
     def __init__(self, param: str, message: str, *, code: str = "invalid_value") -> None:
@@ -70,7 +70,8 @@ def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails
             return InvalidSessionError(param, message, code="unknown_parameter")
         case "missing":
             param = f"{param}.{first['loc'][-1]}"
-            return InvalidSessionError(param, f"Missing required parameter: '{param}'.")
+            message = f"Missing required parameter: '{param}'."
+            return InvalidSessionError(param, message, code="missing_required_parameter")
         case _:
             problem = first["msg"].removeprefix(_OWN_PROBLEM)
             return invalid_value(param, f"{problem[:MAX_PROBLEM]}.")

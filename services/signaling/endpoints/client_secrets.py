@@ -47,9 +47,9 @@ class ClientSecrets:
             ApiError: 400; 429, the tenant has its maximum of live tokens.
         """
         with bad_requests():
-            mint.refuse_needless_limits(wanted, self.authority.limiter.tenant_limits(tenant))
             terms = self.directory.turn_terms
             sealed = mint.grant(tenant, wanted, default_model=self.default_model, key=key, turn_terms=terms)
+            mint.refuse_needless_limits(wanted, self.authority.limiter.tenant_limits(tenant))
         seconds = (wanted.expires_after or mint.ExpiresAfter()).seconds
         most = self.authority.limiter.token_quota(tenant)
         try:
