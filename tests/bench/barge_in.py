@@ -32,7 +32,9 @@ from tests.bench.machine import cpu_model
 
 RESULTS = Path(__file__).parents[2] / "docs" / "bench" / "barge-in.json"
 SECONDS = 5
-_ONSET_S = (2.0, 2.6)
+_BEFORE_S = 1  # of the call, before the answer: the first scores of a detector say little
+_CALL_S = _BEFORE_S + SECONDS
+_ONSET_S = (_BEFORE_S + 2.0, _BEFORE_S + 2.6)
 _EPOCH, _ITEM = Epoch(1), ItemId("item_bench")
 
 
@@ -52,11 +54,12 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """When the answer was first held or stopped, and when it was stopped, in ms; None: it was not."""
+    """When the answer was first held or stopped, and when it was stopped, in ms; None: it was not. How often held."""
 
     onset_ms: float | None
     silent_ms: float | None
     stopped_ms: float | None
+    holds: int
 
 
 def to_pcm(x: Sound) -> bytes:
@@ -77,7 +80,7 @@ def _trial(rng: Rng, x: Sound, onset_ms: float | None, echo: EchoPath | None = N
 
 
 def _uttered(make: Callable[[Rng], Sound], low_dbfs: float, high_dbfs: float, rng: Rng) -> tuple[Sound, float]:
-    x, onset = np.zeros(SECONDS * HZ), int(rng.uniform(*_ONSET_S) * HZ)
+    x, onset = np.zeros(_CALL_S * HZ), int(rng.uniform(*_ONSET_S) * HZ)
     sound = make(rng)[: 2 * HZ]
     gain = min(10 ** (rng.uniform(low_dbfs, high_dbfs) / 20) / sound.std(), 0.97)
     x[onset : onset + len(sound)] += gain * sound
@@ -94,7 +97,7 @@ def echoing(rng: Rng, *, canceller: bool, caller: bool = False) -> Trial:
     delay_ms = rng.uniform(50, 300) + rng.uniform(10, 150)
     echo = EchoPath(rng, gain_db=rng.uniform(-30, -6), delay_ms=delay_ms, canceller=canceller)
     if not caller:
-        return _trial(rng, np.zeros(SECONDS * HZ), None, echo)
+        return _trial(rng, np.zeros(_CALL_S * HZ), None, echo)
     return _trial(rng, *_uttered(sounds.speech, -32, -18, rng), echo)
 
 
@@ -121,13 +124,17 @@ class RunningTrial:
         self._call = Conversation(ConversationConfig(_EPOCH, 3600, gate), now=0.0)
         self._down = (OpusEncoder(LOWDELAY), OpusDecoder(HZ))
         self._up = (OpusEncoder(VOIP), OpusDecoder(HZ))
-        answer = to_pcm(sounds.resample(trial.answer, HZ, DOWN_HZ))
-        self._call.on_worker_frame(Frame(Kind.AUDIO_DOWN, _EPOCH, 0, 0, _ITEM, Flag.ITEM_END, answer), now=0.0)
+        self._was_held = False
+        self._holds = 0
         self._silent_ms: float | None = None
         self.outcome: Outcome | None = None
 
     def next_frame(self, index: int) -> PcmFrame:
         """Play a frame, and return what is received after it."""
+        if index * FRAME == _BEFORE_S * HZ:
+            answer = to_pcm(sounds.resample(self._trial.answer, HZ, DOWN_HZ))
+            frame = Frame(Kind.AUDIO_DOWN, _EPOCH, 0, 0, _ITEM, Flag.ITEM_END, answer)
+            self._call.on_worker_frame(frame, now=float(_BEFORE_S))
         x = self._trial.uttered[index * FRAME : (index + 1) * FRAME]
         pulled, _ = self._call.pull(now=index * 0.02)
         if self._trial.echo is not None:
@@ -147,20 +154,23 @@ class RunningTrial:
         if self.outcome is not None or (onset_ms is not None and now_ms < onset_ms):
             return
         stopped = any(isinstance(command, CountGateOpen) for command in commands)
-        if self._silent_ms is None and (stopped or self._call.down.playout.is_held):
+        is_held = self._call.down.playout.is_held
+        self._holds += is_held and not self._was_held
+        self._was_held = is_held
+        if self._silent_ms is None and (stopped or is_held):
             self._silent_ms = now_ms
         if stopped:
-            self.outcome = Outcome(onset_ms, self._silent_ms, now_ms)
+            self.outcome = Outcome(onset_ms, self._silent_ms, now_ms, self._holds)
 
     def end(self) -> Outcome:
-        return self.outcome or Outcome(self._trial.onset_ms, self._silent_ms, None)
+        return self.outcome or Outcome(self._trial.onset_ms, self._silent_ms, None, self._holds)
 
 
 def run(trials: Sequence[Trial], settings: MediaSettings) -> list[Outcome]:
     """Carry out trials beside each other."""
     scorer = Scorer(settings, len(trials))
     running = [RunningTrial(trial, settings.gate) for trial in trials]
-    for index in range(SECONDS * HZ // FRAME):
+    for index in range(_CALL_S * HZ // FRAME):
         frames = [trial.next_frame(index) for trial in running]
         for trial, frame, (probability, level_dbfs) in zip(running, frames, scorer.score(frames), strict=True):
             trial.on_scored(frame, probability, level_dbfs)
@@ -178,6 +188,7 @@ def figures(outcomes: list[Outcome]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "trials": len(outcomes),
         "held_pct": round(100 * len(silent) / len(outcomes), 1),
+        "holds_a_trial": round(sum(o.holds for o in outcomes) / len(outcomes), 2),
         "stopped_pct": round(100 * len(stopped) / len(outcomes), 1),
         "stops_an_hour": round(3600 * len(stopped) / (len(outcomes) * SECONDS), 1),
     }
@@ -205,6 +216,7 @@ def show(report: dict[str, Any]) -> None:
     columns = (
         "trials",
         "held_pct",
+        "holds_a_trial",
         "stopped_pct",
         "silent_ms_p50",
         "silent_ms_p95",
