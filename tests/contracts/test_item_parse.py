@@ -61,6 +61,11 @@ def test_content_is_checked_by_its_type_and_role(content: JsonValue, param: str,
     [
         ({}, "item.type", "missing_required_parameter"),
         ({"type": "thought"}, "item.type", "invalid_value"),
+        *(
+            ({"type": "message", "role": "assistant", "content": [part]}, path, "missing_required_parameter")
+            for path in ["item.content[0].transcript"]
+            for part in ({"type": "output_audio"}, {"type": "output_audio", "transcript": None, "audio": None})
+        ),
         ({"type": "item_reference", "id": "item_1"}, "item.type", "invalid_value"),
         ({**USER}, "item.content", "missing_required_parameter"),
         ({"type": "message", "content": [TEXT]}, "item.role", "missing_required_parameter"),
