@@ -64,8 +64,11 @@ def read_event(raw: bytes) -> dict[str, JsonValue] | RefusedEvent:
     kind = event.get("type")
     if isinstance(kind, str):
         return event
-    message = "The 'type' field is missing." if kind is None else "Invalid type for 'type': expected a string."
-    return RefusedEvent("malformed", "invalid_event", message, event_id(event), "type")
+    if kind is None:
+        code, message = "missing_required_parameter", "Missing required parameter: 'type'."
+    else:
+        code, message = "invalid_type", "Invalid type for 'type': expected a string."
+    return RefusedEvent("malformed", code, message, event_id(event), "type")
 
 
 def unknown_field(event: dict[str, JsonValue], known: frozenset[str]) -> RefusedEvent | None:

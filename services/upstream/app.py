@@ -31,6 +31,7 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
         serve_http(health_app(process.health), host=settings.http_host, port=settings.http_port) as url,
         asyncio.TaskGroup() as group,
     ):
+        rates = TenantRates(await rates_bucket(bus.jetstream, store_mb=bus.store_mb), group)
         worker = Worker(
             WorkerConfig(
                 worker=WorkerId(settings.process_id),
@@ -44,13 +45,14 @@ async def serve(bus: Bus, settings: UpstreamSettings, process: Process) -> None:
             connector=wire,
             usage=UsageWriter(outbox, process.health, failures=metrics.USAGE_FAILED),
             group=group,
-            rates=TenantRates(await rates_bucket(bus.jetstream, store_mb=bus.store_mb), group),
+            rates=rates,
             tracer=process.tracer,
         )
         await worker.start()
         process.ready(url)
         await process.stopping.wait()
         await worker.close(timeout_s=settings.drain_timeout_s)
+        rates.close()
 
 
 async def probe(wire: Connector, model: str) -> None:

@@ -1,7 +1,8 @@
 """The rates of tenants over all workers: what each has used of its minute is an entry of a KV bucket.
 
 Far below its limits a worker takes from what it knows, and books that within `BOOK_S`. Near them it asks the bucket:
-while one update of a tenant's entry is on its way, further questions about the tenant wait and share the next.
+while one update of a tenant's entry is on its way, further questions about the tenant wait and share the next. What is
+taken while the bucket does not answer is booked when it does, unless it is older than a minute by then.
 """
 
 import asyncio
@@ -55,6 +56,13 @@ class TenantRates:
         self._group = group
         self._accounts: dict[TenantId, _Account] = {}
         self._logged_at: dict[TenantId, float] = {}
+        self._is_closing = False
+
+    def close(self) -> None:
+        """Let the tasks end: what is not booked is tried once more."""
+        self._is_closing = True
+        for account in self._accounts.values():
+            account.asked.set()
 
     def take(self, tenant: TenantId, charges: tuple[Charge, ...], reply: Reply) -> None:
         """Take all of ``charges`` or none; ``reply`` gets None, or the first that was above its limit.
@@ -66,10 +74,9 @@ class TenantRates:
         now_ms = clock.unix_ms()
         if account.use.take_alone(charges, now_ms=now_ms):
             reply(None)
-        elif (cut_off := account.use.without_bucket(now_ms=now_ms)) is not None:
+        elif account.use.cut_off_ms(now_ms=now_ms):
             metrics.RATES_ALONE.inc()
-            reply(cut_off.take(charges, now_ms=now_ms))
-            return
+            reply(account.use.take_cut_off(charges, now_ms=now_ms))
         else:
             account.questions.append(_Question(charges, reply))
             account.asked.set()
@@ -87,9 +94,10 @@ class TenantRates:
 
     async def _keep(self, tenant: TenantId, account: _Account) -> None:
         """Answer the questions about a tenant and book what was taken alone, until nothing is left."""
-        while account.questions or not account.use.is_booked:
+        while account.questions or not account.use.is_booked(now_ms=clock.unix_ms()):
+            cut_off_s = account.use.cut_off_ms(now_ms=clock.unix_ms()) / 1000
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BOOK_S):
+                async with asyncio.timeout(max(BOOK_S, cut_off_s)):
                     await account.asked.wait()
             account.asked.clear()
             questions, account.questions = account.questions, []
@@ -99,22 +107,26 @@ class TenantRates:
             except (NatsError, TimeoutError, ValueError) as exc:
                 metrics.RATES_ALONE.inc()
                 get_logger().warning("rates_alone", tenant_id=tenant, reason=type(exc).__name__)
-                answers = _taken(account.use.on_unanswered(now_ms=clock.unix_ms()), questions)
+                now_ms = clock.unix_ms()
+                account.use.on_unanswered(now_ms=now_ms)
+                answers = [account.use.take_cut_off(question.charges, now_ms=now_ms) for question in questions]
             for question, answer in zip(questions, answers, strict=True):
                 question.reply(answer)
+            if self._is_closing and not account.questions:
+                break
         account.is_kept = False
 
     async def _take_shared(
         self, tenant: TenantId, account: _Account, questions: list[_Question]
     ) -> list[RateExceeded | None]:
         """Take from the tenant's entry; a write at its revision proves that no other worker has changed it."""
-        booked = account.use.pop_unbooked()
+        booked = account.use.pop_unbooked(now_ms=clock.unix_ms())
         known, account.entry = account.entry, None
         while True:
             before, revision = known or await self._read(tenant)
             use = MinuteUse.decode(before)
-            use.take(booked, now_ms=clock.unix_ms())
-            answers = _taken(use, questions)
+            use.merge(booked, now_ms=clock.unix_ms())
+            answers = [use.take(question.charges, now_ms=clock.unix_ms()) for question in questions]
             after = use.encode()
             is_proven, known = known is None, None
             if after != before:
@@ -134,7 +146,3 @@ class TenantRates:
         except KeyNotFoundError:
             return b"{}", 0
         return entry.value or b"{}", entry.revision or 0
-
-
-def _taken(use: MinuteUse, questions: list[_Question]) -> list[RateExceeded | None]:
-    return [use.take(question.charges, now_ms=clock.unix_ms()) for question in questions]

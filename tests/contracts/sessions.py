@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import BaseModel, JsonValue
 
-from services.contracts.session.fields import SessionConfig
+from services.contracts.session.fields import NULLABLE, SessionConfig
 
 TEXT = st.text(max_size=8)
 NULL = st.none()
@@ -29,22 +29,29 @@ def some(
     return st.fixed_dictionaries(required, optional={name: NULL | values for name, values in optional.items()})
 
 
+def merged(above: str, optional: dict[str, SearchStrategy[JsonValue]]) -> SearchStrategy[SessionConfig]:
+    """Objects that an update changes field by field, so that null is among the values only where it disables."""
+    nulls = {name: NULL if f"{above}{name}" in NULLABLE else st.nothing() for name in optional}
+    return st.fixed_dictionaries({}, optional={name: nulls[name] | values for name, values in optional.items()})
+
+
 FORMAT = some({"rate": st.just(24000)}, type=st.just("audio/pcm"))
 TURNS = {"create_response": FLAG, "interrupt_response": FLAG}
 SERVER_VAD = some(
     {"threshold": st.floats(0, 1), "silence_duration_ms": st.integers(0, 60_000), **TURNS}, type=st.just("server_vad")
 )
 SEMANTIC_VAD = some({"eagerness": st.sampled_from(["low", "high"]), **TURNS}, type=st.just("semantic_vad"))
-INPUT = some(
+INPUT = merged(
+    "audio.input.",
     {
         "format": FORMAT,
         "transcription": some({"model": st.just("whisper-1"), "language": TEXT, "keywords": WORDS}),
         "noise_reduction": some({"type": st.just("near_field")}),
         "turn_detection": SERVER_VAD | SEMANTIC_VAD,
-    }
+    },
 )
 VOICE = st.text(min_size=1, max_size=8) | some({}, id=st.just("voice_1"))
-OUTPUT = some({"format": FORMAT, "voice": VOICE, "speed": st.floats(0.25, 1.5)})
+OUTPUT = merged("audio.output.", {"format": FORMAT, "voice": VOICE, "speed": st.floats(0.25, 1.5)})
 FUNCTION = some({"description": TEXT, "parameters": OBJECT}, type=st.just("function"), name=st.just("get_time"))
 MCP = some(
     {
@@ -72,17 +79,18 @@ OF_BOTH: dict[str, SearchStrategy[JsonValue]] = {
     "reasoning": some({"effort": st.sampled_from(["low", "high"])}),
 }
 
-SESSIONS = some(
+SESSIONS = merged(
+    "",
     {
         **OF_BOTH,
         "type": st.just("realtime"),
         "model": st.sampled_from(["a", "b"]),
-        "audio": some({"input": INPUT, "output": OUTPUT}),
+        "audio": merged("audio.", {"input": INPUT, "output": OUTPUT}),
         "truncation": st.sampled_from(["auto", "disabled"])
         | some({}, type=st.just("retention_ratio"), retention_ratio=st.floats(0, 1)),
         "include": st.lists(st.just("item.input_audio_transcription.logprobs"), max_size=1),
         "tracing": st.just("auto") | some({"workflow_name": TEXT, "metadata": OBJECT}),
-    }
+    },
 )
 """Valid sessions in GA form, which are also valid updates."""
 

@@ -38,6 +38,10 @@ def test_a_field_that_the_type_does_not_have_is_refused(item: SessionConfig) -> 
         ([{**TEXT, "transcript": "x"}], "item.content[0].transcript", "unknown_parameter"),
         ([TEXT, {**PICTURE, "text": "x"}], "item.content[1].text", "unknown_parameter"),
         ([{"type": "input_text"}], "item.content[0].text", "missing_required_parameter"),
+        ([{"type": "input_text", "text": None}], "item.content[0].text", "missing_required_parameter"),
+        ([{"type": "input_text", "text": 7}], "item.content[0].text", "invalid_value"),
+        ([{"type": "input_audio", "transcript": "x"}], "item.content[0].audio", "missing_required_parameter"),
+        ([{"type": "input_audio", "audio": None}], "item.content[0].audio", "missing_required_parameter"),
         ([{"text": "x"}], "item.content[0].type", "missing_required_parameter"),
         ([{"type": "output_text", "text": "x"}], "item.content[0].type", "invalid_value"),
         ([{"type": "text", "text": "x"}], "item.content[0].type", "invalid_value"),
@@ -57,6 +61,11 @@ def test_content_is_checked_by_its_type_and_role(content: JsonValue, param: str,
     [
         ({}, "item.type", "missing_required_parameter"),
         ({"type": "thought"}, "item.type", "invalid_value"),
+        *(
+            ({"type": "message", "role": "assistant", "content": [part]}, path, "missing_required_parameter")
+            for path in ["item.content[0].transcript"]
+            for part in ({"type": "output_audio"}, {"type": "output_audio", "transcript": None, "audio": None})
+        ),
         ({"type": "item_reference", "id": "item_1"}, "item.type", "invalid_value"),
         ({**USER}, "item.content", "missing_required_parameter"),
         ({"type": "message", "content": [TEXT]}, "item.role", "missing_required_parameter"),

@@ -10,7 +10,7 @@ from openai.types.realtime import RealtimeResponseCreateParams, RealtimeSessionC
 from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json, to_json
 
-from services.contracts.session.fields import ResponseFields, SessionConfig, SessionFields
+from services.contracts.session.fields import MERGED, NULLABLE, ResponseFields, SessionConfig, SessionFields
 from services.contracts.session.locks import LOCKABLE
 from services.contracts.session.parse import InvalidSessionError, parse_response, parse_session
 from services.contracts.session.registry import RESPONSE_FIELDS, SESSION_FIELDS, FieldEntry
@@ -195,7 +195,9 @@ def test_an_unknown_field_is_named_before_a_wrong_value_and_a_long_name_is_cut()
         ({"audio": {"output": {"speed": 0.2}}}, "session.audio.output.speed"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "session.tools[0].name"),
         ({"tools": [{"type": "function", "name": "f"}] * 129}, "session.tools"),
-        ({"tools": [{"name": "no_type"}]}, "session.tools[0]"),
+        ({"tools": [{"name": "no_type"}]}, "session.tools[0].type"),
+        ({"audio": {"input": {"turn_detection": {}}}}, "session.audio.input.turn_detection.type"),
+        ({"tool_choice": {"name": "f"}}, "session.tool_choice.type"),
         ({"audio": {"input": {"transcription": {"model": ""}}}}, "session.audio.input.transcription.model"),
         ({"tool_choice": 1}, "session.tool_choice"),
         ({"max_output_tokens": 4097}, "session.max_output_tokens"),
@@ -300,8 +302,51 @@ def test_the_parameters_that_are_read_are_those_that_were_written(parameters: Se
     assert parse_response(from_json(to_json(parameters))) == parameters
 
 
-def test_null_is_allowed_wherever_it_means_not_set() -> None:
-    nothing: SessionConfig = {"type": None, **dict.fromkeys(SessionFields.model_fields)}
-    assert parse_session(nothing) == nothing
+def test_null_in_the_parameters_of_a_response_is_as_left_out() -> None:
     absent: SessionConfig = {**dict.fromkeys(ResponseFields.model_fields)}
     assert parse_response(absent) == absent
+
+
+NEEDED: dict[str, SessionConfig] = {
+    "tools[]": {"type": "function", "name": "f"},
+    "tool_choice": {"type": "function", "name": "f"},
+    "audio.input.turn_detection": {"type": "server_vad"},
+    "audio.input.format": {"type": "audio/pcm"},
+    "audio.output.format": {"type": "audio/pcm"},
+    "audio.output.voice": {"id": "voice_1"},
+    "prompt": {"id": "p"},
+    "truncation": {"type": "retention_ratio", "retention_ratio": 0.5},
+}
+HONOURED = [entry.path.removeprefix("session.") for entry in SESSION_FIELDS if entry.by != "refused"]
+
+
+def with_null(path: str) -> SessionConfig:
+    """Return an update in which the field at ``path`` is null, with what else its part needs."""
+    value: JsonValue = None
+    while path:
+        path, _, name = path.rpartition(".")
+        listed: JsonValue = [value] if name.endswith("[]") else value
+        value = {**NEEDED.get(path, {}), name.removesuffix("[]"): listed}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize("path", sorted({*HONOURED, "audio", "audio.input", "audio.output", "tools", "reasoning"}))
+def test_null_is_refused_where_it_would_be_confirmed_and_change_nothing(path: str) -> None:
+    update = with_null(path)
+    above = path.rpartition(".")[0]
+    if path in NULLABLE:
+        assert parse_session(update) == update
+    elif above in {"", *MERGED}:
+        error = refusal("session", update)
+        assert (error.code, error.param) == ("invalid_value", f"session.{path}")
+    else:  # in a part that an update replaces as a whole: as left out, or refused if it is needed
+        assert null_is_as_left_out_or_refused(update, path)
+
+
+def null_is_as_left_out_or_refused(update: SessionConfig, path: str) -> bool:
+    try:
+        return parse_session(update) == update
+    except InvalidSessionError as error:
+        at = f"session.{path}".replace("[]", "[0]")
+        return error.param in {at, at.rpartition(".")[0]}

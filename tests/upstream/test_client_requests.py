@@ -6,6 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from services.contracts.usage import Meter
+from services.upstream.core.json_paths import at_path, value_at
 from tests.upstream.drive import Drive, Json, core_of, object_of
 
 MESSAGE: Json = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
@@ -78,13 +79,35 @@ def test_the_voice_is_fixed_once_it_was_heard() -> None:
     assert drive.sent_types == ["session.update"]
 
 
-def test_null_switches_off_only_what_can_be_off() -> None:
-    drive = Drive(core_of({"instructions": "Mine.", "audio": {"input": {"transcription": {"model": "w"}}}})).ready()
-    drive.client("session.update", session={"instructions": None, "audio": {"input": {"transcription": None}}})
-    drive.confirm()
-    session = object_of(drive.one("session.updated"), "session")
-    assert session["instructions"] == "Mine."
-    assert object_of(object_of(session, "audio"), "input")["transcription"] is None
+DETECTION: Json = {"type": "server_vad", "idle_timeout_ms": 5000, "threshold": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "update", "after"),
+    [
+        ("tracing", "auto", None, None),
+        ("prompt", {"id": "p"}, None, None),
+        ("audio.input.transcription", {"model": "w"}, None, None),
+        ("audio.input.noise_reduction", {"type": "near_field"}, None, None),
+        ("audio.input.turn_detection", DETECTION, None, None),
+        ("audio.input.turn_detection.threshold", DETECTION, {**DETECTION, "threshold": None}, 0.5),
+        ("audio.input.turn_detection.idle_timeout_ms", DETECTION, {**DETECTION, "idle_timeout_ms": None}, None),
+    ],
+)
+def test_null_resets_what_it_disables(path: str, before: JsonValue, update: JsonValue, after: JsonValue) -> None:
+    field = ".".join(path.split(".")[:3])
+    drive = Drive(core_of(at_path(field, before))).ready()
+    drive.client("session.update", session=at_path(field, update))
+    if drive.sent_types:  # turn detection is not the provider's
+        drive.confirm()
+    assert value_at(object_of(drive.one("session.updated"), "session"), path) == after
+
+
+def test_null_is_refused_where_it_changes_nothing() -> None:
+    drive = Drive(core_of({"instructions": "Mine."})).ready()
+    drive.client("session.update", event_id="mine", session={"instructions": None})
+    assert (drive.error["code"], drive.error["param"]) == ("invalid_value", "session.instructions")
+    assert drive.sent_types == []
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,10 @@ def test_no_null_unsets_what_is_locked(lock: str) -> None:
             unset: Json = {"prompt": None}
             drive.forget().client(event, **{FIELD_OF[event]: unset})
             assert drive.error["code"] == "locked_by_token"
-    drive.forget().client("session.update", session={"instructions": None, "tools": None, "model": None})
-    if drive.sent_types:
-        drive.confirm()
+    for name in ("instructions", "tools", "model"):
+        drive.forget().client("session.update", session={name: None})
+        assert (drive.error["param"], drive.sent_types) == (f"session.{name}", [])
+    drive.forget().client("session.update", session={})
     session = object_of(drive.one("session.updated"), "session")
     assert (session["instructions"], session["tools"]) == ("Mine.", [TOOL])
 
@@ -212,7 +213,7 @@ def test_locks_are_told_before_what_else_is_wrong_and_after_the_shape() -> None:
     drive.client("session.update", session={"audio": 7})
     assert drive.error["param"] in ("session.audio", "session.audio.output.voice")
     drive.forget().client("session.update", session=7)
-    assert drive.error["code"] == "missing_required_parameter"
+    assert drive.error["code"] == "invalid_type"
 
 
 def state_of(session: Json, *, locked: tuple[str, ...] = ()) -> SessionConfigState:

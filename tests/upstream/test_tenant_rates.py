@@ -13,6 +13,7 @@ from services.runtime import clock
 from services.runtime.bus.client import Bus
 from services.runtime.bus.streams import rates_bucket
 from services.upstream import tenant_rates
+from services.upstream.core import tenant_use
 from services.upstream.core.commands import CountRateRefusal
 from services.upstream.core.minute_use import Charge, MinuteUse, RateExceeded
 from services.upstream.tenant_rates import TenantRates
@@ -95,7 +96,27 @@ async def test_without_the_bucket_a_worker_goes_on_from_what_it_knows(bus: Bus, 
         rates.take(ACME, (one,), answers.append)  # the bucket is not asked again
         assert [answer is not None for answer in answers] == [True]
         assert await taken(rates, OTHERS, one) is None
-    assert alone() - before == (2 if entry else 3)
+        assert alone() - before == (2 if entry else 3)
+        rates.close()  # else the tasks try to book it until it is a minute old
+
+
+async def test_what_was_taken_without_the_bucket_is_in_it_when_it_answers_again(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "unix_ms", lambda: 1_000_000)
+    monkeypatch.setattr(tenant_rates, "BOOK_S", 0.01)
+    monkeypatch.setattr(tenant_use, "FRESH_MS", 10)
+    bucket = await rates_bucket(bus.jetstream)
+    many = Charge("responses", 20, 1000)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        rates = TenantRates(bucket, group)
+        assert await taken(rates, ACME, many) is None
+        await bucket.put(ACME, b"not ours")
+        rates.take(ACME, (many,), lambda _: None)  # at once, and booked in vain
+        assert await taken(rates, ACME, Charge("responses", 900, 1000)) is None
+        await bucket.put(ACME, b"{}")
+    entry = await bucket.get(ACME)
+    assert MinuteUse.decode(entry.value or b"").used("responses", now_ms=1_000_000) == 920
 
 
 async def test_a_refusal_is_counted_each_time_and_logged_once_a_minute(bus: Bus) -> None:

@@ -17,7 +17,9 @@ SessionConfig = dict[str, JsonValue]
 NULLABLE = frozenset(
     {"tracing", "prompt", "audio.input.turn_detection", "audio.input.noise_reduction", "audio.input.transcription"}
 )
-"""Paths where `null` disables something; elsewhere it means "not set"."""
+"""Paths where `null` disables something."""
+MERGED = frozenset({"audio", "audio.input", "audio.output"})
+"""Paths that an update changes field by field; other fields it replaces as a whole, where null is as left out."""
 
 Threshold = Annotated[float, Field(ge=0, le=1)]
 PrefixPaddingMs = Annotated[int, Field(ge=0, le=10_000)]

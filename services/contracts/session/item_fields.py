@@ -104,10 +104,10 @@ class TextPartFields(SessionPart):
 
 
 class InputAudioPartFields(SessionPart):
-    """Audio of the user; the transcript is not for the model."""
+    """Audio of the user; the transcript is not for the model, so that without audio there would be nothing."""
 
     type: str
-    audio: str | None = None
+    audio: str
     transcript: str | None = None
 
 
@@ -115,7 +115,7 @@ class OutputAudioPartFields(SessionPart):
     """What the model has said; items of the conversation are shown without their audio."""
 
     type: str
-    transcript: str | None = None
+    transcript: str
     audio: str | None = None
 
 

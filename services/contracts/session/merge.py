@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from services.contracts.session.fields import NULLABLE, SessionConfig
-
-_BY_FIELD = frozenset({"audio", "audio.input", "audio.output"})
+from services.contracts.session.fields import MERGED, NULLABLE, SessionConfig
 
 
 def merge_sessions(base: Mapping[str, JsonValue], update: Mapping[str, JsonValue]) -> SessionConfig:
@@ -21,7 +19,7 @@ def _merge(base: Mapping[str, JsonValue], update: Mapping[str, JsonValue], path:
     result = dict(base)
     for name, value in update.items():
         here = f"{path}{name}"
-        if here in _BY_FIELD and isinstance(value, dict):
+        if here in MERGED and isinstance(value, dict):
             below = result.get(name)
             result[name] = _merge(below if isinstance(below, dict) else {}, value, f"{here}.")
         elif value is not None or here in NULLABLE:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.contracts.session.fields import ResponseFields, SessionConfig, SessionFields
+from services.contracts.session.fields import MERGED, NULLABLE, ResponseFields, SessionConfig, SessionFields
 from services.contracts.session.registry import hint_of
 
 MAX_NAME = 64
@@ -40,7 +40,9 @@ def parse_session(session: Mapping[str, JsonValue]) -> SessionConfig:
     """
     if session.get("type") == "transcription":
         raise invalid_value("session.type", "transcription sessions are not served here; use realtime.")
-    return _parse(SessionFields, session, "session")
+    parsed = _parse(SessionFields, session, "session")
+    _refuse_nulls(parsed)
+    return parsed
 
 
 def parse_response(parameters: Mapping[str, JsonValue]) -> SessionConfig:
@@ -60,6 +62,20 @@ def _parse(kind: type[BaseModel], source: Mapping[str, JsonValue], root: str) ->
     return dict(source)
 
 
+def _refuse_nulls(fields: Mapping[str, JsonValue], above: str = "") -> None:
+    """Refuse `null` where it would be confirmed and change nothing.
+
+    Raises:
+        InvalidSessionError: a field is null that null does not disable.
+    """
+    for name, value in fields.items():
+        path = f"{above}{name}"
+        if value is None and path not in NULLABLE:
+            raise invalid_value(f"session.{path}", "null does not reset it. Leave it out, or send the value to set.")
+        if isinstance(value, dict) and path in MERGED:
+            _refuse_nulls(value, f"{path}.")
+
+
 def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails]) -> InvalidSessionError:
     """Return the error to raise: an unknown field is named before a wrong value."""
     first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
@@ -68,8 +84,9 @@ def _error(source: Mapping[str, JsonValue], root: str, errors: list[ErrorDetails
         case "extra_forbidden":
             message = f"Unknown parameter: '{param}'. {hint_of(param)}".rstrip()
             return InvalidSessionError(param, message, code="unknown_parameter")
-        case "missing":
-            param = f"{param}.{first['loc'][-1]}"
+        case "missing" | "union_tag_not_found":
+            name = "type" if first["type"] == "union_tag_not_found" else first["loc"][-1]
+            param = f"{param}.{name}"
             message = f"Missing required parameter: '{param}'."
             return InvalidSessionError(param, message, code="missing_required_parameter")
         case _:

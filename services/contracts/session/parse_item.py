@@ -49,9 +49,14 @@ def _checked(source: Mapping[str, JsonValue], model: type[SessionPart], param: s
         known = f"Fields here: {', '.join(sorted(model.model_fields))}." if len(first["loc"]) == 1 else ""
         hint = ITEM_HINTS.get(str(first["loc"][-1]), known)
         raise InvalidSessionError(path, f"Unknown parameter: '{path}'. {hint}".rstrip(), code="unknown_parameter")
-    if first["type"] == "missing":
+    if first["type"] == "missing" or _is_null(source, first["loc"]):
         raise _missing(path)
     raise InvalidSessionError(path, f"Invalid value for '{path}': {first['msg'][:MAX_PROBLEM]}.")
+
+
+def _is_null(source: Mapping[str, JsonValue], steps: tuple[int | str, ...]) -> bool:
+    """Whether a field that is needed is null."""
+    return len(steps) == 1 and str(steps[0]) in source and source[str(steps[0])] is None
 
 
 def _missing(path: str) -> InvalidSessionError:

@@ -194,8 +194,8 @@ ITEM_FIELDS: tuple[FieldEntry, ...] = (
             "content[].type": "`input_text` of system and user; `input_audio`, `input_image` of the user; "
             "`output_text`, `output_audio` of the assistant",
             "content[].text": "the text of `input_text` and `output_text`",
-            "content[].audio": "of `input_audio` and `output_audio`, base64, 24 kHz PCM",
-            "content[].transcript": "of `input_audio` and `output_audio`",
+            "content[].audio": "of `input_audio`, which needs it, and `output_audio`; base64, 24 kHz PCM",
+            "content[].transcript": "of `output_audio`, which needs it, and `input_audio`",
             "content[].image_url": "a picture as a data URL",
             "content[].detail": "how closely a picture is looked at: `auto`, `low` or `high`",
             "call_id": "of a function call and its output: which belong together; up to 256 characters",

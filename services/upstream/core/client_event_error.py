@@ -3,7 +3,7 @@
 from services.contracts.client_event import event_id
 from services.upstream.core.capabilities import MESSAGES, Capability
 from services.upstream.core.command_buffer import CommandBuffer, Origin
-from services.upstream.core.json_shape import Json, fields, text
+from services.upstream.core.json_shape import Json, text
 from services.upstream.core.session_updates import UNSUPPORTED
 
 TOO_MANY = ("too_many_events", "Too many events wait for the provider: send this one again later.")
@@ -31,17 +31,6 @@ def unsupported_error(commands: CommandBuffer, capability: Capability, param: st
     """Count a capability that the provider does not have; return the refusal of what needs it."""
     commands.count_missing(capability)
     return ClientEventError(UNSUPPORTED, MESSAGES[capability], param)
-
-
-def required(event: Json, name: str) -> Json:
-    """Return the object in the field ``name`` of an event.
-
-    Raises:
-        ClientEventError: there is none.
-    """
-    if not isinstance(event.get(name), dict):
-        raise ClientEventError("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
-    return fields(event, name)
 
 
 def origin_of(event: Json, item_id: str | None = None) -> Origin:

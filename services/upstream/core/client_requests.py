@@ -19,11 +19,10 @@ from services.upstream.core.client_event_error import (
     NotYetError,
     UnconfirmedError,
     origin_of,
-    required,
     unsupported_error,
 )
 from services.upstream.core.command_buffer import MAX_HELD_EVENT_BYTES, MAX_HELD_EVENTS
-from services.upstream.core.event_fields import refuse_other_fields
+from services.upstream.core.event_fields import check_fields
 from services.upstream.core.item_requests import ItemRequests
 from services.upstream.core.json_shape import Json, fields, is_too_deep, objects, text, text_chars
 from services.upstream.core.session_config_state import VOICE
@@ -103,7 +102,7 @@ class Requests:
         handle = self._handlers.get(text(event, "type"), self._unknown)
         try:
             self._parts.config.check_locks(event)
-            refuse_other_fields(event)
+            check_fields(event)
             (self._response_create_cancelled if waiting.is_cancelled else handle)(event, now)
         except NotYetError:
             return False
@@ -132,7 +131,7 @@ class Requests:
         raise ClientEventError("invalid_value", f"Invalid value: '{wrong}'. Supported values are: {known}.", "type")
 
     def _session_update(self, event: Json, now: float) -> None:
-        parameters = required(event, "session")
+        parameters = fields(event, "session")
         config, updates = self._parts.config, self._parts.updates
         if updates.is_full:
             raise NotYetError
@@ -188,10 +187,7 @@ class Requests:
     def _response_parameters(self, event: Json) -> Json:
         if not self._parts.responses.takes_requests:
             raise NotYetError
-        parameters = event.get("response")
-        if not isinstance(parameters, (dict, type(None))):
-            raise ClientEventError("invalid_type", "Invalid type for 'response': expected an object.", "response")
-        body = self._parts.config.for_response(parameters or {})
+        body = self._parts.config.for_response(fields(event, "response"))
         self._refuse_unsupported(body, "response")
         self._parts.config.check_response_tools(body, pending=self._parts.updates.pending_changes)
         if "input" in body:

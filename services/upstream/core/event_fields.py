@@ -1,4 +1,4 @@
-"""The fields of the client's events: what an event has beside them would have no effect, so it is refused."""
+"""The fields of the client's events: which it needs, and which it may have. Others would have no effect: refused."""
 
 from services.contracts.session.fields import ResponseFields, SessionFields
 from services.contracts.session.parse import InvalidSessionError
@@ -18,6 +18,16 @@ _FIELDS: dict[str, frozenset[str]] = {
     "response.create": frozenset({"response"}),
     "response.cancel": frozenset({"response_id"}),
 }
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "session.update": ("session",),
+    "input_audio_buffer.append": ("audio",),
+    "conversation.item.create": ("item",),
+    "conversation.item.retrieve": ("item_id",),
+    "conversation.item.truncate": ("item_id", "content_index", "audio_end_ms"),
+    "conversation.item.delete": ("item_id",),
+}
+_INTEGERS = ("content_index", "audio_end_ms")
+_OBJECTS = ("session", "item", "response")
 _SETTINGS = {
     "session.update": ("session", frozenset(SessionFields.model_fields)),
     "response.create": ("response", frozenset(ResponseFields.model_fields)),
@@ -25,11 +35,11 @@ _SETTINGS = {
 """The field of an event that carries settings, and their names."""
 
 
-def refuse_other_fields(event: Json) -> None:
-    """Check that a client event has no fields but its own, and none of a wrong type that would count as missing.
+def check_fields(event: Json) -> None:
+    """Check that a client event has the fields that it needs, and no others, each of its type.
 
     Raises:
-        InvalidSessionError: it has. `null` counts as not given.
+        InvalidSessionError: it has not. `null` counts as not given.
     """
     kind = text(event, "type")
     known = _FIELDS.get(kind)
@@ -40,8 +50,24 @@ def refuse_other_fields(event: Json) -> None:
         hint = f" It belongs into '{holder}'." if name in settings else ""
         message = f"Unknown parameter: '{name[:64]}'.{hint}"
         raise InvalidSessionError(name[:64], message, code="unknown_parameter")
-    if event.get("response_id") is not None and not text(event, "response_id"):
-        raise InvalidSessionError("response_id", "Invalid type for 'response_id': expected an id.", code="invalid_type")
-    if event.get("content_index") is not None and whole(event, "content_index", -1) < 0:
-        message = "Invalid type for 'content_index': expected an integer from 0 on."
-        raise InvalidSessionError("content_index", message, code="invalid_type")
+    for name in _REQUIRED.get(kind, ()):
+        if event.get(name) is None:
+            raise InvalidSessionError(name, f"Missing required parameter: '{name}'.", code="missing_required_parameter")
+    for name in sorted(known & event.keys()):
+        expected = _mismatch(event, name)
+        if expected:
+            message = f"Invalid type for '{name}': expected {expected}."
+            raise InvalidSessionError(name, message, code="invalid_type")
+
+
+def _mismatch(event: Json, name: str) -> str:
+    """Return what the field should be if it is of another type; empty if it is of its own, or null."""
+    value = event[name]
+    if value is None:
+        return ""
+    if name in _INTEGERS:
+        return "" if whole(event, name, -1) >= 0 else "an integer from 0 on"
+    if name in _OBJECTS:
+        return "" if isinstance(value, dict) else "an object"
+    is_text = isinstance(value, str) and (value or name == "audio")
+    return "" if is_text else "text"

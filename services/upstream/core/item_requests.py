@@ -10,7 +10,6 @@ from services.upstream.core.client_event_error import (
     ClientEventError,
     UnconfirmedError,
     origin_of,
-    required,
     unsupported_error,
 )
 from services.upstream.core.item_order import ROOT
@@ -31,7 +30,7 @@ class ItemRequests:
 
     def create(self, event: Json, _: float) -> None:
         """Handle `conversation.item.create`."""
-        item = dict(required(event, "item"))
+        item = fields(event, "item")
         check_item(item)
         chosen = item.get("id")
         if chosen is not None and (not isinstance(chosen, str) or not _ITEM_ID.match(chosen)):

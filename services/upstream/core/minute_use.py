@@ -17,8 +17,9 @@ SLOTS = 60_000 // SLOT_MS + 1
 _SCALE: dict[RateKind, int] = {"responses": 1, "audio_seconds": 1000, "input_tokens": 1}
 """Units in which each kind is counted: audio in milliseconds."""
 
-_Slots = dict[RateKind, dict[int, int]]
-_SLOTS: TypeAdapter[_Slots] = TypeAdapter(_Slots)
+RateSlots = dict[RateKind, dict[int, int]]
+"""Amounts by kind and slot; a negative one was given back."""
+_SLOTS: TypeAdapter[RateSlots] = TypeAdapter(RateSlots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def charges(limits: MinuteLimits, amounts: dict[RateKind, int], *, forced: bool 
 class MinuteUse:
     """The use of one tenant or call. ``now_ms`` must come from one clock."""
 
-    def __init__(self, slots: _Slots | None = None) -> None:
-        self._slots: _Slots = slots or {}
+    def __init__(self, slots: RateSlots | None = None) -> None:
+        self._slots: RateSlots = slots or {}
 
     @classmethod
     def decode(cls, data: bytes) -> "MinuteUse":
@@ -86,6 +87,12 @@ class MinuteUse:
                 self._add(charge, slot)
         return None
 
+    def merge(self, others: RateSlots, *, now_ms: int) -> None:
+        """Add what was taken elsewhere, in the slots in which it was taken; what no longer counts is left out."""
+        for kind, amounts in live_slots(others, now_ms=now_ms).items():
+            for slot in sorted(amounts):
+                self._add(Charge(kind, amounts[slot], 0, forced=True), slot)
+
     def _wait_ms(self, charge: Charge, now_ms: int) -> int:
         live = sorted(self._live(charge.kind, now_ms))
         excess = sum(amount for _, amount in live) + max(charge.amount, 1) - charge.limit
@@ -98,8 +105,7 @@ class MinuteUse:
         return wait_ms if excess <= 0 else SLOTS * SLOT_MS
 
     def _live(self, kind: RateKind, now_ms: int) -> list[tuple[int, int]]:
-        first = now_ms // SLOT_MS - SLOTS + 1
-        return [(slot, amount) for slot, amount in self._slots.get(kind, {}).items() if slot >= first]
+        return list(live_slots(self._slots, now_ms=now_ms).get(kind, {}).items())
 
     def _add(self, charge: Charge, slot: int) -> None:
         slots = {known: amount for known, amount in self._slots.get(charge.kind, {}).items() if known > slot - SLOTS}
@@ -111,3 +117,10 @@ class MinuteUse:
         if charge.amount > 0:
             slots[slot] = slots.get(slot, 0) + charge.amount
         self._slots[charge.kind] = {known: amount for known, amount in slots.items() if amount}
+
+
+def live_slots(slots: RateSlots, *, now_ms: int) -> RateSlots:
+    """Return those of ``slots`` that count for the minute before ``now_ms``."""
+    first = now_ms // SLOT_MS - SLOTS + 1
+    live = {kind: {slot: n for slot, n in amounts.items() if slot >= first and n} for kind, amounts in slots.items()}
+    return {kind: amounts for kind, amounts in live.items() if amounts}
