@@ -39,7 +39,9 @@ async def test_usage_is_asked_for_the_tenant_of_the_key_only(
     metering: tuple[httpx.AsyncClient, list[str]], key: str
 ) -> None:
     endpoint, asked = metering
-    reply = await endpoint.get("/v1/usage?from=2026-01-01&to=2026-02-01&tenant=other", headers=bearer(key))
+    other = await endpoint.get("/v1/usage?from=2026-01-01&to=2026-02-01&tenant=other", headers=bearer(key))
+    assert (other.status_code, other.json()["error"]["param"]) == (400, "tenant")
+    reply = await endpoint.get("/v1/usage?from=2026-01-01&to=2026-02-01", headers=bearer(key))
     assert reply.json() == {"object": "usage"}
     assert asked == ["/internal/v1/usage?tenant=acme&from=2026-01-01&to=2026-02-01"]
 
