@@ -127,7 +127,8 @@ async def test_a_flood_at_three_processes_leaves_room_for_others_at_each(
 ) -> None:
     endpoints = [client, await open_signaling(), await open_signaling()]
     assert 429 in await flood(endpoints, key, letters=30_000)
-    assert await taken(bus, "KV_grants") < 0.75 * BOUND
+    # Three fifths, and the mints that were on their way when the server was asked.
+    assert await taken(bus, "KV_grants") < 0.85 * BOUND
     await victim.works(endpoints)
 
 

@@ -135,6 +135,13 @@ def test_the_clients_own_truncation_is_refused() -> None:
     assert "cannot truncate" in str(d.error["message"])
 
 
+def test_a_deletion_is_refused_where_the_provider_cannot_delete() -> None:
+    d = answering(replace(CAPABILITIES, delete=False))
+    d.client("conversation.item.delete", item_id="item_x", event_id="mine")
+    assert (d.error["code"], d.error["event_id"]) == ("unsupported_by_provider", "mine")
+    assert "conversation.item.delete" not in d.sent_types
+
+
 # --- transcription and tools
 
 
