@@ -1,6 +1,7 @@
 """A real coturn with the configuration of docs/turn.md, and a client that sends one request at a time."""
 
 import asyncio
+import contextlib
 import re
 import secrets
 import socket
@@ -92,9 +93,13 @@ def _check_installed() -> None:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free for UDP and TCP, below those that the system gives to connections."""
+    while True:
+        port = 22_000 + secrets.randbelow(8_000)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp, contextlib.suppress(OSError):
+            udp.bind((ADDRESS, port))
+            tcp.bind((ADDRESS, port))
+            return port
 
 
 class TurnClient(asyncio.DatagramProtocol):
