@@ -129,7 +129,7 @@ test-peers: $(DEV_READY) test-packages ## calls of GStreamer and Pion (which nee
 .PHONY: test-compiled
 test-compiled: $(COMPILED_READY) test-packages ## the compiled hot path: the tests that import it, and a whole call
 	@tests=$$($(BIN)/python -m tests.compiled_tests); \
-	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $(SIDE_BY_SIDE) $$tests
+	$(ON_COMPILED) $(BIN)/python -m pytest -o 'pythonpath=$(COMPILED) .' -m 'not interpreted' $$tests
 
 .PHONY: chart
 chart: $(DEV_READY) ## the Helm chart: lint, render, schemas, policies, and its services with its NATS
